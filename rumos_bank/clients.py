@@ -11,7 +11,7 @@ __all__ = ['ID', 'TARGET', 'STATUS_CODES', 'MONTHS', 'STATUSES', 'BILLS', 'PAYME
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -151,10 +151,10 @@ def client_schema(
     needed = set(columns)
     target = ClientField(TARGET, "defaulted the month after", "code", 0, 1, {0: "paid", 1: "defaulted"})
     known = [*FIELDS, target] if labelled else FIELDS
-    whole = pa.Check(_is_whole, error="a whole number")
+    whole = pa.Check(_is_whole, error="a whole number", ignore_na=False)  # a missing value breaks the rule
 
     def column(known_field: ClientField) -> pa.Column:
-        limits = {"low": known_field.low, "high": known_field.high}
+        limits: dict[str, Any] = {"low": known_field.low, "high": known_field.high}
         in_range = pa.Check(_is_between, error=_range_rule(known_field), **limits)
         is_needed = known_field.name in needed or known_field is target
         return pa.Column(None, [whole, in_range], nullable=True, required=is_needed)

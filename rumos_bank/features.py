@@ -223,7 +223,19 @@ def _read_columns(clients: Any, protected: tuple[str, ...]) -> list[np.ndarray]:
     if absent:
         raise ParameterError(f"clients must have these columns, which are missing: {', '.join(absent)}")
     unused = np.zeros(len(clients))
-    return [unused if name in protected else clients[name].to_numpy(dtype=float) for name in CLIENT_COLUMNS]
+    return [unused if name in protected else _as_floats(name, clients[name]) for name in CLIENT_COLUMNS]
+
+
+def _as_floats(name: str, column: Any) -> np.ndarray:
+    "The column's numbers; text, truth values and gaps are refused rather than guessed at."
+    values = column.to_numpy()
+    if values.dtype.kind not in "iuf":
+        raise ParameterError(f"{name} must hold numbers, got {values.dtype} such as {values[:1].tolist()}")
+    values = values.astype(float)
+    if not np.isfinite(values).all():
+        row = column.index[~np.isfinite(values)][0]
+        raise ParameterError(f"{name} must hold a number for every client, got {column[row]} in row {row}")
+    return values
 
 # %% ../nbs/lib/21_features.ipynb #7560b246
 def feature_matrix(

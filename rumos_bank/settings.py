@@ -142,7 +142,7 @@ def _read_ini(path: Path) -> dict[str, dict[str, str]]:
     return {section: dict(parser[section]) for section in parser.sections()}
 
 # %% ../nbs/lib/01_settings.ipynb #149218f2
-def _sections() -> dict[str, type[Section]]:
+def _sections() -> dict[str, Any]:
     "The sections of settings.ini by name."
     fields = Settings.model_fields.items()
     return {name: field.annotation for name, field in fields if name != "home" and field.annotation}
@@ -197,7 +197,7 @@ def read_settings(
     environ = os.environ if environ is None else environ
     file = Path(path) if path else find_settings(environ=environ)
     values = _read_ini(file)
-    origin = {(section, key): str(file) for section, keys in values.items() for key in keys}
+    origin = {(section, key): str(file) for section, keys in values.items() for key in ("", *keys)}
     for section, keys in _read_environment(environ).items():
         values.setdefault(section, {}).update(keys)
         origin |= {(section, key): f"RUMOS_{section}_{key}".upper() for key in keys}

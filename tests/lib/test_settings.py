@@ -1,0 +1,204 @@
+"One file, read by one reader: what is allowed, what is refused, and what goes before what."
+
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from rumos_bank.errors import SettingsError
+from rumos_bank.settings import PACKAGED, Costs, Settings, find_settings, read_settings
+
+TOP = Path(__file__).parents[2] / "settings.ini"
+
+
+@pytest.fixture
+def write(tmp_path):
+    "Write a settings file and give back its path."
+
+    def write_text(text: str) -> Path:
+        path = tmp_path / "settings.ini"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write_text
+
+
+def test_the_packaged_file_is_the_one_at_the_top():
+    assert PACKAGED.read_bytes() == TOP.read_bytes()
+
+
+def test_the_file_says_what_the_defaults_say():
+    read, default = read_settings(TOP, environ={}), Settings()
+    lists_without_default = {("data", "sources"), ("model", "families")}
+    compared = 0
+    for section in Settings.model_fields.keys() - {"home"}:
+        assert isinstance(getattr(read, section), BaseModel)
+        for key in type(getattr(read, section)).model_fields:
+            if (section, key) not in lists_without_default:
+                assert getattr(getattr(read, section), key) == getattr(getattr(default, section), key)
+                compared += 1
+    assert compared == 17
+
+
+def test_every_key_stands_in_the_file():
+    import configparser
+
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read_string(TOP.read_text(encoding="utf-8"))
+    allowed = {
+        name: set(type(getattr(Settings(), name)).model_fields)
+        for name in Settings.model_fields.keys() - {"home"}
+    }
+    assert {name: set(parser[name]) for name in parser.sections()} == allowed
+
+
+def test_the_lists_of_the_file():
+    read = read_settings(TOP, environ={})
+    assert len(read.data.sources) == 4 and all(source.startswith("https://") for source in read.data.sources)
+    assert len(read.model.families) == len(set(read.model.families)) == 7
+
+
+def test_the_bank_costs():
+    assert Costs().bayes_threshold == 0.25
+    assert Costs(false_positive=1, false_negative=99).bayes_threshold == 0.01
+
+
+@pytest.mark.parametrize(
+    "text, hint",
+    [
+        ("[costs]\nfalse_positiv = 1", "did you mean false_positive?"),
+        ("[cost]\nfalse_positive = 1", "did you mean costs?"),
+        ("[zebra]\nstripes = 1", "allowed: costs, data, model, ports, split, store"),
+        ("[home]\nhome = x", "unknown section"),
+    ],
+)
+def test_unknown_sections_and_keys_are_refused_with_a_hint(write, text, hint):
+    path = write(text)
+    with pytest.raises(SettingsError) as caught:
+        read_settings(path, environ={})
+    assert hint in str(caught.value) and str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name, hint",
+    [
+        ("RUMOS_COSTS_FALSE_POSITIV", "did you mean RUMOS_COSTS_FALSE_POSITIVE?"),
+        ("RUMOS_SETTING", "did you mean RUMOS_SETTINGS?"),
+    ],
+)
+def test_unknown_variables_are_refused_with_a_hint(name, hint):
+    with pytest.raises(SettingsError) as caught:
+        read_settings(TOP, environ={name: "1"})
+    assert name in str(caught.value) and hint in str(caught.value)
+
+
+def test_other_programs_variables_are_none_of_our_business():
+    assert read_settings(TOP, environ={"COSTS_FALSE_POSITIVE": "7"}).costs.false_positive == 1000
+
+
+@pytest.mark.parametrize(
+    "section, key, value",
+    [
+        ("costs", "false_positive", "0"),
+        ("costs", "false_negative", "nan"),
+        ("costs", "false_negative", "inf"),
+        ("data", "on_missing_data", "guess"),
+        ("data", "offline_after", "-1"),
+        ("split", "test_share", "1"),
+        ("split", "seed", "4.5"),
+        ("split", "folds", "1"),
+        ("model", "tie", "much"),
+        ("store", "registered_model", "a/b"),
+        ("ports", "api", "80"),
+    ],
+)
+def test_impossible_values_are_refused_where_they_stand(write, section, key, value):
+    path = write(f"[{section}]\n{key} = {value}")
+    with pytest.raises(SettingsError) as caught:
+        read_settings(path, environ={})
+    assert f"{path}: [{section}] {key}:" in str(caught.value) and repr(value) in str(caught.value)
+
+
+def test_all_problems_are_told_at_once_each_with_its_origin(write):
+    path = write("[costs]\nfalse_positive = -1\n[ports]\napi = 80")
+    with pytest.raises(SettingsError) as caught:
+        read_settings(path, environ={"RUMOS_SPLIT_FOLDS": "1"})
+    text = str(caught.value)
+    assert f"{path}: [costs] false_positive" in text and f"{path}: [ports] api" in text
+    assert "RUMOS_SPLIT_FOLDS: [split] folds" in text
+
+
+@pytest.mark.parametrize("text", ["no section = 1", "[costs]\n[costs]", "[costs\nx = 1"])
+def test_a_file_that_is_no_ini_is_refused(write, text):
+    with pytest.raises(SettingsError, match="cannot be read"):
+        read_settings(write(text), environ={})
+
+
+def test_a_file_that_cannot_be_read_is_refused(tmp_path):
+    (tmp_path / "latin.ini").write_bytes("[store]\npath = Zürich".encode("latin-1"))
+    for unreadable in (tmp_path, tmp_path / "latin.ini"):
+        with pytest.raises(SettingsError, match="cannot be read"):
+            read_settings(unreadable, environ={})
+
+
+def test_a_named_file_that_is_missing_is_refused(tmp_path):
+    missing = tmp_path / "nowhere.ini"
+    with pytest.raises(SettingsError, match=r"nowhere.ini does not exist: correct RUMOS_SETTINGS"):
+        read_settings(environ={"RUMOS_SETTINGS": str(missing)})
+
+
+def test_the_nearest_file_upward_is_found(tmp_path, write):
+    deep = tmp_path / "nbs" / "lib"
+    deep.mkdir(parents=True)
+    top = write("[costs]\nfalse_positive = 10")
+    assert find_settings(deep, environ={}) == top
+    (tmp_path / "nbs" / "settings.ini").write_text("[costs]\nfalse_positive = 20")
+    assert find_settings(deep, environ={}) == tmp_path / "nbs" / "settings.ini"
+
+
+def test_without_a_file_the_packaged_one_is_read(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert find_settings(environ={}) == PACKAGED
+    assert read_settings(environ={}).home == tmp_path
+
+
+def test_the_named_file_goes_before_the_one_upward(tmp_path, write, monkeypatch):
+    write("[costs]\nfalse_positive = 10")
+    named = tmp_path / "other.ini"
+    named.write_text("[costs]\nfalse_positive = 100")
+    monkeypatch.chdir(tmp_path)
+    assert read_settings(environ={}).costs.false_positive == 10
+    assert read_settings(environ={"RUMOS_SETTINGS": str(named)}).costs.false_positive == 100
+
+
+def test_variables_win(write):
+    path = write("[costs]\nfalse_positive = 10\nfalse_negative = 100")
+    costs = read_settings(path, environ={"RUMOS_COSTS_FALSE_POSITIVE": "1000"}).costs
+    assert (costs.false_positive, costs.false_negative) == (1000, 100)
+
+
+def test_variables_of_the_process_are_read(write, monkeypatch):
+    path = write("[split]\nfolds = 3")
+    monkeypatch.setenv("RUMOS_SPLIT_FOLDS", "7")
+    assert read_settings(path).split.folds == 7
+
+
+def test_lists_by_lines_or_commas(write):
+    read = read_settings(write("[model]\nfamilies =\n    A\n    B, C\n"), environ={})
+    assert read.model.families == ("A", "B", "C")
+    empty = read_settings(TOP, environ={"RUMOS_MODEL_FAMILIES": ""})
+    assert empty.model.families == ()
+
+
+def test_relative_paths_are_meant_from_the_file(write, tmp_path):
+    read = read_settings(write("[store]\npath = a/b\nreports = /absolute"), environ={})
+    assert read.home == tmp_path
+    assert read.store_path == tmp_path / "a" / "b" and read.reports_path == Path("/absolute")
+
+
+def test_settings_are_frozen():
+    settings = read_settings(TOP, environ={})
+    with pytest.raises(ValidationError, match="frozen"):
+        settings.costs.false_positive = 1
+    with pytest.raises(ValidationError, match="frozen"):
+        settings.costs = Costs()
