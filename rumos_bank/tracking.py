@@ -9,13 +9,14 @@ __all__ = ['DATABASE', 'ARTIFACTS', 'EXPERIMENT', 'PATH_COLUMNS', 'PREFIX', 'imp
            'log_notebook']
 
 # %% ../nbs/lib/31_tracking.ipynb #3e587c4d
+import io
 import json
 import logging
 import os
 import sqlite3
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -264,6 +265,13 @@ def _model_id(store: Store, run_id: str) -> str:
     return outputs.model_outputs[0].model_id
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    "MLflow prints what it registers; the road says it in its own words."
+    with redirect_stderr(io.StringIO()):
+        yield
+
+
 def _ensure_registered(store: Store, name: str) -> None:
     if not store.client.search_registered_models(f"name = '{name}'"):
         store.client.create_registered_model(name)
@@ -280,7 +288,8 @@ def register_family(
         return found[0]
     _ensure_registered(store, family)
     uri = f"models:/{_model_id(store, run_id)}"
-    return import_mlflow().register_model(uri, family, tags={"source": run_id}, await_registration_for=0)
+    with _quiet():
+        return import_mlflow().register_model(uri, family, tags={"source": run_id}, await_registration_for=0)
 
 
 def register_winner(
@@ -296,7 +305,8 @@ def register_winner(
         if version.source == source:
             return version
     _ensure_registered(store, store.registered_model)
-    copied = store.client.copy_model_version(source, store.registered_model)
+    with _quiet():
+        copied = store.client.copy_model_version(source, store.registered_model)
     store.client.set_model_version_tag(store.registered_model, copied.version, "source", source)
     return copied
 
