@@ -167,7 +167,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'rumos_bank.pipeline._execute': ('lib/pipeline.html#_execute', 'rumos_bank/pipeline.py'),
                                      'rumos_bank.pipeline._facts': ('lib/pipeline.html#_facts', 'rumos_bank/pipeline.py'),
                                      'rumos_bank.pipeline._fetch_notebook': ('lib/pipeline.html#_fetch_notebook', 'rumos_bank/pipeline.py'),
-                                     'rumos_bank.pipeline._find_runs': ('lib/pipeline.html#_find_runs', 'rumos_bank/pipeline.py'),
                                      'rumos_bank.pipeline._keep_notebook': ('lib/pipeline.html#_keep_notebook', 'rumos_bank/pipeline.py'),
                                      'rumos_bank.pipeline._kernel_environment': ( 'lib/pipeline.html#_kernel_environment',
                                                                                   'rumos_bank/pipeline.py'),

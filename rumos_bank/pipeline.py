@@ -214,6 +214,7 @@ class Step:
     output: Path  # the executed notebook
     ticks: Path  # grows by a byte a cell and a fit
     total: int  # bytes at the end
+    run_id: str = ""  # the search's MLflow run, when it is finished
     error: str = ""  # why it failed
     seconds: float = 0.0
     state: Literal["waiting", "running", "done", "failed", "reused"] = "waiting"
@@ -436,8 +437,9 @@ def _plan(
         output = road.folder / f"search-{family}.ipynb"
         step = make_step(f"search {family}", "search", given, output, experiments_folder(settings), fits)
         if not fresh and (found := find_searches(store, key=key)):
-            step.state = "reused"
-            _fetch_notebook(store, found[0].info.run_id, step.output)
+            step.state, step.run_id = "reused", found[0].info.run_id
+            register_family(store, step.run_id)  # a kill may have come between the two
+            _fetch_notebook(store, step.run_id, step.output)
         steps.append(step)
     return steps
 
@@ -451,24 +453,12 @@ def _fetch_notebook(store: Store, run_id: str, output: Path) -> None:
     _write_html(output)
 
 # %% ../nbs/lib/53_pipeline.ipynb #403e824c
-def _find_runs(road: Road, store: Store, families: Sequence[str], settings: Settings) -> list[str]:
-    "The finished search of each family that this road made or found."
-    runs = []
-    for family in families:
-        key = describe_search(settings, family, road.profile, road.data.lending)["key"]
-        found = find_searches(store, key=key)
-        failed = any(step.parameters.get("family") == family for step in road.failed)
-        if found and not failed:
-            register_family(store, found[0].info.run_id)
-            runs.append(found[0].info.run_id)
-    return runs
-
-
 def _keep_notebook(store: Store, step: Step) -> None:
     "Store the executed notebook with its run."
     if step.notebook == "search" and step.state == "done":
         found = find_searches(store, road=str(step.parameters["road"]), family=str(step.parameters["family"]))
-        log_notebook(store, found[0].info.run_id, step.output)
+        step.run_id = found[0].info.run_id
+        log_notebook(store, step.run_id, step.output)
 
 # %% ../nbs/lib/53_pipeline.ipynb #a128ce69
 @contextmanager
@@ -539,7 +529,7 @@ def _walk(
     road.steps = [*searches, explore]
     watcher.show(road.steps)
     _run_all(road.steps, notebooks, lambda step: _keep_notebook(store, step), watcher)
-    runs = _find_runs(road, store, families, settings)
+    runs = [step.run_id for step in road.steps if step.run_id]
     if runs:
         road.board = read_board(store, runs)
         road.choice = choose_champion(road.board, settings.model.tie)

@@ -1,0 +1,77 @@
+"""Roads are taken as a user takes them: the console script, in a process of its own, on a store of its own."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+RUMOS = (sys.executable, "-c", "from rumos_bank.cli import main; main()")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A store, a folder for reports and the repository that is used."""
+
+    folder: Path
+    repository: Path = ROOT
+
+    @property
+    def store(self) -> Path:
+        return self.folder / "store"
+
+    @property
+    def reports(self) -> Path:
+        return self.folder / "reports"
+
+    def environment(self, **more: str) -> dict[str, str]:
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("RUMOS_")}
+        ours = {
+            "RUMOS_STORE_PATH": str(self.store),
+            "RUMOS_STORE_REPORTS": str(self.reports),
+            "RUMOS_DATA_SOURCES": "twin",
+            "PYTHONPATH": str(self.repository),
+        }
+        return clean | ours | more
+
+    def rumos(self, *words: str, timeout: float = 300, **more: str) -> subprocess.CompletedProcess:
+        """The command, run to its end."""
+        return subprocess.run(
+            [*RUMOS, *words],
+            cwd=self.repository,
+            env=self.environment(**more),
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+
+    def start(self, *words: str) -> subprocess.Popen:
+        """The command, running."""
+        return subprocess.Popen(
+            [*RUMOS, *words],
+            cwd=self.repository,
+            env=self.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def wait_for_fits(self, family: str, fits: int, process: subprocess.Popen, timeout: float = 120) -> None:
+        """Until a search has made some progress beyond its first cells."""
+        end = time.monotonic() + timeout
+        while time.monotonic() < end:
+            assert process.poll() is None, process.stdout.read()
+            if any(ticks.stat().st_size >= fits for ticks in self.reports.glob(f"*/.search-{family}.ticks")):
+                return
+            time.sleep(0.05)
+        raise AssertionError(f"{family} made no progress in {timeout} s")
+
+
+def end_by_force(process: subprocess.Popen) -> None:
+    """kill -9, as a machine that loses power would."""
+    process.send_signal(signal.SIGKILL)
+    process.wait(timeout=30)

@@ -1,0 +1,242 @@
+"""The road from data to champion, taken on twins."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+from places import ROOT, Place, end_by_force
+
+from rumos_bank.clients import TARGET
+from rumos_bank.cost import business_cost
+from rumos_bank.families import FAMILIES
+from rumos_bank.ledger import LEDGER, read_ledger
+from rumos_bank.pipeline import load_road_data
+from rumos_bank.promotion import read_champion
+from rumos_bank.search import find_profile
+from rumos_bank.settings import Settings, read_settings
+from rumos_bank.tracking import Store, find_searches, import_mlflow, open_store, tags_of
+
+SMALL = ("--profile", "quick", "--families", "Random_forest,Decision_tree")
+
+
+def settings_of(place: Place) -> Settings:
+    return read_settings(place.repository / "settings.ini", place.environment())
+
+
+def store_of(place: Place) -> Store:
+    return open_store(settings_of(place))
+
+
+def runs_by_family(store: Store) -> dict[str, list]:
+    found: dict[str, list] = {}
+    for run in find_searches(store):
+        found.setdefault(tags_of(run)["family"], []).append(run)
+    return found
+
+
+def test_the_road_says_what_it_did(quick):
+    _place, done = quick
+    assert done.returncode == 0, done.stdout + done.stderr
+    for said in (
+        "TWIN",
+        "Leaderboard",
+        "Proposed:",
+        "Champion:",
+        "Without a model",
+        "The model saves",
+        "Next: open",
+    ):
+        assert said in done.stdout
+    for family in FAMILIES:
+        assert f"search {family}: done" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_the_report_holds_notebooks_pages_and_the_leaderboard(quick):
+    place, _ = quick
+    report = place.reports / "latest"
+    for name in ("explore", "compare", *(f"search-{family}" for family in FAMILIES)):
+        assert (report / f"{name}.ipynb").exists() and (report / f"{name}.html").exists()
+    board = pd.read_csv(report / "leaderboard.csv")
+    assert set(board["family"]) == set(FAMILIES)
+    assert board["cv_cost"].is_monotonic_increasing
+    assert "TWIN" in (report / "leaderboard.html").read_text()
+    assert json.loads((report / "road.json").read_text())["twin"] is True
+    assert not list(report.glob(".*.ticks"))
+
+
+def test_the_pages_fetch_nothing_from_outside(quick):
+    place, _ = quick
+    for page in (place.reports / "latest").glob("*.html"):
+        text = page.read_text()
+        for fetched in (
+            'src="http',
+            "src='http",
+            '<link rel="stylesheet" href="http',
+            "import('http",
+            '@import url("http',
+        ):
+            assert fetched not in text, f"{page.name}: {fetched}"
+
+
+def test_every_family_is_one_run_below_the_road_and_one_version(quick):
+    place, _ = quick
+    store = store_of(place)
+    for family, runs in runs_by_family(store).items():
+        assert len(runs) == 1
+        parent = store.client.get_run(runs[0].data.tags["mlflow.parentRunId"])
+        assert parent.info.status == "FINISHED" and tags_of(parent)["kind"] == "road"
+        versions = store.client.search_model_versions(f"name = '{family}'")
+        assert [version.run_id for version in versions] == [runs[0].info.run_id]
+        kept = [item.path for item in store.client.list_artifacts(runs[0].info.run_id, "notebook")]
+        assert kept == [f"notebook/search-{family}.ipynb"]
+    assert set(runs_by_family(store)) == set(FAMILIES)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_served_cost_is_the_logged_cost(quick, family):
+    place, _ = quick
+    store, settings = store_of(place), settings_of(place)
+    run = runs_by_family(store)[family][0]
+    test = load_road_data(settings, find_profile("quick"), "twin").test
+    served = import_mlflow().pyfunc.load_model(f"models:/{family}/1").predict(test.drop(columns=[TARGET]))
+    assert served.shape == (len(test),) and served.dtype == "int64" and set(served) <= {0, 1}
+    assert business_cost(test[TARGET], served, settings.costs) == run.data.metrics["min_cost"]
+
+
+def test_the_champion_is_the_one_that_the_rule_names(quick):
+    place, _ = quick
+    store = store_of(place)
+    board = pd.read_csv(place.reports / "latest" / "leaderboard.csv")
+    reign = read_champion(store)
+    best = board["cv_cost"].min()
+    assert reign.family in set(board.loc[board["cv_cost"] <= best * 1.0025, "family"])
+    assert store.client.get_model_version_by_alias(reign.family, "champion").run_id == reign.run_id
+    bearing = [model.name for model in store.client.search_registered_models() if "champion" in model.aliases]
+    assert sorted(bearing) == sorted([reign.family, "rumos_lending"])
+    events = read_ledger(store.path / LEDGER)
+    assert [event["event"] for event in events] == ["intent", "crowned"]
+    assert "model.skops" in events[0]["files"] and all(
+        len(digest) == 64 for digest in events[0]["files"].values()
+    )
+
+
+def test_the_champion_and_the_leaderboard_can_be_asked(quick):
+    place, _ = quick
+    told = place.rumos("champion")
+    assert told.returncode == 0 and "TWIN" in told.stdout and "version 1" in told.stdout
+    board = place.rumos("leaderboard", "--profile", "quick")
+    assert board.returncode == 0 and all(family in board.stdout for family in FAMILIES)
+
+
+def test_a_second_road_finds_everything_and_changes_nothing(quick):
+    place, _ = quick
+    again = place.rumos("run", "--profile", "quick")
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert again.stdout.count("found finished in the store") == len(FAMILIES) + 1
+    assert "it is the champion already" in again.stdout
+    store = store_of(place)
+    assert all(len(runs) == 1 for runs in runs_by_family(store).values())
+    assert len(store.client.search_model_versions("name = 'rumos_lending'")) == 1
+    assert (place.reports / "latest" / "search-SVC.html").exists()
+
+
+def test_a_failing_family_leaves_its_report_and_does_not_stop_the_others(copied):
+    library = copied.repository / "rumos_bank" / "families.py"
+    whole = library.read_text()
+    broken = whole.replace(
+        "    return KNeighborsClassifier(",
+        '    raise RuntimeError("no neighbours today")\n    return KNeighborsClassifier(',
+    )
+    assert broken != whole
+    library.write_text(broken)
+    done = copied.rumos("run", "--profile", "quick", "--families", "KNeighborsClassifier,Decision_tree")
+    assert done.returncode == 1
+    assert "FAILED search KNeighborsClassifier: RuntimeError: no neighbours today" in done.stdout
+    report = copied.reports / "latest"
+    left = json.loads((report / "search-KNeighborsClassifier.ipynb").read_text())
+    assert left["metadata"]["papermill"]["exception"] is True
+    assert "no neighbours today" in (report / "search-KNeighborsClassifier.html").read_text()
+    assert "no neighbours today" in (report / "leaderboard.html").read_text()
+    assert pd.read_csv(report / "leaderboard.csv")["family"].tolist() == ["Decision_tree"]
+    library.write_text(whole)
+    mended = copied.rumos("run", "--profile", "quick", "--families", "KNeighborsClassifier,Decision_tree")
+    assert mended.returncode == 0, mended.stdout + mended.stderr
+
+
+def test_kill_9_in_a_search_loses_nothing(place):
+    process = place.start("run", *SMALL)
+    place.wait_for_fits("Random_forest", 8, process)
+    end_by_force(process)
+    done = place.rumos("run", *SMALL)
+    assert done.returncode == 0, done.stdout + done.stderr
+    store = store_of(place)
+    assert {family: len(runs) for family, runs in runs_by_family(store).items()} == {
+        "Random_forest": 1,
+        "Decision_tree": 1,
+    }
+    for family in ("Random_forest", "Decision_tree"):
+        assert len(store.client.search_model_versions(f"name = '{family}'")) == 1
+    left = store.client.search_runs([store.experiment_id], "attributes.status = 'RUNNING'")
+    assert not left
+    assert read_champion(store) is not None
+    assert [event["event"] for event in read_ledger(store.path / LEDGER)] == ["intent", "crowned"]
+
+
+def test_ctrl_c_ends_with_a_sentence_and_leaves_no_kernel(place):
+    process = place.start("run", *SMALL)
+    place.wait_for_fits("Random_forest", 6, process)
+    os.killpg(process.pid, signal.SIGINT)
+    said, _ = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "the next run finds what is finished" in said and "Traceback" not in said
+
+
+def test_two_roads_at_once_are_kept_apart(place):
+    process = place.start("run", *SMALL)
+    try:
+        place.wait_for_fits("Random_forest", 4, process)
+        second = place.rumos("run", *SMALL)
+        assert second.returncode == 2
+        assert "another road is running" in second.stderr and "RUMOS_STORE_PATH" in second.stderr
+    finally:
+        end_by_force(process)
+
+
+@pytest.mark.parametrize(
+    ("words", "more", "said"),
+    [
+        (("run", "--profile", "fast"), {}, "unknown profile 'fast'; allowed: full, quick"),
+        (("run", "--families", "SVM"), {}, "unknown family 'SVM'; allowed:"),
+        (("run",), {"RUMOS_DATA_SOURCES": "nowhere.csv"}, "nowhere.csv"),
+        (("run",), {"RUMOS_COSTS_FALSE_POSITIVE": "-1"}, "RUMOS_COSTS_FALSE_POSITIVE"),
+        (("champion",), {}, "there is no champion yet"),
+        (("leaderboard",), {}, "no finished search"),
+        (("record",), {}, "there is no finished road"),
+    ],
+)
+def test_what_a_user_can_mend_is_a_sentence(place, words, more, said):
+    done = place.rumos(*words, **more)
+    assert done.returncode == 2
+    assert said in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_notebook_refuses_unknown_parameters_before_anything_runs(place):
+    words = [
+        "papermill",
+        str(ROOT / "nbs/experiments/search.ipynb"),
+        str(place.folder / "out.ipynb"),
+        "-k",
+        "python3",
+    ]
+    command = [sys.executable, "-m", *words, "-p", "famly", "SVC", "--no-progress-bar"]
+    done = subprocess.run(
+        command, cwd=ROOT, env=place.environment(), capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode != 0
+    assert "famly" in done.stderr and "known: data, profile, family" in done.stderr
+    assert not place.store.exists()
