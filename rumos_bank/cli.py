@@ -152,7 +152,11 @@ def run(
 
     settings = read_settings()
     names = [name.strip() for name in families.split(",") if name.strip()]
-    road = run_road(settings, profile, names, fresh, _make_watcher())
+    try:
+        road = run_road(settings, profile, names, fresh, _make_watcher())
+    except KeyboardInterrupt:
+        print("rumos: stopped; the next run finds what is finished and does the rest", file=sys.stderr)
+        raise typer.Exit(130) from None
     _tell_road(road, settings)
     raise typer.Exit(1 if road.failed else 0)
 
@@ -249,14 +253,8 @@ def _root(
 
 def main() -> None:
     "The console script: errors that a user can mend are a sentence."
-    import os
-
     try:
         app()
     except RumosError as error:
         print(f"rumos: {error}", file=sys.stderr)
         raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        print("\nrumos: stopped; the next run finds what is finished and does the rest", file=sys.stderr)
-        sys.stderr.flush()
-        os._exit(130)  # notebooks that still run are threads and would keep the process alive

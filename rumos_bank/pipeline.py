@@ -414,7 +414,10 @@ def _run_all(steps: Sequence[Step], folder: Path, after: Callable[[Step], None],
                 step.state = "running" if step.ticks.exists() else "waiting"
             watcher.show(steps)
     finally:
-        pool.shutdown(wait=not running, cancel_futures=True)
+        if running:  # interrupted: nothing goes on behind the user's back
+            for worker in multiprocessing.active_children():
+                worker.terminate()
+        pool.shutdown(cancel_futures=True)
 
 # %% ../nbs/lib/53_pipeline.ipynb #08e040e2
 def _plan(
