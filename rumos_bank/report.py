@@ -91,7 +91,14 @@ h1, h2 { line-height: 1.2; } h1 { color: var(--accent); } a { color: var(--accen
 th, td { padding: .4rem .6rem; text-align: right; border-bottom: 1px solid var(--soft); } th { font-size: .8rem; vertical-align: bottom; }
 th:first-child, td:first-child { text-align: left; } tr:first-child td { font-weight: 600; }
 img { max-width: 100%; background: #fff; border-radius: .5rem; } .failed { color: var(--alarm); }
+.twin { border: 2px solid var(--alarm); border-radius: .5rem; padding: .5rem 1rem; font-weight: 600; }
 """
+
+
+def _paragraph(line: str) -> str:
+    "A sentence; what says TWIN is seen first."
+    kind = ' class="twin"' if line.startswith("TWIN") else ""
+    return f"<p{kind}>{html.escape(line)}</p>"
 
 
 def _picture(board: "pd.DataFrame", champion: str) -> str:
@@ -113,7 +120,7 @@ def write_leaderboard(
     failures: Mapping[str, str],  # name of a notebook → why it failed
 ) -> Path:  # the page
     "`leaderboard.csv` and `leaderboard.html` of a road."
-    parts = [f"<h1>{html.escape(title)}</h1>", *(f"<p>{html.escape(line)}</p>" for line in summary)]
+    parts = [f"<h1>{html.escape(title)}</h1>", *map(_paragraph, summary)]
     if failures:
         items = "".join(f"<li>{html.escape(name)}: {html.escape(why)}</li>" for name, why in failures.items())
         parts.append(f'<h2 class="failed">Failed</h2><ul class="failed">{items}</ul>')

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['DATABASE', 'ARTIFACTS', 'EXPERIMENT', 'PATH_COLUMNS', 'PREFIX', 'import_mlflow', 'Store', 'open_store', 'tags_of',
            'make_card', 'log_search', 'register_family', 'register_winner', 'find_searches', 'read_artifact',
-           'read_card', 'read_folds', 'find_model_files', 'load_decision', 'read_board', 'start_road', 'finish_road',
-           'log_notebook']
+           'read_card', 'read_folds', 'read_tested', 'find_model_files', 'load_decision', 'read_board', 'start_road',
+           'finish_road', 'log_notebook']
 
 # %% ../nbs/lib/31_tracking.ipynb #3e587c4d
 import io
@@ -236,6 +236,7 @@ def log_search(
     store: Store,
     result: SearchResult,
     on_test: Mapping[str, float],  # metrics on the test clients, from the one look
+    tested: "pd.DataFrame",  # (n, 3) ID, defaulted, probability of the test clients, from the same look
     figures: Mapping[str, "Figure"],  # file name without ending → figure
     lending: Lending,
     parts: Mapping[str, "pd.DataFrame"],  # train and test clients
@@ -253,8 +254,9 @@ def log_search(
             mlflow.log_figure(figure, f"figures/{name}.png")
         mlflow.log_table(result.trials, "trials.json")
         mlflow.log_dict(make_card(result, tags), "card.json")
-        result.folds.to_parquet(Path(folder) / "folds.parquet")
-        mlflow.log_artifact(str(Path(folder) / "folds.parquet"))
+        for name, table in (("folds", result.folds), ("tested", tested)):
+            table.to_parquet(Path(folder) / f"{name}.parquet")
+            mlflow.log_artifact(str(Path(folder) / f"{name}.parquet"))
         _log_model(result)
     register_family(store, run.info.run_id)
     return run.info.run_id
@@ -348,6 +350,13 @@ def read_folds(store: Store, run_id: str) -> "pd.DataFrame":
     import pandas as pd
 
     return pd.read_parquet(read_artifact(store, run_id, "folds.parquet"))
+
+
+def read_tested(store: Store, run_id: str) -> "pd.DataFrame":
+    "The run's one look at the test clients: ID, defaulted, probability."
+    import pandas as pd
+
+    return pd.read_parquet(read_artifact(store, run_id, "tested.parquet"))
 
 # %% ../nbs/lib/31_tracking.ipynb #b1f73c6d
 def find_model_files(store: Store, run_id: str) -> Path:
