@@ -158,6 +158,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'rumos_bank.pipeline.Step.done': ('lib/pipeline.html#step.done', 'rumos_bank/pipeline.py'),
                                      'rumos_bank.pipeline.TwinParameters': ('lib/pipeline.html#twinparameters', 'rumos_bank/pipeline.py'),
                                      'rumos_bank.pipeline.Watcher': ('lib/pipeline.html#watcher', 'rumos_bank/pipeline.py'),
+                                     'rumos_bank.pipeline.Watcher.close': ('lib/pipeline.html#watcher.close', 'rumos_bank/pipeline.py'),
                                      'rumos_bank.pipeline.Watcher.show': ('lib/pipeline.html#watcher.show', 'rumos_bank/pipeline.py'),
                                      'rumos_bank.pipeline.Watcher.tell': ('lib/pipeline.html#watcher.tell', 'rumos_bank/pipeline.py'),
                                      'rumos_bank.pipeline._begin_worker': ('lib/pipeline.html#_begin_worker', 'rumos_bank/pipeline.py'),

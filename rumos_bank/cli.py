@@ -91,8 +91,9 @@ def _make_bars(parent: type) -> Any:
                 self.progress.update(task, total=step.total, completed=step.done, state=step.state)
                 if step.state in ("done", "failed", "reused"):
                     self.progress.stop_task(task)
-            if all(step.state not in ("waiting", "running") for step in steps):
-                self.progress.stop()
+
+        def close(self) -> None:
+            self.progress.stop()
 
     return Bars()
 
@@ -152,11 +153,14 @@ def run(
 
     settings = read_settings()
     names = [name.strip() for name in families.split(",") if name.strip()]
+    watcher = _make_watcher()
     try:
-        road = run_road(settings, profile, names, fresh, _make_watcher())
+        road = run_road(settings, profile, names, fresh, watcher)
     except KeyboardInterrupt:
         print("rumos: stopped; the next run finds what is finished and does the rest", file=sys.stderr)
         raise typer.Exit(130) from None
+    finally:
+        watcher.close()
     _tell_road(road, settings)
     raise typer.Exit(1 if road.failed else 0)
 

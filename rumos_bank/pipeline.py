@@ -374,6 +374,9 @@ class Watcher:
     def show(self, steps: Sequence[Step]) -> None:
         "The steps as they stand, a few times a second."
 
+    def close(self) -> None:
+        "Nothing more will come."
+
 
 QUIET = Watcher()
 
@@ -392,7 +395,9 @@ def _settle(step: Step, future: "Future[tuple[str, float]]") -> None:
     step.state = "failed" if step.error else "done"
 
 
-def _run_all(steps: Sequence[Step], folder: Path, after: Callable[[Step], None], watcher: Watcher) -> None:
+def _run_all(
+    road: Road, steps: Sequence[Step], folder: Path, after: Callable[[Step], None], watcher: Watcher
+) -> None:
     "The waiting steps, as many at a time as there are cores."
     spawn = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(min(_count_cores(), len(steps)), mp_context=spawn, initializer=_begin_worker)
@@ -412,7 +417,7 @@ def _run_all(steps: Sequence[Step], folder: Path, after: Callable[[Step], None],
                 after(step)
             for step in running.values():
                 step.state = "running" if step.ticks.exists() else "waiting"
-            watcher.show(steps)
+            watcher.show(road.steps)
     finally:
         if running:  # interrupted: nothing goes on behind the user's back
             for worker in multiprocessing.active_children():
@@ -529,18 +534,17 @@ def _walk(
     common = {"data": road.data.lending.source, "profile": road.profile.name}
     searches = _plan(road, store, parent, families, settings, fresh)
     explore = make_step("explore", "explore", common, road.folder / "explore.ipynb", notebooks)
-    road.steps = [*searches, explore]
+    compare = make_step("compare", "compare", common, road.folder / "compare.ipynb", notebooks)
+    road.steps = [*searches, explore, compare]
     watcher.show(road.steps)
-    _run_all(road.steps, notebooks, lambda step: _keep_notebook(store, step), watcher)
-    runs = [step.run_id for step in road.steps if step.run_id]
+    _run_all(road, [*searches, explore], notebooks, lambda step: _keep_notebook(store, step), watcher)
+    runs = [step.run_id for step in searches if step.run_id]
     if runs:
         road.board = read_board(store, runs)
         road.choice = choose_champion(road.board, settings.model.tie)
         road.verdict = crown(store, road.choice.run_id, road.data.train, settings)
-        given = {**common, "runs": runs}
-        compare = make_step("compare", "compare", given, road.folder / "compare.ipynb", notebooks)
-        road.steps.append(compare)
-        _run_all([compare], notebooks, lambda step: None, watcher)
+        compare.parameters = {**common, "runs": runs}
+        _run_all(road, [compare], notebooks, lambda step: None, watcher)
     _report(road, settings)
 
 
