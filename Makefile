@@ -41,22 +41,26 @@ test-notebooks: $(READY)  ## run every notebook; the library's must give the out
 test-library: $(READY)  ## the tests in tests/
 	@$(BIN)/python -m pytest tests
 
-sync: $(READY)  ## format the notebooks, export the library, clean, write README.md
+sync: $(READY)  ## format notebooks, export the library, write README.md
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix .
 	@$(BIN)/nbdev-export
-	@$(BIN)/nbdev-clean
 	@cp settings.ini rumos_bank/assets/settings.ini
-	@$(BIN)/python -m rumos_bank.readme
+	@$(BIN)/jupyter nbconvert --log-level=ERROR --to notebook --execute --inplace nbs/index.ipynb
+	@$(BIN)/nbdev-clean
+	@$(BIN)/jupyter nbconvert --log-level=ERROR --to markdown --TagRemovePreprocessor.remove_input_tags=hide-input \
+	  --output-dir _proc --output README nbs/index.ipynb
+	@{ echo '<!-- generated from nbs/index.ipynb by make sync -->'; \
+	  sed -E 's#(]\(|src=")(images|lib|experiments)([/)])#\1nbs/\2\3#g; s#(]\(|src=")\.\./#\1#g' _proc/README.md | cat -s; } > README.md
 
 outputs: $(READY)  ## run the library's notebooks and keep what they show
-	@$(BIN)/jupyter nbconvert --log-level=ERROR --to notebook --execute --inplace nbs/lib/*.ipynb nbs/index.ipynb
+	@$(BIN)/jupyter nbconvert --log-level=ERROR --to notebook --execute --inplace nbs/lib/*.ipynb
 	@$(MAKE) --no-print-directory sync
 
-check: $(READY)  ## format, lint, types, "notebooks and library agree", cell hygiene
+check: $(READY)  ## format, lint, types, notebooks and library agree, house rules hold
 	@$(BIN)/ruff format --check --quiet . || { echo "not formatted: run make sync"; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
-	@$(BIN)/python -m pytest tests/notebooks/test_agreement.py
+	@$(BIN)/python -m pytest tests/notebooks
 
 lab: $(READY)  ## open JupyterLab
 	@$(BIN)/jupyter lab nbs
@@ -68,7 +72,7 @@ hooks: $(READY)  ## let git run `make sync check` before each commit
 
 record: $(READY)  ## write reports/record from the newest full road on real data, and README.md
 	@$(BIN)/rumos record
-	@$(MAKE) --no-print-directory outputs
+	@$(MAKE) --no-print-directory sync
 
 lock: $(READY)  ## pin all packages anew (needs uv)
 	@UV_CUSTOM_COMPILE_COMMAND="make lock" UV_PYTHON_DOWNLOADS=never uv pip compile --quiet --universal --generate-hashes \

@@ -35,7 +35,9 @@ class Family:
 RARE = 50  # codes with fewer clients share one indicator
 
 
-def prepare_nothing(codes: Sequence[int]) -> None:
+def prepare_nothing(
+    codes: Sequence[int],  # positions of the code columns
+) -> None:
     "Trees take the matrix as it is."
     return None
 
@@ -188,13 +190,7 @@ FAMILIES: dict[str, Family] = {
             _tree,
             _grid(max_depth=(4, 5, 6), min_samples_leaf=(100, 200)),
         ),
-        Family(
-            "Random_forest",
-            "random forest",
-            prepare_nothing,
-            _forest,
-            _grid(min_samples_leaf=(20, 40)),
-        ),
+        Family("Random_forest", "random forest", prepare_nothing, _forest, _grid(min_samples_leaf=(20, 40))),
         Family(
             "Neural_networks",
             "three small neural networks",
@@ -202,13 +198,7 @@ FAMILIES: dict[str, Family] = {
             _networks,
             _grid(hidden=(16, 32), alpha=(0.01, 1.0)),
         ),
-        Family(
-            "LightGBM",
-            "gradient boosting",
-            prepare_nothing,
-            _boosting,
-            _draw_boosting(),
-        ),
+        Family("LightGBM", "gradient boosting", prepare_nothing, _boosting, _draw_boosting()),
     )
 }
 

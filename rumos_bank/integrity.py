@@ -28,7 +28,7 @@ def digest_file(
 
 
 def digest_folder(
-    folder: Path,
+    folder: Path,  # with all folders in it
 ) -> dict[str, str]:  # path inside the folder → SHA-256, in order of the paths
     "The digest of every file in a folder."
     inside = sorted(path for path in folder.rglob("*") if path.is_file())

@@ -133,7 +133,7 @@ def _judged_today(
 def compare(
     store: Store,
     challenger: str,  # run
-    reign: Reign | None,
+    reign: Reign | None,  # None: nobody reigns yet
     train: "pd.DataFrame",  # today's train clients
     settings: Settings,
 ) -> tuple[bool, str]:  # whether the challenger replaces the champion, and why

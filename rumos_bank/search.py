@@ -51,7 +51,7 @@ def find_profile(
 def make_folds(
     defaulted: np.ndarray,  # (n,) 0 or 1
     folds: int,  # at least 2
-    seed: int,
+    seed: int,  # of the shuffle
 ) -> np.ndarray:  # (n,) number of the fold in which the client is judged
     "The same stratified folds for all families."
     from sklearn.model_selection import StratifiedKFold

@@ -216,7 +216,7 @@ def _search_metrics(result: SearchResult, on_test: Mapping[str, float]) -> dict[
 
 def make_card(
     result: SearchResult,
-    tags: Mapping[str, Any],
+    tags: Mapping[str, Any],  # key, road, profile, fingerprint, commit, …
 ) -> dict[str, Any]:  # what JSON can hold
     "The recipe of a decision: what is needed to make it again, and what it was made of."
     decision = result.decision
@@ -281,7 +281,7 @@ def _ensure_registered(store: Store, name: str) -> None:
     if not store.client.search_registered_models(f"name = '{name}'"):
         store.client.create_registered_model(name)
 
-
+# %% ../nbs/lib/31_tracking.ipynb #d29a08af
 def register_family(
     store: Store,
     run_id: str,  # a finished search
@@ -296,7 +296,7 @@ def register_family(
     with _quiet():
         return import_mlflow().register_model(uri, family, tags={"source": run_id}, await_registration_for=0)
 
-
+# %% ../nbs/lib/31_tracking.ipynb #09916c9e
 def register_winner(
     store: Store,
     run_id: str,  # a finished search
@@ -377,7 +377,7 @@ def load_decision(
 # %% ../nbs/lib/31_tracking.ipynb #c8f1bc99
 def read_board(
     store: Store,
-    run_ids: Sequence[str],
+    run_ids: Sequence[str],  # finished searches, one a family
 ) -> "pd.DataFrame":  # one row a family, the cheapest in cross-validation first
     "The leaderboard of these runs."
     import pandas as pd
@@ -405,7 +405,7 @@ def read_board(
 def start_road(
     store: Store,
     name: str,  # the road's id
-    tags: Mapping[str, Any],
+    tags: Mapping[str, Any],  # profile, twin, …
 ) -> str:  # the road's run
     "The parent run of a new road; what a killed road left unfinished is marked as such."
     for left in store.client.search_runs(
