@@ -20,7 +20,7 @@ from .decision import DecisionModel, make_decision
 from .errors import ParameterError, RumosError
 from .evaluate import calibration_error
 from .families import Family, find_family, make_model
-from .features import categorical_columns, feature_matrix
+from .features import feature_matrix, feature_names
 from .settings import Costs, Settings
 
 if TYPE_CHECKING:
@@ -77,20 +77,17 @@ def _fit_fold(
     X: np.ndarray,
     y: np.ndarray,
     held_out: np.ndarray,
-    seed: int,
-    codes: Sequence[int],
+    seed: int,  # of the shuffle
+    names: Sequence[str],
     tick: Tick,
 ) -> tuple[np.ndarray, np.ndarray]:  # (trials, held out) probabilities, (trials,) CPU seconds
     "All trials of one fold, on columns prepared once."
-    prepare = family.prepare(codes)
-    learn, judge = X[~held_out], X[held_out]
-    if prepare is not None:
-        learn = prepare.fit_transform(learn)
-        judge = prepare.transform(judge)
+    prepare = family.prepare(names)
+    learn, judge = prepare.fit_transform(X[~held_out]), prepare.transform(X[held_out])
     probabilities, seconds = [], []
     for trial in trials:
         start = time.thread_time()
-        model = family.model(seed, **trial).fit(learn, y[~held_out])
+        model = family.model(seed, names, **trial).fit(learn, y[~held_out])
         probabilities.append(model.predict_proba(judge)[:, 1])
         seconds.append(time.thread_time() - start)
         tick()
@@ -112,11 +109,11 @@ def cross_validate(
 
     y = train[TARGET].to_numpy()
     X = feature_matrix(train, settings.model.protected)
-    codes = categorical_columns(settings.model.protected)
+    names = feature_names(settings.model.protected)
     folds = make_folds(y, settings.split.folds, settings.split.seed)
     fit = delayed(_fit_fold)
     tasks = (
-        fit(family, trials, X, y, folds == number, settings.split.seed, codes, tick)
+        fit(family, trials, X, y, folds == number, settings.split.seed, names, tick)
         for number in range(settings.split.folds)
     )
     probability = np.empty((len(trials), len(y)))
