@@ -160,7 +160,7 @@ def _networks(seed: int, names: Sequence[str], hidden: int, alpha: float) -> "Ba
     ]
     return VotingClassifier(nets, voting="soft")
 
-
+# %% ../nbs/lib/22_families.ipynb #617e9455
 _SAME: dict[str, Any] = {
     "deterministic": True,
     "force_row_wise": True,
