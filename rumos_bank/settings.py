@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['Words', 'PACKAGED', 'OTHER_VARIABLES', 'Section', 'Costs', 'DataSettings', 'SplitSettings', 'ModelSettings',
-           'StoreSettings', 'PortSettings', 'Settings', 'find_settings', 'read_settings']
+           'AlarmSettings', 'ReferSettings', 'StoreSettings', 'PortSettings', 'Settings', 'find_settings',
+           'read_settings']
 
 # %% ../nbs/lib/01_settings.ipynb #e20a08a0
 import configparser
@@ -74,6 +75,22 @@ class ModelSettings(Section):
     max_calibration_error: float = Field(0.02, gt=0, lt=1)  # above it the tuned threshold decides
 
 
+class AlarmSettings(Section):
+    "What is too good to be true, and stops a road."
+
+    max_auc: float = Field(0.81, gt=0.5, le=1)  # of a model out of fold; above it something leaks
+    max_feature_auc: float = Field(0.77, gt=0.5, le=1)  # of one column alone
+
+
+class ReferSettings(Section):
+    "Who is sent to a person instead of being decided."
+
+    margin: float = Field(
+        0, ge=0, le=1e9
+    )  # euros by which the expected costs of both decisions may differ; 0: nobody
+    cost: float = Field(150, ge=0, le=1e9)  # euros that one referral costs
+
+
 class StoreSettings(Section):
     "Where results lie. Relative paths are meant from the folder of settings.ini."
 
@@ -97,6 +114,8 @@ class Settings(Section):
     data: DataSettings = DataSettings()
     split: SplitSettings = SplitSettings()
     model: ModelSettings = ModelSettings()
+    alarm: AlarmSettings = AlarmSettings()
+    refer: ReferSettings = ReferSettings()
     store: StoreSettings = StoreSettings()
     ports: PortSettings = PortSettings()
     home: Path = Path()  # folder that relative paths are meant from
