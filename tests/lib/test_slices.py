@@ -1,0 +1,415 @@
+"Group tables agree with loops and with fairlearn, calibration with its definition, alarms with what was injected."
+
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from fairlearn import metrics as fl
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
+
+from rumos_bank import slices as sl
+from rumos_bank.clients import EXAMPLE_CLIENT, FIELDS, STATUSES, TARGET
+from rumos_bank.cost import business_cost, decide
+from rumos_bank.errors import ParameterError
+from rumos_bank.evaluate import bootstrap_cost, calibration_error, draw_refer_curve, draw_slices
+from rumos_bank.features import feature_matrix
+from rumos_bank.settings import Costs
+from rumos_bank.twin import make_twin
+
+COSTS = Costs(false_positive=10, false_negative=10_000)  # powers of ten apart, so that a mix-up shows
+BANK = Costs(false_positive=1000, false_negative=3000)
+SLICINGS = {"limit", "delay history", "education", "age band", "sex", "marital status"}
+
+
+@pytest.fixture(scope="module")
+def judged():
+    "Synthetic clients with the probabilities of a simple scorecard."
+    clients = make_twin(3000, seed=5)
+    late = (clients[list(STATUSES)] >= 1).sum(axis=1).to_numpy()
+    return clients, clients[TARGET].to_numpy(), np.minimum(0.12 + 0.12 * late, 0.72)
+
+
+@pytest.fixture(scope="module")
+def table(judged):
+    return sl.measure_slices(*judged, 0.25, COSTS)
+
+
+@pytest.fixture(scope="module")
+def fairness(judged):
+    return sl.measure_fairness(*judged, 0.25, draws=500)
+
+
+def simulate(n, seed=0):
+    "Clients who default with exactly the probability given."
+    rng = np.random.default_rng(seed)
+    probability = rng.beta(1.1, 3.9, size=n)
+    return (rng.random(n) < probability).astype(int), probability
+
+
+# slicing
+
+
+def test_every_allowed_client_lies_in_one_group_of_each_slicing():
+    rng = np.random.default_rng(0)
+    drawn = {f.name: rng.integers(f.low, f.high, size=500, endpoint=True) for f in FIELDS}
+    clients = pd.DataFrame(drawn, index=range(1000, 1500))
+    slices = sl.slice_clients(clients)
+    assert set(slices) == SLICINGS and set(sl.PROTECTED_SLICES) < SLICINGS
+    for groups in slices.values():
+        assert groups.notna().all() and groups.index.equals(clients.index)
+
+
+@pytest.mark.parametrize(
+    ("slicing", "field", "groups"),
+    [
+        ("age band", "AGE", {18: "under 30", 29: "under 30", 30: "30–39", 59: "50–59", 60: "60 and more", 120: "60 and more"}),
+        ("sex", "SEX", {1: "male", 2: "female"}),
+        ("marital status", "MARRIAGE", {0: "other or unknown", 1: "married", 2: "single", 3: "other or unknown"}),
+        ("education", "EDUCATION", {1: "graduate school", 3: "high school", 4: "other or unknown", 5: "other or unknown"}),
+        ("limit", "LIMIT_BAL", {1000: "to 50,000", 50_000: "to 50,000", 50_001: "50,001–100,000", 300_001: "above 300,000"}),
+    ],
+)  # fmt: skip
+def test_groups_hold_what_their_names_say(slicing, field, groups):
+    clients = pd.DataFrame([EXAMPLE_CLIENT] * len(groups)).assign(**{field: list(groups)})
+    assert list(sl.slice_clients(clients)[slicing]) == list(groups.values())
+
+
+@pytest.mark.parametrize(
+    ("months", "group"),
+    [(0, "never late"), (1, "late in 1 month"), (2, "late in 2 or 3"), (3, "late in 2 or 3"), (6, "late in 4 to 6")],
+)  # fmt: skip
+def test_delays_are_counted_over_the_six_months(months, group):
+    client = EXAMPLE_CLIENT | dict.fromkeys(STATUSES, -2) | dict.fromkeys(STATUSES[:months], 1)
+    assert sl.slice_clients(pd.DataFrame([client]))["delay history"][0] == group
+
+
+def test_what_cannot_be_sliced_is_refused(judged):
+    clients = judged[0]
+    with pytest.raises(ParameterError, match="missing: AGE, SEX"):
+        sl.slice_clients(clients.drop(columns=["SEX", "AGE"]))
+    with pytest.raises(ParameterError, match="education of row"):
+        sl.slice_clients(clients.assign(EDUCATION=7))
+
+
+# slices
+
+
+def test_the_table_agrees_with_a_loop(judged, table):
+    clients, defaulted, probability = judged
+    refused, slices = decide(probability, 0.25), sl.slice_clients(clients)
+    for row in table[~table["group"].str.contains(r"\+")].itertuples():
+        here = (slices[row.slicing] == row.group).to_numpy()
+        d, r, n = defaulted[here], refused[here], here.sum()
+        interval = bootstrap_cost(d, r, COSTS)
+        expected = [
+            n,
+            d.mean(),
+            r.mean(),
+            ((d == 0) & (r == 1)).sum() / (d == 0).sum(),
+            ((d == 1) & (r == 0)).sum() / (d == 1).sum(),
+            business_cost(d, r, COSTS) / n,
+            interval.low / n,
+            interval.high / n,
+            probability[here].mean(),
+            d.mean() - probability[here].mean(),
+        ]
+        found = [
+            row.clients,
+            row.default_rate,
+            row.refused_share,
+            row.false_positive_rate,
+            row.false_negative_rate,
+            row.cost_per_client,
+            row.cost_low,
+            row.cost_high,
+            row.predicted,
+            row.gap,
+        ]
+        assert found == pytest.approx(expected, rel=1e-12)
+
+
+def test_nobody_is_dropped_and_the_groups_add_up(judged, table):
+    _, defaulted, probability = judged
+    by_slicing = table.groupby("slicing")
+    assert set(by_slicing.groups) == SLICINGS
+    assert (by_slicing["clients"].sum() == 3000).all()
+    total = business_cost(defaulted, decide(probability, 0.25), COSTS)
+    euros = (table["cost_per_client"] * table["clients"]).groupby(table["slicing"]).sum()
+    assert euros.to_list() == pytest.approx([total] * 6)
+    assert ((table["gap_low"] <= table["gap"]) & (table["gap"] <= table["gap_high"])).all()
+
+
+@pytest.mark.parametrize(
+    ("elderly", "groups"),
+    [
+        (5, {"under 30": (300, False), "50–59 + 60 and more": (45, True)}),
+        (45, {"under 30": (300, False), "50–59 + 60 and more": (85, False)}),
+        (60, {"under 30": (300, False), "60 and more": (60, False), "50–59": (40, True)}),
+    ],
+)
+def test_small_groups_are_pooled_and_marked(elderly, groups):
+    ages = np.repeat([65, 55, 25], [elderly, 40, 300])
+    clients = pd.DataFrame([EXAMPLE_CLIENT] * len(ages)).assign(AGE=ages)
+    table = sl.measure_slices(clients, np.arange(len(ages)) % 2, np.full(len(ages), 0.3), 0.25, BANK)
+    found = table[table["slicing"] == "age band"]
+    assert {row.group: (row.clients, row.small) for row in found.itertuples()} == groups
+
+
+@pytest.mark.parametrize(
+    ("share", "clients", "low", "high"),
+    [(0.1, 100, 0.05523, 0.17437), (0.0, 10, 0.0, 0.27753), (1.0, 10, 0.72247, 1.0)],
+)
+def test_wilson_agrees_with_its_tables(share, clients, low, high):
+    assert sl._wilson(share, clients) == pytest.approx((low, high), abs=1e-5)
+
+
+# fairness
+
+
+def test_the_counts_agree_with_fairlearn(judged):
+    clients, defaulted, probability = judged
+    refused = decide(probability, 0.25)
+    for slicing in ("sex", "education"):
+        names, order = sl._pool_small(sl.slice_clients(clients)[slicing])
+        cells = [[[((names == g) & (defaulted == d) & (refused == r)).sum() for r in (0, 1)] for d in (0, 1)] for g in order]  # fmt: skip
+        given = {"y_true": defaulted, "sensitive_features": names}
+        payers = fl.MetricFrame(metrics=fl.false_positive_rate, y_pred=refused, **given)
+        expected = [
+            fl.demographic_parity_difference(y_pred=refused, **given),
+            fl.demographic_parity_ratio(y_pred=1 - refused, **given),
+            payers.difference(),
+            fl.equalized_odds_difference(y_pred=refused, **given),
+        ]
+        assert [float(gap) for gap in sl._gaps(np.array(cells))] == pytest.approx(expected)
+        assert sl._fairlearn_gaps(names, defaulted, refused) == pytest.approx(expected)
+
+
+def test_the_interval_agrees_with_resampled_rows(judged, fairness):
+    clients, _, probability = judged
+    men, refused = (clients["SEX"] == 1).to_numpy(), decide(probability, 0.25)
+    rng, gaps = np.random.default_rng(9), []
+    for _ in range(2000):
+        rows = rng.integers(0, len(men), size=len(men))
+        m, r = men[rows], refused[rows]
+        gaps.append(abs(r[m].mean() - r[~m].mean()))
+    found = fairness[(fairness["slicing"] == "sex")].iloc[0]
+    assert [found["low"], found["high"]] == pytest.approx(np.quantile(gaps, [0.025, 0.975]), abs=0.004)
+
+
+def test_by_chance_agrees_with_dealt_out_labels(judged, fairness):
+    clients, _, probability = judged
+    men, refused = (clients["SEX"] == 1).to_numpy(), decide(probability, 0.25)
+    rng, gaps = np.random.default_rng(9), []
+    for _ in range(2000):
+        dealt = rng.permutation(men)
+        gaps.append(abs(refused[dealt].mean() - refused[~dealt].mean()))
+    found = fairness[(fairness["slicing"] == "sex")].iloc[0]
+    assert found["by_chance"] == pytest.approx(np.mean(gaps), rel=0.1)
+
+
+def test_a_model_that_looks_at_sex_is_seen(judged):
+    clients, defaulted, _ = judged
+    by_sex = np.where(clients["SEX"] == 1, 0.9, 0.1)
+    found = sl.measure_fairness(clients, defaulted, by_sex, 0.25, draws=200)
+    found = found[found["slicing"] == "sex"].set_index("measure")
+    assert found["value"].to_list() == [1, 0, 1, 1]
+    assert found["meaning"].iloc[0] == "refused: 100.0 % of male, 0.0 % of female"
+    assert (found["by_chance"].drop("approval ratio") < 0.1).all()
+
+
+def test_fairness_says_whom_it_left_out(judged):
+    clients, defaulted, probability = judged
+    ages = np.where(np.arange(3000) < 20, 70, np.where(np.arange(3000) < 1500, 25, 35))
+    found = sl.measure_fairness(clients.assign(AGE=ages, SEX=1), defaulted, probability, 0.25, draws=50)
+    assert set(found["slicing"]) == set(sl.PROTECTED_SLICES)
+    age, sex = (found[found["slicing"] == slicing] for slicing in ("age band", "sex"))
+    assert (age["left_out"] == "60 and more").all() and age["value"].notna().all()
+    assert sex["value"].isna().all() and sex["meaning"].str.contains("fewer than two").all()
+
+
+def test_refusing_everybody_has_no_approval_ratio(judged):
+    found = sl.measure_fairness(*judged, 0.0, draws=50).set_index("measure")
+    assert np.isnan(found.loc["approval ratio", "value"]).all()
+    assert (found.loc["equalised odds difference", "value"] == 0).all()
+
+
+def test_seeds_repeat_and_bad_numbers_are_refused(judged, fairness):
+    pd.testing.assert_frame_equal(fairness, sl.measure_fairness(*judged, 0.25, draws=500))
+    clients, defaulted, probability = judged
+    with pytest.raises(ParameterError, match="draws must be at least 1"):
+        sl.measure_fairness(*judged, 0.25, draws=0)
+    for measure in (sl.measure_slices, sl.measure_fairness):
+        with pytest.raises(ParameterError, match="clients has 10"):
+            measure(clients.head(10), defaulted, probability, 0.25, BANK)
+    with pytest.raises(ParameterError, match="between 0 and 1"):
+        sl.measure_slices(clients, defaulted, probability * 100, 0.25, BANK)
+
+
+# calibration
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 1), st.floats(0, 1)), min_size=2, max_size=60).filter(
+        lambda rows: len({outcome for outcome, _ in rows}) == 2
+    )
+)
+def test_the_parts_add_up_to_the_brier_score(rows):
+    outcome, chance = (np.array(column) for column in zip(*rows, strict=True))
+    parts = sl._split_brier(outcome, chance)
+    total = parts["reliability"] - parts["resolution"] + parts["uncertainty"] + parts["within_bins"]
+    assert total == pytest.approx(parts["brier"], abs=1e-12)
+    assert parts["brier"] == pytest.approx(np.mean((chance - outcome) ** 2), abs=1e-12)
+
+
+def test_nothing_remains_within_bins_of_one_probability():
+    defaulted, probability = simulate(3000)
+    assert sl._split_brier(defaulted, np.where(probability > 0.3, 0.5, 0.1))["within_bins"] == pytest.approx(
+        0
+    )
+    assert abs(sl._split_brier(defaulted, probability)["within_bins"]) > 1e-4
+
+
+def test_chance_agrees_with_a_simulation_by_the_public_metric():
+    defaulted, probability = simulate(1500, seed=2)
+    found = sl.measure_calibration(defaulted, probability, seed=0)
+    rng = np.random.default_rng(11)
+    errors = [
+        calibration_error((rng.random(1500) < probability).astype(int), probability) for _ in range(1000)
+    ]
+    assert found.ece_by_chance == pytest.approx(np.mean(errors), rel=0.04)
+    assert found.ece_by_chance_95 == pytest.approx(np.quantile(errors, 0.95), rel=0.08)
+    assert found.ece == calibration_error(defaulted, probability)
+    assert found == sl.measure_calibration(defaulted, probability, seed=0)
+    assert found != sl.measure_calibration(defaulted, probability, seed=1)
+
+
+def test_the_slope_tells_overconfidence():
+    defaulted, probability = simulate(20_000, seed=3)
+    odds = probability / (1 - probability)
+    for power, slope in ((1, 1), (2, 0.5), (0.5, 2)):
+        found = sl.measure_calibration(defaulted, odds**power / (1 + odds**power))
+        assert found.slope == pytest.approx(slope, rel=0.05)
+    tenfold = sl.measure_calibration(defaulted, 10 * odds / (1 + 10 * odds))
+    assert tenfold.intercept == pytest.approx(-np.log(10), rel=0.05)
+
+
+def test_certain_probabilities_have_a_finite_slope():
+    found = sl.measure_calibration([0, 0, 1, 1, 0, 1], [0, 0.2, 1, 0.6, 1, 0])
+    assert np.isfinite(found.slope) and np.isfinite(found.intercept)
+
+
+# leaks
+
+
+def test_rank_auc_agrees_with_scikit_learn(judged):
+    clients, defaulted, _ = judged
+    columns = feature_matrix(clients)
+    expected = [roc_auc_score(defaulted, column) for column in columns.T]
+    assert sl._rank_auc(columns, defaulted) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("copy", [lambda d: 1 + d, lambda d: 2 - d])
+def test_a_copy_of_the_label_is_found_whichever_way_it_points(judged, copy):
+    clients, defaulted, probability = judged
+    leaks = sl.find_leaks(clients.assign(SEX=copy(defaulted)), defaulted, probability, 0.81, 0.77)
+    assert [leak.split(" alone")[0] for leak in leaks] == ["SEX"] and "1.000, above 0.77" in leaks[0]
+
+
+def test_honest_models_raise_no_alarm_and_perfect_ones_do(judged):
+    clients, defaulted, probability = judged
+    assert sl.find_leaks(clients, defaulted, probability, 0.81, 0.77) == []
+    perfect = sl.find_leaks(clients, defaulted, 0.2 + 0.6 * defaulted, 0.81, 0.77)
+    assert len(perfect) == 1 and perfect[0].startswith("the model has an AUC of 1.000, above 0.81")
+    auc = roc_auc_score(defaulted, probability)
+    assert sl.find_leaks(clients, defaulted, probability, auc + 1e-9, 0.77) == []
+    assert len(sl.find_leaks(clients, defaulted, probability, auc - 1e-9, 0.77)) == 1
+
+
+def test_impossible_limits_are_refused(judged):
+    for limits, name in (((0.4, 0.77), "max_auc"), ((0.81, 77), "max_single_auc")):
+        with pytest.raises(ParameterError, match=f"{name} must be between 0.5 and 1"):
+            sl.find_leaks(*judged, *limits)
+
+
+# referral
+
+
+@given(st.floats(1, 1e5), st.floats(1, 1e5), st.floats(0, 1e5))
+def test_at_the_ends_of_the_band_the_costs_differ_by_the_margin(false_positive, false_negative, margin):
+    costs = Costs(false_positive=false_positive, false_negative=false_negative)
+    low, high = sl.refer_band(costs.bayes_threshold, costs, margin)
+    assert 0 <= low <= costs.bayes_threshold <= high <= 1
+    for end in (low, high):
+        differ = abs(false_negative * end - false_positive * (1 - end))
+        assert differ == pytest.approx(margin, rel=1e-6, abs=1e-6) or (end in (0, 1) and differ < margin)
+
+
+def test_no_margin_is_no_band():
+    assert sl.refer_band(0.25, BANK, 0) == (0.25, 0.25)
+    for margin in (-1, float("nan")):
+        with pytest.raises(ParameterError, match="margin_eur must be at least 0"):
+            sl.refer_band(0.25, BANK, margin)
+
+
+def test_the_curve_agrees_with_a_loop():
+    defaulted, probability = simulate(300, seed=4)
+    curve = sl.refer_curve(defaulted, probability, 0.3, COSTS, referral_cost=7, human_error=0.2)
+    for row in curve.itertuples():
+        right = erring = referred = 0.0
+        for outcome, chance in zip(defaulted, probability, strict=True):
+            if_wrong = 10_000 if outcome else 10
+            if row.low <= chance <= row.high:
+                referred, right, erring = referred + 1, right + 7, erring + 7 + 0.2 * if_wrong
+            else:
+                lost = if_wrong * ((chance >= 0.3) != outcome)
+                right, erring = right + lost, erring + lost
+        found = [row.referred_share, row.cost_if_right, row.cost_if_human_errs]
+        assert found == pytest.approx([referred / 300, right / 300, erring / 300])
+    assert curve["referred_share"].is_monotonic_increasing
+    assert curve["referred_share"].iloc[[0, -1]].to_list() == [0, 1]
+
+
+def test_a_free_and_perfect_human_ends_all_cost():
+    defaulted, probability = simulate(300)
+    curve = sl.refer_curve(defaulted, probability, 0.25, BANK, referral_cost=0, human_error=0)
+    assert curve["cost_if_right"].iloc[-1] == 0 and curve["cost_if_right"].is_monotonic_decreasing
+    assert curve["cost_if_right"].equals(curve["cost_if_human_errs"])
+
+
+@pytest.mark.parametrize(
+    "changes", [{"referral_cost": -1}, {"human_error": 1.1}, {"referral_cost": float("nan")}]
+)
+def test_impossible_humans_are_refused(changes):
+    with pytest.raises(ParameterError, match="referral_cost must be at least 0"):
+        sl.refer_curve([0, 1], [0.1, 0.9], 0.25, BANK, **({"referral_cost": 100} | changes))
+
+
+# figures and imports
+
+
+def test_the_figures_show_the_tables(table):
+    figure = draw_slices(table, "test")
+    names = [label.get_text() for axes in figure.axes[::2] for label in axes.get_yticklabels()]
+    assert len(figure.axes) == 12 and len(names) == len(table)
+    assert names[0] == f"{table['group'][0]}  ({table['clients'][0]:,})"
+    defaulted, probability = simulate(300)
+    good, bad = (sl.refer_curve(defaulted, probability, 0.25, BANK, cost) for cost in (10, 5000))
+    assert draw_refer_curve(good).get_suptitle().startswith("Referring ")
+    assert draw_refer_curve(bad).get_suptitle() == "Referring clients costs more than it saves"
+    with pytest.raises(ParameterError, match="at least one group"):
+        draw_slices(table.head(0))
+
+
+def test_importing_slices_is_light():
+    heavy = {"sklearn", "pandas", "scipy", "matplotlib", "fairlearn"}
+    code = f"import sys, rumos_bank.slices; print(*{heavy} & {{*sys.modules}})"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.split()
+        == []
+    )
