@@ -81,6 +81,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                'rumos_bank/evaluate.py'),
                                      'rumos_bank.evaluate.draw_confusion': ('lib/evaluate.html#draw_confusion', 'rumos_bank/evaluate.py'),
                                      'rumos_bank.evaluate.draw_cost_curve': ('lib/evaluate.html#draw_cost_curve', 'rumos_bank/evaluate.py'),
+                                     'rumos_bank.evaluate.draw_differences': ( 'lib/evaluate.html#draw_differences',
+                                                                               'rumos_bank/evaluate.py'),
                                      'rumos_bank.evaluate.draw_leaderboard': ( 'lib/evaluate.html#draw_leaderboard',
                                                                                'rumos_bank/evaluate.py'),
                                      'rumos_bank.evaluate.draw_precision_recall': ( 'lib/evaluate.html#draw_precision_recall',

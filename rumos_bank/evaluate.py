@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['ACCENT', 'as_judged', 'Reliability', 'bin_by_mass', 'reliability', 'calibration_error', 'measure', 'Interval',
            'Comparison', 'bootstrap_cost', 'compare_costs', 'permutation_costs', 'show', 'draw_cost_curve', 'draw_roc',
-           'draw_precision_recall', 'draw_calibration', 'draw_confusion', 'draw_leaderboard', 'draw_slices',
-           'draw_refer_curve']
+           'draw_precision_recall', 'draw_calibration', 'draw_confusion', 'draw_leaderboard', 'draw_differences',
+           'draw_slices', 'draw_refer_curve']
 
 # %% ../nbs/lib/24_evaluate.ipynb #f6f680c7
 import io
@@ -471,6 +471,30 @@ def draw_leaderboard(
             fontsize=9,
         )
     axes.set_ylim(len(ranked) - 0.5, -0.6)
+    axes.grid(visible=False, axis="y")
+    return figure
+
+# %% ../nbs/lib/24_evaluate.ipynb #d0e552b3
+def draw_differences(
+    table: "pd.DataFrame",  # a contender a row: contender, difference, low, high in euros per client
+    reference: str,  # what they are compared with
+) -> "Figure":
+    "Difference from a reference by contender; left of zero is cheaper."
+    if not len(table):
+        raise ParameterError("differences need at least one contender, got none")
+    best = table.sort_values("difference").iloc[0]
+    title = f"{best['contender']} costs {best['difference']:+,.1f} € per client against the {reference}"
+    figure, axes = _start_figure(
+        title, "mean and corrected 95 % interval", "euros per client, left is cheaper", ""
+    )
+    figure.set_figheight(1.6 + 0.5 * len(table))
+    axes.axvline(0, color=_INK, linewidth=1)
+    axes.set_yticks(range(len(table)), list(table["contender"]))
+    for place, row in enumerate(table.itertuples()):
+        colour = ACCENT if row.high < 0 else _GREY
+        axes.plot([row.low, row.high], [place, place], color=colour, linewidth=2)
+        axes.plot(row.difference, place, "o", color=colour, markersize=7)
+    axes.set_ylim(len(table) - 0.5, -0.6)
     axes.grid(visible=False, axis="y")
     return figure
 
