@@ -6,7 +6,7 @@
 __all__ = ['DecisionModel', 'make_decision']
 
 # %% ../nbs/lib/23_decision.ipynb #ef3e4718
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
@@ -45,6 +45,7 @@ class DecisionModel(ClassifierMixin, BaseEstimator):
             )
         self.model_ = clone(self.model).fit(feature_matrix(X, self.protected), np.asarray(y))
         self.classes_ = np.array([0, 1])
+        self.reference_: dict[str, Any] | None = None
         return self
 
     def predict_proba(self, X: "pd.DataFrame | np.ndarray") -> np.ndarray:
