@@ -4,7 +4,7 @@ PROFILE ?= full
 BIN     := .venv/bin
 READY   := .venv/.ready
 NOTEBOOKS := nbs/index.ipynb nbs/experiments/explore.ipynb nbs/experiments/search.ipynb \
-             nbs/experiments/compare.ipynb nbs/experiments/judge.ipynb nbs/experiments/twin.ipynb
+             nbs/experiments/compare.ipynb nbs/experiments/judge.ipynb nbs/experiments/audit.ipynb nbs/experiments/twin.ipynb
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-notebooks test-library sync outputs check lab hooks record lock clean

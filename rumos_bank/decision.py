@@ -30,12 +30,14 @@ class DecisionModel(ClassifierMixin, BaseEstimator):
         false_positive: float = 1000.0,  # euros lost by refusing a good payer
         false_negative: float = 3000.0,  # euros lost by accepting a defaulter
         protected: tuple[str, ...] = (),  # raw fields that are never looked at
+        refer_margin: float = 0.0,  # euros; both decisions' expected costs closer than this: ask a person
     ):
         self.model = model
         self.threshold = threshold
         self.false_positive = false_positive
         self.false_negative = false_negative
         self.protected = protected
+        self.refer_margin = refer_margin
 
     def fit(self, X: "pd.DataFrame | np.ndarray", y: np.ndarray) -> "DecisionModel":
         "Learn from clients (n, 23) and whether they defaulted (n,)."
@@ -61,16 +63,21 @@ class DecisionModel(ClassifierMixin, BaseEstimator):
         probability = self.predict_proba(X)
         return probability[:, ::-1] * [self.false_negative, self.false_positive]
 
+    def refer(self, X: "pd.DataFrame | np.ndarray") -> np.ndarray:
+        "Whose decision should be a person's, (n,) true or false; nobody's where the margin is 0."
+        accepting, refusing = self.expected_costs(X).T
+        return (np.abs(accepting - refusing) <= self.refer_margin) & (self.refer_margin > 0)
+
 # %% ../nbs/lib/23_decision.ipynb #f16d900b
 def make_decision(
     model: BaseEstimator,  # unfitted, takes the feature matrix
     threshold: float,  # refuse from this probability on
     costs: Costs,  # euros per false positive and per false negative
     protected: tuple[str, ...] = (),  # raw fields that are never looked at
+    refer_margin: float = 0.0,  # euros by which both decisions' expected costs may differ to ask a person
 ) -> DecisionModel:  # unfitted
     "The decision of a model at a threshold."
     if not 0 <= threshold <= np.nextafter(1, 2):
         raise ParameterError(f"threshold must be between 0 and 1, got {threshold}")
-    return DecisionModel(
-        model, float(threshold), costs.false_positive, costs.false_negative, tuple(protected)
-    )
+    euros = costs.false_positive, costs.false_negative
+    return DecisionModel(model, float(threshold), *euros, tuple(protected), float(refer_margin))

@@ -222,7 +222,7 @@ def describe_search(
         "notebook": notebook_digest(notebook),
         "lock": lock_digest(settings.home),
     }
-    rules = {name: settings.model_dump(include={name}) for name in ("costs", "split")}
+    rules = {name: settings.model_dump(include={name}) for name in ("costs", "split", "refer")}
     rules["model"] = settings.model_dump(include={"model": {"protected", "max_calibration_error"}})
     key = digest_value({"family": family, **made_of, **rules})
     return {
@@ -586,7 +586,7 @@ def _walk(
     explore = make_step("explore", "explore", common, road.folder / "explore.ipynb", notebooks)
     later = [
         make_step(name, name, common, road.folder / f"{name}.ipynb", notebooks, fits)
-        for name, fits in (("judge", JUDGE_FITS), ("compare", 0))
+        for name, fits in (("judge", JUDGE_FITS), ("compare", 0), ("audit", 0))
     ]
     road.steps = [*searches, explore, *later]
     watcher.show(road.steps)

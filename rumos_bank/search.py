@@ -283,6 +283,7 @@ def _fit_winner(
 ) -> tuple[DecisionModel, float]:
     "The decision, fitted on all train clients, and the CPU seconds it took."
     start = time.process_time()
-    decision = make_decision(model, rule.threshold, settings.costs, settings.model.protected)
+    rest = settings.costs, settings.model.protected, settings.refer.margin
+    decision = make_decision(model, rule.threshold, *rest)
     decision.fit(train, train[TARGET].to_numpy())
     return decision, time.process_time() - start

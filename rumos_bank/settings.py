@@ -74,7 +74,7 @@ class ModelSettings(Section):
     tie: float = Field(0.0025, ge=0, lt=1)  # share of the best cost within which two models are equal
     max_calibration_error: float = Field(0.02, gt=0, lt=1)  # above it the tuned threshold decides
 
-
+# %% ../nbs/lib/01_settings.ipynb #701fd0cf
 class AlarmSettings(Section):
     "What is too good to be true, and stops a road."
 
