@@ -162,7 +162,7 @@ def _mapping() -> str:
         for each in SECTIONS
     )
     head = "<tr><th>section</th><th>AI Act, Annex IV</th><th>model-risk guidance</th></tr>"
-    return f'<h2>What this answers to</h2><div class="scroll"><table>{head}{rows}</table></div><p>{html.escape(NOT_CHECKED)}</p>'
+    return f'<h2>What this answers to</h2><div class="scroll"><table class="words">{head}{rows}</table></div><p>{html.escape(NOT_CHECKED)}</p>'
 
 
 def _write_section(section: Section, notebooks: Iterable[Path], known: Mapping[str, list[str]]) -> str:

@@ -90,8 +90,10 @@ body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(
 h1, h2 { line-height: 1.2; } h1 { color: var(--accent); } a { color: var(--accent); }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { padding: .4rem .6rem; text-align: right; border-bottom: 1px solid var(--soft); } th { font-size: .8rem; vertical-align: bottom; }
-th:first-child, td:first-child { text-align: left; } tr:first-child td { font-weight: 600; }
+th:first-child, td:first-child { text-align: left; } .board tbody tr:first-child td { font-weight: 600; }
 .facts th { text-align: left; white-space: nowrap; } .facts td { text-align: left; overflow-wrap: anywhere; font-weight: 400; }
+.anchor-link { display: none; } section > h2:first-child { color: var(--accent); border-top: 2px solid var(--soft); padding-top: 1rem; }
+.words th, .words td { text-align: left; }
 .source { font-size: .8rem; opacity: .7; } pre { overflow-x: auto; background: var(--soft); padding: .6rem; }
 img { max-width: 100%; background: #fff; border-radius: .5rem; } .failed { color: var(--alarm); }
 .twin { border: 2px solid var(--alarm); border-radius: .5rem; padding: .5rem 1rem; font-weight: 600; }
@@ -129,7 +131,7 @@ def write_leaderboard(
         parts.append(f'<h2 class="failed">Failed</h2><ul class="failed">{items}</ul>')
     if board is not None:
         board.to_csv(folder / "leaderboard.csv", index=False)
-        table = format_board(board).to_html(index=False, border=0)
+        table = format_board(board).to_html(index=False, border=0, classes="board")
         parts += [
             f'<h2>Leaderboard</h2><div class="scroll">{table}</div>',
             _picture(board, board["family"].iloc[0]),
