@@ -42,12 +42,10 @@ class DecisionModel(ClassifierMixin, BaseEstimator):
     def fit(self, X: "pd.DataFrame | np.ndarray", y: np.ndarray) -> "DecisionModel":
         "Learn from clients (n, 23) and whether they defaulted (n,)."
         if set(np.unique(y)) != {0, 1}:
-            raise ParameterError(
-                f"both kinds of client are needed to learn, 0 and 1; got {np.unique(y).tolist()}"
-            )
+            raise ParameterError(f"both kinds of client are needed to learn, got {np.unique(y).tolist()}")
         self.model_ = clone(self.model).fit(feature_matrix(X, self.protected), np.asarray(y))
         self.classes_ = np.array([0, 1])
-        self.reference_: dict[str, Any] | None = None
+        self.reference_: dict[str, Any] | None = None  # what reasons need (`26_explain`)
         return self
 
     def predict_proba(self, X: "pd.DataFrame | np.ndarray") -> np.ndarray:
@@ -60,8 +58,7 @@ class DecisionModel(ClassifierMixin, BaseEstimator):
 
     def expected_costs(self, X: "pd.DataFrame | np.ndarray") -> np.ndarray:
         "Euros that accepting and that refusing each client is expected to cost, (n, 2)."
-        probability = self.predict_proba(X)
-        return probability[:, ::-1] * [self.false_negative, self.false_positive]
+        return self.predict_proba(X)[:, ::-1] * [self.false_negative, self.false_positive]
 
     def refer(self, X: "pd.DataFrame | np.ndarray") -> np.ndarray:
         "Whose decision should be a person's, (n,) true or false; nobody's where the margin is 0."

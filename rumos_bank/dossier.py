@@ -130,7 +130,7 @@ def tell_approval(
     line = "The road crowned it by the rule of promotion; no person has approved it yet beyond starting the road."
     return [f"<p>{line}</p>", _as_rows(facts | files)]
 
-
+# %% ../nbs/lib/53_dossier.ipynb #a3e7edf2
 def tell_reproduction(
     facts: Mapping[str, Any],  # what the road was made of
 ) -> list[str]:  # HTML
@@ -164,7 +164,7 @@ def _mapping() -> str:
     head = "<tr><th>section</th><th>AI Act, Annex IV</th><th>model-risk guidance</th></tr>"
     return f'<h2>What this answers to</h2><div class="scroll"><table class="words">{head}{rows}</table></div><p>{html.escape(NOT_CHECKED)}</p>'
 
-
+# %% ../nbs/lib/53_dossier.ipynb #266fd9a0
 def _write_section(section: Section, notebooks: Iterable[Path], known: Mapping[str, list[str]]) -> str:
     "A section, with where each part came from; a `RoadError` if it would be empty."
     parts = []
@@ -183,7 +183,7 @@ def _write_section(section: Section, notebooks: Iterable[Path], known: Mapping[s
         )
     return f'<section id="{section.key}"><h2>{html.escape(section.title)}</h2>{"".join(parts)}</section>'
 
-
+# %% ../nbs/lib/53_dossier.ipynb #09740dc1
 def write_dossier(
     folder: Path,  # of the road's report, with the executed notebooks
     notebooks: Sequence[str],  # names of the executed notebooks to read, without ending

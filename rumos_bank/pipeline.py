@@ -568,7 +568,7 @@ def _start(settings: Settings, store: Store, data: RoadData, profile: Profile) -
     folder.mkdir(parents=True)
     return Road(name, folder, data, profile)
 
-
+# %% ../nbs/lib/54_pipeline.ipynb #ed4cba38
 JUDGE_FITS = 4 * 3 * 5  # three finalists and the predecessor, three times five folds
 
 
@@ -604,7 +604,7 @@ def _walk(
     _write_dossier(road, store, settings)
     _report(road, settings)
 
-
+# %% ../nbs/lib/54_pipeline.ipynb #f136972f
 def _facts(road: Road, settings: Settings) -> dict[str, Any]:
     "What the road was made of and what came out."
     commit, dirty = git_state(settings.home)
@@ -626,7 +626,7 @@ def _facts(road: Road, settings: Settings) -> dict[str, Any]:
         "summary": road.summary(settings),
     }
 
-
+# %% ../nbs/lib/54_pipeline.ipynb #2d18f877
 def _report(road: Road, settings: Settings) -> None:
     "The page of the road, and the pointer to the newest."
     for step in road.steps:
@@ -642,7 +642,7 @@ def _report(road: Road, settings: Settings) -> None:
     )
     point_latest(settings.reports_path, road.folder)
 
-
+# %% ../nbs/lib/54_pipeline.ipynb #b66716d3
 def _write_dossier(road: Road, store: Store, settings: Settings) -> None:
     "The auditors' page; where it cannot be written in full, that is a failure of the road."
     if road.choice is None or road.failed:
