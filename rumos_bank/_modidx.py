@@ -208,6 +208,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'rumos_bank.judge.tabulate': ('lib/judge.html#tabulate', 'rumos_bank/judge.py'),
                                   'rumos_bank.judge.tell_difference': ('lib/judge.html#tell_difference', 'rumos_bank/judge.py')},
             'rumos_bank.ledger': { 'rumos_bank.ledger._digest': ('lib/ledger.html#_digest', 'rumos_bank/ledger.py'),
+                                   'rumos_bank.ledger._who': ('lib/ledger.html#_who', 'rumos_bank/ledger.py'),
                                    'rumos_bank.ledger._whole_lines': ('lib/ledger.html#_whole_lines', 'rumos_bank/ledger.py'),
                                    'rumos_bank.ledger.append_event': ('lib/ledger.html#append_event', 'rumos_bank/ledger.py'),
                                    'rumos_bank.ledger.read_ledger': ('lib/ledger.html#read_ledger', 'rumos_bank/ledger.py')},

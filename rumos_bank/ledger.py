@@ -25,7 +25,9 @@ def _whole_lines(path: Path) -> list[bytes]:
     "The lines that were written to their end."
     if not path.exists():
         return []
-    return [line for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+    return [
+        line + b"\n" for line in path.read_bytes().split(b"\n")[:-1]
+    ]  # after the last end: torn, or nothing
 
 
 def _digest(line: bytes) -> str:
@@ -51,6 +53,14 @@ def read_ledger(
     return events
 
 # %% ../nbs/lib/32_ledger.ipynb #8a3a6bba
+def _who() -> str:
+    "The user's name, or number."
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
+
+
 def append_event(
     path: Path,  # the ledger's file; made with the first event
     event: str,  # what happened, in one word
@@ -63,7 +73,7 @@ def append_event(
         "number": len(lines) + 1,
         "event": event,
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
-        "who": getpass.getuser(),
+        "who": _who(),
         **facts,
         "before": _digest(lines[-1]) if lines else START,
     }
