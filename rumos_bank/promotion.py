@@ -18,7 +18,7 @@ from .errors import StoreError
 from .families import find_family
 from .integrity import digest_folder
 from .ledger import LEDGER, append_event, read_ledger
-from .search import cost_by_fold, cross_validate
+from .search import cost_by_fold, cross_validate, make_folds
 from .settings import Settings
 from rumos_bank.tracking import (
     Store,
@@ -117,17 +117,16 @@ def _judged_today(
     store: Store, run_id: str, train: "pd.DataFrame", card: Mapping, settings: Settings
 ) -> "pd.DataFrame":
     "The out-of-fold probabilities of a run's recipe on today's folds."
-    stored = read_folds(store, run_id)
-    same = len(stored) == len(train) and (stored["ID"].to_numpy() == train[ID].to_numpy()).all()
-    if same and card["fingerprint"] == card["today"]:
-        return stored
     import pandas as pd
 
-    folds, probability, _ = cross_validate(find_family(card["family"]), [card["parameters"]], train, settings)
     y = train[TARGET].to_numpy()
-    return pd.DataFrame(
-        {"ID": train[ID].to_numpy(), "fold": folds, "defaulted": y, "probability": probability[0]}
-    )
+    folds = make_folds(y, settings.split.folds, settings.split.seed)
+    today = pd.DataFrame({"ID": train[ID].to_numpy(), "fold": folds, "defaulted": y})
+    stored = read_folds(store, run_id)
+    if card["fingerprint"] == card["today"] and stored[list(today)].equals(today):
+        return stored
+    _, probability, _ = cross_validate(find_family(card["family"]), [card["parameters"]], train, settings)
+    return today.assign(probability=probability[0])
 
 # %% ../nbs/lib/34_promotion.ipynb #b6ad7454
 def compare(
