@@ -1,6 +1,12 @@
-"""What pytest needs to know about the notebooks."""
+"""What pytest needs to know: about the notebooks, and about the machine."""
+
+import os
 
 import pytest
+
+# As on the road: one thread a process. Two OpenMP threads on a busy core wait for each other.
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -1,0 +1,249 @@
+"The search: honest folds, the best probabilities win, and the cost that is promised was not chosen on its clients."
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.neighbors import KNeighborsClassifier
+
+from rumos_bank import search as searching
+from rumos_bank.clients import ID, TARGET
+from rumos_bank.errors import ParameterError, RumosError
+from rumos_bank.evaluate import calibration_error
+from rumos_bank.families import FAMILIES, Family, take_columns
+from rumos_bank.features import feature_matrix
+from rumos_bank.search import (
+    Profile,
+    choose_rule,
+    cost_by_fold,
+    count_fits,
+    cross_validate,
+    make_folds,
+    search,
+    tuned_cost_by_fold,
+)
+from rumos_bank.settings import PACKAGED, Costs, read_settings
+from rumos_bank.twin import make_twin
+
+COSTS = Costs(false_positive=10, false_negative=10_000)  # powers of ten apart, so that a mix-up shows
+SETTINGS = read_settings(PACKAGED, environ={"RUMOS_SPLIT_FOLDS": "3"})
+TINY, PAIR = Profile("tiny", 0, 1), Profile("pair", 0, 2)
+
+
+@pytest.fixture(scope="module")
+def train() -> pd.DataFrame:
+    return make_twin(900, seed=2)
+
+
+class Spy(TransformerMixin, BaseEstimator):
+    "Passes columns on, and remembers whom it saw."
+
+    made: list["Spy"] = []  # noqa: RUF012  # emptied by each test
+
+    def __init__(self, names):
+        self.names, self.learned, self.changed = names, [], []
+        self.made.append(self)
+
+    def fit(self, X, y=None):
+        self.learned.append(X)
+        return self
+
+    def transform(self, X):
+        self.changed.append(X)
+        return X
+
+
+class Fails(BaseEstimator):
+    def fit(self, X, y):
+        return self
+
+    def predict_proba(self, X):
+        return np.full((len(X), 2), np.nan)
+
+
+def make_family(model, prepare=take_columns, trials=({},)) -> Family:
+    return Family("made", "made up", prepare, model, trials)
+
+
+def nearest(seed, names):
+    return KNeighborsClassifier(n_neighbors=1)
+
+
+def as_folds(*folds: list[tuple[int, float]]) -> pd.DataFrame:
+    "Folds of (defaulted, probability)."
+    rows = [(number, *client) for number, clients in enumerate(folds) for client in clients]
+    return pd.DataFrame(rows, columns=["fold", "defaulted", "probability"])
+
+
+def test_folds_are_stratified(train):
+    y = train[TARGET].to_numpy()
+    folds = make_folds(y, 7, seed=1)
+    assert set(folds) == set(range(7))
+    for kind in (0, 1):
+        counts = np.bincount(folds[y == kind])
+        assert counts.max() - counts.min() <= 1
+
+
+def test_folds_follow_from_clients_and_seed(train):
+    y = train[TARGET].to_numpy()
+    np.testing.assert_array_equal(make_folds(y, 3, seed=1), make_folds(y, 3, seed=1))
+    assert (make_folds(y, 3, seed=1) != make_folds(y, 3, seed=2)).any()
+
+
+def test_folds_are_the_same_for_every_family(train):
+    expected = make_folds(train[TARGET].to_numpy(), 3, SETTINGS.split.seed)
+    for name in ("Decision_tree", "logistic_reg"):
+        found = search(name, train, SETTINGS, TINY)
+        np.testing.assert_array_equal(found.folds["fold"], expected)
+        np.testing.assert_array_equal(found.folds["ID"], train[ID])
+        np.testing.assert_array_equal(found.folds["defaulted"], train[TARGET])
+
+
+def test_too_few_defaulters_for_the_folds(train):
+    few = pd.concat([train[train[TARGET] == 0], train[train[TARGET] == 1].head(2)])
+    with pytest.raises(ParameterError, match="3 folds need 3 clients of each kind, got 2"):
+        search("Decision_tree", few, SETTINGS, TINY)
+
+
+def test_a_model_that_learns_by_heart_gains_nothing(train):
+    coin = np.random.default_rng(0).integers(0, 2, len(train))
+    noise = train.assign(**{TARGET: coin})
+    X = feature_matrix(noise, SETTINGS.model.protected)
+    by_heart = nearest(0, ()).fit(X, coin).predict_proba(X)[:, 1]
+    assert (by_heart == coin).mean() > 0.99  # the same clients again: everything is known
+    _, probability, _ = cross_validate(make_family(nearest), [{}], noise, SETTINGS)
+    assert abs((probability[0] == coin).mean() - 0.5) < 0.1
+
+
+def test_preparation_learns_inside_the_folds_once_for_all_trials(train, monkeypatch):
+    monkeypatch.setattr(Spy, "made", [])
+    folds, _, _ = cross_validate(make_family(nearest, Spy), [{}, {}], train, SETTINGS)
+    X = feature_matrix(train, SETTINGS.model.protected)
+    assert len(Spy.made) == 3
+    for number, spy in enumerate(Spy.made):
+        (learned,), (again, judged) = spy.learned, spy.changed
+        np.testing.assert_array_equal(learned, X[folds != number])
+        np.testing.assert_array_equal(again, X[folds != number])
+        np.testing.assert_array_equal(judged, X[folds == number])
+
+
+def test_the_search_prepares_inside_the_folds_too(train, monkeypatch):
+    monkeypatch.setattr(Spy, "made", [])
+    monkeypatch.setitem(FAMILIES, "made", make_family(nearest, Spy))
+    search("made", train, SETTINGS, TINY)
+    sizes = sorted(len(rows) for spy in Spy.made for rows in spy.learned)
+    assert sizes == [600, 600, 600, 900]  # the folds, then the winner on everybody
+
+
+def test_the_lowest_log_loss_wins_not_the_lowest_cost(train, monkeypatch):
+    y = train[TARGET].to_numpy()
+    timid = np.where(y == 1, 0.26, 0.24)  # every decision right, every probability far off
+    honest = np.where(y == 1, 0.9, 0.02)
+    honest[np.flatnonzero(y == 0)[:30]] = 0.3  # thirty good payers are refused
+    folds = make_folds(y, 3, 0)
+    judged = folds, np.array([timid, honest]), np.array([1.0, 10.0])
+    monkeypatch.setattr(searching, "cross_validate", lambda *_: judged)
+    found = search("Decision_tree", train, SETTINGS, PAIR)
+    assert found.trials["cost_per_client"].round(6).tolist() == [0, round(30 * 1000 / 900, 6)]
+    assert found.trials["log_loss"].argmin() == 1
+    assert found.parameters == FAMILIES["Decision_tree"].trials[1]
+    np.testing.assert_array_equal(found.folds["probability"], honest)
+    assert found.search_seconds == 11
+    assert found.decision.model_.steps[-1][1].get_params()["min_samples_leaf"] == 200
+
+
+def test_what_a_threshold_costs_fold_by_fold():
+    folds = as_folds([(0, 0.3), (1, 0.9)], [(0, 0.1), (1, 0.2), (1, 0.3), (0, 0.0)])
+    assert cost_by_fold(folds, 0.25, COSTS).tolist() == [10 / 2, 10_000 / 4]
+
+
+def test_the_tuned_cost_of_a_fold_is_at_the_threshold_of_the_others():
+    # tuned on itself each fold costs nothing; the first is judged at .3, the second at .6
+    folds = as_folds([(0, 0.5), (1, 0.7)], [(0, 0.2), (1, 0.4)])
+    assert tuned_cost_by_fold(folds, COSTS).tolist() == [10 / 2, 10_000 / 2]
+
+
+def test_a_folds_own_outcomes_never_reach_its_threshold(monkeypatch):
+    seen, choose = [], searching.choose_threshold
+
+    def spy(defaulted, probability, costs):
+        seen.append(sorted(probability))
+        return choose(defaulted, probability, costs)
+
+    monkeypatch.setattr(searching, "choose_threshold", spy)
+    tuned_cost_by_fold(as_folds([(0, 0.1), (1, 0.2)], [(0, 0.3), (1, 0.4)], [(0, 0.5), (1, 0.6)]), COSTS)
+    assert seen == [[0.3, 0.4, 0.5, 0.6], [0.1, 0.2, 0.5, 0.6], [0.1, 0.2, 0.3, 0.4]]
+
+
+def test_the_rule_changes_just_above_the_limit():
+    rng = np.random.default_rng(0)
+    chance = rng.uniform(0, 0.5, 2000)
+    outcome = (rng.uniform(size=2000) < chance).astype(int)
+    folds = pd.DataFrame({"fold": np.arange(2000) % 4, "defaulted": outcome, "probability": chance})
+    error = calibration_error(outcome, chance)
+    bayes, tuned = (choose_rule(folds, COSTS, limit) for limit in (error, np.nextafter(error, 0)))
+    assert (bayes.name, bayes.threshold) == ("bayes", COSTS.bayes_threshold)
+    assert (tuned.name, tuned.threshold) == ("tuned", tuned.tuned_threshold)
+    assert tuned.threshold != bayes.threshold
+    np.testing.assert_array_equal(bayes.cv_costs, cost_by_fold(folds, COSTS.bayes_threshold, COSTS))
+    np.testing.assert_array_equal(tuned.cv_costs, tuned_cost_by_fold(folds, COSTS))
+    for rule in (bayes, tuned):  # both are always told
+        assert rule.calibration_error == error
+        assert (rule.bayes_cost, rule.tuned_cost) == (bayes.cv_cost, tuned.cv_cost)
+
+
+def test_the_spread_is_the_one_of_few_folds():
+    rule = choose_rule(as_folds([(0, 0.9), (1, 0.9)], [(0, 0.0), (1, 0.9)]), COSTS, 1.0)
+    assert rule.cv_costs.tolist() == [5, 0]
+    assert rule.cv_cost == 2.5 and rule.cv_sd == pytest.approx(np.sqrt(12.5))
+
+
+def test_the_decision_is_the_winner_fitted_on_everybody(train):
+    found = search("Decision_tree", train, SETTINGS, PAIR)
+    assert found.decision.threshold == found.rule.threshold
+    assert found.decision.protected == SETTINGS.model.protected
+    assert found.seed == SETTINGS.split.seed
+    again = found.decision.model.fit(feature_matrix(train, SETTINGS.model.protected), train[TARGET])
+    np.testing.assert_array_equal(
+        again.predict_proba(feature_matrix(train, SETTINGS.model.protected)),
+        found.decision.predict_proba(train),
+    )
+
+
+@pytest.mark.parametrize("name", ["Decision_tree", "Random_forest", "logistic_reg"])
+def test_jobs_change_nothing_but_time(name, train):
+    one, two = (search(name, train, SETTINGS, TINY, jobs=jobs) for jobs in (1, 2))
+    pd.testing.assert_frame_equal(one.folds, two.folds, check_exact=True)
+    pd.testing.assert_frame_equal(
+        one.trials.drop(columns="seconds"), two.trials.drop(columns="seconds"), check_exact=True
+    )
+    np.testing.assert_array_equal(one.decision.predict_proba(train), two.decision.predict_proba(train))
+
+
+def test_another_seed_is_another_search(train):
+    other = read_settings(PACKAGED, environ={"RUMOS_SPLIT_FOLDS": "3", "RUMOS_SPLIT_SEED": "7"})
+    first, second = (search("Decision_tree", train, each, TINY) for each in (SETTINGS, other))
+    assert not first.folds.equals(second.folds) and second.seed == 7
+
+
+@pytest.mark.parametrize(
+    "profile, fits", [(TINY, 3 * 1 + 1), (PAIR, 3 * 2 + 1), (Profile("all", 0, 0), 3 * 6 + 1)]
+)
+def test_every_fit_is_counted(profile, fits, train):
+    ticks = []
+    search("Decision_tree", train, SETTINGS, profile, tick=lambda: ticks.append(1))
+    assert len(ticks) == count_fits("Decision_tree", profile, SETTINGS) == fits
+
+
+def test_probabilities_that_are_no_numbers_stop_the_search(train, monkeypatch):
+    broken = replace(make_family(lambda seed, names, depth: Fails()), trials=({"depth": 3},))
+    monkeypatch.setitem(FAMILIES, "made", broken)
+    with pytest.raises(RumosError, match=r"made with {'depth': 3} gave probabilities that are no numbers"):
+        search("made", train, SETTINGS, TINY)
+
+
+def test_an_unknown_family_is_refused(train):
+    with pytest.raises(ParameterError, match="unknown family"):
+        search("XGBoost", train, SETTINGS)

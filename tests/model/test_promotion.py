@@ -1,0 +1,386 @@
+"Who reigns: only the cheaper by more than a tie, in the right order of worth, and never nobody after somebody."
+
+import threading
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from conftest import TINY, Place, make_data, settings_for, with_folds, with_refusals
+from rumos_bank import promotion
+from rumos_bank.clients import TARGET
+from rumos_bank.errors import StoreError
+from rumos_bank.families import find_family
+from rumos_bank.ledger import LEDGER, append_event, read_ledger
+from rumos_bank.promotion import (
+    CHAMPION,
+    Reign,
+    choose_champion,
+    compare,
+    crown,
+    lock_promotions,
+    mend,
+    read_champion,
+)
+from rumos_bank.search import cost_by_fold, cross_validate, search
+from rumos_bank.tracking import Store, load_decision, register_winner
+
+
+def board(*rows: tuple[str, float, float]) -> pd.DataFrame:
+    "A leaderboard of (family, cost per client, seconds)."
+    frame = pd.DataFrame(rows, columns=["family", "cv_cost", "seconds"])
+    return frame.assign(run_id="run of " + frame["family"])
+
+
+# the rule among families
+
+
+@pytest.mark.parametrize(
+    "rows, won",
+    [
+        ([("a", 400.0, 900), ("b", 401.1, 1)], "a"),  # 0.275 % dearer is no tie
+        ([("a", 400.0, 900), ("b", 400.9, 1)], "b"),  # 0.225 % is one, and the faster wins
+        ([("a", 400.0, 100), ("b", 400.9, 70)], "b"),  # 2⁷ against 2⁶
+        ([("a", 400.0, 80), ("b", 400.9, 70)], "a"),  # both 2⁶: the cheaper
+        ([("b", 400.0, 80), ("a", 400.0, 70)], "a"),  # both the same: the name
+        ([("a", 400.0, 0.0), ("b", 400.0, 1e-4)], "a"),  # too fast to tell
+        ([("a", 400.0, 8), ("b", 400.9, 4), ("c", 401.8, 1)], "b"),  # tied with the best, not with each other
+        ([("a", 0.0, 8), ("b", 1.0, 1)], "a"),
+    ],
+)
+def test_the_cheapest_then_the_fastest_then_the_name(rows, won):
+    for order in (rows, rows[::-1]):
+        choice = choose_champion(board(*order), tie=0.0025)
+        assert (choice.family, choice.run_id) == (won, f"run of {won}")
+
+
+def test_the_reason_tells_what_decided():
+    alone = choose_champion(board(("a", 400.0, 9), ("b", 500.0, 1)), tie=0.0025)
+    assert "a costs least in cross-validation: 400.0 € per client; no other is within 0.25%" in alone.reason
+    tied = choose_champion(board(("a", 400.0, 90), ("b", 400.5, 1), ("c", 500.0, 1)), tie=0.0025)
+    assert "tied" in tied.reason and "a 400.0 € (90 s)" in tied.reason and "b wins" in tied.reason
+    assert "c " not in tied.reason
+
+
+# the crown
+
+
+def test_on_an_empty_store_nobody_reigns(place):
+    assert read_champion(place.store) is None
+    mend(place.store)
+    assert read_champion(place.store) is None and place.events == []
+
+
+def test_the_first_is_crowned(place):
+    verdict = place.crown("first")
+    assert (verdict.crowned, verdict.version, verdict.family) == (True, 1, "Decision_tree")
+    assert place.reigns == "first"
+    assert place.events == [("intent", "first"), ("crowned", "first")]
+    intent, crowned = read_ledger(place.store.path / LEDGER)
+    assert crowned["intent"] == intent["number"] and crowned["version"] == intent["version"] == 1
+    assert intent["fingerprint"] == place.data.lending.fingerprint and intent["twin"] is True
+    assert {"MLmodel", "model.skops"} <= intent["files"].keys()
+    check_order(place)
+
+
+def test_the_same_run_again_changes_nothing(reigned):
+    before = reigned.events
+    verdict = reigned.crown("first")
+    assert not verdict.crowned and verdict.version == 1 and "champion already" in verdict.reason
+    assert reigned.events == before and versions(reigned) == [1]
+
+
+def test_the_same_recipe_in_another_run_changes_nothing(reigned):
+    again = reigned.log(with_refusals(reigned.found, 0), key="first")
+    before = reigned.events
+    verdict = reigned.crown(again)
+    assert not verdict.crowned and "same as the champion" in verdict.reason
+    assert reigned.reigns == "first" and reigned.events == before and versions(reigned) == [1]
+
+
+@pytest.mark.parametrize("name, cost", [("dearer", 501.7), ("tied", 496.7)])
+def test_dearer_or_tied_is_refused_with_a_reason_and_a_line(reigned, name, cost):
+    verdict = reigned.crown(name)
+    assert (verdict.crowned, verdict.version, verdict.family) == (False, 1, "Decision_tree")
+    assert f"challenger {cost} €, champion 500.0 € per client on the same folds" in verdict.reason
+    assert "less than 495.0 €" in verdict.reason
+    assert reigned.reigns == "first" and versions(reigned) == [1]
+    assert reigned.events[2:] == [("refused", name)]
+    last = read_ledger(reigned.store.path / LEDGER)[-1]
+    assert (last["reason"], last["version"]) == (verdict.reason, 1)
+    check_order(reigned)
+
+
+def test_cheaper_by_more_than_a_tie_replaces(reigned):
+    verdict = reigned.crown("cheaper")
+    assert (verdict.crowned, verdict.version) == (True, 2)
+    assert "challenger 493.3 €, champion 500.0 €" in verdict.reason and "1.00%" in verdict.reason
+    assert reigned.reigns == "cheaper"
+    assert reigned.events[2:] == [("intent", "cheaper"), ("crowned", "cheaper")]
+    check_order(reigned)
+
+
+def test_every_reign_stays_in_the_registry_and_can_be_loaded(reigned):
+    for name in ("cheaper", "cheapest", "first"):
+        reigned.crown(name)
+    kept = reigned.store.client.search_model_versions("name = 'rumos_lending'")
+    assert {int(version.version): version.run_id for version in kept} == {
+        1: reigned.runs["first"],
+        2: reigned.runs["cheaper"],
+        3: reigned.runs["cheapest"],
+    }
+    for version in kept:
+        assert load_decision(reigned.store, version.run_id).predict(reigned.data.test).shape == (150,)
+    assert reigned.reigns == "cheapest"
+    check_order(reigned)
+
+
+# what goes before money
+
+STANDINGS = [
+    (twin, profile) for twin in (True, False) for profile in ("quick", "full")
+]  # the higher the later
+
+
+@pytest.mark.parametrize("champion", STANDINGS)
+@pytest.mark.parametrize("challenger", STANDINGS)
+def test_real_goes_before_twins_and_full_before_quick(challenger, champion, monkeypatch):
+    if challenger == champion:
+        return
+    ours, theirs = ({"twin": twin, "profile": profile} for twin, profile in (challenger, champion))
+    monkeypatch.setattr(promotion, "read_card", lambda store, run: ours)
+    reign = Reign(1, "old", "SVC", theirs)
+    replaces, reason = compare(
+        None, "new", reign, None, None
+    )  # no money is counted: neither store nor clients
+    assert replaces is (STANDINGS.index(challenger) > STANDINGS.index(champion))
+    assert ("does not outrank" in reason) is not replaces
+
+
+def test_a_quick_look_at_real_clients_replaces_a_cheap_full_search_on_twins_and_stays(reigned):
+    dear = reigned.log(with_refusals(reigned.found, 400), key="dear", twin=False, profile="quick")
+    verdict = reigned.crown(dear)
+    assert verdict.crowned and "(quick search, real data) outranks" in verdict.reason
+    refused = reigned.crown("cheapest")
+    assert not refused.crowned and "(full search, twins) does not outrank" in refused.reason
+    assert reigned.reigns == dear and [event for event, _ in reigned.events][-1] == "refused"
+
+
+# the same folds, today
+
+
+def forbid_fitting(monkeypatch):
+    def never(*_):
+        raise AssertionError("what is stored must be used")
+
+    monkeypatch.setattr(promotion, "cross_validate", never)
+
+
+def test_at_changed_costs_each_is_judged_by_what_is_stored_at_its_own_threshold(place, monkeypatch):
+    defaulted = place.found.folds["defaulted"].to_numpy()
+    chance = np.where(defaulted == 1, 0.9, 0.1)
+    chance[np.flatnonzero(defaulted == 1)[:30]] = chance[np.flatnonzero(defaulted == 0)[:60]] = 0.4
+    strict, lax = (place.log(with_folds(place.found, chance, cut), key=str(cut)) for cut in (0.3, 0.5))
+    # the lax one accepts thirty defaulters, the strict one refuses sixty good payers
+    forbid_fitting(monkeypatch)
+    place.settings = settings_for(place.store.path, RUMOS_COSTS_FALSE_NEGATIVE="1000")
+    assert place.crown(lax).crowned
+    refused = place.crown(strict)
+    assert not refused.crowned and "challenger 100.0 €, champion 50.0 €" in refused.reason
+    place.settings = settings_for(place.store.path, RUMOS_COSTS_FALSE_NEGATIVE="10000")
+    crowned = place.crown(strict)
+    assert crowned.crowned and "challenger 100.0 €, champion 500.0 €" in crowned.reason
+
+
+def spy_on_fitting(monkeypatch) -> list[tuple]:
+    asked = []
+
+    def spy(family, trials, train, settings):
+        asked.append((family.name, trials, len(train), settings.split.folds))
+        return cross_validate(family, trials, train, settings)
+
+    monkeypatch.setattr(promotion, "cross_validate", spy)
+    return asked
+
+
+def test_on_changed_data_the_champions_recipe_is_run_again(reigned, monkeypatch):
+    asked = spy_on_fitting(monkeypatch)
+    reigned.data = make_data(seed=2)
+    found = search("Decision_tree", reigned.data.train, reigned.settings, TINY)
+    perfect = reigned.log(with_refusals(found, 0), key="perfect")
+    verdict = reigned.crown(perfect)
+    recipe = dict(reigned.found.parameters)
+    assert asked == [("Decision_tree", [recipe], 600, 3)]  # the champion's alone
+    tree, train = find_family("Decision_tree"), reigned.data.train
+    folds, probability, _ = cross_validate(tree, [recipe], train, reigned.settings)
+    judged = pd.DataFrame({"fold": folds, "defaulted": train[TARGET], "probability": probability[0]})
+    cost = cost_by_fold(judged, 0.5, reigned.settings.costs).mean()  # at its own threshold
+    assert cost != cost_by_fold(judged, 0.25, reigned.settings.costs).mean()
+    assert verdict.crowned and f"challenger 0.0 €, champion {cost:.1f} €" in verdict.reason
+
+
+def test_on_changed_folds_both_recipes_are_run_again(reigned, monkeypatch):
+    asked = spy_on_fitting(monkeypatch)
+    reigned.settings = settings_for(reigned.store.path, RUMOS_SPLIT_FOLDS="4")
+    assert not reigned.crown(
+        "cheaper"
+    ).crowned  # what is stored is of other folds, and the recipes are the same
+    assert [(trials, folds) for _, trials, _, folds in asked] == [([dict(reigned.found.parameters)], 4)] * 2
+
+
+# a crash between any two steps
+
+
+class Crash(BaseException):
+    "The machine loses power."
+
+
+def crash_at(monkeypatch, owner: object, name: str, call: int, when: str) -> None:
+    "Let the call-th call of a function end the process, before or after it has acted."
+    act, calls = getattr(owner, name), []
+
+    def crashing(*given, **named):
+        calls.append(name)
+        if len(calls) == call and when == "before":
+            raise Crash
+        answer = act(*given, **named)
+        if len(calls) == call:
+            raise Crash
+        return answer
+
+    monkeypatch.setattr(owner, name, crashing)
+
+
+STEPS = [  # what crown does one after the other; the call of that name
+    ("register_winner", 1),
+    ("copy_model_version", 1),
+    ("set_model_version_tag", 1),
+    ("append_event", 1),  # the intent
+    ("set_registered_model_alias", 1),  # the champion
+    ("_mirror", 1),
+    ("delete_registered_model_alias", 1),  # the mirror of the old family
+    ("set_registered_model_alias", 2),  # the mirror of the new one
+    ("append_event", 2),  # crowned
+]
+
+
+def versions(place: Place) -> list[int]:
+    found = place.store.client.search_model_versions("name = 'rumos_lending'")
+    return sorted(int(version.version) for version in found)
+
+
+def check_order(place: Place) -> None:
+    "The ledger, the alias and its mirror say the same."
+    reign = read_champion(place.store)
+    crowned = [event for event in read_ledger(place.store.path / LEDGER) if event["event"] == "crowned"]
+    assert (crowned[-1]["version"], crowned[-1]["run"]) == (reign.version, reign.run_id)
+    models = place.store.client.search_registered_models()
+    assert {model.name for model in models if CHAMPION in model.aliases} == {"rumos_lending", reign.family}
+    mirror = place.store.client.get_model_version_by_alias(reign.family, CHAMPION)
+    assert mirror.run_id == reign.run_id
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("name, call", STEPS)
+def test_a_crash_leaves_the_old_or_the_new_champion_and_can_be_mended(reigned, monkeypatch, name, call, when):
+    owner = promotion if hasattr(promotion, name) else reigned.store.client
+    with monkeypatch.context() as broken:
+        crash_at(broken, owner, name, call, when)
+        # a Random_forest by name: the mirror changes family
+        with pytest.raises(Crash):
+            reigned.crown("cheapest")
+    reigned.store = Store(reigned.store.path, reigned.store.registered_model)  # a new process
+    assert reigned.reigns in ("first", "cheapest")
+    intended = ("intent", "cheapest") in reigned.events
+    mend(reigned.store)
+    assert reigned.reigns == ("cheapest" if intended else "first")  # forward from the intent on, else back
+    check_order(reigned)
+    told = reigned.events
+    mend(reigned.store)
+    assert reigned.events == told  # mending again tells nothing new
+    reigned.crown("cheapest")
+    assert reigned.reigns == "cheapest" and versions(reigned) == [1, 2]
+    assert reigned.events[2:] == [("intent", "cheapest"), ("crowned", "cheapest")]
+    check_order(reigned)
+
+
+@pytest.mark.parametrize(
+    "name, call, when", [("append_event", 1, "after"), ("set_registered_model_alias", 1, "after")]
+)
+def test_a_crash_in_the_first_crowning_is_finished_too(place, monkeypatch, name, call, when):
+    owner = promotion if hasattr(promotion, name) else place.store.client
+    with monkeypatch.context() as broken, pytest.raises(Crash):
+        crash_at(broken, owner, name, call, when)
+        place.crown("first")
+    mend(place.store)
+    assert place.reigns == "first" and place.events == [("intent", "first"), ("crowned", "first")]
+    check_order(place)
+
+
+def test_a_torn_line_of_the_ledger_is_written_again(reigned):
+    register_winner(reigned.store, reigned.runs["cheapest"])
+    facts = {"version": 2, "run": reigned.runs["cheapest"], "family": "Random_forest", "reason": "cheaper"}
+    append_event(reigned.store.path / LEDGER, "intent", facts)
+    with (reigned.store.path / LEDGER).open("ab") as opened:
+        opened.write(b'{"number": 4, "event": "crow')
+    mend(reigned.store)
+    assert reigned.events[2:] == [("intent", "cheapest"), ("crowned", "cheapest")]
+    check_order(reigned)
+
+
+def test_the_next_crowning_mends_first(reigned, monkeypatch):
+    with monkeypatch.context() as broken, pytest.raises(Crash):
+        crash_at(broken, promotion, "append_event", 1, "after")
+        reigned.crown("cheaper")
+    assert reigned.reigns == "first"
+    assert not reigned.crown("dearer").crowned  # dearer than the one that was meant to reign
+    assert reigned.events[2:] == [("intent", "cheaper"), ("crowned", "cheaper"), ("refused", "dearer")]
+    check_order(reigned)
+
+
+def test_a_mirror_moved_by_hand_is_put_back(reigned):
+    client = reigned.store.client
+    client.delete_registered_model_alias("Decision_tree", CHAMPION)
+    client.set_registered_model_alias("Random_forest", CHAMPION, "1")
+    mend(reigned.store)
+    check_order(reigned)
+
+
+def test_nobody_is_crowned_on_a_ledger_changed_by_hand(reigned):
+    ledger = reigned.store.path / LEDGER
+    ledger.write_bytes(ledger.read_bytes().replace(b'"twin": true', b'"twin": false'))
+    with pytest.raises(StoreError, match="changed by hand"):
+        reigned.crown("cheapest")
+    assert reigned.reigns == "first"
+
+
+# one at a time
+
+
+def test_a_promotion_waits_for_another(reigned):
+    done = threading.Event()
+
+    def second():
+        crown(reigned.store, reigned.runs["cheapest"], reigned.data.train, reigned.settings)
+        done.set()
+
+    with lock_promotions(reigned.store):
+        waiting = threading.Thread(target=second)
+        waiting.start()
+        assert not done.wait(1)
+        assert reigned.reigns == "first"
+    waiting.join(timeout=30)
+    assert done.is_set() and reigned.reigns == "cheapest"
+
+
+def test_a_promotion_that_waits_too_long_says_so(reigned, monkeypatch):
+    import filelock
+
+    class Impatient(filelock.FileLock):
+        def __init__(self, path, timeout):
+            super().__init__(path, timeout=0.05)
+
+    with lock_promotions(reigned.store):
+        monkeypatch.setattr(filelock, "FileLock", Impatient)
+        with pytest.raises(StoreError, match=r"another promotion holds .*promotion.lock: wait"):
+            mend(reigned.store)
