@@ -73,7 +73,7 @@ def test_the_list_holds_nothing_that_no_family_needs(decisions):
 
 def test_a_model_with_a_type_from_elsewhere_is_neither_stored_nor_read(twins, tmp_path):
     stranger = make_decision(Stranger(), 0.25, Costs())
-    with pytest.raises(StoreError, match="not on the list in rumos_bank.integrity: .*Stranger"):
+    with pytest.raises(StoreError, match=r"not on the list in rumos_bank\.integrity: .*Stranger"):
         types_to_trust(stranger)
     skops.io.dump(stranger, tmp_path / "model.skops")
     with pytest.raises(UntrustedTypesFoundException, match="Stranger"):
@@ -81,7 +81,7 @@ def test_a_model_with_a_type_from_elsewhere_is_neither_stored_nor_read(twins, tm
 
 
 def test_all_types_from_elsewhere_are_named():
-    with pytest.raises(StoreError, match="builtins.eval, os.system$"):
+    with pytest.raises(StoreError, match=r"builtins\.eval, os\.system$"):
         require_trusted(["os.system", "sklearn.tree._tree.Tree", "builtins.eval"])
     assert require_trusted(["sklearn.tree._tree.Tree", "collections.OrderedDict"]) == [
         "collections.OrderedDict",
