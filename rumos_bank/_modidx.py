@@ -270,6 +270,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'rumos_bank.promotion.Reign': ('lib/promotion.html#reign', 'rumos_bank/promotion.py'),
                                       'rumos_bank.promotion.Verdict': ('lib/promotion.html#verdict', 'rumos_bank/promotion.py'),
                                       'rumos_bank.promotion._effort': ('lib/promotion.html#_effort', 'rumos_bank/promotion.py'),
+                                      'rumos_bank.promotion._find_reign': ('lib/promotion.html#_find_reign', 'rumos_bank/promotion.py'),
+                                      'rumos_bank.promotion._is_same': ('lib/promotion.html#_is_same', 'rumos_bank/promotion.py'),
                                       'rumos_bank.promotion._judged_today': ('lib/promotion.html#_judged_today', 'rumos_bank/promotion.py'),
                                       'rumos_bank.promotion._mend': ('lib/promotion.html#_mend', 'rumos_bank/promotion.py'),
                                       'rumos_bank.promotion._mirror': ('lib/promotion.html#_mirror', 'rumos_bank/promotion.py'),

@@ -1,12 +1,13 @@
 "Who reigns: only the cheaper by more than a tie, in the right order of worth, and never nobody after somebody."
 
+import shutil
 import threading
 
 import numpy as np
 import pandas as pd
 import pytest
+from stores import TINY, Place, make_data, settings_for, with_folds, with_refusals
 
-from conftest import TINY, Place, make_data, settings_for, with_folds, with_refusals
 from rumos_bank import promotion
 from rumos_bank.clients import TARGET
 from rumos_bank.errors import StoreError
@@ -384,3 +385,25 @@ def test_a_promotion_that_waits_too_long_says_so(reigned, monkeypatch):
         monkeypatch.setattr(filelock, "FileLock", Impatient)
         with pytest.raises(StoreError, match=r"another promotion holds .*promotion.lock: wait"):
             mend(reigned.store)
+
+
+# a champion that is gone
+
+
+def test_a_champion_without_artifacts_does_not_stop_the_next(reigned):
+    shutil.rmtree(reigned.store.path / "artifacts" / reigned.runs["first"])
+    with pytest.raises(StoreError, match="artifacts were moved or cut"):
+        read_champion(reigned.store)
+    mend(reigned.store)
+    verdict = reigned.crown("dearer")
+    assert verdict.crowned and verdict.reason.startswith("the champion was lost: ")
+    assert read_champion(reigned.store).run_id == reigned.runs["dearer"]
+    assert "the champion was lost" in read_ledger(reigned.store.path / LEDGER)[-1]["reason"]
+
+
+def test_a_champion_whose_version_was_deleted_does_not_stop_the_next(reigned):
+    store = reigned.store
+    store.client.delete_model_version(store.registered_model, "1")
+    assert read_champion(store) is None
+    assert reigned.crown("dearer").crowned
+    assert read_champion(store).run_id == reigned.runs["dearer"]

@@ -14,8 +14,8 @@ import pytest
 import skops.io
 from sklearn.preprocessing import FunctionTransformer
 from skops.io.exceptions import UntrustedTypesFoundException
+from stores import TOP, settings_for
 
-from conftest import TOP, settings_for
 from rumos_bank import tracking
 from rumos_bank.clients import CLIENT_COLUMNS, TARGET
 from rumos_bank.errors import StoreError
