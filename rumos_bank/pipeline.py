@@ -680,8 +680,9 @@ def record_latest(
         raise RoadError(
             f"the newest road, {facts['road']}, is no full road on real data without failures: run `rumos run`"
         )
-    store = open_store(settings)
-    folder = read_artifact(store, facts["champion_run"], "figures")
+    if "://" not in facts["source"]:
+        facts["source"] = Path(facts["source"]).name  # where it lay on this machine is nobody's business
+    folder = read_artifact(open_store(settings), facts["champion_run"], "figures")
     write_record(
         settings.reports_path / RECORD, report, facts, {path.stem: path for path in folder.glob("*.png")}
     )
