@@ -599,7 +599,10 @@ def _walk(
         road.choice = choose_champion(road.board, settings.model.tie)
         road.verdict = crown(store, road.choice.run_id, road.data.train, settings)
         for step in later:
-            step.parameters = {**step.parameters, "runs": runs}
+            fits = (
+                {"jobs": _count_cores()} if step.name == "judge" else {}
+            )  # the longest, and alone at its end
+            step.parameters = {**step.parameters, **fits, "runs": runs}
         _run_all(road, later, notebooks, lambda step: None, watcher)
     _write_dossier(road, store, settings)
     _report(road, settings)
