@@ -218,6 +218,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'rumos_bank.pipeline.Parameters': ('lib/pipeline.html#parameters', 'rumos_bank/pipeline.py'),
                                      'rumos_bank.pipeline.Road': ('lib/pipeline.html#road', 'rumos_bank/pipeline.py'),
                                      'rumos_bank.pipeline.Road.failed': ('lib/pipeline.html#road.failed', 'rumos_bank/pipeline.py'),
+                                     'rumos_bank.pipeline.Road.leaks': ('lib/pipeline.html#road.leaks', 'rumos_bank/pipeline.py'),
                                      'rumos_bank.pipeline.Road.summary': ('lib/pipeline.html#road.summary', 'rumos_bank/pipeline.py'),
                                      'rumos_bank.pipeline.RoadData': ('lib/pipeline.html#roaddata', 'rumos_bank/pipeline.py'),
                                      'rumos_bank.pipeline.RoadData.parts': ('lib/pipeline.html#roaddata.parts', 'rumos_bank/pipeline.py'),

@@ -397,21 +397,32 @@ class Road:
     board: "pd.DataFrame | None" = None
     choice: Choice | None = None
     verdict: Verdict | None = None
+    looks: int = 0  # at the test clients, in this store
     seconds: float = 0.0
 
     def summary(self, settings: Settings) -> list[str]:
         "What came out, in sentences."
         if self.board is None or self.verdict is None or self.choice is None:
-            return ["No family finished: there is nothing to choose from."]
-        defaulted = self.data.test[TARGET].to_numpy()
-        return summarise(
-            self.board, self.choice, self.verdict, defaulted, settings.costs, self.data.lending.is_twin
-        )
+            why = (
+                "something is too good to be true; nobody is crowned" if self.leaks else "no family finished"
+            )
+            return [f"Nothing was chosen: {why}."]
+        defaulted, is_twin = self.data.test[TARGET].to_numpy(), self.data.lending.is_twin
+        told = summarise(self.board, self.choice, self.verdict, defaulted, settings.costs, is_twin)
+        return [
+            *told,
+            f"The test clients were looked at {self.looks} times in this store, once by each finished search.",
+        ]
 
     @property
     def failed(self) -> list[Step]:
         "The notebooks that failed."
         return [step for step in self.steps if step.state == "failed"]
+
+    @property
+    def leaks(self) -> list[Step]:
+        "The notebooks that were stopped by the leakage alarm: then nobody is crowned."
+        return [step for step in self.failed if step.error.startswith("LeakError")]
 
 
 class Watcher:
@@ -594,15 +605,14 @@ def _walk(
     watcher.show(road.steps)
     _run_all(road, [*searches, explore], notebooks, lambda step: _keep_notebook(store, step), watcher)
     runs = [step.run_id for step in searches if step.run_id]
-    if runs:
+    if runs and not road.leaks:
         road.board = read_board(store, runs)
         road.choice = choose_champion(road.board, settings.model.tie)
         road.verdict = crown(store, road.choice.run_id, road.data.train, settings)
+        road.looks = count_looks(store, road.data.lending, road.profile.name)
         for step in later:
-            fits = (
-                {"jobs": _count_cores()} if step.name == "judge" else {}
-            )  # the longest, and alone at its end
-            step.parameters = {**step.parameters, **fits, "runs": runs}
+            step.parameters = {**step.parameters, "runs": runs}
+        later[0].parameters = {**later[0].parameters, "jobs": _count_cores()}  # the longest: alone at its end
         _run_all(road, later, notebooks, lambda step: None, watcher)
     _write_dossier(road, store, settings)
     _report(road, settings)

@@ -12,6 +12,7 @@ from places import ROOT, Place, end_by_force
 
 from rumos_bank.clients import TARGET
 from rumos_bank.cost import business_cost
+from rumos_bank.dossier import SECTIONS
 from rumos_bank.families import FAMILIES
 from rumos_bank.ledger import LEDGER, read_ledger
 from rumos_bank.pipeline import load_road_data
@@ -59,7 +60,7 @@ def test_the_road_says_what_it_did(quick):
 def test_the_report_holds_notebooks_pages_and_the_leaderboard(quick):
     place, _ = quick
     report = place.reports / "latest"
-    for name in ("explore", "compare", *(f"search-{family}" for family in FAMILIES)):
+    for name in ("explore", "compare", "judge", "audit", *(f"search-{family}" for family in FAMILIES)):
         assert (report / f"{name}.ipynb").exists() and (report / f"{name}.html").exists()
     board = pd.read_csv(report / "leaderboard.csv")
     assert set(board["family"]) == set(FAMILIES)
@@ -166,6 +167,30 @@ def test_a_failing_family_leaves_its_report_and_does_not_stop_the_others(copied)
     library.write_text(whole)
     mended = copied.rumos("run", "--profile", "quick", "--families", "KNeighborsClassifier,Decision_tree")
     assert mended.returncode == 0, mended.stdout + mended.stderr
+
+
+def test_a_leak_stops_the_road_and_nobody_is_crowned(place):
+    done = place.rumos("run", *SMALL, RUMOS_ALARM_MAX_AUC="0.6")
+    assert done.returncode == 1
+    assert "FAILED search Decision_tree: LeakError" in done.stdout and "nobody is crowned" in done.stdout
+    assert read_champion(store_of(place)) is None
+
+
+def test_the_dossier_has_every_section_and_says_twin(quick):
+    place, _ = quick
+    page = (place.reports / "latest" / "dossier.html").read_text()
+    assert "TWIN" in page
+    for section in SECTIONS:
+        start = page.index(f'<section id="{section.key}">')
+        assert len(page[start : page.index("</section>", start)]) > 200, section.title
+    crowned = read_ledger(place.store / LEDGER)
+    assert crowned[0]["files"]["model.skops"] in page
+    assert "Traceback" not in page
+
+
+def test_the_looks_at_the_test_clients_are_counted(quick):
+    _, done = quick
+    assert f"looked at {len(FAMILIES)} times in this store" in done.stdout
 
 
 def test_kill_9_in_a_search_loses_nothing(place):

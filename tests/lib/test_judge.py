@@ -1,0 +1,103 @@
+"Differences between models, with an interval that does not fool."
+
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from rumos_bank.clients import TARGET
+from rumos_bank.cost import business_cost, decide
+from rumos_bank.judge import Contender, compare_by_folds, judge, make_predecessor, tabulate, tell_difference
+from rumos_bank.settings import Costs
+from rumos_bank.twin import make_twin
+
+folds = st.lists(st.floats(0, 1000), min_size=2, max_size=15)
+
+
+@given(folds, st.floats(-100, 100).filter(lambda shift: abs(shift) > 0.1))
+def test_a_difference_that_is_the_same_in_every_fold_is_certain(costs, shift):
+    found = compare_by_folds(np.array(costs) + shift, np.array(costs), 0.25)
+    assert found.mean == pytest.approx(shift) and found.low <= found.mean <= found.high
+    assert found.wins == (len(costs) if shift < 0 else 0)
+
+
+@given(folds, st.randoms(use_true_random=False))
+def test_turning_the_comparison_round_turns_the_answer_round(costs, random):
+    others = [cost + random.uniform(-50, 50) for cost in costs]
+    one, two = compare_by_folds(costs, others, 0.25), compare_by_folds(others, costs, 0.25)
+    assert one.mean == pytest.approx(-two.mean) and one.low == pytest.approx(-two.high)
+    assert one.probability_better == pytest.approx(1 - two.probability_better)
+
+
+def test_without_the_correction_it_is_the_paired_t_test():
+    rng = np.random.default_rng(0)
+    one, two = rng.normal(400, 9, 15), rng.normal(402, 9, 15)
+    plain = stats.ttest_rel(one, two)
+    found = compare_by_folds(one, two, test_to_train=0)
+    assert found.probability_better == pytest.approx(
+        1 - plain.pvalue / 2 if plain.statistic < 0 else plain.pvalue / 2
+    )
+    assert (found.low, found.high) == pytest.approx(tuple(plain.confidence_interval()))
+    wider = compare_by_folds(one, two, test_to_train=0.25)
+    assert wider.high - wider.low == pytest.approx((found.high - found.low) * np.sqrt(1 + 15 * 0.25))
+
+
+class Known:
+    "Says of each client what it is told to, and remembers whom it learned from."
+
+    learned: ClassVar[list] = []
+
+    def fit(self, clients, y):
+        Known.learned.append(set(clients["ID"]))
+        assert (clients[TARGET].to_numpy() == y).all()
+        return self
+
+    def predict_proba(self, clients):
+        assert not Known.learned[-1] & set(clients["ID"])
+        chance = (clients["ID"].to_numpy() % 10) / 10
+        return np.column_stack([1 - chance, chance])
+
+
+def test_every_client_is_judged_once_a_repeat_by_a_model_that_did_not_know_them():
+    twins, costs = make_twin(500, seed=2), Costs(false_positive=10, false_negative=1000)
+    Known.learned = []
+    found = judge([Contender("known", Known, 0.25)], twins, costs, repeats=2, folds=5)["known"]
+    assert len(Known.learned) == 10
+    chance = (twins["ID"].to_numpy() % 10) / 10
+    assert (found.probability == chance).all()
+    total = business_cost(twins[TARGET], decide(chance, 0.25), costs)
+    assert found.costs[:5].sum() * 100 == pytest.approx(total)  # five folds of 100 clients
+
+
+def test_the_earlier_forest_is_what_it_was():
+    forest = make_predecessor(42).make().steps[-1][1]
+    assert (forest.n_estimators, forest.class_weight) == (100, "balanced_subsample")
+    seen = make_predecessor(42).make().steps[0][1].transformers[0][2]
+    assert {"SEX", "MARRIAGE", "AGE"} <= set(seen) and len(seen) == 23
+
+
+def test_the_table_compares_with_the_reference_and_puts_the_cheapest_first():
+    twins = make_twin(500, seed=2)
+    judged = judge(
+        [Contender("known", Known, 0.25), Contender("never", Known, 1.1)], twins, Costs(), repeats=1, folds=5
+    )
+    table = tabulate(judged, "never")
+    assert table["cost"].is_monotonic_increasing
+    row = table.set_index("contender").loc["known"]
+    assert row["difference"] == pytest.approx(judged["known"].costs.mean() - judged["never"].costs.mean())
+    assert table.set_index("contender").loc["never", "difference"] == 0
+
+
+@pytest.mark.parametrize(
+    ("costs", "said"),
+    [
+        ([1, 2, 1, 2], "costs 8.5 € per client less than"),
+        ([19, 18, 19, 18], "costs 8.5 € per client more than"),
+        ([1, 19, 2, 18], "cannot be told apart"),
+    ],
+)
+def test_what_may_be_said(costs, said):
+    assert said in tell_difference("one", "two", compare_by_folds(costs, [10, 10, 10, 10], 1 / 3))
