@@ -9,7 +9,7 @@ __all__ = ['CHAMPION', 'EVIDENCE', 'Choice', 'choose_champion', 'Reign', 'read_c
 # %% ../nbs/lib/34_promotion.ipynb #8dc4adb3
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,6 @@ from rumos_bank.tracking import (
     read_card,
     read_folds,
     register_winner,
-    tags_of,
 )
 
 if TYPE_CHECKING:
@@ -88,14 +87,17 @@ def read_champion(
         return None
     try:
         version = store.client.get_model_version_by_alias(store.registered_model, CHAMPION)
+        run_id = str(version.run_id)
+        find_model_files(store, run_id)  # a champion that cannot be loaded does not reign
+        card = read_card(store, run_id)
     except Exception as error:
+        if getattr(error, "error_code", "") != "RESOURCE_DOES_NOT_EXIST":
+            raise
         raise StoreError(
             f"the alias {CHAMPION} points to a version that is gone ({error}); "
             "run the road again: it crowns a new champion"
         ) from None
-    run_id = str(version.run_id)
-    family = tags_of(store.client.get_run(run_id))["family"]
-    return Reign(int(version.version), run_id, family, read_card(store, run_id))
+    return Reign(int(version.version), run_id, card["family"], card)
 
 # %% ../nbs/lib/34_promotion.ipynb #9bd3d255
 @dataclass(frozen=True)
@@ -122,9 +124,10 @@ def _judged_today(
     y = train[TARGET].to_numpy()
     folds = make_folds(y, settings.split.folds, settings.split.seed)
     today = pd.DataFrame({"ID": train[ID].to_numpy(), "fold": folds, "defaulted": y})
-    stored = read_folds(store, run_id)
-    if card["fingerprint"] == card["today"] and stored[list(today)].equals(today):
-        return stored
+    with suppress(StoreError):  # cut away: the recipe is all that is needed
+        stored = read_folds(store, run_id)
+        if card["fingerprint"] == card["today"] and stored[list(today)].equals(today):
+            return stored
     _, probability, _ = cross_validate(find_family(card["family"]), [card["parameters"]], train, settings)
     return today.assign(probability=probability[0])
 
@@ -198,9 +201,9 @@ def crown(
         if reign and not replaces:
             append_event(store.path / LEDGER, "refused", facts | {"version": reign.version})
             return Verdict(False, reign.version, reign.family, reason)
+        files = digest_folder(find_model_files(store, challenger))
         version = int(register_winner(store, challenger).version)
         made_of = {name: card.get(name, "") for name in EVIDENCE}
-        files = digest_folder(find_model_files(store, challenger))
         append_event(store.path / LEDGER, "intent", facts | {"version": version, "files": files, **made_of})
         _mend(store)
         return Verdict(True, version, card["family"], reason)
@@ -220,9 +223,13 @@ EVIDENCE = (
 def _find_reign(store: Store) -> tuple[Reign | None, str]:
     "Who reigns, and why that cannot be told any more: a lost champion must not stop the next one."
     try:
-        return read_champion(store), ""
+        reign = read_champion(store)
     except StoreError as error:
         return None, str(error)
+    crowned = [event for event in read_ledger(store.path / LEDGER) if event["event"] == "crowned"]
+    if reign is None and crowned:
+        return None, f"no alias {CHAMPION} points to version {crowned[-1]['version']}, the last one crowned"
+    return reign, ""
 
 
 def _is_same(reign: Reign, challenger: str, card: Mapping[str, Any]) -> str:

@@ -362,7 +362,10 @@ def read_tested(store: Store, run_id: str) -> "pd.DataFrame":
 def find_model_files(store: Store, run_id: str) -> Path:
     "The folder that holds the run's model."
     location = store.client.get_logged_model(_model_id(store, run_id)).artifact_location
-    return Path(location.removeprefix("file://"))
+    folder = Path(location.removeprefix("file://"))
+    if not (folder / "model.skops").is_file():
+        raise StoreError(f"run {run_id} lacks its model: its files were moved or cut; run its family again")
+    return folder
 
 
 def load_decision(

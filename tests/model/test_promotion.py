@@ -1,6 +1,7 @@
 "Who reigns: only the cheaper by more than a tie, in the right order of worth, and never nobody after somebody."
 
 import shutil
+import sqlite3
 import threading
 
 import numpy as np
@@ -24,7 +25,14 @@ from rumos_bank.promotion import (
     read_champion,
 )
 from rumos_bank.search import cost_by_fold, cross_validate, search
-from rumos_bank.tracking import Store, load_decision, register_winner
+from rumos_bank.tracking import (
+    DATABASE,
+    Store,
+    find_model_files,
+    load_decision,
+    read_artifact,
+    register_winner,
+)
 
 
 def board(*rows: tuple[str, float, float]) -> pd.DataFrame:
@@ -390,20 +398,95 @@ def test_a_promotion_that_waits_too_long_says_so(reigned, monkeypatch):
 # a champion that is gone
 
 
-def test_a_champion_without_artifacts_does_not_stop_the_next(reigned):
-    shutil.rmtree(reigned.store.path / "artifacts" / reigned.runs["first"])
-    with pytest.raises(StoreError, match="artifacts were moved or cut"):
-        read_champion(reigned.store)
-    mend(reigned.store)
+def write_sql(place: Place, statement: str) -> None:
+    "Change the database behind MLflow's back."
+    with sqlite3.connect(place.store.path / DATABASE) as database:
+        assert database.execute(statement).rowcount == 1
+    database.close()
+
+
+LOSSES = {  # what is gone: how it goes, and what the ledger tells of it
+    "artifacts": (
+        lambda place: shutil.rmtree(place.store.path / "artifacts" / place.runs["first"]),
+        "lacks card.json",
+    ),
+    "model": (
+        lambda place: shutil.rmtree(find_model_files(place.store, place.runs["first"])),
+        "lacks its model",
+    ),
+    "run": (
+        lambda place: write_sql(
+            place, "UPDATE model_versions SET run_id = 'gone' WHERE name = 'rumos_lending'"
+        ),
+        "Run with id=gone not found",
+    ),
+    "version behind the alias": (
+        lambda place: write_sql(
+            place, "UPDATE registered_model_aliases SET version = 77 WHERE name = 'rumos_lending'"
+        ),
+        "version=77",
+    ),
+    "version": (
+        lambda place: place.store.client.delete_model_version("rumos_lending", "1"),
+        "no alias champion points to version 1, the last one crowned",
+    ),
+    "registered model": (
+        lambda place: place.store.client.delete_registered_model("rumos_lending"),
+        "no alias champion points to version 1, the last one crowned",
+    ),
+}
+
+
+@pytest.mark.parametrize("gone", LOSSES)
+def test_a_lost_champion_does_not_stop_the_next(reigned, gone):
+    lose, told = LOSSES[gone]
+    lose(reigned)
+    before = reigned.events
+    mend(reigned.store)  # nothing to finish, and nobody to mirror
+    assert reigned.events == before
+    verdict = reigned.crown("dearer")  # it would have been refused
+    assert verdict.crowned and verdict.reason.startswith("the champion was lost: ") and told in verdict.reason
+    assert reigned.reigns == "dearer"
+    assert reigned.events[2:] == [("intent", "dearer"), ("crowned", "dearer")]
+    assert [event["reason"] for event in read_ledger(reigned.store.path / LEDGER)[2:]] == [verdict.reason] * 2
+    check_order(reigned)
+    assert not reigned.crown("dearer").crowned  # found now, and the same
+
+
+def test_a_deleted_version_of_the_same_run_is_crowned_again(reigned):
+    reigned.store.client.delete_model_version("rumos_lending", "1")
+    verdict = reigned.crown("first")
+    assert (verdict.crowned, verdict.version) == (True, 2)
+    assert reigned.reigns == "first"
+    check_order(reigned)
+
+
+@pytest.mark.parametrize("call", ["get_model_version_by_alias", "get_run", "get_logged_model"])
+def test_a_store_that_does_not_answer_has_lost_nothing(reigned, monkeypatch, call):
+    from mlflow.exceptions import MlflowException
+
+    def locked(*_):
+        raise MlflowException("database is locked")
+
+    before = reigned.events
+    with monkeypatch.context() as busy, pytest.raises(MlflowException, match="locked"):
+        busy.setattr(reigned.store.client, call, locked)
+        reigned.crown("dearer")
+    assert reigned.reigns == "first" and reigned.events == before
+
+
+def test_a_champion_whose_probabilities_are_gone_is_judged_by_its_recipe(reigned, monkeypatch):
+    read_artifact(reigned.store, reigned.runs["first"], "folds.parquet").unlink()
+    asked = spy_on_fitting(monkeypatch)
     verdict = reigned.crown("dearer")
-    assert verdict.crowned and verdict.reason.startswith("the champion was lost: ")
-    assert read_champion(reigned.store).run_id == reigned.runs["dearer"]
-    assert "the champion was lost" in read_ledger(reigned.store.path / LEDGER)[-1]["reason"]
+    assert asked == [("Decision_tree", [dict(reigned.found.parameters)], 600, 3)]
+    cost = cost_by_fold(reigned.found.folds, 0.5, reigned.settings.costs).mean()  # what an honest tree costs
+    assert f"challenger 501.7 €, champion {cost:.1f} €" in verdict.reason
 
 
-def test_a_champion_whose_version_was_deleted_does_not_stop_the_next(reigned):
-    store = reigned.store
-    store.client.delete_model_version(store.registered_model, "1")
-    assert read_champion(store) is None
-    assert reigned.crown("dearer").crowned
-    assert read_champion(store).run_id == reigned.runs["dearer"]
+def test_a_challenger_without_a_model_is_no_champion_and_leaves_nothing(reigned):
+    shutil.rmtree(find_model_files(reigned.store, reigned.runs["cheapest"]))
+    before = reigned.events
+    with pytest.raises(StoreError, match=r"lacks its model: .* run its family again"):
+        reigned.crown("cheapest")
+    assert reigned.reigns == "first" and versions(reigned) == [1] and reigned.events == before
