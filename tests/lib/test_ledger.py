@@ -142,3 +142,10 @@ def test_a_forged_first_line_is_found(tmp_path):
     (tmp_path / LEDGER).write_bytes(LINES[1])
     with pytest.raises(StoreError, match="line 1 does not continue line 0"):
         read_ledger(tmp_path / LEDGER)
+
+
+def test_a_wrong_number_is_found_even_behind_the_right_hash(tmp_path):
+    first = json.loads(LINES[0]) | {"number": 2}
+    (tmp_path / LEDGER).write_bytes(json.dumps(first).encode() + b"\n")
+    with pytest.raises(StoreError, match="line 1 does not continue line 0"):
+        read_ledger(tmp_path / LEDGER)

@@ -3,14 +3,15 @@
 import shutil
 import sqlite3
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
-from stores import TINY, Place, make_data, settings_for, with_folds, with_refusals
+from stores import TINY, Data, Place, make_data, settings_for, with_folds, with_refusals
 
 from rumos_bank import promotion
-from rumos_bank.clients import TARGET
+from rumos_bank.clients import TARGET, fingerprint
 from rumos_bank.errors import StoreError
 from rumos_bank.families import find_family
 from rumos_bank.ledger import LEDGER, append_event, read_ledger
@@ -50,7 +51,7 @@ def board(*rows: tuple[str, float, float]) -> pd.DataFrame:
         ([("a", 400.0, 900), ("b", 401.1, 1)], "a"),  # 0.275 % dearer is no tie
         ([("a", 400.0, 900), ("b", 400.9, 1)], "b"),  # 0.225 % is one, and the faster wins
         ([("a", 400.0, 100), ("b", 400.9, 70)], "b"),  # 2⁷ against 2⁶
-        ([("a", 400.0, 80), ("b", 400.9, 70)], "a"),  # both 2⁶: the cheaper
+        ([("b", 400.0, 80), ("a", 400.9, 70)], "b"),  # both 2⁶: the cheaper
         ([("b", 400.0, 80), ("a", 400.0, 70)], "a"),  # both the same: the name
         ([("a", 400.0, 0.0), ("b", 400.0, 1e-4)], "a"),  # too fast to tell
         ([("a", 400.0, 8), ("b", 400.9, 4), ("c", 401.8, 1)], "b"),  # tied with the best, not with each other
@@ -212,9 +213,17 @@ def spy_on_fitting(monkeypatch) -> list[tuple]:
     return asked
 
 
-def test_on_changed_data_the_champions_recipe_is_run_again(reigned, monkeypatch):
+def with_one_amount_more(data: Data) -> Data:
+    train = data.train.copy()
+    train.iloc[0, train.columns.get_loc("PAY_AMT1")] += 1
+    clients = pd.concat([train, data.test])
+    return Data(replace(data.lending, clients=clients, fingerprint=fingerprint(clients)), train, data.test)
+
+
+@pytest.mark.parametrize("change", [with_one_amount_more, lambda data: make_data(seed=2)])
+def test_on_changed_data_the_champions_recipe_is_run_again(change, reigned, monkeypatch):
     asked = spy_on_fitting(monkeypatch)
-    reigned.data = make_data(seed=2)
+    reigned.data = change(reigned.data)
     found = search("Decision_tree", reigned.data.train, reigned.settings, TINY)
     perfect = reigned.log(with_refusals(found, 0), key="perfect")
     verdict = reigned.crown(perfect)

@@ -22,6 +22,7 @@ from rumos_bank.errors import StoreError
 from rumos_bank.integrity import TRUSTED_TYPES
 from rumos_bank.tracking import (
     DATABASE,
+    PATH_COLUMNS,
     find_model_files,
     find_searches,
     finish_road,
@@ -114,21 +115,23 @@ def recorded_texts(database: Path) -> list[tuple[str, str, str]]:
     return found
 
 
-def test_a_moved_store_knows_its_old_place_no_more(reigned, tmp_path):
+def test_a_moved_store_knows_its_old_places_no_more(reigned, tmp_path, tmp_path_factory):
     # MLflow's own tables are rewritten: look here, and at PATH_COLUMNS, before moving to another version
     assert import_mlflow().__version__ == "3.17.2"
     old, new = reigned.store.path, tmp_path / "an other pläce" / "100 %_x" / "stores"
     client, run = reigned.store.client, reigned.runs["first"]
     before = load_decision(reigned.store, run).predict_proba(reigned.data.test)
-    assert any(str(old) in text for _, _, text in recorded_texts(old / DATABASE))
+    written = {(table, column) for table, column, text in recorded_texts(old / DATABASE) if str(old) in text}
+    assert written == set(PATH_COLUMNS)
     client._tracking_client.store.engine.dispose()
     new.parent.mkdir(parents=True)
     old.rename(new)
     there = open_store(settings_for(new))
+    places = str(tmp_path_factory.getbasetemp())  # of this store and of those that it was copied from
     left = [
         (table, column, text)
         for table, column, text in recorded_texts(new / DATABASE)
-        if str(old) in text.replace(str(new), "")
+        if places in text.replace(str(new), "")
     ]
     assert left == []
     np.testing.assert_array_equal(load_decision(there, run).predict_proba(reigned.data.test), before)
