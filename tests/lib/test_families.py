@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 import pytest
-from threadpoolctl import threadpool_limits
 
 from rumos_bank.clients import TARGET
 from rumos_bank.errors import ParameterError
@@ -21,13 +20,6 @@ REGISTERED = {  # the bank's names, for ever
     "logistic_reg",
 }
 WEIGHTS = ("class_weight", "scale_pos_weight", "is_unbalance")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    "As on a road; many threads on few clients wait for each other."
-    with threadpool_limits(1):
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ import pytest
 import skops.io
 from sklearn.base import BaseEstimator
 from skops.io.exceptions import UntrustedTypesFoundException
-from threadpoolctl import threadpool_limits
 
 from rumos_bank.clients import TARGET
 from rumos_bank.decision import make_decision
@@ -36,13 +35,6 @@ SMALLER = {"SVC": {"n_components": 20}, "LightGBM": {"n_estimators": 20}, "Score
 
 class Stranger(BaseEstimator):
     "A type that is on no list."
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    "As on a road; many threads on few clients wait for each other."
-    with threadpool_limits(1):
-        yield
 
 
 @pytest.fixture(scope="module")
