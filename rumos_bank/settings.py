@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['Words', 'PACKAGED', 'OTHER_VARIABLES', 'Section', 'Costs', 'DataSettings', 'SplitSettings', 'ModelSettings',
-           'AlarmSettings', 'ReferSettings', 'StoreSettings', 'PortSettings', 'Settings', 'find_settings',
-           'read_settings']
+           'AlarmSettings', 'ReferSettings', 'StoreSettings', 'PortSettings', 'AuditSettings', 'ApiSettings',
+           'DeskSettings', 'Settings', 'find_settings', 'read_settings']
 
 # %% ../nbs/lib/01_settings.ipynb #e20a08a0
 import configparser
@@ -97,14 +97,49 @@ class StoreSettings(Section):
     path: Path = Path("mlruns")  # the MLflow store: database, artifacts, ledger
     reports: Path = Path("reports")  # one folder per road
     registered_model: str = Field("rumos_lending", pattern=r"^\w+$")  # holds the winners
+    server: str = Field(
+        "", pattern=r"^(https?://\S+)?$"
+    )  # MLflow server to load from; empty: the folder itself
 
-
+# %% ../nbs/lib/01_settings.ipynb #5c1680b4
 class PortSettings(Section):
-    "The doors, all on the loopback address."
+    "Where the doors are."
 
     mlflow: int = Field(5000, ge=1024, le=65535)
     api: int = Field(5001, ge=1024, le=65535)
     dashboard: int = Field(5002, ge=1024, le=65535)
+
+
+class AuditSettings(Section):
+    "The log of decisions."
+
+    folder: Path = Path()  # from the folder of settings.ini; empty: `decisions` in the store
+    fsync: bool = False  # wait for the disk at every write: survives a loss of power, not only of the process
+    keep_days: int = Field(0, ge=0, le=36500)  # files older than this may be cleared away; 0: none
+
+
+class ApiSettings(Section):
+    "The service."
+
+    host: str = "127.0.0.1"  # another address needs keys and a champion of real data
+    trusted_hosts: Words = ("127.0.0.1", "localhost")  # names that a request may ask for
+    cors_origins: Words = ()  # pages of other sites that may call; empty: none
+    max_bytes: int = Field(1_000_000, ge=10_000, le=100_000_000)  # of a request's body
+    max_clients: int = Field(1_000, ge=1, le=10_000)  # in one request
+    requests_per_second: float = Field(100, gt=0, le=1e6)  # of one key
+    watch_seconds: float = Field(2, ge=0.1, le=3600)  # between two looks for a new champion
+
+
+class DeskSettings(Section):
+    "The dashboard."
+
+    host: str = "127.0.0.1"  # another address needs a token
+    token_file: Path = Path()  # holds Voila's token; empty: none
+    base_url: str = Field("/", pattern=r"^/(\S*/)?$")  # behind a reverse proxy, such as /desk/
+    idle_seconds: int = Field(
+        600, ge=10, le=86400
+    )  # after which a page that nobody looks at loses its kernel
+    max_upload: int = Field(20, ge=1, le=500)  # megabytes of a file of clients
 
 # %% ../nbs/lib/01_settings.ipynb #9f670654
 class Settings(Section):
@@ -118,6 +153,9 @@ class Settings(Section):
     refer: ReferSettings = ReferSettings()
     store: StoreSettings = StoreSettings()
     ports: PortSettings = PortSettings()
+    audit: AuditSettings = AuditSettings()
+    api: ApiSettings = ApiSettings()
+    desk: DeskSettings = DeskSettings()
     home: Path = Path()  # folder that relative paths are meant from
 
     @property
@@ -129,6 +167,13 @@ class Settings(Section):
     def reports_path(self) -> Path:
         "The folder of the reports, absolute."
         return (self.home / self.store.reports).expanduser().absolute()
+
+    @property
+    def audit_path(self) -> Path:
+        "The folder of the decision log, absolute."
+        if self.audit.folder == Path():
+            return self.store_path / "decisions"
+        return (self.home / self.audit.folder).expanduser().absolute()
 
 # %% ../nbs/lib/01_settings.ipynb #2170bb89
 PACKAGED = Path(str(files("rumos_bank"))) / "assets" / "settings.ini"
