@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ID', 'TARGET', 'STATUS_CODES', 'MONTHS', 'STATUSES', 'BILLS', 'PAYMENTS', 'FIELDS', 'CLIENT_COLUMNS',
            'EXAMPLE_CLIENT', 'LATE_CLIENT', 'ClientField', 'client_schema', 'find_violations', 'validate_clients',
-           'fingerprint']
+           'check_client', 'fingerprint']
 
 # %% ../nbs/lib/10_clients.ipynb #5a522df9
 import hashlib
@@ -213,6 +213,40 @@ def validate_clients(
         raise DataError("\n".join([f"{len(violations)} violations of the client contract:", *lines, *more]))
     order = [name for name in (ID, *CLIENT_COLUMNS, TARGET) if name in clients.columns]
     return clients[order].astype("int64")
+
+# %% ../nbs/lib/10_clients.ipynb #ab5055ce
+def _find_fault(value: Any, known_field: ClientField) -> str:
+    "The rule that a value breaks; empty if it breaks none."
+    if (
+        isinstance(value, bool | np.bool_)
+        or not isinstance(value, int | float | np.integer | np.floating)
+        or value != value // 1
+    ):
+        return "a whole number"
+    return "" if known_field.low <= value <= known_field.high else _range_rule(known_field)
+
+
+def check_client(
+    client: Mapping[str, Any],  # values by name; names that are no fields are left alone
+    columns: Sequence[str] = CLIENT_COLUMNS,  # the fields that must be there
+) -> dict[str, int]:  # the known fields that are there, as whole numbers in canonical order
+    "One client in canonical form, or a `DataError` that names every violation."
+    faults, checked = [], {}
+    for known_field in FIELDS:
+        name = known_field.name
+        value = client.get(name)
+        if type(value) is int and known_field.low <= value <= known_field.high:  # nearly always
+            checked[name] = value
+        elif name not in client:
+            if name in columns:
+                faults.append(f"  {name}: there must be a field of this name")
+        elif rule := _find_fault(value, known_field):
+            faults.append(f"  {name} must be {rule}, got {value!r}")
+        else:
+            checked[name] = int(value)
+    if faults:
+        raise DataError("\n".join([f"{len(faults)} violations of the client contract:", *faults]))
+    return checked
 
 # %% ../nbs/lib/10_clients.ipynb #d3993f94
 def fingerprint(

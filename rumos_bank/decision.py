@@ -58,7 +58,8 @@ class DecisionModel(ClassifierMixin, BaseEstimator):
 
     def expected_costs(self, X: "pd.DataFrame | np.ndarray") -> np.ndarray:
         "Euros that accepting and that refusing each client is expected to cost, (n, 2)."
-        return self.predict_proba(X)[:, ::-1] * [self.false_negative, self.false_positive]
+        default = self.predict_proba(X)[:, 1]
+        return np.column_stack([default * self.false_negative, (1 - default) * self.false_positive])
 
     def refer(self, X: "pd.DataFrame | np.ndarray") -> np.ndarray:
         "Whose decision should be a person's, (n,) true or false; nobody's where the margin is 0."

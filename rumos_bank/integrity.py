@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['TRUSTED_TYPES', 'digest_file', 'digest_folder', 'digest_value', 'library_digest', 'notebook_digest', 'lock_digest',
-           'git_state', 'require_trusted', 'types_to_trust']
+           'git_state', 'read_verified', 'require_trusted', 'types_to_trust', 'load_trusted']
 
 # %% ../nbs/lib/30_integrity.ipynb #ebff464e
 import hashlib
 import json
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import distributions
 from importlib.resources import files
 from pathlib import Path
@@ -82,6 +82,30 @@ def git_state(
     except (OSError, subprocess.TimeoutExpired):
         return "", False
 
+# %% ../nbs/lib/30_integrity.ipynb #5dfe0f05
+def read_verified(
+    read: Callable[[str], bytes],  # path inside the folder → the file's bytes
+    files: Mapping[str, str],  # path inside the folder → the SHA-256 that was recorded
+) -> dict[str, bytes]:  # path → bytes, all of them as recorded
+    "The files, or a `StoreError` that says which one differs, what was expected and what was found."
+    found: dict[str, bytes] = {}
+    for name, expected in files.items():
+        if name.startswith("/") or ".." in name.split("/"):
+            raise StoreError(f"{name!r} is recorded as a file of the model, but lies outside of its folder")
+        try:
+            found[name] = read(name)
+        except OSError as error:
+            raise StoreError(
+                f"{name} of the model cannot be read: {error}; expected sha256 {expected}"
+            ) from None
+        digest = hashlib.sha256(found[name]).hexdigest()
+        if digest != expected:
+            raise StoreError(
+                f"{name} of the model is not what was recorded: expected sha256 {expected}, found {digest} "
+                f"({len(found[name]):,} bytes); it was changed or cut after it was logged and is not loaded"
+            )
+    return found
+
 # %% ../nbs/lib/30_integrity.ipynb #882f6168
 TRUSTED_TYPES = frozenset(
     {
@@ -120,3 +144,18 @@ def types_to_trust(
     import skops.io
 
     return require_trusted(skops.io.get_untrusted_types(data=skops.io.dumps(model)))
+
+
+def load_trusted(
+    content: bytes,  # of a skops file that was verified
+) -> Any:  # the estimator
+    "The estimator in a skops file that holds types of our list only."
+    import skops.io
+
+    try:
+        types = require_trusted(skops.io.get_untrusted_types(data=content))
+        return skops.io.loads(content, trusted=types)
+    except StoreError:
+        raise
+    except Exception as error:  # a damaged or forged file can fail in any way
+        raise StoreError(f"the model is no skops file that can be read: {error!r}") from None

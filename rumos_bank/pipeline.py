@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -43,6 +43,7 @@ from .settings import Settings
 from .sources import Lending, load_lending, sample_clients, split_clients
 from rumos_bank.tracking import (
     Store,
+    find_model_files,
     find_searches,
     finish_road,
     load_decision,
@@ -50,6 +51,7 @@ from rumos_bank.tracking import (
     open_store,
     read_artifact,
     read_board,
+    read_card,
     register_family,
     start_road,
 )
@@ -504,12 +506,21 @@ def _plan(
         fits = count_fits(family, road.profile, settings)
         output = road.folder / f"search-{family}.ipynb"
         step = make_step(f"search {family}", "search", given, output, experiments_folder(settings), fits)
-        if not fresh and (found := find_searches(store, key=key)):
-            step.state, step.run_id = "reused", found[0].info.run_id
+        if not fresh and (found := _find_whole(store, key)):
+            step.state, step.run_id = "reused", found
             register_family(store, step.run_id)  # a kill may have come between the two
             _fetch_notebook(store, step.run_id, step.output)
         steps.append(step)
     return steps
+
+
+def _find_whole(store: Store, key: str) -> str:  # "" if there is none
+    "The newest finished search of this key whose files are all there."
+    for run in find_searches(store, key=key):
+        with suppress(StoreError):
+            read_card(store, run.info.run_id), find_model_files(store, run.info.run_id)
+            return run.info.run_id
+    return ""
 
 
 def _fetch_notebook(store: Store, run_id: str, output: Path) -> None:

@@ -363,14 +363,6 @@ def _cached_first(sources: Sequence[str], folder: Path) -> list[str]:
     by_cache = sorted(leading, key=lambda address: not (folder / _cache_name(address)).exists())
     return [*by_cache, *sources[len(leading) :]]
 
-
-def _cache_folder(settings: Settings) -> Path:
-    "Where downloads are kept."
-    import pooch
-
-    named = settings.data.cache
-    return settings.home / Path(named).expanduser() if named else Path(pooch.os_cache("rumos_bank"))
-
 # %% ../nbs/lib/12_sources.ipynb #01bf2987
 def load_lending(
     settings: Settings,  # its sources, cache, patience and seed are used
@@ -378,7 +370,7 @@ def load_lending(
     tell: Callable[[str], None] = _LOG.warning,  # hears what the user must know
 ) -> Lending:
     "The bank's clients from the first source that has them."
-    folder = _cache_folder(settings)
+    folder = settings.cache_path
     deadline = time.monotonic() + settings.data.offline_after
     reasons = []
     for source in _cached_first(settings.data.sources if sources is None else sources, folder):

@@ -289,7 +289,7 @@ def test_the_interval_is_wilsons():
         expected = binomtest(defaults, clients).proportion_ci(0.95, method="wilson")
         z, rate = 1.959963984540054, defaults / clients
         middle = (rate + z**2 / (2 * clients)) / (1 + z**2 / clients)
-        assert (others.low, others.high) == (expected.low, expected.high)
+        assert (others.low, others.high) == pytest.approx((expected.low, expected.high), abs=1e-14)
         assert (others.low + others.high) / 2 == pytest.approx(middle)
 
 

@@ -69,7 +69,10 @@ def test_the_bank_costs():
     [
         ("[costs]\nfalse_positiv = 1", "did you mean false_positive?"),
         ("[cost]\nfalse_positive = 1", "did you mean costs?"),
-        ("[zebra]\nstripes = 1", "allowed: alarm, api, audit, costs, data, desk, model, ports, refer, split, store"),
+        (
+            "[zebra]\nstripes = 1",
+            "allowed: alarm, api, audit, costs, data, desk, model, ports, refer, split, store",
+        ),
         ("[home]\nhome = x", "unknown section"),
     ],
 )

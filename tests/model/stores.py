@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from rumos_bank.clients import ID, TARGET, fingerprint
 from rumos_bank.evaluate import measure
+from rumos_bank.explain import make_reference
 from rumos_bank.ledger import LEDGER, read_ledger
 from rumos_bank.pipeline import describe_search
 from rumos_bank.promotion import Verdict, crown, read_champion
@@ -72,6 +73,9 @@ def log_tree(
 ) -> str:
     "Log a search as the notebook does; `tags` go before what is true."
     family = str(tags.pop("family", found.family))
+    decision = copy.copy(found.decision)
+    decision.reference_ = make_reference(decision, data.train, found.folds["probability"].to_numpy())
+    found = replace(found, decision=decision)
     probability, defaulted = found.decision.predict_proba(data.test)[:, 1], data.test[TARGET].to_numpy()
     on_test = measure(defaulted, probability, found.decision.threshold, settings.costs)
     on_test |= {"min_cost_low": 1.0, "min_cost_high": 2.0, "microseconds_per_client": 3.0}

@@ -421,7 +421,7 @@ LOSSES = {  # what is gone: how it goes, and what the ledger tells of it
     ),
     "model": (
         lambda place: shutil.rmtree(find_model_files(place.store, place.runs["first"])),
-        "lacks its model",
+        "lacks model.skops",
     ),
     "run": (
         lambda place: write_sql(
@@ -496,6 +496,6 @@ def test_a_champion_whose_probabilities_are_gone_is_judged_by_its_recipe(reigned
 def test_a_challenger_without_a_model_is_no_champion_and_leaves_nothing(reigned):
     shutil.rmtree(find_model_files(reigned.store, reigned.runs["cheapest"]))
     before = reigned.events
-    with pytest.raises(StoreError, match=r"lacks its model: .* run its family again"):
+    with pytest.raises(StoreError, match=r"lacks model.skops: .* run its family again"):
         reigned.crown("cheapest")
     assert reigned.reigns == "first" and versions(reigned) == [1] and reigned.events == before

@@ -13,13 +13,12 @@ import pandas as pd
 import pytest
 import skops.io
 from sklearn.preprocessing import FunctionTransformer
-from skops.io.exceptions import UntrustedTypesFoundException
 from stores import TOP, settings_for
 
 from rumos_bank import tracking
 from rumos_bank.clients import CLIENT_COLUMNS, TARGET
 from rumos_bank.errors import StoreError
-from rumos_bank.integrity import TRUSTED_TYPES
+from rumos_bank.integrity import TRUSTED_TYPES, digest_folder
 from rumos_bank.tracking import (
     DATABASE,
     PATH_COLUMNS,
@@ -267,6 +266,8 @@ def test_tags_tell_what_the_run_was_made_of(logged):
     assert all(len(tags[name]) == 64 for name in ("fingerprint", "notebook", "lock", "library"))
     assert (tags["commit"], tags["dirty"], tags["twin"]) == ("c" * 40, "True", "True")
     card = read_card(place.store, run_id)
+    files = json.loads(tags.pop("files"))
+    assert files == digest_folder(find_model_files(place.store, run_id)) and "plain.json" in files
     assert {name: str(card[name]) for name in tags} == tags
     assert card["parameters"] == place.found.parameters and card["threshold"] == place.found.rule.threshold
     assert (
@@ -319,7 +320,10 @@ def test_a_forged_model_that_trusts_itself_is_not_rebuilt(place):
     (files / "MLmodel").write_text(
         described.replace("skops_trusted_types:\n", "skops_trusted_types:\n" + trusted)
     )
-    with pytest.raises(UntrustedTypesFoundException, match="system"):
+    with pytest.raises(StoreError, match="is not what was recorded"):
+        load_decision(place.store, place.runs["first"])
+    place.store.client.set_tag(place.runs["first"], "rumos.files", json.dumps(digest_folder(files)))
+    with pytest.raises(StoreError, match=r"not on the list.*system"):
         load_decision(place.store, place.runs["first"])
 
 
