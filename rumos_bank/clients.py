@@ -234,7 +234,7 @@ def check_client(
     faults, checked = [], {}
     for known_field in FIELDS:
         name = known_field.name
-        value = client.get(name)
+        value: Any = client.get(name)
         if type(value) is int and known_field.low <= value <= known_field.high:  # nearly always
             checked[name] = value
         elif name not in client:
