@@ -4,10 +4,10 @@ PROFILE ?= full
 BIN     := .venv/bin
 READY   := .venv/.ready
 NOTEBOOKS := nbs/index.ipynb nbs/experiments/explore.ipynb nbs/experiments/search.ipynb \
-             nbs/experiments/compare.ipynb nbs/experiments/judge.ipynb nbs/experiments/audit.ipynb nbs/experiments/twin.ipynb
+             nbs/experiments/compare.ipynb nbs/experiments/judge.ipynb nbs/experiments/audit.ipynb nbs/experiments/twin.ipynb nbs/experiments/ask.ipynb
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-notebooks test-library sync outputs check lab hooks record lock clean
+.PHONY: help run serve test test-notebooks test-library sync outputs check lab hooks record lock clean
 
 help:  ## list these targets
 	@echo "rumos_bank: make <target>"
@@ -31,6 +31,9 @@ $(READY): requirements.lock pyproject.toml
 
 run: $(READY)  ## data, notebooks, leaderboard, champion, report (PROFILE=quick: a sample)
 	@$(BIN)/rumos run --profile $(PROFILE)
+
+serve: $(READY)  ## MLflow on 5000, the API on 5001, the dashboard on 5002, until Ctrl-C
+	@$(BIN)/rumos serve all
 
 test: $(READY) test-notebooks test-library  ## everything: notebooks (nbval) and library (pytest)
 

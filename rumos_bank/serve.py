@@ -52,7 +52,7 @@ class Door:
             return False
         return True
 
-
+# %% ../nbs/lib/55_serve.ipynb #f9f3538a
 def _describe_mlflow(settings: Settings) -> Door:
     from rumos_bank.tracking import ARTIFACTS, open_store
 
@@ -78,7 +78,7 @@ def _describe_dashboard(settings: Settings) -> Door:
         "dashboard", settings.ports.dashboard, tuple(voila_command(settings)), voila_environment(settings)
     )
 
-
+# %% ../nbs/lib/55_serve.ipynb #87545a92
 def describe_door(
     name: str,  # mlflow, api or dashboard
     settings: Settings,  # ports, store
@@ -154,7 +154,7 @@ def _watch(running: _Running, tell: Callable[[str], None]) -> None:
         running.state = "slow"
         tell(f"{door.name} does not answer on {door.address} after {PATIENCE} s{log}")
 
-
+# %% ../nbs/lib/55_serve.ipynb #3acd26a9
 def _stop(started: Sequence[_Running]) -> None:
     "Ask each group to end, and make it."
     for how, patience in ((signal.SIGTERM, 8.0), (signal.SIGKILL, 8.0)):
