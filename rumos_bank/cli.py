@@ -261,7 +261,7 @@ def _user() -> str:
     except (KeyError, OSError):
         return "?"
 
-
+# %% ../nbs/lib/56_cli.ipynb #1c370faa
 def _make_tell() -> Any:
     "Rows, rate and time left: a line that is written over on a terminal, one at times in a log."
     import time

@@ -132,7 +132,7 @@ def _start(door: Door, log: Path | None) -> _Running:
     )
     return _Running(door, process, log, time.monotonic())
 
-
+# %% ../nbs/lib/55_serve.ipynb #06cd1cc3
 def _watch(running: _Running, tell: Callable[[str], None]) -> None:
     "Say once that the door is ready, or that it ended."
     door, log = running.door, f"; log {running.log}" if running.log else ""
