@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 LONGEST_CELL = 45  # lines of an exported cell; 30 is the aim
 CELLS = range(25, 76)  # of a chapter on the floors 0 to 2
 EXCEPTIONS = {  # each may become smaller, or go
-    "54_pipeline": {"lines": 80},  # the walk of a road, still to be divided
+    "62_pipeline": {"lines": 80},  # the walk of a road, still to be divided
     "00_errors": {"cells": 15},  # a few names have no more to tell
     "11_twin": {"cells": 90},  # in steps short enough to check by hand
     "23_decision": {"cells": 25, "lines": 50},  # one class

@@ -1,0 +1,43 @@
+"A store with three champions that answer differently, made once, and a service on it that no test changes."
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from doors import Door, serve, settings_of  # first: it finds the next one
+from stores import TINY, Place, make_data, settings_for, with_refusals
+
+from rumos_bank.search import search
+from rumos_bank.tracking import open_store
+
+FAMILIES = {1: "Decision_tree", 2: "LightGBM", 3: "HistGradientBoosting"}  # version → family, each cheaper
+
+
+@pytest.fixture(scope="session")
+def crowned(tmp_path_factory) -> Place:
+    "Three crowned versions, the last one reigns; no test changes this store."
+    settings = settings_for(tmp_path_factory.mktemp("crowned") / "store")
+    place = Place(open_store(settings), settings, make_data(seed=1), None)
+    for version, family in FAMILIES.items():
+        found = search(family, place.data.train, settings, replace(TINY, trials=1))
+        place.crown(place.log(with_refusals(found, 320 - 20 * version), key=family))
+    return place
+
+
+@pytest.fixture
+def store(crowned, tmp_path) -> Path:
+    "A copy that a test may change."
+    return crowned.copy_to(tmp_path / "store").store.path
+
+
+@pytest.fixture(scope="session")
+def door(crowned, tmp_path_factory) -> Iterator[Door]:
+    "A service that several tests ask."
+    with serve(crowned.store.path, tmp_path_factory.mktemp("door")) as started:
+        yield started
+
+
+@pytest.fixture
+def settings(store):
+    return settings_of(store)

@@ -1,0 +1,211 @@
+"Keys, scopes, rates, hosts, headers, and what may be opened to a network."
+
+import subprocess
+import sys
+from contextlib import closing
+
+import pytest
+from doors import SERVE, find_free_port, serve, settings_of, variables_of
+
+from rumos_bank.clients import EXAMPLE_CLIENT
+from rumos_bank.errors import ParameterError, SettingsError, StoreError
+from rumos_bank.keys import KEYS, KeyRing, add_key, list_keys, revoke_key
+from rumos_bank.service import is_exposed, make_app
+
+READS = ("/champion", "/model_params", "/model_metrics", "/metrics", "/decisions/x", "/nowhere")
+OPEN = ("/health/live", "/health/ready", "/docs", "/openapi.json", "/docs/swagger-ui.css")
+
+
+@pytest.fixture
+def guarded(store, tmp_path):
+    "A service with a key for each scope, and one without a rate to speak of."
+    settings = settings_of(store)
+    keys = {scope: add_key(settings, f"{scope}r", [scope]) for scope in ("read", "score")}
+    with serve(store, tmp_path, RUMOS_API_REQUESTS_PER_SECOND="5") as door:
+        yield door, keys
+
+
+def test_without_a_key_only_health_and_docs_are_open(guarded):
+    door, _ = guarded
+    for path in READS:
+        answer = door.get(path)
+        assert (answer.status, answer.headers["www-authenticate"]) == (401, "Bearer")
+    assert door.post("/default_prediction", EXAMPLE_CLIENT).status == 401
+    assert [door.get(path).status for path in OPEN] == [200] * len(OPEN)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    ["", "Bearer", "Bearer ", "Bearer rumos_x", "Basic {key}", "{key}", "Bearer {key}x", "Bearer \xff"],
+)
+def test_what_is_no_key_opens_nothing(guarded, sent):
+    door, keys = guarded
+    assert door.get("/champion", Authorization=sent.format(key=keys["read"])).status == 401
+
+
+def test_a_scope_allows_its_own_and_no_more(guarded):
+    door, keys = guarded
+    door.key = keys["read"]
+    assert door.get("/champion").status == 200
+    answer = door.post("/default_prediction", EXAMPLE_CLIENT)
+    assert answer.status == 403 and 'scope="score"' in answer.headers["www-authenticate"]
+    door.key = keys["score"]
+    answer = door.post("/default_prediction", EXAMPLE_CLIENT)
+    assert answer.status == 200 and door.get("/champion").status == 403
+    door.key = keys["read"]
+    assert door.get(f"/decisions/{answer.headers['x-decision-id']}").json["caller"] == "scorer"
+
+
+def test_a_flood_from_one_key_is_slowed_and_others_are_not(guarded):
+    door, keys = guarded
+    door.key = keys["score"]
+    statuses = [door.post("/default_prediction", EXAMPLE_CLIENT) for _ in range(12)]
+    refused = [answer for answer in statuses if answer.status == 429]
+    assert {answer.status for answer in statuses} == {200, 429} and len(refused) >= 4
+    assert refused[0].headers["retry-after"] == "1" and "5 requests per second" in refused[0].json["detail"]
+    door.key = keys["read"]
+    assert door.get("/champion").status == 200
+
+
+def test_a_revoked_key_is_refused_while_the_service_runs_and_a_new_one_works(guarded):
+    import time
+
+    door, keys = guarded
+    door.key = keys["read"]
+    assert door.get("/champion").status == 200
+    revoke_key(settings_of(door.store), "readr")
+    revoke_key(settings_of(door.store), "scorer")
+    end = time.monotonic() + 5
+    while door.get("/champion").status != 401:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    assert door.get("/metrics").status == 401, "with all keys revoked the service stays closed"
+    door.key = add_key(settings_of(door.store), "fresh", ["read"])
+    while door.get("/champion").status != 200:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def test_hosts_that_are_not_ours_are_refused(door):
+    for host in ("rebound.example", "127.0.0.1.rebound.example", "", "localhost.rebound.example:80", "[::1"):
+        assert door.get("/health/live", Host=host).status == 400
+    for host in ("localhost", "LOCALHOST:5001", "127.0.0.1:1"):
+        assert door.get("/health/live", Host=host).status == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["/health/live", "/champion", "/nowhere", "/default_prediction", "/docs", "/docs/swagger-ui.css"]
+)
+def test_every_answer_bears_the_headers_of_security(door, path):
+    headers = door.get(path).headers
+    assert headers["x-content-type-options"] == "nosniff" and headers["x-frame-options"] == "DENY"
+    assert headers["referrer-policy"] == "no-referrer" and headers["x-request-id"]
+    assert ("content-security-policy" in headers) != path.startswith("/docs/")
+    assert headers["cache-control"] == ("max-age=86400" if path.startswith("/docs/") else "no-store")
+    assert "server" not in headers and "access-control-allow-origin" not in headers
+
+
+def test_other_sites_may_call_only_where_the_bank_says_so(door, store, tmp_path):
+    ask = {"Origin": "https://desk.example", "Access_Control_Request_Method": "POST"}
+    assert "access-control-allow-origin" not in door.ask("OPTIONS", "/decisions", **ask).headers
+    with serve(store, tmp_path, RUMOS_API_CORS_ORIGINS="https://desk.example") as other:
+        asked = other.ask("OPTIONS", "/decisions", **ask)
+        assert asked.headers["access-control-allow-origin"] == "https://desk.example"
+        ask["Origin"] = "https://elsewhere.example"
+        assert "access-control-allow-origin" not in other.ask("OPTIONS", "/decisions", **ask).headers
+
+
+# Keys
+
+
+def test_a_token_is_nowhere_in_the_store(store):
+    settings = settings_of(store)
+    token = add_key(settings, "branch-7")
+    for path in store.rglob("*"):
+        assert not path.is_file() or token.encode() not in path.read_bytes()
+    assert (store / KEYS).stat().st_mode & 0o777 == 0o600
+    assert KeyRing(settings).find(token.encode()).name == "branch-7"
+
+
+def test_tokens_differ_and_names_are_never_given_twice(tmp_path):
+    settings = settings_of(tmp_path)
+    tokens = {add_key(settings, f"key-{number}", ["score"]) for number in range(20)}
+    assert len(tokens) == 20 and len({key.digest for key in list_keys(settings)}) == 20
+    revoke_key(settings, "key-3")
+    for attempt in ("key-3", "key-4"):
+        with pytest.raises(ParameterError, match="already"):
+            add_key(settings, attempt)
+    with pytest.raises(ParameterError, match="no key in force"):
+        revoke_key(settings, "key-3")
+
+
+@pytest.mark.parametrize("name", ["", "a b", "é", "x" * 65, "a\n", "../x"])
+def test_a_name_is_plain(tmp_path, name):
+    with pytest.raises(ParameterError, match="letters"):
+        add_key(settings_of(tmp_path), name)
+
+
+@pytest.mark.parametrize("content", ["{", "[1]", '[{"name": "x"}]', "null"])
+def test_a_damaged_file_of_keys_opens_nothing(tmp_path, content):
+    settings = settings_of(tmp_path)
+    add_key(settings, "branch-7")
+    ring = KeyRing(settings)
+    (tmp_path / KEYS).write_text(content)
+    with pytest.raises(StoreError, match="cannot be read as a file of keys"):
+        ring.refresh()
+    assert ring.needed and [key.name for key in ring.in_force.values()] == ["branch-7"]
+    (tmp_path / KEYS).unlink()
+    ring.refresh()
+    assert ring.needed and not ring.in_force, "a file that went away opens nothing"
+
+
+# What is opened to a network
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "api.bank.example", ""])
+def test_another_address_is_exposed(tmp_path, host):
+    assert is_exposed(settings_of(tmp_path, RUMOS_API_HOST=host), environ={})
+    assert not is_exposed(settings_of(tmp_path, RUMOS_API_HOST=host), {"RUMOS_BEHIND_LOOPBACK": "1"})
+    assert is_exposed(settings_of(tmp_path, RUMOS_API_HOST=host), {"RUMOS_BEHIND_LOOPBACK": "0"})
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost"])
+def test_the_loopback_is_not(tmp_path, host):
+    assert not is_exposed(settings_of(tmp_path, RUMOS_API_HOST=host), environ={})
+
+
+def test_an_exposed_service_needs_keys_and_a_champion_of_real_data(store, monkeypatch):
+    settings = settings_of(store, RUMOS_API_HOST="0.0.0.0")
+    with pytest.raises(SettingsError, match="without keys: run `rumos keys add`"):
+        make_app(settings)
+    add_key(settings, "branch-7")
+    with pytest.raises(SettingsError, match="synthetic clients only"):
+        make_app(settings)
+    revoke_key(settings, "branch-7")
+    with pytest.raises(SettingsError, match="without keys"):
+        make_app(settings)
+    monkeypatch.setenv("RUMOS_BEHIND_LOOPBACK", "1")
+    make_app(settings)
+
+
+def test_a_twin_that_is_crowned_later_is_not_served_to_a_network(tmp_path, crowned, capfd):
+    from rumos_bank.problems import Refusal
+
+    settings = settings_of(tmp_path, RUMOS_API_HOST="0.0.0.0")
+    add_key(settings, "branch-7")
+    service = make_app(settings).state.service
+    service.follower.champion = make_app(settings_of(crowned.store.path)).state.service.follower.champion
+    with pytest.raises(Refusal, match="synthetic clients only"):
+        service.champion
+
+
+def test_a_taken_port_says_which_setting_to_change(store):
+    import socket
+
+    with closing(socket.socket()) as taken:
+        port = find_free_port()
+        taken.bind(("127.0.0.1", port))
+        taken.listen()
+        variables = variables_of(store, RUMOS_PORTS_API=str(port))
+        done = subprocess.run([sys.executable, "-c", SERVE], env=variables, capture_output=True, text=True)
+    assert done.returncode and f"port {port} is taken" in done.stderr and "RUMOS_PORTS_API" in done.stderr

@@ -1,0 +1,216 @@
+"The bank's own contracts and ours, asked over HTTP of a started service."
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+from doors import EXAMPLE, ROOT, serve, settings_of, variables_of
+
+from rumos_bank.champion import Champion
+from rumos_bank.clients import CLIENT_COLUMNS, EXAMPLE_CLIENT, LATE_CLIENT
+from rumos_bank.twin import make_twin
+
+PROTECTED = ("SEX", "MARRIAGE", "AGE")
+
+
+@pytest.fixture(scope="module")
+def champion(crowned) -> Champion:
+    return Champion.load(settings_of(crowned.store.path))
+
+
+# As the bank knows them
+
+
+def test_default_prediction(door):
+    accepted, refused = (door.post("/default_prediction", client) for client in (EXAMPLE_CLIENT, LATE_CLIENT))
+    assert (accepted.status, accepted.body) == (200, b'{"prediction":0}')
+    assert (refused.status, refused.body) == (200, b'{"prediction":1}')
+
+
+def test_model_params(door):
+    given = door.get("/model_params").json
+    assert given["max_leaf_nodes"] == "8" and all(isinstance(value, str) for value in given.values())
+
+
+def test_model_metrics(door):
+    given = door.get("/model_metrics").json
+    assert {"accuracy", "min_cost", "recall", "roc_auc"} <= given.keys()
+    assert all(isinstance(value, int | float) for value in given.values())
+
+
+# Decisions
+
+
+def test_every_client_is_decided_as_by_the_library_to_the_last_bit(door, champion):
+    twins = make_twin(1000, seed=7)
+    clients = json.loads(twins[list(CLIENT_COLUMNS)].to_json(orient="records"))
+    told = door.post("/decisions", clients).json
+    expected = champion.decide(clients)
+    assert len({answer["prediction"] for answer in told}) == 2
+    assert [{k: v for k, v in answer.items() if k != "id"} for answer in told] == [
+        decision.to_dict() for decision in expected
+    ]
+
+
+def test_a_client_gives_a_decision_and_a_list_gives_a_list(door):
+    one, several = (door.post("/decisions", body).json for body in (EXAMPLE_CLIENT, [EXAMPLE_CLIENT]))
+    assert isinstance(one, dict) and isinstance(several, list) and one["id"] != several[0]["id"]
+
+
+def test_a_protected_field_may_be_left_out_and_changes_nothing(door):
+    bare = {name: value for name, value in EXAMPLE_CLIENT.items() if name not in PROTECTED}
+    others = [EXAMPLE_CLIENT | {"SEX": 2, "AGE": 70}, EXAMPLE_CLIENT, bare]
+    assert len({answer["probability"] for answer in door.post("/decisions", others).json}) == 1
+    assert door.post("/default_prediction", bare).status == 422, "the old contract asks for all 23"
+
+
+def count_decisions(door) -> list[str]:
+    return re.findall(r"^rumos_decisions_total.*$", door.get("/metrics").body.decode(), re.MULTILINE)
+
+
+def test_one_fault_and_nobody_is_decided(door):
+    before = count_decisions(door)
+    answer = door.post("/decisions", [EXAMPLE_CLIENT, EXAMPLE_CLIENT | {"AGE": 17}])
+    assert answer.status == 422 and answer.json["errors"] == [
+        {
+            "detail": "AGE must be a whole number between 18 and 120 years, got 17",
+            "pointer": "#/1/AGE",
+            "field": "AGE",
+            "value": 17,
+            "allowed": "a whole number between 18 and 120 years",
+        }
+    ]
+    assert count_decisions(door) == before != []
+
+
+def test_an_explanation_is_that_of_the_library(door, champion):
+    told = door.post("/decisions?explain=true", LATE_CLIENT).json["explanation"]
+    assert told == json.loads(json.dumps(champion.explain(LATE_CLIENT).to_dict()))
+    assert told["refused"] and told["reasons"] and told["texts"][0].startswith("Refused")
+    assert "explanation" not in door.post("/decisions", LATE_CLIENT).json
+    assert "explanation" not in door.post("/decisions?explain=false", LATE_CLIENT).json
+
+
+def test_more_are_decided_than_explained(door):
+    assert door.post("/decisions?explain=true", [EXAMPLE_CLIENT] * 20).status == 200
+    assert door.post("/decisions?explain=true", [EXAMPLE_CLIENT] * 21).status == 422
+    assert door.post("/decisions?explain=yes", EXAMPLE_CLIENT).status == 422
+
+
+def test_what_was_asked_and_answered_is_found_by_the_id(door, champion):
+    answer = door.post("/default_prediction", LATE_CLIENT)
+    entry = door.get(f"/decisions/{answer.headers['x-decision-id']}").json
+    assert entry["input"] == {name: LATE_CLIENT[name] for name in champion.seen}
+    assert entry["answer"] == champion.decide(LATE_CLIENT).to_dict()
+    assert entry["model"] == {"version": 3, "digest": champion.digest} and entry["caller"] == "loopback"
+    assert answer.headers["x-model-version"] == "3"
+
+
+@pytest.mark.parametrize(
+    "name", ["20261124-00000000-0", "x", "..%2F..%2Fledger.jsonl", "%00", "%ff", "a" * 5000]
+)
+def test_a_decision_that_was_not_made_is_not_found(door, name):
+    assert door.get(f"/decisions/{name}").status == 404
+
+
+# About the champion and the service
+
+
+def test_champion_says_who_decides_and_why(door, champion):
+    told = door.get("/champion").json
+    assert (told["version"], told["digest"], told["family"]) == (3, champion.digest, "HistGradientBoosting")
+    assert told["about"]["twin"] is True and set(told["protected"]) == set(PROTECTED)
+    assert told["costs"] == {"false_positive": 1000, "false_negative": 3000}
+
+
+def test_health(door):
+    assert door.get("/health/live").json == {"status": "live"}
+    assert door.get("/health/ready").json == {"status": "ready", "model_version": 3}
+
+
+def test_metrics_count_by_route(door):
+    door.get("/nowhere/1"), door.get("/nowhere/2"), door.get("/decisions/x")
+    told = door.get("/metrics").body.decode()
+    counted = re.findall(r'^rumos_requests_total\{method="GET",route="([^"]+)",status="404"\}', told, re.M)
+    assert sorted(counted) == ["/decisions/{decision_id}", "none"]
+    assert "rumos_champion_version 3.0" in told and "rumos_champion_alarm 0.0" in told
+
+
+def test_the_log_holds_no_client(door):
+    door.post("/default_prediction", EXAMPLE_CLIENT | {"LIMIT_BAL": 31_415}, X_Request_Id="pi")
+    door.post("/default_prediction", EXAMPLE_CLIENT | {"LIMIT_BAL": 31_415_926}, X_Request_Id="too-much")
+    door.get("/health/live")  # a line is written when its answer has left
+    lines = [event for event in door.events("request") if event["request_id"] in ("pi", "too-much")]
+    assert [line["status"] for line in lines] == [200, 422]
+    assert lines[0].keys() == {"time", "event", "request_id", "caller", "method", "route", "status", "ms"}
+    assert "31415" not in door.log.read_text()
+
+
+# Documentation
+
+
+def test_the_docs_need_no_other_server(door):
+    page = door.get("/docs")
+    sources = re.findall(r'(?:src|href)="([^"]+)"', page.body.decode())
+    assert len(sources) == 3 and all(source.startswith("/docs/") for source in sources)
+    assert not re.search(rb"https?://", page.body)
+    for source in sources:
+        assert door.get(source).status == 200 and len(door.get(source).body) > 500
+    assert door.get("/docs/other.js").status == 404 and door.get("/docs/..%2Fx").status == 404
+
+
+def test_the_description_holds_what_an_engineer_needs(door):
+    told = door.get("/openapi.json").json
+    client = told["components"]["schemas"]["Client"]
+    assert list(client["properties"]) == list(CLIENT_COLUMNS) == client["required"]
+    assert client["additionalProperties"] is False
+    for field in client["properties"].values():
+        assert field["description"] and field["examples"] and field["minimum"] < field["maximum"]
+    assert "5 = unknown" in client["properties"]["EDUCATION"]["description"]
+    assert not {"HTTPValidationError", "ValidationError"} & told["components"]["schemas"].keys()
+    for operations in told["paths"].values():
+        for operation in operations.values():
+            assert operation["summary"] and (operation.get("description") or "")
+            for status, answer in operation["responses"].items():
+                if status[0] in "45":
+                    assert answer["content"] == {
+                        "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
+                    }
+
+
+# Starting
+
+
+def test_readiness_is_told_in_one_line(door):
+    assert door.ready == f"API ready on http://127.0.0.1:{door.port} (docs at /docs)\n"
+
+
+def test_the_service_loads_nothing_heavy(crowned):
+    script = (
+        "import sys; from rumos_bank.service import make_app; from rumos_bank.settings import read_settings\n"
+        "service = make_app(read_settings()).state.service\n"
+        f"client = {EXAMPLE}\n"
+        "service.champion.score(tuple(client.values())); service.champion.explain(client)\n"
+        "assert service.champion.version == 3\n"
+        "print(*{name.partition('.')[0] for name in sys.modules})"
+    )
+    variables = variables_of(crowned.store.path, PYTHONPATH=str(ROOT))
+    done = subprocess.run([sys.executable, "-c", script], env=variables, capture_output=True, text=True)
+    loaded = set(done.stdout.split())
+    assert "rumos_bank" in loaded, done.stderr
+    assert not {"mlflow", "pandas", "matplotlib", "sklearn", "lightgbm", "scipy", "pandera"} & loaded
+
+
+def test_before_the_first_road(tmp_path):
+    with serve(tmp_path / "store", tmp_path) as door:
+        assert door.get("/health/live").status == 200
+        for answer in (
+            door.get("/health/ready"),
+            door.get("/champion"),
+            door.post("/default_prediction", EXAMPLE_CLIENT),
+            door.post("/decisions", [EXAMPLE_CLIENT]),
+        ):
+            assert answer.status == 503 and "rumos run" in answer.json["detail"]
+            assert answer.headers["content-type"] == "application/problem+json"

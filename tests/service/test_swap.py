@@ -1,0 +1,193 @@
+"Champions that change under load, a decision log that cannot be written, processes that die: nothing answered is lost or wrong."
+
+import json
+import shutil
+import socket
+import threading
+import time
+from dataclasses import dataclass, field
+
+import pytest
+from doors import Door, serve, set_alias, settings_of
+
+from rumos_bank.audit import read_log
+from rumos_bank.champion import Champion
+from rumos_bank.clients import CLIENT_COLUMNS, EXAMPLE_CLIENT
+from rumos_bank.twin import make_twin
+
+
+@dataclass
+class Load:
+    "Connections that ask one client after the other, and remember every whole answer."
+
+    door: Door
+    connections: int = 8
+    answers: list[tuple[int, int, str, int, int]] = field(
+        default_factory=list
+    )  # client, status, id, version, said
+    stopped: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        twins = make_twin(200, seed=3)[list(CLIENT_COLUMNS)]
+        self.clients = json.loads(twins.to_json(orient="records"))
+        self.bodies = [json.dumps(client).encode() for client in self.clients]
+        self.threads = [threading.Thread(target=self._ask, args=(k,)) for k in range(self.connections)]
+
+    def __enter__(self) -> "Load":
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.stopped.set()
+        for thread in self.threads:
+            thread.join(timeout=120)
+
+    def wait_for(self, more: int) -> None:
+        "Until so many more were answered."
+        needed, end = len(self.answers) + more, time.monotonic() + 60
+        while len(self.answers) < needed:
+            assert time.monotonic() < end
+            time.sleep(0.005)
+
+    def _ask(self, number: int) -> None:
+        try:
+            with socket.create_connection(("127.0.0.1", self.door.port), timeout=30) as connection:
+                reader = connection.makefile("rb")
+                while not self.stopped.is_set():
+                    number = (number + self.connections) % len(self.bodies)
+                    self._ask_once(connection, reader, number)
+        except OSError:
+            pass  # the service died; what was answered before it is remembered
+
+    def _ask_once(self, connection: socket.socket, reader, number: int) -> None:
+        body = self.bodies[number]
+        head = b"POST /default_prediction HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        connection.sendall(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        if not (first := reader.readline()):
+            raise OSError("the service died")
+        status, headers = int(first.split(b" ")[1]), {}
+        while line := reader.readline().strip():
+            name, _, value = line.partition(b": ")
+            headers[name] = value
+        length = int(headers.get(b"content-length", -1))
+        if length < 0 or len(told := reader.read(length)) < length:
+            raise OSError("the service died")
+        if status != 200:
+            self.answers.append((number, status, "", 0, -1))
+            return
+        found = headers[b"x-decision-id"].decode(), int(headers[b"x-model-version"])
+        self.answers.append((number, status, *found, json.loads(told)["prediction"]))
+
+
+def find_champions(store) -> dict[int, Champion]:
+    "Each version as it answers by itself; the last one reigns again."
+    champions = {}
+    for version in (1, 2, 3):
+        set_alias(store, version)
+        champions[version] = Champion.load(settings_of(store))
+    return champions
+
+
+def check(load: Load, champions: dict[int, Champion]) -> None:
+    "Every answer is the one of the champion that it names, and on record with all its numbers."
+    logged = {entry["id"]: entry for entry in read_log(settings_of(load.door.store).audit_path)}
+    expected = {
+        (version, number): champion.decide(client).to_dict()
+        for version, champion in champions.items()
+        for number, client in enumerate(load.clients)
+    }
+    for number, status, decision_id, version, said in load.answers:
+        assert status == 200
+        entry = logged[decision_id]
+        assert entry["answer"] == expected[version, number] and said == entry["answer"]["prediction"]
+        assert entry["model"] == {"version": version, "digest": champions[version].digest}
+        assert all(entry["input"][name] == load.clients[number][name] for name in champions[version].seen)
+
+
+def test_the_champion_changes_five_times_under_load(store, tmp_path):
+    champions = find_champions(store)
+    with serve(store, tmp_path) as door, Load(door) as load:
+        for version in (1, 2, 3, 2, 1):
+            load.wait_for(300)
+            set_alias(store, version)
+            door.wait_for(version)
+        load.wait_for(500)
+    assert len(load.answers) >= 2000 and [answer[3] for answer in load.answers[-8:]] == [1] * 8
+    assert {answer[3] for answer in load.answers} == {1, 2, 3}
+    check(load, champions)
+
+
+def test_a_bad_challenger_is_refused_and_the_old_champion_stays(store, tmp_path):
+    champions = find_champions(store)
+    set_alias(store, 1)
+    with serve(store, tmp_path) as door:
+        assert door.get("/champion").json["version"] == 1
+        (forged,) = [
+            path for path in (store / "artifacts").rglob("plain.json") if b"HistGradient" in path.read_bytes()
+        ]
+        forged.write_bytes(forged.read_bytes().replace(b"0.", b"1.", 1))
+        set_alias(store, 3)
+        end = time.monotonic() + 10
+        while door.get("/health/ready").json["status"] != "degraded":
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        ready = door.get("/health/ready")
+        assert ready.status == 200 and ready.json["reason"] == "the newest champion was refused"
+        told = door.post("/decisions", EXAMPLE_CLIENT).json
+        assert {k: v for k, v in told.items() if k != "id"} == champions[1].decide(EXAMPLE_CLIENT).to_dict()
+        assert "rumos_champion_alarm 1.0" in door.get("/metrics").body.decode()
+        alarms = [event["alarm"] for event in door.events("champion") if event["alarm"]]
+        assert len(alarms) == 1 and "plain.json" in alarms[0], "told once, with the file that differs"
+        set_alias(store, 2)
+        door.wait_for(2)
+        assert door.get("/health/ready").json["status"] == "ready"
+
+
+def test_many_clients_in_one_request_do_not_keep_others_waiting(door):
+    waited, stop = [], threading.Event()
+
+    def ask_for_health() -> None:
+        while not stop.is_set():
+            start = time.monotonic()
+            door.get("/health/live")
+            waited.append(time.monotonic() - start)
+
+    thread = threading.Thread(target=ask_for_health)
+    thread.start()
+    for _ in range(5):
+        assert len(door.post("/decisions", [EXAMPLE_CLIENT] * 1000).json) == 1000
+    stop.set()
+    thread.join(timeout=30)
+    assert len(waited) > 10 and sorted(waited)[-3] < 0.2
+
+
+@pytest.mark.parametrize("round_", range(3))
+def test_what_was_answered_is_on_record_after_a_kill(store, tmp_path, round_):
+    champions = find_champions(store)
+    with serve(store, tmp_path) as door, Load(door) as load:
+        load.wait_for(100 * (round_ + 1))
+        door.kill()
+    assert len(load.answers) >= 100
+    check(load, champions)
+
+
+def test_no_decision_without_a_record(store, tmp_path):
+    shutil.rmtree(store / "decisions", ignore_errors=True)
+    (store / "decisions").write_text("a file where the folder should be")
+    with serve(store, tmp_path) as door:
+        for path in ("/default_prediction", "/decisions", "/decisions?explain=true"):
+            answer = door.post(path, EXAMPLE_CLIENT)
+            assert answer.status == 503 and "decision log" in answer.json["detail"]
+            assert "prediction" not in answer.json
+        assert "rumos_unrecorded_total 3.0" in door.get("/metrics").body.decode()
+        (store / "decisions").unlink()
+        assert door.post("/default_prediction", EXAMPLE_CLIENT).status == 200
+
+
+def test_it_ends_in_order_when_it_is_told_to(store, tmp_path):
+    with serve(store, tmp_path) as door:
+        door.post("/default_prediction", EXAMPLE_CLIENT)
+        door.process.terminate()
+        assert door.process.wait(timeout=10) in (0, -15)
+    assert not door.events("failure")
