@@ -46,7 +46,7 @@ test-library: $(READY)  ## the tests in tests/
 
 sync: $(READY)  ## format notebooks, export the library, write README.md
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix .
-	@$(BIN)/nbdev-export
+	@$(BIN)/nbdev-export && touch $(READY)  # it writes pyproject.toml anew, with the same text
 	@cp settings.ini rumos_bank/assets/settings.ini
 	@$(BIN)/jupyter nbconvert --log-level=ERROR --to notebook --execute --inplace nbs/index.ipynb
 	@$(BIN)/nbdev-clean
