@@ -39,6 +39,7 @@ class DecisionLog:
     ):
         self.folder, self._settings = settings.audit_path, settings.audit
         self._lock, self._file, self._name, self._end = threading.Lock(), -1, "", 0
+        self._process = os.getpid()
 
     def append(
         self,
@@ -86,9 +87,10 @@ class DecisionLog:
             self._close()
 
     def _open(self, day: str) -> None:
-        if self._file >= 0 and self._name.startswith(day):
+        if self._file >= 0 and self._name.startswith(day) and self._process == os.getpid():
             return
         self._close()
+        self._process = os.getpid()  # a fork writes a file of its own
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._name = f"{day}-{secrets.token_hex(4)}"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
@@ -113,6 +115,9 @@ class DecisionLog:
         self._end += len(lines)
 
 # %% ../nbs/lib/41_audit.ipynb #a07c85a5
+_FILES = f"{'[0-9]' * 8}-{'[0-9a-f]' * 8}.jsonl"
+
+
 def clear_old(
     folder: Path,  # of a decision log
     keep_days: int,  # files of earlier days are removed; 0: none
@@ -121,7 +126,7 @@ def clear_old(
     if not keep_days:
         return []
     first = f"{datetime.now(UTC) - timedelta(days=keep_days):%Y%m%d}"
-    old = [path for path in sorted(folder.glob("*.jsonl")) if path.name[:8] < first]
+    old = [path for path in sorted(folder.glob(_FILES)) if path.name[:8] < first]
     for path in old:
         path.unlink(missing_ok=True)
     return old
@@ -133,7 +138,7 @@ def read_log(
     last: str = "",  # day as YYYYMMDD; empty: to the end
 ) -> Iterator[dict[str, Any]]:  # entries, file by file
     "Every whole entry of these days; a line that was torn by a crash was never answered."
-    for path in sorted(folder.glob("*.jsonl")):
+    for path in sorted(folder.glob(_FILES)):
         if (not first or path.name[:8] >= first) and (not last or path.name[:8] <= last):
             for line in path.read_bytes().splitlines():
                 with suppress(ValueError):
@@ -169,21 +174,21 @@ def make_entry(
 
 def decide_and_record(
     champion: "Champion",
-    clients: Any,  # a dict, a list of dicts, or a DataFrame
+    clients: Any,  # a dict, a list of dicts, a DataFrame or an Arrow table
     caller: str,  # who asks: a key's name, a user, a door
     log: DecisionLog | None = None,  # None: this process's own
-) -> Any:  # Recorded, a list of them, or (DataFrame of decisions, id of the one entry)
+) -> Any:  # Recorded, a list of them, or (decisions as `decide` gives them, id of the one entry)
     "Decide, and have it on record before anybody is told."
     log = log or _open_log(read_settings())
     if hasattr(clients, "columns"):
         decided = champion.decide(clients)
         return decided, record_batch(champion, _summarise(clients, decided), caller, log)
-    several = [clients] if isinstance(clients, Mapping) else clients
-    values = [champion.read_client(client) for client in several]
+    is_one = isinstance(clients, Mapping)
+    values = [champion.read_client(clients)] if is_one else champion.read_clients(clients)
     decisions = [champion.score(each) for each in values]
     entries = [make_entry(champion, *pair, caller) for pair in zip(values, decisions)]
     recorded = [Recorded(*pair) for pair in zip(log.append_many(entries), decisions)]
-    return recorded[0] if isinstance(clients, Mapping) else recorded
+    return recorded[0] if is_one else recorded
 
 # %% ../nbs/lib/41_audit.ipynb #2211d778
 def record_batch(
@@ -198,8 +203,12 @@ def record_batch(
 
 
 def _summarise(clients: Any, decided: Any) -> dict[str, Any]:
-    "Digests and counts of a frame and its decisions."
+    "Digests and counts of a frame or an Arrow table and its decisions."
     import hashlib
+
+    clients, decided = (
+        table.to_pandas() if hasattr(table, "to_pandas") else table for table in (clients, decided)
+    )
 
     def digest(frame: Any) -> str:
         return hashlib.sha256(frame.to_csv(index=False).encode()).hexdigest()
@@ -221,6 +230,14 @@ def record_override(
             raise ParameterError(f"deciding otherwise needs {words}, got {given!r}")
     if prediction not in (0, 1):
         raise ParameterError(f"prediction must be 0 (accept) or 1 (refuse), got {prediction!r}")
-    answer = log.find(decision_id)["answer"]
-    told = {"decision": decision_id, "model_said": answer["prediction"], "prediction": prediction}
+    entry = log.find(decision_id)
+    if entry["kind"] != "decision":
+        raise ParameterError(
+            f"only a decision can be made otherwise, {decision_id!r} is of the kind {entry['kind']}"
+        )
+    told = {
+        "decision": decision_id,
+        "model_said": entry["answer"]["prediction"],
+        "prediction": int(prediction),
+    }
     return log.append({"kind": "override", **told, "officer": officer.strip(), "reason": reason.strip()})

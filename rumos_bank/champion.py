@@ -24,7 +24,14 @@ from .errors import DataError, ParameterError, RumosError, StoreError
 from .explain import Explanation, explain
 from .integrity import digest_value, load_trusted, read_verified
 from .plain import PLAIN, SKOPS, PlainDecision, read_plain
-from .registry import UnreachableError, find_crowning, glance
+from rumos_bank.registry import (
+    Crowning,
+    UnreachableError,
+    find_crowning,
+    glance,
+    is_crowning,
+    read_crownings,
+)
 from .settings import Costs, Settings, read_settings
 
 if TYPE_CHECKING:
@@ -72,12 +79,13 @@ class Champion:
         self.family = str(form["about"]["family"])
         self._skops = content[SKOPS]
         self.protected = tuple(form["protected"])
-        self.threshold = self.decision.threshold
+        settings = {name: float(value) for name, value in form["decision"].items()}
+        self.threshold, self._margin = settings["threshold"], settings["refer_margin"]
         self.costs = Costs(
-            false_positive=self.decision.false_positive, false_negative=self.decision.false_negative
+            false_positive=settings["false_positive"], false_negative=settings["false_negative"]
         )
         self.seen = tuple(name for name in CLIENT_COLUMNS if name not in self.protected)
-        self._margin = self.decision.refer_margin
+        self.decision  # made now: what cannot be used is refused before it reigns
         self._probability = self._plain.probability if self._plain else self._ask_model
 
     @cached_property
@@ -120,7 +128,8 @@ class Champion:
         columns: Sequence[np.ndarray],  # the 23 fields in canonical order, (n,) numbers each, already checked
     ) -> dict[str, np.ndarray]:  # a column of n entries per field of `Decision`
         "Many clients, in columns."
-        p = self.model.predict_proba(np.column_stack(columns).astype(float))[:, 1]
+        rows = np.column_stack(columns).astype(float)
+        p = self.model.predict_proba(rows)[:, 1] if len(rows) else np.zeros(0)
         accept, refuse = p * self.costs.false_negative, (1 - p) * self.costs.false_positive
         return {
             "prediction": (p >= self.threshold).astype(np.int64),
@@ -139,8 +148,6 @@ class Champion:
         "What to do about these clients; nothing is written anywhere."
         if isinstance(clients, Mapping):
             return self.score(self.read_client(clients))
-        if isinstance(clients, list | tuple):
-            return [self.score(values) for values in self._read_clients(clients)]
         if hasattr(clients, "to_pandas"):  # an Arrow table
             import pyarrow as pa
 
@@ -149,9 +156,7 @@ class Champion:
             import pandas as pd
 
             return pd.DataFrame(self._decide_frame(clients), index=clients.index)
-        raise ParameterError(
-            f"clients must be a dict, a list of dicts, a DataFrame or an Arrow table, got {type(clients).__name__}"
-        )
+        return [self.score(values) for values in self.read_clients(clients)]
 
     def read_client(
         self,
@@ -161,9 +166,19 @@ class Champion:
         checked = check_client({name: client[name] for name in self.seen if name in client}, self.seen)
         return tuple(checked.get(name, 0) for name in CLIENT_COLUMNS)
 
-    def _read_clients(self, clients: Sequence[Mapping[str, Any]]) -> list[tuple[int, ...]]:
+    def read_clients(
+        self,
+        clients: Sequence[Mapping[str, Any]],  # values by name
+    ) -> list[tuple[int, ...]]:  # as `read_client`
+        "Several clients, checked; the first that breaks the contract is named by its place."
+        if not isinstance(clients, list | tuple):
+            raise ParameterError(
+                f"clients must be a dict, a list of dicts, a DataFrame or an Arrow table, got {type(clients).__name__}"
+            )
         read = []
         for number, client in enumerate(clients):
+            if not isinstance(client, Mapping):
+                raise DataError(f"client {number} of the list must be a dict, got {type(client).__name__}")
             try:
                 read.append(self.read_client(client))
             except DataError as error:
@@ -172,6 +187,8 @@ class Champion:
 
     def _decide_frame(self, frame: "pd.DataFrame") -> dict[str, np.ndarray]:
         seen = [name for name in self.seen if name in frame.columns]
+        if twice := [name for name in seen if list(frame.columns).count(name) > 1]:
+            raise DataError(f"a column of clients occurs once, but there are several of {', '.join(twice)}")
         checked = validate_clients(frame[seen].reset_index(drop=True), self.seen)
         unused = np.zeros(len(checked))
         return self.score_columns(
@@ -198,7 +215,7 @@ class Champion:
         except UnreachableError as error:
             return _load_cached(settings, error)
         champion = cls(crowning.version, crowning.line, content)
-        _keep(settings, crowning.version, crowning.line, content)
+        _keep(settings, crowning.line, content)
         return champion
 
 # %% ../nbs/lib/40_champion.ipynb #1ba59daa
@@ -208,45 +225,53 @@ def _shelf(settings: Settings) -> Path:
     return settings.cache_path / "champions" / hashlib.sha256(named.encode()).hexdigest()[:16]
 
 
-def _read_or_fetch(settings: Settings, crowning: Any) -> dict[str, bytes]:
+def _read_kept(settings: Settings, files: Mapping[str, str]) -> dict[str, bytes]:
+    "A champion's files from the cache, verified."
+    folder = _shelf(settings) / digest_value(files)
+    return read_verified(lambda name: (folder / name).read_bytes(), files)
+
+
+def _read_or_fetch(settings: Settings, crowning: Crowning) -> dict[str, bytes]:
     "The champion's files, verified: from the cache where they are as recorded, else from the store."
-    files, folder = crowning.line["files"], _shelf(settings) / digest_value(crowning.line["files"])
-    if settings.store.server and folder.is_dir():
+    if settings.store.server:
         with suppress(StoreError):
-            return read_verified(lambda name: (folder / name).read_bytes(), files)
-    return read_verified(crowning.read, files)
+            return _read_kept(settings, crowning.line["files"])
+    return read_verified(crowning.read, crowning.line["files"])
 
 
-def _keep(settings: Settings, version: int, line: Mapping[str, Any], content: Mapping[str, bytes]) -> None:
+def _keep(settings: Settings, line: Mapping[str, Any], content: Mapping[str, bytes]) -> None:
     "Put a verified champion on the shelf, and take the others off."
-    shelf, name = _shelf(settings), digest_value(line["files"])
-    current = {"version": version, "line": line, "folder": name}
+    shelf, folder = _shelf(settings), _shelf(settings) / digest_value(line["files"])
     with suppress(OSError):
-        if (shelf / "current.json").exists() and json.loads((shelf / "current.json").read_text()) == current:
-            return
         shelf.mkdir(parents=True, exist_ok=True, mode=0o700)
-        made = Path(tempfile.mkdtemp(dir=shelf))
-        for path, written in content.items():
-            (made / path).parent.mkdir(parents=True, exist_ok=True)
-            (made / path).write_bytes(written)
-        with suppress(OSError):  # it is there already
-            made.rename(shelf / name)
-        (shelf / f"{os.getpid()}.json").write_text(json.dumps(current))
+        try:
+            _read_kept(settings, line["files"])
+        except StoreError:  # not there yet, or changed since
+            made = Path(tempfile.mkdtemp(dir=shelf))
+            for path, written in content.items():
+                (made / path).parent.mkdir(parents=True, exist_ok=True)
+                (made / path).write_bytes(written)
+            shutil.rmtree(folder, ignore_errors=True)
+            made.rename(folder)
+        (shelf / f"{os.getpid()}.json").write_text(json.dumps(line))
         (shelf / f"{os.getpid()}.json").replace(shelf / "current.json")
         for other in shelf.iterdir():
-            if other.is_dir() and other.name != name:
+            if other.is_dir() and other != folder:
                 shutil.rmtree(other, ignore_errors=True)
 
 
 def _load_cached(settings: Settings, error: UnreachableError) -> Champion:
     "The last verified champion, because the store does not answer."
-    shelf = _shelf(settings)
+    current, crowned = _shelf(settings) / "current.json", []
     try:
-        kept = json.loads((shelf / "current.json").read_text())
+        line = json.loads(current.read_bytes())
     except (OSError, ValueError):
         raise error from None
-    content = read_verified(lambda name: (shelf / kept["folder"] / name).read_bytes(), kept["line"]["files"])
-    return Champion(kept["version"], kept["line"], content, cached=str(error))
+    with suppress(UnreachableError):
+        crowned = read_crownings(settings)
+    if not is_crowning(line) or (crowned and line not in crowned):
+        raise StoreError(f"{current} names a champion that was never crowned in this store: {error}")
+    return Champion(line["version"], line, _read_kept(settings, line["files"]), cached=str(error))
 
 # %% ../nbs/lib/40_champion.ipynb #9ad3cc89
 class Follower:
@@ -263,24 +288,29 @@ class Follower:
         self.refresh()
 
     def refresh(self) -> bool:
-        "Look for a new champion; whether one was put in place. Never raises for what a user can mend."
+        "Look for a new champion; whether one was put in place. Whatever is wrong with it sets the alarm."
         try:
-            mark = glance(self.settings)
-            if mark == self._mark:
+            mark = self._look()
+            if self.champion and mark == self._mark:
+                self.alarm = ""
                 return False
             loaded = Champion.load(self.settings)
             loaded.score(tuple(EXAMPLE_CLIENT.values()))
-        except RumosError as error:
-            self.alarm = str(error)
-            return self._start_cached()
-        self._mark, self.alarm = mark, ""
+        except Exception as error:  # the old one goes on, whatever the new one does
+            self.alarm = str(error) if isinstance(error, RumosError) else repr(error)
+            return False
+        self.alarm = loaded.cached
+        if loaded.cached and self.champion:  # the store went away just now
+            return False
+        self._mark = () if loaded.cached else mark
         old, self.champion = self.champion, loaded
         return old is None or (old.version, old.digest) != (loaded.version, loaded.digest)
 
-    def _start_cached(self) -> bool:
-        "With nothing loaded yet: the last verified champion, if only the store is away."
-        if self.champion is not None:
-            return False
-        with suppress(RumosError):
-            self.champion = Champion.load(self.settings)
-        return self.champion is not None
+    def _look(self) -> tuple:
+        "A mark of who reigns; none if the store is away and nothing is loaded yet, for then the cache is asked."
+        try:
+            return glance(self.settings)
+        except UnreachableError:
+            if self.champion:
+                raise
+            return ()

@@ -109,18 +109,25 @@ EXAMPLE_CLIENT: dict[str, int] = dict(
 LATE_CLIENT = EXAMPLE_CLIENT | dict.fromkeys(STATUSES, 7)
 
 # %% ../nbs/lib/10_clients.ipynb #2925d0a1
+def _as_number(value: Any) -> float:
+    "A number as a float; anything else (text, booleans, missing) as NaN."
+    if isinstance(value, bool | np.timedelta64) or not isinstance(
+        value, int | float | np.integer | np.floating
+    ):
+        return np.nan
+    try:
+        return float(value)
+    except OverflowError:
+        return np.inf
+
+
 def _as_numbers(series: "pd.Series") -> "pd.Series":
-    "What is a number as a float; anything else (text, booleans, missing) as NaN."
+    "The same for each value."
     import pandas as pd
 
-    if pd.api.types.is_bool_dtype(series):
-        return pd.Series(np.nan, index=series.index)
-    if pd.api.types.is_numeric_dtype(series):
+    if pd.api.types.is_float_dtype(series) or pd.api.types.is_integer_dtype(series):
         return series.astype(float)
-    is_number = series.map(
-        lambda value: isinstance(value, int | float | np.number) and not isinstance(value, bool)
-    )
-    return pd.to_numeric(series.where(is_number), errors="coerce").astype(float)
+    return pd.Series([_as_number(value) for value in series], series.index, dtype=float)
 
 
 def _is_whole(series: "pd.Series") -> "pd.Series":
@@ -217,13 +224,10 @@ def validate_clients(
 # %% ../nbs/lib/10_clients.ipynb #ab5055ce
 def _find_fault(value: Any, known_field: ClientField) -> str:
     "The rule that a value breaks; empty if it breaks none."
-    if (
-        isinstance(value, bool | np.bool_)
-        or not isinstance(value, int | float | np.integer | np.floating)
-        or value != value // 1
-    ):
+    number = _as_number(value)
+    if not number.is_integer():  # nor is what is not finite
         return "a whole number"
-    return "" if known_field.low <= value <= known_field.high else _range_rule(known_field)
+    return "" if known_field.low <= number <= known_field.high else _range_rule(known_field)
 
 
 def check_client(

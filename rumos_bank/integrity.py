@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['TRUSTED_TYPES', 'digest_file', 'digest_folder', 'digest_value', 'library_digest', 'notebook_digest', 'lock_digest',
-           'git_state', 'read_verified', 'require_trusted', 'types_to_trust', 'load_trusted']
+           'git_state', 'require_inside', 'read_verified', 'require_trusted', 'types_to_trust', 'load_trusted']
 
 # %% ../nbs/lib/30_integrity.ipynb #ebff464e
 import hashlib
@@ -14,9 +14,12 @@ from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import distributions
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .errors import StoreError
+
+if TYPE_CHECKING:
+    from rumos_bank.decision import DecisionModel
 
 # %% ../nbs/lib/30_integrity.ipynb #d2a95635
 def digest_file(
@@ -83,6 +86,14 @@ def git_state(
         return "", False
 
 # %% ../nbs/lib/30_integrity.ipynb #5dfe0f05
+def require_inside(
+    path: str,  # recorded, relative to a folder
+) -> None:
+    "Raise `StoreError` if a recorded path leads out of its folder."
+    if path.startswith("/") or ".." in path.split("/"):
+        raise StoreError(f"{path!r} is recorded as a part of the model, but lies outside of its folder")
+
+
 def read_verified(
     read: Callable[[str], bytes],  # path inside the folder → the file's bytes
     files: Mapping[str, str],  # path inside the folder → the SHA-256 that was recorded
@@ -90,11 +101,10 @@ def read_verified(
     "The files, or a `StoreError` that says which one differs, what was expected and what was found."
     found: dict[str, bytes] = {}
     for name, expected in files.items():
-        if name.startswith("/") or ".." in name.split("/"):
-            raise StoreError(f"{name!r} is recorded as a file of the model, but lies outside of its folder")
+        require_inside(name)
         try:
             found[name] = read(name)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # the second: a name that no file can have
             raise StoreError(
                 f"{name} of the model cannot be read: {error}; expected sha256 {expected}"
             ) from None
@@ -129,12 +139,12 @@ def require_trusted(
     types: Iterable[str],  # full names of types that skops does not trust by itself
 ) -> list[str]:  # the same, sorted
     "The types, if every one of them is on the list; else a `StoreError` that names the others."
-    unknown = sorted(set(types) - TRUSTED_TYPES)
-    if unknown:
+    named = sorted(set(types))
+    if unknown := [name for name in named if name not in TRUSTED_TYPES]:
         raise StoreError(
             f"the model holds types that are not on the list in rumos_bank.integrity: {', '.join(unknown)}"
         )
-    return sorted(types)
+    return named
 
 
 def types_to_trust(
@@ -148,14 +158,19 @@ def types_to_trust(
 
 def load_trusted(
     content: bytes,  # of a skops file that was verified
-) -> Any:  # the estimator
-    "The estimator in a skops file that holds types of our list only."
+) -> "DecisionModel":
+    "The decision in a skops file that holds types of our list only."
     import skops.io
+
+    from rumos_bank.decision import DecisionModel
 
     try:
         types = require_trusted(skops.io.get_untrusted_types(data=content))
-        return skops.io.loads(content, trusted=types)
+        model = skops.io.loads(content, trusted=types)
     except StoreError:
         raise
     except Exception as error:  # a damaged or forged file can fail in any way
         raise StoreError(f"the model is no skops file that can be read: {error!r}") from None
+    if type(model) is not DecisionModel:
+        raise StoreError(f"the skops file holds a {type(model).__name__}, expected a DecisionModel")
+    return model

@@ -43,7 +43,6 @@ from .settings import Settings
 from .sources import Lending, load_lending, sample_clients, split_clients
 from rumos_bank.tracking import (
     Store,
-    find_model_files,
     find_searches,
     finish_road,
     load_decision,
@@ -52,6 +51,7 @@ from rumos_bank.tracking import (
     read_artifact,
     read_board,
     read_card,
+    read_model,
     register_family,
     start_road,
 )
@@ -526,10 +526,10 @@ def _plan(
 
 
 def _find_whole(store: Store, key: str) -> str:  # "" if there is none
-    "The newest finished search of this key whose files are all there."
+    "The newest finished search of this key whose files are all there, its model's as they were logged."
     for run in find_searches(store, key=key):
         with suppress(StoreError):
-            read_card(store, run.info.run_id), find_model_files(store, run.info.run_id)
+            read_card(store, run.info.run_id), read_model(store, run.info.run_id)
             return run.info.run_id
     return ""
 

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 from .clients import ID, TARGET
 from .errors import StoreError
 from .families import find_family
-from .integrity import load_trusted, read_verified
+from .integrity import load_trusted
 from .ledger import CHAMPION, LEDGER, append_event, read_ledger
-from .plain import PLAIN, SKOPS, count_differences, read_plain
+from .plain import PLAIN, SETTINGS, SKOPS, count_differences, read_plain
 from .search import cost_by_fold, cross_validate, make_folds
 from .settings import Settings
 from rumos_bank.tracking import (
@@ -27,6 +27,7 @@ from rumos_bank.tracking import (
     read_card,
     read_files,
     read_folds,
+    read_model,
     register_winner,
 )
 
@@ -187,15 +188,19 @@ _SAMPLE = 500  # clients on which a model and its plain form are compared
 
 def _require_sound(store: Store, run_id: str, clients: "pd.DataFrame") -> dict[str, str]:
     "The digests of the challenger's files, all of them read and found to agree."
-    folder, files = find_model_files(store, run_id), read_files(store, run_id)
-    verified = read_verified(lambda name: (folder / name).read_bytes(), files)
-    model, (_, plain) = load_trusted(verified[SKOPS]), read_plain(verified[PLAIN])
+    content = read_model(store, run_id)
+    model, (form, plain) = load_trusted(content[SKOPS]), read_plain(content[PLAIN])
+    settings = {name: getattr(model, name) for name in SETTINGS}
+    if settings != form["decision"] or list(model.protected) != form["protected"]:
+        raise StoreError(
+            f"the model of run {run_id} decides by {settings}, its plain form by {form['decision']}: nobody is crowned"
+        )
     if plain and (differ := count_differences(model, plain, clients.head(_SAMPLE))):
         raise StoreError(
             f"the model of run {run_id} and its plain form give {differ} different probabilities for "
             f"{min(_SAMPLE, len(clients))} clients: this is a defect of rumos_bank; nobody is crowned"
         )
-    return files
+    return read_files(store, run_id)
 
 # %% ../nbs/lib/35_promotion.ipynb #452255d6
 def crown(

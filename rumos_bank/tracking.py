@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['ARTIFACTS', 'EXPERIMENT', 'PATH_COLUMNS', 'PREFIX', 'import_mlflow', 'Store', 'open_store', 'tags_of', 'make_card',
            'log_search', 'register_family', 'register_winner', 'find_searches', 'read_artifact', 'read_card',
-           'read_folds', 'read_tested', 'find_model_files', 'read_files', 'load_decision', 'read_board', 'start_road',
-           'finish_road', 'log_notebook']
+           'read_folds', 'read_tested', 'find_model_files', 'read_files', 'read_model', 'load_decision', 'read_board',
+           'start_road', 'finish_road', 'log_notebook']
 
 # %% ../nbs/lib/31_tracking.ipynb #3e587c4d
 import io
@@ -397,14 +397,18 @@ def read_files(store: Store, run_id: str) -> dict[str, str]:
     return json.loads(recorded)
 
 
+def read_model(store: Store, run_id: str) -> dict[str, bytes]:
+    "The files of the run's model, each as it was logged."
+    folder, files = find_model_files(store, run_id), read_files(store, run_id)
+    return read_verified(lambda name: (folder / name).read_bytes(), files)
+
+
 def load_decision(
     store: Store,
     run_id: str,  # a finished search
 ) -> "DecisionModel":
     "The run's decision, rebuilt from its skops file as it was logged, with the types of our list only."
-    folder, recorded = find_model_files(store, run_id), read_files(store, run_id)
-    verified = read_verified(lambda name: (folder / name).read_bytes(), {SKOPS: recorded[SKOPS]})
-    return load_trusted(verified[SKOPS])
+    return load_trusted(read_model(store, run_id)[SKOPS])
 
 # %% ../nbs/lib/31_tracking.ipynb #c8f1bc99
 def read_board(

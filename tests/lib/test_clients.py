@@ -1,5 +1,8 @@
 "The contract of a client: every rule, all violations at once, and a fingerprint that sees every value."
 
+from decimal import Decimal
+from fractions import Fraction
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,6 +16,7 @@ from rumos_bank.clients import (
     ID,
     LATE_CLIENT,
     TARGET,
+    check_client,
     find_violations,
     fingerprint,
     validate_clients,
@@ -162,6 +166,86 @@ def test_the_argument_is_left_alone():
     before = given_frame.copy()
     validate_clients(given_frame)
     pd.testing.assert_frame_equal(given_frame, before)
+
+
+# one client without a frame
+
+ANYTHING = st.one_of(
+    st.integers(-20, 20),
+    st.integers(),
+    st.floats(),
+    st.integers(-(10**7), 10**7).map(float),
+    st.sampled_from(
+        [*NO_NUMBERS, 10**30, -(10**30), 1e300, -0.0, b"1", {}, (), Decimal(1), Fraction(1), pd.NA]
+    ),
+    st.sampled_from([int, np.int8, np.uint8, np.int64, np.uint64, np.float16, np.float32, np.float64]).map(
+        lambda kind: kind(2)
+    ),
+    st.sampled_from(
+        [np.bool_(True), np.complex64(1), np.timedelta64(1, "D"), np.datetime64("2005-09"), np.str_(1)]
+    ),
+)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.lists(
+        st.dictionaries(st.sampled_from(CLIENT_COLUMNS), ANYTHING, min_size=1, max_size=3),
+        min_size=1,
+        max_size=40,
+    )
+)
+def test_one_client_is_judged_as_a_frame_is(changed):
+    asked = [EXAMPLE_CLIENT | values for values in changed]
+    columns = {name: pd.Series([client[name] for client in asked], dtype=object) for name in CLIENT_COLUMNS}
+    expected: list[set[str]] = [set() for _ in asked]
+    for v in find_violations(pd.DataFrame(columns)).itertuples():
+        expected[v.row].add(f"  {v.column} must be {v.rule}, got {asked[v.row][v.column]!r}")
+    for client, faults in zip(asked, expected):
+        if not faults:
+            checked = check_client(client)
+            assert checked == {name: int(value) for name, value in client.items()}
+            assert {type(value) for value in checked.values()} == {int}
+            continue
+        with pytest.raises(DataError) as caught:
+            check_client(client)
+        lines = str(caught.value).splitlines()
+        assert set(lines[1:]) <= faults  # a frame tells of 1.5 twice: neither whole nor in the range
+        assert {line.split()[0] for line in lines[1:]} == {fault.split()[0] for fault in faults}
+        assert lines[0].startswith(f"{len(lines) - 1} violations")
+
+
+@pytest.mark.parametrize("value", [10**400, -(10**400)], ids=["10⁴⁰⁰", "−10⁴⁰⁰"])
+def test_a_number_that_no_float_holds_is_refused_too(value):
+    with pytest.raises(DataError, match="1 violations.*\n  LIMIT_BAL must be"):
+        check_client(EXAMPLE_CLIENT | {"LIMIT_BAL": value})
+    assert find_violations(with_value("LIMIT_BAL", value))["row"].tolist() == [1]  # and not the other client
+
+
+@pytest.mark.parametrize("column", [[1 + 0j, 2 + 5j], pd.to_timedelta([1, 2], "D")], ids=["complex", "time"])
+def test_a_column_of_numbers_that_do_not_lie_on_a_line_is_refused(column):
+    assert find_violations(frame().assign(SEX=column))["row"].tolist() == [0, 1]
+
+
+@given(st.sets(st.sampled_from(CLIENT_COLUMNS)), st.sets(st.sampled_from(CLIENT_COLUMNS)))
+def test_one_clients_fields_are_needed_where_they_are_asked_for(given_fields, asked):
+    client = {name: EXAMPLE_CLIENT[name] for name in given_fields}
+    columns = [name for name in CLIENT_COLUMNS if name in asked]
+    if missing := asked - given_fields:
+        with pytest.raises(DataError) as caught:
+            check_client(client, columns)
+        assert {line.split(":")[0].strip() for line in str(caught.value).splitlines()[1:]} == missing
+    else:
+        checked = check_client(client, columns)
+        assert checked == client and list(checked) == [
+            name for name in CLIENT_COLUMNS if name in given_fields
+        ]
+
+
+def test_what_is_no_field_is_left_alone_and_so_is_the_client():
+    client = {"note": object(), **EXAMPLE_CLIENT, TARGET: "?"}
+    before = dict(client)
+    assert check_client(client) == EXAMPLE_CLIENT and client == before
 
 
 @settings(max_examples=25, deadline=None)
