@@ -1,6 +1,7 @@
 """What pytest needs to know: about the notebooks, and about the machine."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -17,3 +18,16 @@ def pytest_collection_modifyitems(items):
         cell = getattr(item, "cell", None)
         if cell is not None and cell.get("outputs") and cell.get("execution_count") is None:
             cell["execution_count"] = 0
+
+
+@pytest.fixture(scope="session")
+def real():
+    "The real data, from the first existing file or folder that RUMOS_DATA_SOURCES names."
+    from rumos_bank.settings import Settings
+    from rumos_bank.sources import load_lending
+
+    named = [part.strip() for part in os.environ.get("RUMOS_DATA_SOURCES", "").replace("\n", ",").split(",")]
+    local = [part for part in named if part and Path(part).exists()]
+    if not local:
+        pytest.skip("RUMOS_DATA_SOURCES names no existing file with the real data")
+    return load_lending(Settings(home=Path.cwd()), local[:1])

@@ -74,7 +74,10 @@ class DecisionLog:
     ) -> dict[str, Any]:  # the entry
         "What was asked and answered."
         if (read := _ID.fullmatch(decision_id)) and (path := self.folder / f"{read[1]}.jsonl").is_file():
-            with path.open("rb") as opened, suppress(ValueError):
+            with (
+                path.open("rb") as opened,
+                suppress(ValueError, OSError),
+            ):  # forged: no offset that a file has
                 opened.seek(int(read[2], 16))
                 entry = json.loads(opened.readline())
                 if isinstance(entry, dict) and entry.get("id") == decision_id:

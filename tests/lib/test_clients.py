@@ -217,7 +217,7 @@ def test_one_client_is_judged_as_a_frame_is(changed):
 
 @pytest.mark.parametrize("value", [10**400, -(10**400)], ids=["10⁴⁰⁰", "−10⁴⁰⁰"])
 def test_a_number_that_no_float_holds_is_refused_too(value):
-    with pytest.raises(DataError, match="1 violations.*\n  LIMIT_BAL must be"):
+    with pytest.raises(DataError, match=r"1 violations.*\n  LIMIT_BAL must be"):
         check_client(EXAMPLE_CLIENT | {"LIMIT_BAL": value})
     assert find_violations(with_value("LIMIT_BAL", value))["row"].tolist() == [1]  # and not the other client
 

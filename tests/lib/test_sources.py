@@ -3,7 +3,6 @@
 import gzip
 import io
 import json
-import os
 import threading
 import time
 import zipfile
@@ -490,16 +489,6 @@ def test_a_sample_keeps_the_order():
     assert not sample_clients(clients, 20, seed=2).equals(few)
     for everybody in (0, 50, 51):
         assert sample_clients(clients, everybody, seed=1).equals(clients)
-
-
-@pytest.fixture(scope="module")
-def real():
-    "The real data, from the first existing file or folder that RUMOS_DATA_SOURCES names."
-    named = [part.strip() for part in os.environ.get("RUMOS_DATA_SOURCES", "").replace("\n", ",").split(",")]
-    local = [part for part in named if part and Path(part).exists()]
-    if not local:
-        pytest.skip("RUMOS_DATA_SOURCES names no existing file with the real data")
-    return load_lending(Settings(home=Path.cwd()), local[:1])
 
 
 @pytest.mark.real

@@ -1,0 +1,496 @@
+"The decision log: whoever was told something finds it on record, whatever happened since."
+
+import errno
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from rumos_bank import audit
+from rumos_bank.audit import DecisionLog, clear_old, decide_and_record, read_log, record_override
+from rumos_bank.champion import Champion
+from rumos_bank.clients import CLIENT_COLUMNS, EXAMPLE_CLIENT, LATE_CLIENT, TARGET
+from rumos_bank.decision import make_decision
+from rumos_bank.errors import DataError, ParameterError, StoreError
+from rumos_bank.families import find_family, make_model
+from rumos_bank.integrity import digest_value
+from rumos_bank.plain import PLAIN, SKOPS, make_plain
+from rumos_bank.settings import AuditSettings, Costs, Settings, StoreSettings
+from rumos_bank.twin import make_twin
+
+ROOT = Path(__file__).parents[2]
+PROTECTED = ("SEX", "MARRIAGE", "AGE")
+
+
+def settings_in(folder: Path, **audit: object) -> Settings:
+    return Settings(store=StoreSettings(path=folder), audit=AuditSettings(**audit))
+
+
+@pytest.fixture
+def place(tmp_path) -> Settings:
+    return settings_in(tmp_path / "store")
+
+
+@pytest.fixture
+def log(place):
+    log = DecisionLog(place)
+    yield log
+    log.close()
+
+
+@pytest.fixture(scope="module")
+def champion() -> Champion:
+    "A champion of twins, without a store."
+    import skops.io
+
+    twins, family = make_twin(800, seed=3), find_family("Decision_tree")
+    model = make_model(family, family.trials[0], 1, PROTECTED)
+    decision = make_decision(model, 0.25, Costs(), PROTECTED).fit(twins, twins[TARGET])
+    form = json.dumps(make_plain(decision, {"family": "Decision_tree"})).encode()
+    line = {"run": "r", "when": "now", "who": "test", "reason": "first", "files": {PLAIN: "0", SKOPS: "1"}}
+    return Champion(3, line, {PLAIN: form, SKOPS: skops.io.dumps(decision)})
+
+
+def read_all(settings: Settings) -> list[dict]:
+    return list(read_log(settings.audit_path))
+
+
+# finding
+
+
+def test_every_id_finds_its_own_entry(log, place):
+    ids = [log.append({"number": 0}), *log.append_many([{"number": number} for number in range(1, 400)])]
+    assert len(set(ids)) == 400
+    assert [log.find(each)["number"] for each in ids] == list(range(400))
+    assert [DecisionLog(place).find(each)["number"] for each in (ids[0], ids[-1])] == [
+        0,
+        399,
+    ]  # another process
+
+
+def test_an_entry_keeps_every_character(log, place):
+    odd = {
+        "reason": 'a "quote", a \\, a \n line, \x00, \u2028, ünï, 🙂',
+        "caller": "=1+1",
+        "deep": [{"a": [1.5, None]}],
+    }
+    found = log.find(log.append(odd))
+    assert {name: found[name] for name in odd} == odd
+    log.append({"number": 2})
+    assert len(read_all(place)) == 2
+
+
+def test_the_time_is_when_it_was_written(log):
+    before = datetime.now(UTC)
+    told = datetime.fromisoformat(log.find(log.append({}))["time"])
+    assert before <= told <= datetime.now(UTC)
+
+
+def test_forged_ids_find_nothing(log, place, tmp_path):
+    known = log.append({"number": 1, "id_like": '{"id": "x"}'})
+    log.append({"number": 2})
+    outside = tmp_path / "20050901-00000000.jsonl"
+    outside.write_text(json.dumps({"id": "../../20050901-00000000-0"}) + "\n")
+    name, _, _ = known.rpartition("-")
+    forged = [
+        "",
+        "x",
+        name,
+        f"{name}-",
+        f"{name}-1",
+        f"{name}-fff",
+        f"{name}-{'f' * 12}",
+        f"{name}-{'0' * 12}",  # the right place, but not the id that was told
+        f"{name}--1",
+        f"{known}\n",
+        f" {known}",
+        known.upper() if known.upper() != known else known + "0",
+        "../../20050901-00000000-0",
+        f"../decisions/{known}",
+        f"{name}/../{known}",
+        "/etc/passwd",
+        "20050901-00000000\x00-0",
+        "٢٠٠٥٠٩٠١-00000000-0",
+        "a" * 10_000,
+    ]
+    for each in forged:
+        with pytest.raises(StoreError, match="there is no decision"):
+            log.find(each)
+    assert log.find(known)["number"] == 1
+
+
+def test_an_entry_that_says_it_is_another_is_not_found(log, place):
+    known = log.append({"number": 1})
+    path = place.audit_path / f"{known.rpartition('-')[0]}.jsonl"
+    changed = path.read_text().replace(known, known[:-1] + "5")
+    path.write_text(changed)
+    with pytest.raises(StoreError, match="there is no decision"):
+        log.find(known)
+
+
+def test_the_files_are_for_their_owner_only(log, place):
+    old = os.umask(0)
+    try:
+        log.append({})
+    finally:
+        os.umask(old)
+    (file,) = place.audit_path.iterdir()
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert place.audit_path.stat().st_mode & 0o777 == 0o700
+
+
+# many writers
+
+
+def test_threads_write_whole_lines_and_find_them(log, place):
+    told: dict[str, tuple[int, int]] = {}
+
+    def write(thread: int) -> None:
+        for number in range(60):
+            for each in log.append_many(
+                [{"who": [thread, number], "fill": "x" * (number * 7)}] * (1 + number % 3)
+            ):
+                told[each] = (thread, number)
+
+    threads = [threading.Thread(target=write, args=(thread,)) for thread in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(told) == 8 * 20 * 6
+    assert all(tuple(log.find(each)["who"]) == who for each, who in told.items())
+    assert sorted(entry["id"] for entry in read_all(place)) == sorted(told)
+    assert len(list(place.audit_path.iterdir())) == 1
+
+
+def _append_in_a_fork(log: DecisionLog, answers) -> None:
+    answers.put([log.append({"who": "child", "number": number}) for number in range(3)])
+
+
+def test_a_fork_writes_a_file_of_its_own(log, place):
+    before = log.append({"who": "parent", "number": 0})
+    context = multiprocessing.get_context("fork")
+    answers = context.Queue()
+    child = context.Process(target=_append_in_a_fork, args=(log, answers))
+    child.start()
+    ids = answers.get(timeout=30)
+    child.join(timeout=30)
+    after = log.append({"who": "parent", "number": 1})
+    assert [log.find(each)["number"] for each in ids] == [0, 1, 2]
+    assert [log.find(each)["number"] for each in (before, after)] == [0, 1]
+    assert len(list(place.audit_path.iterdir())) == 2
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from rumos_bank.audit import DecisionLog
+from rumos_bank.settings import Settings, StoreSettings
+
+log = DecisionLog(Settings(store=StoreSettings(path=Path(sys.argv[1]))))
+number = 0
+while True:
+    print(number, log.append({"number": number, "fill": "x" * (number % 5000)}), flush=True)
+    number += 1
+"""
+
+
+def test_kill_9_loses_nothing_that_was_answered_and_two_processes_share_the_folder(place):
+    command = [sys.executable, "-c", WRITER, str(place.store_path)]
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    writers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env) for _ in range(2)]
+    told = []
+    for writer in writers:  # the first fills its pipe and waits while the second is heard
+        told += [writer.stdout.readline() for _ in range(300)]
+    for writer in writers:
+        writer.send_signal(signal.SIGKILL)
+    for writer in writers:
+        told += [line for line in writer.stdout if line.endswith("\n")]
+        writer.wait(timeout=30)
+    log = DecisionLog(place)
+    for number, each in map(str.split, told):
+        assert log.find(each)["number"] == int(number)
+    assert len(told) > 600 and len(list(place.audit_path.iterdir())) == 2
+    assert {each for _, each in map(str.split, told)} <= {entry["id"] for entry in read_all(place)}
+
+
+# a disk that fails
+
+
+def fail_once(monkeypatch, act) -> None:
+    "The next write does this instead."
+    write, calls = os.write, []
+
+    def failing(file: int, lines: bytes) -> int:
+        calls.append(file)
+        return act(write, file, lines) if len(calls) == 1 else write(file, lines)
+
+    monkeypatch.setattr(audit.os, "write", failing)
+
+
+def _is_full(write, file, lines):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def _writes_half(write, file, lines):
+    return write(file, lines[: len(lines) // 2])
+
+
+@pytest.mark.parametrize("act", [_is_full, _writes_half])
+@pytest.mark.parametrize("entries", [1, 3])
+def test_what_cannot_be_written_is_not_told_and_the_next_entry_is(act, entries, log, place, monkeypatch):
+    first = log.append({"number": 1})
+    with monkeypatch.context() as broken:
+        fail_once(broken, act)
+        with pytest.raises(OSError, match=r"No space left|bytes could be written: is the disk full"):
+            log.append_many([{"lost": True}] * entries)
+    again = log.append({"number": 2})
+    assert [log.find(each)["number"] for each in (first, again)] == [1, 2]
+    whole = read_all(place)
+    assert {first, again} <= {entry["id"] for entry in whole}
+    assert sum("lost" in entry for entry in whole) < entries  # a torn line is none
+
+
+def test_a_failed_wait_for_the_disk_is_told(tmp_path, monkeypatch):
+    log = DecisionLog(settings_in(tmp_path, fsync=True))
+    waits = []
+
+    def wait(file: int) -> None:
+        waits.append(file)
+        if len(waits) == 2:
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(audit.os, "fdatasync", wait)
+    first = log.append({"number": 1})
+    with pytest.raises(OSError, match="Input/output"):
+        log.append({"number": 2})
+    assert log.find(log.append({"number": 3}))["number"] == 3 and log.find(first)["number"] == 1
+    assert len(waits) == 3
+    log.close()
+
+
+def test_without_fsync_nobody_waits_for_the_disk(log, monkeypatch):
+    monkeypatch.setattr(audit.os, "fdatasync", lambda file: pytest.fail("waited"))
+    log.append({})
+
+
+def test_what_json_cannot_hold_is_refused_and_breaks_nothing(log):
+    with pytest.raises(TypeError):
+        log.append_many([{"number": 1}, {"number": object()}])
+    first, second = log.append({"number": 2}), log.append({"number": 3})
+    assert [log.find(each)["number"] for each in (first, second)] == [2, 3]
+
+
+@pytest.mark.parametrize("cut", [1, 5, 40])
+def test_a_torn_last_line_is_no_entry(cut, log, place):
+    first, second = log.append({"number": 1}), log.append({"number": 2, "fill": "x" * 60})
+    log.close()
+    path = place.audit_path / f"{second.rpartition('-')[0]}.jsonl"
+    path.write_bytes(path.read_bytes()[: -1 - cut])
+    assert [entry["number"] for entry in read_all(place)] == [1]
+    assert log.find(first)["number"] == 1
+    with pytest.raises(StoreError, match="there is no decision"):
+        log.find(second)
+    assert log.find(log.append({"number": 3}))["number"] == 3
+
+
+# days
+
+
+class Clock(datetime):
+    "A clock that a test turns."
+
+    day = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+    @classmethod
+    def now(cls, zone=None):
+        return cls.day
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    monkeypatch.setattr(audit, "datetime", Clock)
+    Clock.day = datetime(2026, 3, 1, 23, 59, 59, tzinfo=UTC)
+    return Clock
+
+
+def test_a_new_day_has_a_new_file(clock, log, place):
+    ids = [log.append({"number": 1})]
+    clock.day += timedelta(seconds=2)
+    ids += [log.append({"number": 2}), log.append({"number": 3})]
+    assert [each[:8] for each in ids] == ["20260301", "20260302", "20260302"]
+    assert [log.find(each)["number"] for each in ids] == [1, 2, 3]
+    assert sorted(path.name[:8] for path in place.audit_path.iterdir()) == ["20260301", "20260302"]
+    for first, last, numbers in (
+        ("", "", [1, 2, 3]),
+        ("20260302", "", [2, 3]),
+        ("", "20260301", [1]),
+        ("20260303", "", []),
+    ):
+        assert [entry["number"] for entry in read_log(place.audit_path, first, last)] == numbers
+
+
+def test_old_files_go_when_a_new_one_is_opened_and_nothing_else(clock, tmp_path):
+    settings = settings_in(tmp_path, keep_days=2)
+    log = DecisionLog(settings)
+    told = {}
+    beside = ["notes.jsonl", "1.jsonl", "20200101.jsonl", "20200101-copy.jsonl", "20200101-00000000.txt"]
+    for day in range(5):
+        told[day] = log.append({"day": day})
+        for name in beside:
+            (settings.audit_path / name).write_text("{}\n")
+        clock.day += timedelta(days=1)
+    kept = sorted(path.name[:8] for path in settings.audit_path.iterdir() if path.name not in beside)
+    assert kept == ["20260303", "20260304", "20260305"]  # today and two days before
+    assert all((settings.audit_path / name).exists() for name in beside)
+    assert [entry["day"] for entry in read_log(settings.audit_path)] == [2, 3, 4]
+    with pytest.raises(StoreError, match="there is no decision"):
+        log.find(told[1])
+    log.close()
+
+
+def test_nothing_is_removed_unless_the_bank_says_so(clock, log, place):
+    log.append({})
+    clock.day += timedelta(days=10_000)
+    log.append({})
+    assert clear_old(place.audit_path, 0) == [] and len(read_all(place)) == 2
+
+
+def test_a_log_that_was_never_written_is_empty(place):
+    assert read_all(place) == [] and clear_old(place.audit_path, 5) == []
+    with pytest.raises(StoreError, match="there is no decision"):
+        DecisionLog(place).find("20260301-00000000-0")
+
+
+# decisions
+
+
+def test_a_decision_is_on_record_as_it_was_told(champion, log):
+    told = decide_and_record(champion, EXAMPLE_CLIENT, "test", log)
+    found = log.find(told.id)
+    assert told.decision == champion.decide(EXAMPLE_CLIENT)
+    assert found["answer"] == told.decision.to_dict()
+    assert found["answer"]["probability"] == told.decision.probability  # every bit
+    assert found["input"] == {name: EXAMPLE_CLIENT[name] for name in CLIENT_COLUMNS if name not in PROTECTED}
+    assert found["model"] == {"version": 3, "digest": digest_value({PLAIN: "0", SKOPS: "1"})}
+    assert (found["kind"], found["caller"]) == ("decision", "test")
+
+
+def test_a_list_is_on_record_client_by_client(champion, log):
+    told = decide_and_record(champion, [EXAMPLE_CLIENT, LATE_CLIENT], "test", log)
+    assert [each.decision for each in told] == champion.decide([EXAMPLE_CLIENT, LATE_CLIENT])
+    assert [log.find(each.id)["input"]["PAY_0"] for each in told] == [0, 7]
+    assert decide_and_record(champion, [], "test", log) == []
+
+
+@pytest.mark.parametrize("door", ["frame", "arrow"])
+def test_a_frame_or_a_table_is_one_entry(door, champion, log, place):
+    import pyarrow as pa
+
+    clients = make_twin(50, seed=5).set_index("ID")
+    asked = clients if door == "frame" else pa.Table.from_pandas(clients)
+    decided, told = decide_and_record(champion, asked, "test", log)
+    if door == "arrow":
+        decided = decided.to_pandas()
+    refused = [each.prediction for each in champion.decide(clients[list(CLIENT_COLUMNS)].to_dict("records"))]
+    assert decided["prediction"].tolist() == refused
+    (entry,) = read_all(place)
+    assert (entry["id"], entry["kind"], entry["clients"], entry["refused"]) == (
+        told,
+        "batch",
+        50,
+        sum(refused),
+    )
+    other, told_other = decide_and_record(champion, clients.iloc[::-1], "test", log)
+    assert len(other) == 50 and log.find(told_other)["input"] != entry["input"]
+
+
+def test_what_breaks_the_contract_is_not_recorded(champion, log, place):
+    with pytest.raises(DataError, match=r"^client 1 of the list: "):
+        decide_and_record(champion, [EXAMPLE_CLIENT, EXAMPLE_CLIENT | {"PAY_0": 10}], "test", log)
+    with pytest.raises(DataError, match=r"^1 violations"):
+        decide_and_record(champion, EXAMPLE_CLIENT | {"PAY_0": 10}, "test", log)
+    with pytest.raises(DataError, match="client 0 of the list must be a dict, got int"):
+        decide_and_record(champion, [1], "test", log)
+    for odd in ("abc", 5, None, np.zeros((1, 23)), pd.Series(EXAMPLE_CLIENT)):
+        with pytest.raises(
+            ParameterError, match="clients must be a dict, a list of dicts, a DataFrame or an Arrow"
+        ):
+            decide_and_record(champion, odd, "test", log)
+    assert read_all(place) == []
+
+
+def test_nobody_is_told_what_cannot_be_recorded(champion, log, place, monkeypatch):
+    fail_once(monkeypatch, _is_full)
+    with pytest.raises(OSError, match="No space left"):
+        decide_and_record(champion, EXAMPLE_CLIENT, "test", log)
+    assert read_all(place) == []
+
+
+def test_without_a_log_the_settings_say_where(champion, tmp_path, monkeypatch):
+    monkeypatch.setenv("RUMOS_STORE_PATH", str(tmp_path / "mine"))
+    told = decide_and_record(champion, EXAMPLE_CLIENT, "test")
+    assert [entry["id"] for entry in read_log(tmp_path / "mine" / "decisions")] == [told.id]
+
+
+def test_pandas_reads_the_files_as_they_are(champion, log, place):
+    told = decide_and_record(champion, [EXAMPLE_CLIENT] * 3, "test", log)
+    log.append({"kind": "batch", "clients": 2})
+    (file,) = place.audit_path.iterdir()
+    frame = pd.read_json(file, lines=True, precise_float=True)
+    assert frame["id"].tolist()[:3] == [each.id for each in told] and len(frame) == 4
+    assert (
+        pd.json_normalize(frame["answer"].dropna().tolist())["probability"].tolist()
+        == [told[0].decision.probability] * 3
+    )
+
+
+# deciding otherwise
+
+
+def test_an_override_stands_beside_the_models_decision(champion, log):
+    told = decide_and_record(champion, LATE_CLIENT, "test", log)
+    found = log.find(record_override(log, told.id, 0, " A. Officer ", " guarantee "))
+    assert (found["kind"], found["decision"]) == ("override", told.id)
+    assert (found["model_said"], found["prediction"]) == (told.decision.prediction, 0)
+    assert (found["officer"], found["reason"]) == ("A. Officer", "guarantee")
+    assert log.find(told.id)["answer"] == told.decision.to_dict()
+
+
+@pytest.mark.parametrize(
+    "given, said",
+    [
+        ({"officer": " "}, "the officer's name"),
+        ({"reason": "\n"}, "a reason in own words"),
+        ({"prediction": 2}, "prediction must be 0"),
+        ({"prediction": "1"}, "prediction must be 0"),
+        ({"prediction": None}, "prediction must be 0"),
+    ],
+)
+def test_an_override_needs_a_name_a_reason_and_a_decision(given, said, champion, log, place):
+    told = decide_and_record(champion, LATE_CLIENT, "test", log)
+    with pytest.raises(ParameterError, match=said):
+        record_override(
+            log, **{"decision_id": told.id, "prediction": 0, "officer": "A", "reason": "b"} | given
+        )
+    assert len(read_all(place)) == 1
+
+
+def test_only_a_decision_can_be_made_otherwise(champion, log):
+    told = decide_and_record(champion, LATE_CLIENT, "test", log)
+    override = record_override(log, told.id, 0, "A", "b")
+    batch = log.append({"kind": "batch", "clients": 2})
+    for other, kind in ((override, "override"), (batch, "batch")):
+        with pytest.raises(ParameterError, match=f"only a decision .* of the kind {kind}"):
+            record_override(log, other, 1, "A", "b")
+    with pytest.raises(StoreError, match="there is no decision"):
+        record_override(log, "20260301-00000000-0", 1, "A", "b")
