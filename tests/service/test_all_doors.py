@@ -1,0 +1,102 @@
+"The same clients through every door: the same decisions, to the last bit."
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from doors import ROOT, variables_of
+
+from rumos_bank.champion import Champion
+from rumos_bank.clients import CLIENT_COLUMNS
+from rumos_bank.settings import read_settings
+from rumos_bank.sources import split_clients
+from rumos_bank.tracking import import_mlflow
+from rumos_bank.twin import make_twin
+
+ANSWERS = ("prediction", "probability", "threshold", "expected_cost_accept", "expected_cost_refuse")
+RUMOS = (sys.executable, "-c", "from rumos_bank.cli import main; main()")
+
+
+@pytest.fixture(scope="module")
+def clients() -> pd.DataFrame:
+    "As many as the test clients: 6,000."
+    twins = make_twin(30_000, seed=7)
+    _, test = split_clients(twins, read_settings(ROOT / "settings.ini", environ={}).split)
+    return test[["ID", *CLIENT_COLUMNS]].reset_index(drop=True)
+
+
+@pytest.fixture(scope="module")
+def champion(crowned) -> Champion:
+    return Champion.load(crowned.settings)
+
+
+@pytest.fixture(scope="module")
+def expected(champion, clients) -> pd.DataFrame:
+    "What the library says."
+    return champion.decide(clients)[list(ANSWERS)]
+
+
+def require_same(answers: pd.DataFrame, expected: pd.DataFrame) -> None:
+    assert len(answers) == len(expected) == 6000
+    for name in ANSWERS:
+        assert np.array_equal(answers[name].to_numpy(float), expected[name].to_numpy(float)), name
+
+
+def test_the_library_says_the_same_of_dicts_and_of_frames(champion, clients, expected):
+    records = clients[list(CLIENT_COLUMNS)].to_dict("records")
+    one_by_one = pd.DataFrame([champion.decide(client).to_dict() for client in records])
+    require_same(one_by_one, expected)
+    assert 0 < expected["prediction"].mean() < 1
+
+
+def test_the_api_says_the_same(door, clients, expected):
+    records = json.loads(clients[list(CLIENT_COLUMNS)].to_json(orient="records"))
+    answers = [
+        answer
+        for start in range(0, len(records), 1000)
+        for answer in door.post("/decisions", records[start : start + 1000]).json
+    ]
+    require_same(pd.DataFrame(answers), expected)
+    some = [door.post("/default_prediction", record).json["prediction"] for record in records[:200]]
+    assert some == expected["prediction"][:200].tolist()
+
+
+@pytest.mark.parametrize("ending", [".csv", ".csv.gz", ".parquet", ".xlsx"])
+def test_the_command_line_says_the_same(crowned, clients, expected, tmp_path, ending):
+    source, target = tmp_path / f"in{ending}", tmp_path / f"out{ending}"
+    write = {".parquet": clients.to_parquet, ".xlsx": clients.to_excel}.get(ending, clients.to_csv)
+    write(source, index=False)
+    environment = variables_of(crowned.store.path, PYTHONPATH=str(ROOT), PATH="/usr/bin:/bin")
+    done = subprocess.run(
+        [*RUMOS, "predict", str(source), str(target)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "6,000 read = 6,000 scored + 0 rejected" in done.stdout
+    read = {".parquet": pd.read_parquet, ".xlsx": pd.read_excel}.get(ending)
+    answers = read(target) if read else pd.read_csv(target, float_precision="round_trip")
+    assert answers["ID"].tolist() == clients["ID"].tolist()
+    require_same(answers, expected)
+
+
+def test_one_client_on_the_command_line(crowned, clients, expected):
+    environment = variables_of(crowned.store.path, PYTHONPATH=str(ROOT), PATH="/usr/bin:/bin")
+    client = json.dumps({name: int(value) for name, value in clients.iloc[5][list(CLIENT_COLUMNS)].items()})
+    done = subprocess.run(
+        [*RUMOS, "predict", "--json", client], env=environment, capture_output=True, text=True, timeout=60
+    )
+    answer = json.loads(done.stdout)
+    assert {name: answer[name] for name in ANSWERS} == expected.iloc[5].to_dict()
+
+
+def test_plain_mlflow_says_the_same(crowned, clients, expected):
+    mlflow = import_mlflow()
+    mlflow.set_tracking_uri(crowned.store.uri)
+    model = mlflow.pyfunc.load_model(f"models:/{crowned.store.registered_model}@champion")
+    assert np.array_equal(model.predict(clients[list(CLIENT_COLUMNS)]), expected["prediction"])
