@@ -4,10 +4,10 @@ PROFILE ?= full
 BIN     := .venv/bin
 READY   := .venv/.ready
 NOTEBOOKS := nbs/index.ipynb nbs/experiments/explore.ipynb nbs/experiments/search.ipynb \
-             nbs/experiments/compare.ipynb nbs/experiments/judge.ipynb nbs/experiments/audit.ipynb nbs/experiments/twin.ipynb nbs/experiments/ask.ipynb
+             nbs/experiments/compare.ipynb nbs/experiments/judge.ipynb nbs/experiments/audit.ipynb nbs/experiments/twin.ipynb nbs/experiments/ask.ipynb nbs/app/dashboard.ipynb
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve test test-notebooks test-library sync outputs check lab hooks record lock clean
+.PHONY: help run serve test test-notebooks test-library browser sync outputs check lab hooks record lock clean
 
 help:  ## list these targets
 	@echo "rumos_bank: make <target>"
@@ -35,7 +35,7 @@ run: $(READY)  ## data, notebooks, leaderboard, champion, report (PROFILE=quick:
 serve: $(READY)  ## MLflow on 5000, the API on 5001, the dashboard on 5002, until Ctrl-C
 	@$(BIN)/rumos serve all
 
-test: $(READY) test-notebooks test-library  ## everything: notebooks (nbval) and library (pytest)
+test: $(READY) browser test-notebooks test-library  ## everything: notebooks (nbval) and library (pytest)
 
 test-notebooks: $(READY)  ## run every notebook; the library's must give the outputs they show
 	@$(BIN)/python -m pytest --nbval nbs/lib
@@ -43,6 +43,12 @@ test-notebooks: $(READY)  ## run every notebook; the library's must give the out
 
 test-library: $(READY)  ## the tests in tests/
 	@$(BIN)/python -m pytest tests
+
+browser: $(READY)  ## a Chromium for the desk's tests: Debian's as root, else Playwright's own
+	@command -v chromium >/dev/null 2>&1 || \
+	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 && apt-get install -y -qq chromium >/dev/null 2>&1; } || \
+	  $(BIN)/python -m playwright install chromium >/dev/null 2>&1 || \
+	  echo "No Chromium could be installed: the desk's tests in a browser will be skipped."
 
 sync: $(READY)  ## format notebooks, export the library, write README.md
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix .

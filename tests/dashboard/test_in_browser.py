@@ -1,0 +1,370 @@
+"The desk as an officer meets it: in Chromium, over a served store."
+
+import statistics
+import time
+
+import pytest
+from browsing import (
+    PHONE,
+    Opened,
+    find_barriers,
+    keep_screen,
+    relay,
+    serve_desk,
+    settings_in,
+    wait_until,
+)
+from playwright.sync_api import expect
+
+from rumos_bank.audit import read_log
+from rumos_bank.clients import ID
+from rumos_bank.desk import PRESETS
+from rumos_bank.uploads import write_template
+
+EVIL = '<img src=x onerror="alert(1)">'
+VERDICT = ".card.answer .verdict"
+
+
+def preset(page, name: str, kind: str) -> None:
+    page.get_by_role("button", name=name).click()
+    page.locator(f"{VERDICT}.{kind}").wait_for()
+
+
+def logged(place) -> list[dict]:
+    return list(read_log(place.settings.audit_path))
+
+
+def upload(page, file: object) -> None:
+    "Choose a file on the second tab."
+    page.get_by_role("button", name="A file of clients").click()
+    with page.expect_file_chooser() as chooser:
+        page.locator(".drop").click()
+    chooser.value.set_files(file)
+
+
+def named(name: str, content: bytes) -> dict:
+    return {"name": name, "mimeType": "text/csv", "buffer": content}
+
+
+# One client
+
+
+def test_an_answer_is_given_and_recorded(page, place):
+    preset(page, "A late payer", "bad")
+    expect(page.locator(VERDICT)).to_contain_text("Refuse")
+    expect(page.locator(".why-card")).to_contain_text("Last payment: two months late")
+    expect(page.locator(".foot")).to_contain_text("Preview, not recorded")
+    page.get_by_role("button", name="Record: refuse").click()
+    receipt = page.locator(".receipt")
+    expect(receipt).to_contain_text("Recorded: Refuse. Number")
+    entry = logged(place)[-1]
+    assert entry["id"] in receipt.inner_text() and entry["id"] in page.locator(".foot").inner_text()
+    assert entry["answer"]["prediction"] == 1 and entry["caller"] == "desk"
+    assert entry["input"]["PAY_0"] == PRESETS["late"]["PAY_0"] and "SEX" not in entry["input"]
+    expect(page.get_by_role("button", name="Record: refuse")).to_be_disabled()
+    preset(page, "A safe client", "good")
+    expect(receipt).to_have_count(0)
+
+
+def test_deciding_otherwise_needs_a_name_and_a_reason(page, place):
+    preset(page, "A late payer", "bad")
+    page.get_by_role("button", name="Decide otherwise").click()
+    against = page.get_by_role("button", name="Record: accept, against the model")
+    against.click()
+    expect(page.get_by_label("Your name")).to_have_attribute("aria-invalid", "true")
+    expect(page.locator(".alert")).to_contain_text("Your name, please")
+    page.get_by_label("Your name").fill(EVIL)
+    against.click()
+    expect(page.get_by_label("Your reason")).to_have_attribute("aria-invalid", "true")
+    page.get_by_label("Your reason").fill(f"Salary comes late {EVIL}")
+    against.click()
+    expect(page.locator(".receipt")).to_contain_text("against the model, by <img")
+    model, own = logged(place)[-2:]
+    assert own["kind"] == "override" and own["decision"] == model["id"] and own["officer"] == EVIL
+    assert (own["model_said"], own["prediction"]) == (1, 0) and own["reason"].endswith(EVIL)
+    assert not page.locator("img[src=x]").count()
+
+
+def test_what_cannot_be_is_explained_at_its_field(page):
+    field = page.get_by_label("Credit limit")
+    field.fill("12abc")
+    expect(page.locator(".amount.invalid")).to_contain_text("A whole number, please")
+    expect(field).to_have_attribute("aria-invalid", "true")
+    expect(page.locator(VERDICT)).to_contain_text("correct what is marked")
+    expect(page.get_by_role("button", name="Record:").first).to_be_disabled()
+    keep_screen(page, "error")
+    assert not find_barriers(page)
+    field.fill("12")
+    expect(page.locator(".amount.invalid")).to_contain_text("Between 1,000 and 10,000,000")
+    field.fill("90000")
+    field.press("Tab")
+    expect(field).to_have_value("90,000")
+    expect(page.locator(f"{VERDICT}.good")).to_be_visible()
+
+
+def test_a_change_is_answered_at_once(page):
+    page.evaluate(
+        """() => { const part = document.querySelector('.card.answer');
+        window.answered = () => new Promise((done) => { const began = performance.now();
+          new MutationObserver((_, watch) => { watch.disconnect(); requestAnimationFrame(() => done(performance.now() - began)); })
+            .observe(part, { subtree: true, childList: true, characterData: true }); }); }"""
+    )
+    statuses, limit, times = page.get_by_label("Repayment, September"), page.get_by_label("Credit limit"), []
+    for words in ("Two months late", "Paid in full") * 4:
+        waiting = page.evaluate_handle("({ promise: window.answered() })")
+        statuses.select_option(label=words)
+        times.append(waiting.evaluate("(box) => box.promise"))
+    for amount in ("90000", "20000", "80000", "30000"):
+        limit.fill(amount)
+        waiting = page.evaluate_handle("({ promise: window.answered() })")
+        limit.press("Enter")
+        times.append(waiting.evaluate("(box) => box.promise"))
+    print(f"change to new answer: median {statistics.median(times):.0f} ms, slowest {max(times):.0f} ms")
+    assert statistics.median(times) < 150
+
+
+def test_a_row_is_pasted_and_a_client_found(page):
+    page.get_by_role("button", name="Paste a row").click()
+    box = page.get_by_label("A row copied from a spreadsheet")
+    box.fill(f"{EVIL}\t2\t3")
+    page.get_by_role("button", name="Fill the form").click()
+    expect(page.locator(".alert")).to_contain_text("20 are needed")
+    box.fill("\t".join(str(value) for value in PRESETS["late"].values()))
+    page.get_by_role("button", name="Fill the form").click()
+    page.locator(f"{VERDICT}.bad").wait_for()
+    page.get_by_role("button", name="Find by ID").click()
+    page.get_by_label("Client ID").fill("77777777")
+    page.get_by_role("button", name="Find", exact=True).click()
+    expect(page.locator(".alert")).to_contain_text("There is no client 77777777")
+    page.get_by_label("Client ID").fill("12")
+    page.get_by_role("button", name="Find", exact=True).click()
+    expect(page.locator(".news")).to_contain_text("Client 12 is in the form")
+
+
+def test_other_costs_are_tried_by_keyboard_and_the_bank_keeps_its_own(page):
+    part = page.locator(".what-if")
+    expect(part).to_contain_text("At the bank's own costs the limit is")
+    slider = page.get_by_role("slider", name="A good payer refused costs")
+    for _ in range(4):
+        slider.press("PageUp")
+    expect(part).to_contain_text("The limit would be")
+    expect(part).to_contain_text("The bank's setting stays 1,000")
+    expect(slider).to_have_attribute("aria-valuetext", "2,000\N{NO-BREAK SPACE}€")
+    expect(part.locator("polyline")).to_have_count(2)
+    page.get_by_role("button", name="Back to the bank's costs").click()
+    expect(part).to_contain_text("At the bank's own costs")
+
+
+def test_the_page_speaks_portuguese(page):
+    preset(page, "A late payer", "bad")
+    page.get_by_role("button", name="PT", exact=True).click()
+    expect(page.locator(VERDICT)).to_contain_text("Recusar")
+    expect(page.locator("html")).to_have_attribute("lang", "pt")
+    expect(page.get_by_label("Limite de crédito")).to_have_value("50\N{NO-BREAK SPACE}000")
+    expect(page.get_by_label("Pagamento, setembro").locator("option:checked")).to_have_text(
+        "Dois meses de atraso"
+    )
+    assert not find_barriers(page)
+    field = page.get_by_label("Limite de crédito")
+    field.fill("1,5")
+    expect(page.locator(".amount.invalid")).to_contain_text("Um número inteiro")
+    assert not find_barriers(page)
+
+
+def test_everything_can_be_reached_by_keyboard(page, place):
+    page.get_by_role("button", name="A late payer").focus()
+    page.keyboard.press("Enter")
+    page.locator(f"{VERDICT}.bad").wait_for()
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.textContent") == "Record: refuse":
+            break
+    page.keyboard.press("Enter")
+    expect(page.locator(".receipt"), page.locator(".alert").inner_text()).to_be_visible()
+    assert logged(place)[-1]["answer"]["prediction"] == 1
+
+
+# A file of clients
+
+
+def test_a_file_is_checked_decided_and_given_back(page, place, shared):
+    seen = [name for name in PRESETS["late"] if name not in place.settings.model.protected]
+    text = (
+        write_template(seen, [PRESETS["safe"], PRESETS["late"]] * 20)
+        .decode("utf-8-sig")
+        .replace("50000", EVIL, 1)
+    )
+    upload(page, named(f"{EVIL.replace('/', '')}.csv", text.encode()))
+    expect(page.locator(".t .wrong")).to_have_text(EVIL)
+    expect(page.locator(".problem")).to_contain_text("1 of them cannot be decided")
+    keep_screen(page, "file-preview")
+    assert not find_barriers(page)
+    page.get_by_role("button", name="Decide 39 clients").click()
+    page.locator(".dt-container").wait_for()
+    tiles = page.locator(".result .tiles")
+    expect(tiles).to_contain_text("39")
+    expect(page.locator(".dt-info")).to_contain_text("39")
+    page.locator("th", has_text="Chance of default").first.click()
+    assert not page.locator("img[src=x]").count()
+    keep_screen(page, "file-result")
+    assert not find_barriers(page)
+    with page.expect_download() as results:
+        page.get_by_text("Download the results").click()
+    lines = results.value.path().read_text(encoding="utf-8-sig").splitlines()
+    assert len(lines) == 40 and lines[0].startswith(f"row,{ID},") and "probability" in lines[0]
+    with page.expect_download() as rejected:
+        page.get_by_text("Download the rows not decided").click()
+    told = rejected.value.path().read_text(encoding="utf-8-sig")
+    assert "LIMIT_BAL: A whole number, please" in told and len(told.splitlines()) == 2
+    entry = logged(place)[-1]
+    assert (
+        entry["kind"] == "batch"
+        and entry["clients"] == 39
+        and entry["id"] in page.locator(".result").inner_text()
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("large.csv", b"1" * 1_200_000, "has 2 MB; at most 1 MB"),
+        ("scan.pdf", b"%PDF", "neither CSV nor Excel"),
+        ("broken.xlsx", b"PK no zip", "cannot be read as a table"),
+        ("other.csv", b"a,b\n1,2\n", "lacks the columns LIMIT_BAL"),
+        ("empty.csv", write_template(tuple(PRESETS["late"]), []), "holds no clients"),
+    ],
+)
+def test_a_file_that_cannot_be_used_gets_a_sentence(page, name, content, told):
+    upload(page, named(name, content))
+    expect(page.locator(".alert")).to_contain_text(told)
+
+
+def test_a_file_can_be_dropped(page):
+    page.get_by_role("button", name="A file of clients").click()
+    page.evaluate(
+        """(text) => { const files = new DataTransfer(); files.items.add(new File([text], 'dropped.csv', { type: 'text/csv' }));
+        document.querySelector('.drop').dispatchEvent(new DragEvent('drop', { bubbles: true, dataTransfer: files })); }""",
+        write_template(tuple(PRESETS["late"]), [PRESETS["late"]]).decode("utf-8-sig"),
+    )
+    expect(page.locator("h3", has_text="dropped.csv: 1 clients")).to_be_visible()
+
+
+# The model, and the page as a whole
+
+
+def test_the_model_is_described(page, served):
+    page.get_by_role("button", name="The model").click()
+    expect(page.locator(".model")).to_contain_text("Champion since")
+    expect(page.locator(".model table").first).to_contain_text("LightGBM")
+    assert page.locator(".model svg[role=img]").count() == 2
+    assert not find_barriers(page)
+    keep_screen(page, "model")
+    link = page.get_by_role("link", name="The leaderboard with pictures").get_attribute("href")
+    base = served.address.rstrip("/")
+    assert page.request.get(base + link).status == 200
+    assert page.request.get(base + link.replace("leaderboard.html", "record.json")).status == 403
+
+
+@pytest.mark.parametrize("look", ["desktop", "phone", "dark"])
+def test_each_look_is_free_of_barriers(served, chromium, look):
+    looks = {"phone": {"viewport": PHONE}, "dark": {"color_scheme": "dark"}}
+    opened = Opened(chromium, served.address, **looks.get(look, {}))
+    page = opened.page
+    print(f"{look}: usable after {opened.seconds:.1f} s")
+    assert not find_barriers(page)
+    keep_screen(page, f"{look}-accept")
+    preset(page, "A late payer", "bad")
+    page.get_by_role("button", name="Decide otherwise").click()
+    assert not find_barriers(page)
+    keep_screen(page, f"{look}-refuse")
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    for tab in ("A file of clients", "The model"):
+        page.get_by_role("button", name=tab).click()
+        page.wait_for_timeout(300)
+        assert not find_barriers(page)
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    opened.close()
+    assert not opened.outside and not opened.errors
+
+
+def test_a_closed_page_leaves_no_kernel_and_a_dead_one_is_told(served, chromium):
+    opened = Opened(chromium, served.address)
+    number = opened.kernel
+    assert number in served.kernels()
+    memory = served.kernels()[number].memory_full_info()
+    print(f"a user takes {memory.rss / 1e6:.0f} MB, of which {memory.uss / 1e6:.0f} MB are not shared")
+    opened.close()
+    wait_until(lambda: number not in served.kernels(), 10, "the page was closed, its kernel lives")
+    opened = Opened(chromium, served.address)
+    served.kernels()[opened.kernel].kill()
+    expect(opened.page.locator("#lost")).to_contain_text("This session has ended")
+    keep_screen(opened.page, "lost")
+    assert not find_barriers(opened.page)
+    opened.close()
+
+
+def test_an_unexpected_error_has_a_number_and_no_traceback(served, chromium, place):
+    opened = Opened(chromium, served.address)
+    folder = place.settings.audit_path
+    aside = folder.rename(folder.with_name("aside"))
+    folder.write_text("a file where the folder should be")
+    try:
+        opened.page.get_by_role("button", name="Record: accept").click()
+        expect(opened.page.locator(".alert")).to_contain_text("written down under the number")
+        assert "Traceback" not in opened.page.content()
+    finally:
+        folder.unlink()
+        aside.rename(folder)
+    opened.page.get_by_role("button", name="Record: accept").click()
+    expect(opened.page.locator(".receipt")).to_be_visible()
+    opened.close()
+
+
+def test_an_open_page_follows_the_champion(page, place):
+    expect(page.locator(".badge")).to_contain_text("version 1")
+    place.crown("second")
+    expect(page.locator(".badge")).to_contain_text("version 2", timeout=10_000)
+    expect(page.locator(".news")).to_contain_text("A new champion took over")
+
+
+def test_behind_a_proxy_with_a_base_url_and_a_token(place, chromium, tmp_path):
+    token = tmp_path / "token"
+    token.write_text("a-token-for-this-test-only")
+    desk = place.settings.desk.model_copy(update={"base_url": "/bank/desk/", "token_file": token})
+    with serve_desk(place.settings.model_copy(update={"desk": desk}), tmp_path) as served:
+        port = int(served.address.split(":")[2].split("/")[0])
+        with relay(port) as front:
+            address = f"http://127.0.0.1:{front}/bank/desk/"
+            context = chromium.new_context()
+            refused = context.new_page()
+            refused.goto(address)
+            expect(refused.locator("main")).to_contain_text("needs a token")
+            assert not find_barriers(refused)
+            refused.get_by_label("Token").fill("a-token-for-this-test-only")
+            refused.get_by_role("button").click()
+            refused.locator(".card.answer .verdict").wait_for(timeout=30_000)
+            refused.goto("about:blank")
+            context.close()
+            assert "a-token-for" not in " ".join(served.process.args)
+            opened = Opened(chromium, f"{address}?token=a-token-for-this-test-only")
+            preset(opened.page, "A late payer", "bad")
+            opened.close()
+            assert not opened.errors
+
+
+def test_without_a_champion_the_page_is_a_sentence(chromium, tmp_path):
+    began = time.monotonic()
+    with serve_desk(settings_in(tmp_path), tmp_path) as served:
+        print(f"server and first kernel after {time.monotonic() - began:.1f} s")
+        page = chromium.new_page()
+        page.goto(served.address, wait_until="commit")
+        expect(page.locator(".sorry")).to_contain_text("there is no champion yet", timeout=20_000)
+        expect(page.locator(".sorry")).to_contain_text("O balcão ainda não pode abrir")
+        assert not find_barriers(page)
+        keep_screen(page, "no-champion")
+        page.close()
+
+
+def test_names_of_other_sites_are_not_answered(served, page):
+    port = served.address.split(":")[2].strip("/")
+    assert page.request.get(served.address, headers={"Host": f"evil.example:{port}"}).status == 403
