@@ -52,7 +52,7 @@ browser: $(READY)  ## a Chromium for the desk's tests: Debian's as root, else Pl
 
 sync: $(READY)  ## format notebooks, export the library, write README.md
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix .
-	@$(BIN)/nbdev-export && touch $(READY)  # it writes pyproject.toml anew, with the same text
+	@$(BIN)/nbdev-export && touch -c $(READY)  # it writes pyproject.toml anew, with the same text
 	@cp settings.ini rumos_bank/assets/settings.ini
 	@$(BIN)/jupyter nbconvert --log-level=ERROR --to notebook --execute --inplace nbs/index.ipynb
 	@$(BIN)/nbdev-clean

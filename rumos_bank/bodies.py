@@ -214,7 +214,7 @@ class DecisionAnswer(BaseModel):
     model_version: int
     explanation: Explanation | None = Field(None, description="With ?explain=true")
 
-
+# %% ../nbs/lib/51_bodies.ipynb #60035a12
 class LoggedDecision(BaseModel):
     "An entry of the decision log."
 
@@ -228,7 +228,7 @@ class LoggedDecision(BaseModel):
     answer: dict[str, Any] | None = Field(None, description="The decision that was told")
     model: dict[str, Any] | None = Field(None, description="Version and digest of the model that decided")
 
-
+# %% ../nbs/lib/51_bodies.ipynb #ca75d167
 class ChampionAnswer(BaseModel):
     "Who decides."
 

@@ -91,6 +91,14 @@ class Bucket:
         self.tokens -= 1
         return 0.0
 
+# %% ../nbs/lib/52_frame.ipynb #f25f85ac
+def _require_scope(key: Key, scope: str) -> None:
+    "Refuse what this key may not do."
+    if scope not in key.scopes:
+        detail = f"this needs a key with the scope {scope}, this one has {' and '.join(key.scopes)}"
+        challenge = f'Bearer error="insufficient_scope", scope="{scope}"'
+        raise Refusal(403, detail, headers={"www-authenticate": challenge})
+
 # %% ../nbs/lib/52_frame.ipynb #904d8bdc
 LOOPBACK = "loopback"  # the caller where no keys are used
 _OPEN = frozenset({"/health/live", "/health/ready", "/docs", "/openapi.json"})
@@ -126,20 +134,13 @@ class Gate:
         if key is None:
             detail = "a key in force is needed: send Authorization: Bearer …, rumos keys add makes one"
             raise Refusal(401, detail, headers={"www-authenticate": "Bearer"})
-        self._check(key, "score" if method == "POST" else "read")
-        return key.name
-
-    def _check(self, key: Key, scope: str) -> None:
-        "Whether this key may do that, now."
-        if scope not in key.scopes:
-            detail = f"this needs a key with the scope {scope}, this one has {' and '.join(key.scopes)}"
-            challenge = f'Bearer error="insufficient_scope", scope="{scope}"'
-            raise Refusal(403, detail, headers={"www-authenticate": challenge})
+        _require_scope(key, "score" if method == "POST" else "read")
         now = perf_counter()
         wait = self.buckets.setdefault(key.name, Bucket(self.rate, now)).take(now)
         if wait:
             detail = f"more than {self.rate:g} requests per second; try again in {wait:.2g} s"
             raise Refusal(429, detail, headers={"retry-after": str(ceil(wait))})
+        return key.name
 
 # %% ../nbs/lib/52_frame.ipynb #a4e59d9b
 STRICT = (

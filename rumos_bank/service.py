@@ -12,7 +12,7 @@ import ipaddress
 import os
 import socket
 from base64 import b64encode
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from hashlib import sha256
 from importlib.resources import files
@@ -48,7 +48,7 @@ from .keys import KeyRing
 from .problems import MEDIA, Refusal
 from .settings import Settings
 
-# %% ../nbs/lib/53_service.ipynb #0a8c7885
+# %% ../nbs/lib/53_service.ipynb #76a6311b
 SLICE = 0.002  # seconds that many clients may take before others are answered
 BEHIND_LOOPBACK = "RUMOS_BEHIND_LOOPBACK"
 MOST_EXPLAINED = 20  # clients in one request; a reason takes far longer than a decision
@@ -58,15 +58,14 @@ NOBODY = "no champion can be served yet: run `rumos run` (or `make run`) first; 
 class Service:
     "What the routes share."
 
-    def __init__(self, settings: Settings):
-        self.settings, self.real_only = settings, is_exposed(settings)
+    def __init__(self, settings: Settings, tell: Callable[..., None]):
+        self.settings, self.tell, self.real_only = settings, tell, is_exposed(settings)
         self.follower, self.log, self.ring = Follower(settings), DecisionLog(settings), KeyRing(settings)
         self.metrics = Metrics()
         self.one = Reader(make_client_model())
         optional = make_client_model(settings.model.protected, "Applicant")
         self.many = Reader(optional, settings.api.max_clients)
-        self._told: tuple[Any, ...] = ()
-        self._tell()
+        self.told: tuple[Any, ...] = ()  # what was last said of the champion
 
     @property
     def champion(self) -> Champion:
@@ -84,27 +83,29 @@ class Service:
         "The clients in a request."
         return reader.read(await read_body(request.scope, request.receive, self.settings.api.max_bytes))
 
-    async def watch(self) -> None:
-        "Look for news until cancelled; nothing that goes wrong in it may end it."
-        while True:
-            await asyncio.sleep(self.settings.api.watch_seconds)
-            try:
-                await asyncio.to_thread(self.follower.refresh)
-                self.ring.refresh()
-            except Exception as error:
-                log_event("watch_failed", error=f"{type(error).__name__}: {error}")
-            self._tell()
+# %% ../nbs/lib/53_service.ipynb #c752dc58
+def _announce(service: Service) -> None:
+    "Who reigns and what is wrong, once, when it has changed."
+    champion, alarm = service.follower.champion, service.follower.alarm
+    version, cached = (champion.version, champion.cached) if champion else (0, "")
+    service.metrics.version.set(version)
+    service.metrics.cached.set(bool(cached))
+    service.metrics.alarm.set(bool(alarm))
+    if service.told != (version, cached, alarm):
+        service.told = version, cached, alarm
+        service.tell("champion", version=version, cached=cached, alarm=alarm)
 
-    def _tell(self) -> None:
-        "Who reigns and what is wrong, once, when it has changed."
-        champion, alarm = self.follower.champion, self.follower.alarm
-        version, cached = (champion.version, champion.cached) if champion else (0, "")
-        self.metrics.version.set(version)
-        self.metrics.cached.set(bool(cached))
-        self.metrics.alarm.set(bool(alarm))
-        if self._told != (version, cached, alarm):
-            self._told = version, cached, alarm
-            log_event("champion", version=version, cached=cached, alarm=alarm)
+
+async def _watch(service: Service) -> None:
+    "Look for news until cancelled; nothing that goes wrong in it may end it."
+    while True:
+        await asyncio.sleep(service.settings.api.watch_seconds)
+        try:
+            await asyncio.to_thread(service.follower.refresh)
+            service.ring.refresh()
+        except Exception as error:
+            service.tell("watch_failed", error=f"{type(error).__name__}: {error}")
+        _announce(service)
 
 # %% ../nbs/lib/53_service.ipynb #d193d4f3
 async def _decide(
@@ -125,7 +126,7 @@ async def _decide(
         ids = service.log.append_many(entries)
     except OSError as error:
         service.metrics.unrecorded.inc(len(entries))
-        log_event("unrecorded", error=str(error))
+        service.tell("unrecorded", error=str(error))
         raise Refusal(
             503, "the decision log cannot be written, so nothing was decided; try again later"
         ) from None
@@ -237,7 +238,7 @@ _EXPLAIN = {
     "schema": {"type": "boolean", "default": False},
 }
 
-
+# %% ../nbs/lib/53_service.ipynb #341df713
 def _add_decisions(app: FastAPI, service: Service) -> None:
     "Whole decisions."
     client = {"$ref": "#/components/schemas/Applicant"}
@@ -265,6 +266,10 @@ def _add_decisions(app: FastAPI, service: Service) -> None:
         if reasons:
             answers = [answer | {"explanation": reason} for answer, reason in zip(answers, reasons)]
         return _json(answers if sent.is_list else answers[0])
+
+# %% ../nbs/lib/53_service.ipynb #68b1bb63
+def _add_record(app: FastAPI, service: Service) -> None:
+    "What was decided before."
 
     @app.get(
         "/decisions/{decision_id}",
@@ -446,16 +451,32 @@ async def _refuse_http(request: Request, error: Exception) -> Response:
     raise Refusal(error.status_code, detail.get(error.status_code, str(error.detail)), headers=headers)
 
 
+def _allow_origins(app: FastAPI, settings: Settings) -> None:
+    "Pages of other sites may call, if the bank has named them."
+    if settings.api.cors_origins:
+        headers = ["Authorization", "Content-Type", "X-Request-Id"]
+        shown = ["X-Request-Id", "X-Decision-Id", "X-Model-Version"]
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.api.cors_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=headers,
+            expose_headers=shown,
+        )
+
+# %% ../nbs/lib/53_service.ipynb #310d4aba
 def make_app(
     settings: Settings,  # store, ports, limits, costs
+    tell: Callable[..., None] = log_event,  # takes an event and facts
 ) -> FastAPI:
     "The service as an ASGI application."
-    service = Service(settings)
+    service = Service(settings, tell)
     _require_safe(service)
+    _announce(service)
 
     @asynccontextmanager
     async def live(_: FastAPI) -> AsyncIterator[None]:
-        watcher = asyncio.create_task(service.watch())
+        watcher = asyncio.create_task(_watch(service))
         yield
         watcher.cancel()
         service.log.close()
@@ -470,29 +491,15 @@ def make_app(
         lifespan=live,
     )
     app.router.route_class = DirectRoute
-    for add in (_add_prediction, _add_decisions, _add_champion, _add_health):
+    for add in (_add_prediction, _add_decisions, _add_record, _add_champion, _add_health):
         add(app, service)
     _add_docs(app)
     app.openapi = lambda: _describe(app, service)  # type: ignore[method-assign]
     app.add_exception_handler(HTTPException, _refuse_http)
-    app.add_middleware(Frame, gate=Gate(service.ring, settings.api), metrics=service.metrics)
+    app.add_middleware(Frame, gate=Gate(service.ring, settings.api), metrics=service.metrics, tell=tell)
     _allow_origins(app, settings)
     app.state.service = service
     return app
-
-
-def _allow_origins(app: FastAPI, settings: Settings) -> None:
-    "Pages of other sites may call, if the bank has named them."
-    if settings.api.cors_origins:
-        headers = ["Authorization", "Content-Type", "X-Request-Id"]
-        shown = ["X-Request-Id", "X-Decision-Id", "X-Model-Version"]
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=settings.api.cors_origins,
-            allow_methods=["GET", "POST"],
-            allow_headers=headers,
-            expose_headers=shown,
-        )
 
 # %% ../nbs/lib/53_service.ipynb #93e7fa3e
 def _bind(settings: Settings) -> socket.socket:

@@ -1,11 +1,10 @@
 "A store with three champions that answer differently, made once, and a service on it that no test changes."
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from doors import Door, serve, settings_of  # first: it finds the next one
+from doors import Door, serve  # first: it finds the next one
 from stores import TINY, Place, make_data, settings_for, with_refusals
 
 from rumos_bank.search import search
@@ -20,7 +19,7 @@ def crowned(tmp_path_factory) -> Place:
     settings = settings_for(tmp_path_factory.mktemp("crowned") / "store")
     place = Place(open_store(settings), settings, make_data(seed=1), None)
     for version, family in FAMILIES.items():
-        found = search(family, place.data.train, settings, replace(TINY, trials=1))
+        found = search(family, place.data.train, settings, TINY)
         place.crown(place.log(with_refusals(found, 320 - 20 * version), key=family))
     return place
 
@@ -36,8 +35,3 @@ def door(crowned, tmp_path_factory) -> Iterator[Door]:
     "A service that several tests ask."
     with serve(crowned.store.path, tmp_path_factory.mktemp("door")) as started:
         yield started
-
-
-@pytest.fixture
-def settings(store):
-    return settings_of(store)

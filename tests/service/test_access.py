@@ -1,7 +1,9 @@
 "Keys, scopes, rates, hosts, headers, and what may be opened to a network."
 
+import socket
 import subprocess
 import sys
+import time
 from contextlib import closing
 
 import pytest
@@ -10,6 +12,7 @@ from doors import SERVE, find_free_port, serve, settings_of, variables_of
 from rumos_bank.clients import EXAMPLE_CLIENT
 from rumos_bank.errors import ParameterError, SettingsError, StoreError
 from rumos_bank.keys import KEYS, KeyRing, add_key, list_keys, revoke_key
+from rumos_bank.problems import Refusal
 from rumos_bank.service import is_exposed, make_app
 
 READS = ("/champion", "/model_params", "/model_metrics", "/metrics", "/decisions/x", "/nowhere")
@@ -68,8 +71,6 @@ def test_a_flood_from_one_key_is_slowed_and_others_are_not(guarded):
 
 
 def test_a_revoked_key_is_refused_while_the_service_runs_and_a_new_one_works(guarded):
-    import time
-
     door, keys = guarded
     door.key = keys["read"]
     assert door.get("/champion").status == 200
@@ -188,9 +189,7 @@ def test_an_exposed_service_needs_keys_and_a_champion_of_real_data(store, monkey
     make_app(settings)
 
 
-def test_a_twin_that_is_crowned_later_is_not_served_to_a_network(tmp_path, crowned, capfd):
-    from rumos_bank.problems import Refusal
-
+def test_a_twin_that_is_crowned_later_is_not_served_to_a_network(tmp_path, crowned):
     settings = settings_of(tmp_path, RUMOS_API_HOST="0.0.0.0")
     add_key(settings, "branch-7")
     service = make_app(settings).state.service
@@ -200,8 +199,6 @@ def test_a_twin_that_is_crowned_later_is_not_served_to_a_network(tmp_path, crown
 
 
 def test_a_taken_port_says_which_setting_to_change(store):
-    import socket
-
     with closing(socket.socket()) as taken:
         port = find_free_port()
         taken.bind(("127.0.0.1", port))

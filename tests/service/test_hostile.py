@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import socket
 
 import pytest
 from doors import EXAMPLE
@@ -164,8 +165,6 @@ def test_a_chunked_body_is_read(door):
 
 
 def test_a_client_that_hangs_up_harms_nobody(door):
-    import socket
-
     for _ in range(5):
         with socket.create_connection(("127.0.0.1", door.port)) as connection:
             connection.sendall(HEAD + b"Content-Length: 5000\r\n\r\n{")
