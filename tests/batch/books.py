@@ -1,0 +1,38 @@
+"A champion that needs no store, and what became of a file of clients."
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import skops.io
+
+from rumos_bank.champion import Champion
+from rumos_bank.clients import CLIENT_COLUMNS, TARGET
+from rumos_bank.decision import make_decision
+from rumos_bank.families import find_family, make_model
+from rumos_bank.plain import PLAIN, SKOPS, make_plain
+from rumos_bank.settings import Costs
+from rumos_bank.twin import make_twin
+
+PROTECTED = ("SEX", "MARRIAGE", "AGE")
+
+
+def make_champion(version: int, seed: int) -> Champion:
+    twins = make_twin(2000, seed)
+    family = find_family("LightGBM")
+    decision = make_decision(
+        make_model(family, {"n_estimators": 20}, seed, PROTECTED), 0.25, Costs(), PROTECTED, refer_margin=200
+    )
+    decision.fit(twins[list(CLIENT_COLUMNS)], twins[TARGET])
+    form = make_plain(decision, {"family": family.name})
+    line = {"files": {"seed": str(seed)}, "run": "r", "when": "now", "who": "test", "reason": "test"}
+    return Champion(version, line, {PLAIN: json.dumps(form).encode(), SKOPS: skops.io.dumps(decision)})
+
+
+def read_answers(path: Path) -> pd.DataFrame:
+    "A file of decisions; the bank's own column as text."
+    if path.is_dir():
+        return pd.read_parquet(path)
+    if path.suffix == ".xlsx":
+        return pd.read_excel(path, dtype={"branch": str})
+    return pd.read_csv(path, dtype={"branch": str}, float_precision="round_trip")

@@ -1,0 +1,647 @@
+"""A file of clients in, the same file with decisions out: in every format, with every fault, killed at every moment."""
+
+import errno
+import gzip
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from books import PROTECTED, read_answers
+from hypothesis import given
+from hypothesis import settings as effort
+from hypothesis import strategies as st
+
+from rumos_bank import batch
+from rumos_bank.audit import read_log
+from rumos_bank.batch import (
+    Chunk,
+    defuse_cells,
+    find_good_rows,
+    open_source,
+    predict_file,
+    read_numbers,
+    score_table,
+)
+from rumos_bank.champion import Decision
+from rumos_bank.clients import CLIENT_COLUMNS, EXAMPLE_CLIENT, FIELDS, ID, find_violations
+from rumos_bank.errors import DataError, ParameterError, RumosError
+from rumos_bank.twin import make_twin
+
+ANSWERS = list(Decision._fields)
+ENDINGS = (".csv", ".csv.gz", ".parquet", ".xlsx")
+
+
+@pytest.fixture
+def small_chunks(monkeypatch):
+    "Several chunks from fifty clients."
+    monkeypatch.setattr(batch, "CHUNK_ROWS", 8)
+    monkeypatch.setattr(batch, "_BLOCK", 1000)
+
+
+# The rules are those of the contract
+
+fault = st.sampled_from(
+    [None, True, "30000", "x", 0.5, -3, 10, 99_999_999, float("inf"), float("nan"), 2**63 - 1, 1.0]
+)
+faults = st.lists(st.tuples(st.integers(0, 3), st.sampled_from(FIELDS), fault), max_size=6)
+
+
+@given(faults)
+@effort(deadline=None, max_examples=60)
+def test_columns_are_judged_as_pandera_judges_frames(given_faults):
+    rows = [dict(EXAMPLE_CLIENT) for _ in range(4)]
+    for row, field, value in given_faults:
+        rows[row][field.name] = value
+    columns = {name: [row[name] for row in rows] for name in CLIENT_COLUMNS}
+    bad = set()
+    for name, cells in columns.items():
+        found = find_violations(pd.DataFrame({name: pd.Series(cells, dtype=object)}), columns=[name])
+        bad |= set(found["row"])
+    numbers = {}
+    for (
+        name,
+        cells,
+    ) in columns.items():  # an Arrow column has one type: each cell is judged in a column of its own
+        parts = [read_numbers(pa.chunked_array([pa.array([cell])]), from_text=False) for cell in cells]
+        numbers[name] = np.concatenate(parts)
+    assert set(np.flatnonzero(~find_good_rows(numbers))) == bad
+
+
+@given(st.text(st.sampled_from("0123456789.+-eE x_"), max_size=6))
+def test_text_is_a_number_as_decimals_are_written(text):
+    (number,) = read_numbers(pa.chunked_array([[text]]), from_text=True)
+    (beside,) = read_numbers(pa.chunked_array([[text, "x"]]), from_text=True)[:1]
+    try:
+        expected = float(text.strip()) if "_" not in text else np.nan
+    except ValueError:
+        expected = np.nan
+    np.testing.assert_equal((number, beside), (expected, expected))
+
+
+def test_a_row_that_is_set_aside_always_has_a_reason(champion):
+    frame = make_twin(40, seed=2).astype(object)
+    for at, field in enumerate(FIELDS):
+        frame.iloc[at, frame.columns.get_loc(field.name)] = field.high + 1
+    table = pa.Table.from_pandas(frame.infer_objects(), preserve_index=False)
+    scored = score_table(champion, Chunk(0, np.arange(1, 41), table))
+    reasons = scored.rejected.to_pandas().set_index("input_row")["reasons"]
+    expected = {at + 1 for at, field in enumerate(FIELDS) if field.name not in PROTECTED}
+    assert set(reasons.index) == expected
+    for row, reason in reasons.items():
+        assert reason.startswith(FIELDS[row - 1].name) and str(FIELDS[row - 1].high + 1) in reason
+
+
+def test_protected_fields_may_be_absent_or_hold_anything(champion, settings, tmp_path, book, write):
+    without = write(book.drop(columns=[*PROTECTED]), tmp_path / "without.csv")
+    wrong = write(book.assign(SEX="x", AGE=-1), tmp_path / "wrong.csv")
+    for source in (without, wrong):
+        assert predict_file(source, tmp_path / "out.csv", settings, champion=champion).rejected == 0
+        got = read_answers(tmp_path / "out.csv")
+        pd.testing.assert_frame_equal(got[ANSWERS], champion.decide(book))
+
+
+# Every format gives the library's answers
+
+
+@pytest.mark.parametrize("target", ENDINGS)
+@pytest.mark.parametrize("source", ENDINGS)
+def test_every_format_gives_the_librarys_answers_bit_for_bit(
+    source, target, champion, settings, tmp_path, book, write, small_chunks
+):
+    came = write(book, tmp_path / f"in{source}")
+    done = predict_file(came, tmp_path / f"out{target}", settings, champion=champion)
+    answers, expected = read_answers(done.output), champion.decide(book)
+    pd.testing.assert_frame_equal(answers[ANSWERS], expected, check_dtype=target != ".xlsx")
+    numbers = [name for name in (ID, *CLIENT_COLUMNS) if name in (*champion.seen,)]
+    pd.testing.assert_frame_equal(answers[numbers], book[numbers])
+    assert answers["branch"].tolist() == book["branch"].tolist()
+    assert list(answers.columns) == [*book.columns, *ANSWERS]
+    assert (done.read, done.scored, done.rejected, done.rejects) == (50, 50, 0, None)
+    assert (done.refused, done.referred) == (expected["prediction"].sum(), expected["refer"].sum())
+    chosen = np.where(
+        expected["prediction"] == 1, expected["expected_cost_refuse"], expected["expected_cost_accept"]
+    )
+    assert done.expected_cost == pytest.approx(chosen.sum(), rel=1e-12)
+    assert done.cost_accept_all == pytest.approx(expected["expected_cost_accept"].sum(), rel=1e-12)
+    assert done.refused and done.referred  # the fixture tries both
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".") or "rejects" in path.name]
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_no_row_is_lost(ending, champion, settings, tmp_path, book, write, small_chunks):
+    book.loc[[6, 30], "LIMIT_BAL"] = [999, 10_000_001]
+    book.loc[49, "PAY_0"] = 10
+    done = predict_file(
+        write(book, tmp_path / f"in{ending}"), tmp_path / f"out{ending}", settings, champion=champion
+    )
+    assert (done.read, done.scored, done.rejected) == (50, 47, 3)
+    rejected = read_answers(done.rejects)
+    assert rejected["input_row"].tolist() == [7, 31, 50]
+    assert rejected[ID].tolist() == book[ID][[6, 30, 49]].tolist()
+    assert rejected["reasons"].tolist() == [
+        "LIMIT_BAL must be between 1,000 and 10,000,000 TWD, got 999",
+        "LIMIT_BAL must be between 1,000 and 10,000,000 TWD, got 10000001",
+        "PAY_0 must be one of the codes -2 to 9, got 10",
+    ]
+    assert read_answers(done.output)[ID].tolist() == book[ID].drop([6, 30, 49]).tolist()
+    ending_of_rejects = ".rejects.parquet" if ending == ".parquet" else ".rejects.csv"
+    assert done.rejects.name == f"out{ending_of_rejects}"
+
+
+def test_a_file_of_bad_rows_only_still_gives_both_files(champion, settings, tmp_path, book, write):
+    for ending in (".csv", ".parquet"):
+        source = write(book.assign(PAY_0=11), tmp_path / f"in{ending}")
+        done = predict_file(source, tmp_path / f"out{ending}", settings, champion=champion)
+        assert (done.scored, done.rejected) == (0, 50)
+        assert list(read_answers(done.output).columns) == [*book.columns, *ANSWERS]
+        assert len(read_answers(done.rejects)) == 50
+
+
+def test_rejects_of_an_earlier_run_go(champion, settings, tmp_path, book, write):
+    for ending in (".csv", ".parquet"):
+        target = tmp_path / f"out{ending}"
+        first = predict_file(
+            write(book.assign(PAY_0=11), tmp_path / f"in{ending}"), target, settings, champion=champion
+        )
+        assert first.rejects.exists()
+        second = predict_file(write(book, tmp_path / f"in{ending}"), target, settings, champion=champion)
+        assert second.rejects is None and not first.rejects.exists()
+        assert len(read_answers(target)) == 50
+
+
+def test_partitions_become_columns(champion, settings, tmp_path, book):
+    folder = tmp_path / "book"
+    for month in (9, 10):
+        (folder / f"month={month}").mkdir(parents=True)
+        book.assign(ID=book[ID] + month).to_parquet(folder / f"month={month}" / "part.parquet", index=False)
+    (folder / "_SUCCESS").touch()
+    done = predict_file(folder, tmp_path / "out.parquet", settings, champion=champion)
+    answers = read_answers(done.output)
+    assert done.read == 100 and answers["month"].tolist() == [10] * 50 + [9] * 50  # in the order of the paths
+    pd.testing.assert_frame_equal(answers[ANSWERS][50:].reset_index(drop=True), champion.decide(book))
+
+
+def test_parts_with_other_columns_are_refused(champion, settings, tmp_path, book):
+    (tmp_path / "book").mkdir()
+    book.to_parquet(tmp_path / "book" / "a.parquet", index=False)
+    book.drop(columns="branch").to_parquet(tmp_path / "book" / "b.parquet", index=False)
+    with pytest.raises(DataError, match=r"b\.parquet lacks columns that the first file has: branch"):
+        predict_file(tmp_path / "book", tmp_path / "out.csv", settings, champion=champion)
+
+
+def test_any_numeric_type_is_a_number(champion, settings, tmp_path, book):
+    typed = book.astype({"LIMIT_BAL": "float64", "PAY_0": "int8", "PAY_2": "Int16", "BILL_AMT1": "float32"})
+    table = pa.Table.from_pandas(typed, preserve_index=False)
+    decimal = table["PAY_AMT1"].cast(pa.decimal128(19, 0))
+    table = table.set_column(table.column_names.index("PAY_AMT1"), "PAY_AMT1", decimal)
+    table = table.set_column(
+        table.column_names.index("PAY_3"), "PAY_3", table["PAY_3"].combine_chunks().dictionary_encode()
+    )
+    pq.write_table(table, tmp_path / "in.parquet")
+    done = predict_file(tmp_path / "in.parquet", tmp_path / "out.parquet", settings, champion=champion)
+    pd.testing.assert_frame_equal(
+        read_answers(done.output)[ANSWERS], champion.decide(book.astype({"ID": int}))
+    )
+
+
+# CSV as it comes
+
+
+def csv_of(book: pd.DataFrame, **cells: str) -> str:
+    return book.assign(**cells).to_csv(index=False)
+
+
+@pytest.mark.parametrize("block", [64, 300, 10_000])
+def test_blocks_end_where_records_end(block, champion, settings, tmp_path, book, monkeypatch):
+    monkeypatch.setattr(batch, "_BLOCK", block)
+    notes = [f'"said\n{number}", twice' if number % 3 else "" for number in range(50)]
+    (tmp_path / "in.csv").write_text(csv_of(book, note=notes))
+    done = predict_file(tmp_path / "in.csv", tmp_path / "out.csv", settings, champion=champion)
+    answers = pd.read_csv(done.output, keep_default_na=False)
+    assert done.read == 50 and answers["note"].tolist() == notes
+
+
+def test_dialects_of_csv(champion, settings, tmp_path, book):
+    text = csv_of(book)
+    expected = champion.decide(book)
+    files = {
+        "mark.csv": b"\xef\xbb\xbf" + text.encode(),
+        "windows.csv": text.replace("\n", "\r\n").encode(),
+        "no_end.csv": text.rstrip("\n").encode(),
+        "blank_lines.csv": text.replace("\n", "\n\n").encode(),
+        "blanks.csv": text.replace(",", ", ").replace(", ", ",", text.split("\n")[0].count(",")).encode(),
+        "CAPITALS.CSV": text.encode(),
+        "members.csv.gz": gzip.compress(text[:500].encode()) + gzip.compress(text[500:].encode()),
+    }
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+        done = predict_file(tmp_path / name, tmp_path / "out.csv", settings, champion=champion)
+        assert (done.read, done.rejected) == (50, 0), name
+        pd.testing.assert_frame_equal(read_answers(done.output)[ANSWERS], expected)
+
+
+def test_lines_with_another_number_of_cells_are_rejected(champion, settings, tmp_path, book, monkeypatch):
+    monkeypatch.setattr(batch, "_BLOCK", 500)
+    lines = csv_of(book.assign(PAY_0=book["PAY_0"].where(book.index != 20, 99))).splitlines()
+    lines[3] += ",one more"
+    lines[30] = "too,few"
+    (tmp_path / "in.csv").write_text("\n".join(lines))
+    done = predict_file(tmp_path / "in.csv", tmp_path / "out.csv", settings, champion=champion)
+    rejected = pd.read_csv(done.rejects)
+    assert rejected["input_row"].tolist() == [3, 21, 30] and done.read == 50
+    assert rejected["reasons"][2].endswith("too,few") and "one more" in rejected["reasons"][0]
+
+
+def test_cells_stay_as_they_came(champion, settings, tmp_path, book):
+    (tmp_path / "in.csv").write_text(csv_of(book, LIMIT_BAL=" 3e4", note="NA", code="0012", empty=""))
+    predict_file(tmp_path / "in.csv", tmp_path / "out.csv", settings, champion=champion)
+    answers = pd.read_csv(tmp_path / "out.csv", dtype=str, keep_default_na=False)
+    assert answers.loc[0, ["LIMIT_BAL", "note", "code", "empty"]].tolist() == ["30000", "NA", "0012", ""]
+
+
+# Formulas
+
+WILD = st.text(st.sampled_from("=+-@\t\r\n1.a'"), max_size=5)
+
+
+@given(st.lists(WILD, min_size=1, max_size=5))
+def test_no_cell_is_a_formula(cells):
+    for kind in (pa.string(), pa.large_string(), pa.string_view()):
+        safe = defuse_cells(pa.table({"cell": pa.array(cells, kind)}))["cell"].to_pylist()
+        for before, after in zip(cells, safe):
+            changed = after != before
+            assert after == (f"'{before}" if changed else before)
+            if after[:1] in tuple("=+-@\t\r\n"):
+                float(after)
+            assert not changed or before[0] in "=+-@\t\r\n"
+
+
+@pytest.mark.parametrize("ending", [".csv", ".csv.gz", ".xlsx"])
+def test_formulas_are_defused_in_what_we_write(ending, champion, settings, tmp_path, book, write):
+    evil = book.assign(branch="=HYPERLINK(1)", **{"+name": "-5"})
+    evil.loc[3, "PAY_0"] = 77
+    done = predict_file(
+        write(evil, tmp_path / "in.parquet"), tmp_path / f"out{ending}", settings, champion=champion
+    )
+    for path in (done.output, done.rejects):
+        answers = read_answers(path)
+        assert set(answers["branch"]) == {"'=HYPERLINK(1)"} and set(answers["'+name"].astype(str)) == {"-5"}
+
+
+def test_parquet_is_data_and_stays_as_it_came(champion, settings, tmp_path, book, write):
+    source = write(book.assign(branch="=1+1"), tmp_path / "in.parquet")
+    assert set(
+        read_answers(predict_file(source, tmp_path / "o.parquet", settings, champion=champion).output)[
+            "branch"
+        ]
+    ) == {"=1+1"}
+
+
+# Killed and begun again
+
+
+class Killed(BaseException):
+    pass
+
+
+def contents(*folders: Path) -> dict[str, bytes]:
+    return {
+        f"{folder.name}/{path.name}": path.read_bytes()
+        for folder in folders
+        if folder.is_dir()
+        for path in folder.iterdir()
+        if path.suffix == ".parquet"
+    }
+
+
+def test_a_run_killed_at_any_write_is_completed_to_the_same_bytes(
+    champion, settings, tmp_path, book, write, small_chunks, monkeypatch
+):
+    book.loc[[9, 33], "PAY_0"] = 44
+    source = write(book, tmp_path / "in.parquet")
+    whole = predict_file(source, tmp_path / "whole" / "out.parquet", settings, champion=champion)
+    expected = contents(whole.output, whole.rejects)
+    assert len(expected) == 7 + 2
+    calls, fsync, scored = [0], os.fsync, []
+
+    def fail(descriptor: int) -> None:
+        calls[0] -= 1
+        if calls[0] == 0:
+            raise Killed
+        fsync(descriptor)
+
+    real = batch.score_table
+    monkeypatch.setattr(batch, "score_table", lambda *given: scored.append(given[1].number) or real(*given))
+    for moment in range(1, 40):
+        target, calls[0] = tmp_path / f"{moment}" / "out.parquet", moment
+        monkeypatch.setattr(os, "fsync", fail)
+        try:
+            predict_file(source, target, settings, champion=champion)
+            break
+        except Killed:
+            calls[0] = -1
+        kept = batch._read_lines(target / "_manifest.jsonl")[1:]
+        scored.clear()
+        again = predict_file(source, target, settings, champion=champion)
+        assert contents(target, again.rejects) == expected
+        assert replace(
+            again, output=whole.output, rejects=whole.rejects, resumed=0, seconds=0, entry=""
+        ) == replace(whole, resumed=0, seconds=0, entry="")
+        assert not set(scored) & {line["chunk"] for line in kept if "chunk" in line}
+        assert again.resumed == sum(
+            line["totals"]["scored"] + line["totals"]["rejected"] for line in kept if "chunk" in line
+        )
+    assert moment > 20
+
+
+DIES = """
+import os, pickle, signal, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from books import make_champion
+from rumos_bank import batch
+from rumos_bank.settings import read_settings
+batch.CHUNK_ROWS = 500
+done = []
+def tell(rows, whole, seconds):
+    done.append(rows)
+    if len(done) == 4:
+        os.kill(os.getpid(), signal.SIGKILL)
+folder = Path(sys.argv[2])
+batch.predict_file(folder / "in.parquet", folder / "out.parquet", read_settings(), tell=tell, champion=make_champion(3, 3))
+"""
+
+
+def test_after_kill_9_the_next_run_goes_on(champion, settings, tmp_path, monkeypatch):
+    make_twin(5000, seed=6).to_parquet(tmp_path / "in.parquet", index=False)
+    environ = os.environ | {"RUMOS_STORE_PATH": str(tmp_path / "store")}
+    died = subprocess.run(
+        [sys.executable, "-c", DIES, str(Path(__file__).parent), str(tmp_path)], env=environ, check=False
+    )
+    assert died.returncode == -signal.SIGKILL
+    monkeypatch.setattr(batch, "CHUNK_ROWS", 500)
+    done = predict_file(tmp_path / "in.parquet", tmp_path / "out.parquet", settings, champion=champion)
+    assert (done.read, done.resumed) == (5000, 2000)
+    clean = predict_file(tmp_path / "in.parquet", tmp_path / "clean.parquet", settings, champion=champion)
+    assert list(contents(done.output).values()) == list(contents(clean.output).values())
+
+
+def test_a_finished_batch_is_told_again_without_scoring(
+    champion, settings, tmp_path, book, write, monkeypatch
+):
+    source, target = write(book, tmp_path / "in.parquet"), tmp_path / "out.parquet"
+    first = predict_file(source, target, settings, champion=champion)
+    monkeypatch.setattr(batch, "score_table", None)
+    again = predict_file(source, target, settings, champion=champion)
+    assert again == replace(first, resumed=50, seconds=0.0)
+    assert len(list(read_log(settings.audit_path))) == 1
+
+
+def test_another_input_or_champion_begins_anew(
+    champion, other_champion, settings, tmp_path, book, write, small_chunks
+):
+    source, target = write(book, tmp_path / "in.parquet"), tmp_path / "out.parquet"
+    predict_file(source, target, settings, champion=champion)
+    other = predict_file(source, target, settings, champion=other_champion)
+    assert other.resumed == 0 and set(read_answers(target)["model_version"]) == {4}
+    write(book[:20], source)
+    fewer = predict_file(source, target, settings, champion=other_champion)
+    assert fewer.resumed == 0 and len(read_answers(target)) == 20
+    assert len(list(target.glob("part-*"))) == 3
+
+
+def test_a_damaged_part_is_scored_again(champion, settings, tmp_path, book, write, small_chunks):
+    source, target = write(book, tmp_path / "in.parquet"), tmp_path / "out.parquet"
+    predict_file(source, target, settings, champion=champion)
+    before = contents(target)
+    part = sorted(target.glob("part-*"))[2]
+    part.write_bytes(part.read_bytes()[:-1] + b"?")
+    sorted(target.glob("part-*"))[5].unlink()
+    again = predict_file(source, target, settings, champion=champion)
+    assert contents(target) == before and again.resumed == 50 - 16
+
+
+@pytest.mark.parametrize("ending", [".csv", ".xlsx"])
+def test_a_single_file_is_whole_or_not_there(ending, champion, settings, tmp_path, book, write, small_chunks):
+    source, target = write(book, tmp_path / "in.parquet"), tmp_path / f"out{ending}"
+    target.write_text("of yesterday")
+
+    def stop(done: int, rows: int | None, seconds: float) -> None:
+        if done >= 24:
+            raise Killed
+
+    with pytest.raises(Killed):
+        predict_file(source, target, settings, tell=stop, champion=champion)
+    assert target.read_text() == "of yesterday"
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name != "store") == sorted(
+        ["in.parquet", target.name]
+    )
+    assert not settings.audit_path.exists()
+
+
+def test_two_batches_do_not_write_to_one_place(champion, settings, tmp_path, book, write):
+    source, target = write(book, tmp_path / "in.csv"), tmp_path / "out.parquet"
+    told = []
+
+    def at_the_same_time(*_: object) -> None:
+        with pytest.raises(DataError, match="another batch is writing"):
+            predict_file(source, target, settings, champion=champion)
+        told.append(1)
+
+    predict_file(source, target, settings, tell=at_the_same_time, champion=champion)
+    assert told
+
+
+# Memory
+
+
+def test_only_a_few_chunks_are_under_way():
+    begun, finished = [], []
+
+    def chunks():
+        for number in range(40):
+            begun.append(number)
+            assert number - len(finished) <= batch._count_cores() + 1
+            yield number
+
+    for result in batch._map_in_order(lambda number: number, chunks()):
+        finished.append(result)
+    assert finished == list(range(40))
+
+
+# What is on record
+
+
+def test_a_batch_leaves_one_entry(champion, settings, tmp_path, book, write, small_chunks):
+    book.loc[0, "PAY_0"] = 55
+    done = predict_file(
+        write(book, tmp_path / "in.csv"), tmp_path / "out.csv", settings, caller="me", champion=champion
+    )
+    (entry,) = read_log(settings.audit_path)
+    assert (entry["id"], entry["kind"], entry["caller"]) == (done.entry, "batch", "me")
+    assert entry["model"] == {"version": 3, "digest": champion.digest}
+    for side, path in (("input", tmp_path / "in.csv"), ("output", done.output)):
+        assert entry[side] == {"path": str(path), "sha256": batch.digest_file(path)}
+    assert (entry["scored"], entry["rejected"], entry["refused"]) == (49, 1, done.refused)
+
+
+def test_nobody_gets_decisions_that_are_not_on_record(champion, settings, tmp_path, book, write, monkeypatch):
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(batch, "record_batch", fail)
+    with pytest.raises(DataError, match="make room"):
+        predict_file(write(book, tmp_path / "in.csv"), tmp_path / "out.csv", settings, champion=champion)
+    assert not (tmp_path / "out.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "whole"), [("a.parquet", 50), ("a.csv", 50), ("a.csv.gz", None), ("a.xlsx", 50)]
+)
+def test_progress_is_told(name, whole, champion, settings, tmp_path, book, write, small_chunks):
+    heard, source = [], write(book, tmp_path / name)
+    predict_file(
+        source, tmp_path / "out.csv", settings, tell=lambda *news: heard.append(news), champion=champion
+    )
+    assert heard[-1][:2] == (50, whole)
+    assert all(before[0] < after[0] for before, after in itertools.pairwise(heard))
+
+
+def test_a_dry_run_changes_nothing(champion, settings, tmp_path, book, write, small_chunks):
+    source = write(book, tmp_path / "in.parquet")
+    looked = predict_file(source, tmp_path / "out.parquet", settings, dry_run=True, champion=champion)
+    assert str(looked) == f"would score 50 clients with champion 3 into {tmp_path / 'out.parquet'}"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.parquet"]
+    predict_file(source, tmp_path / "out.parquet", settings, champion=champion)
+    lines = (tmp_path / "out.parquet" / "_manifest.jsonl").read_bytes().splitlines(keepends=True)
+    (tmp_path / "out.parquet" / "_manifest.jsonl").write_bytes(b"".join(lines[:3]) + lines[3][:10])
+    looked = predict_file(source, tmp_path / "out.parquet", settings, dry_run=True, champion=champion)
+    assert looked.resumed == 16 and "16 of them are finished" in str(looked)
+
+
+# What cannot be done is told
+
+
+def test_what_cannot_be_read_is_told(champion, settings, tmp_path, book, write):
+    good = write(book, tmp_path / "good.parquet").read_bytes()
+    files = {
+        "none.csv": (None, "does not exist"),
+        "book.txt": (b"a,b", r"must end in \.csv"),
+        "empty.csv": (b"", "is empty"),
+        "head.csv": (csv_of(book[:0]).encode(), "holds no clients"),
+        "few.csv": (
+            csv_of(book.drop(columns="PAY_0")).encode(),
+            "lacks columns that the champion needs: PAY_0",
+        ),
+        "twice.csv": (
+            csv_of(book).replace("branch", "ID", 1).encode(),
+            "more than one column of the name ID",
+        ),
+        "again.csv": (csv_of(book, prediction=1).encode(), "already has columns.*prediction"),
+        "latin.csv": (csv_of(book, name="é").encode("latin-1"), "cannot be read as .csv.*UTF-8"),
+        "wide.csv": (csv_of(book).encode("utf-16"), "cannot be read as .csv.*UTF-8"),
+        "cut.csv.gz": (gzip.compress(csv_of(book).encode())[:-20], "cannot be read as .csv.gz"),
+        "no.csv.gz": (csv_of(book).encode(), "cannot be read as .csv.gz"),
+        "cut.parquet": (good[:-100], "cannot be read as .parquet"),
+        "no.xlsx": (b"PK\x03\x04", "cannot be read as .xlsx"),
+    }
+    for name, (content, message) in files.items():
+        if content is not None:
+            (tmp_path / name).write_bytes(content)
+        with pytest.raises(DataError, match=message):
+            predict_file(tmp_path / name, tmp_path / "out" / "out.csv", settings, champion=champion)
+        assert not (tmp_path / "out" / "out.csv").exists()
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(DataError, match=r"folder without \.parquet"):
+        open_source(tmp_path / "folder")
+
+
+def test_a_quotation_mark_without_end_is_told(champion, settings, tmp_path, book, monkeypatch):
+    monkeypatch.setattr(batch, "_BLOCK", 200)
+    (tmp_path / "in.csv").write_text(csv_of(book).replace("\n", '\n"', 1))
+    with pytest.raises(DataError, match="is a quotation mark missing"):
+        predict_file(tmp_path / "in.csv", tmp_path / "out.csv", settings, champion=champion)
+
+
+def test_places_that_cannot_be_written_are_told(champion, settings, tmp_path, book, write, monkeypatch):
+    source = write(book, tmp_path / "in.parquet")
+    for target in (source, tmp_path / "in.parquet" / "out.csv"):
+        with pytest.raises(ParameterError, match="must lie apart"):
+            predict_file(source, target, settings, champion=champion)
+    (tmp_path / "mine.parquet").mkdir()
+    (tmp_path / "mine.parquet" / "letter.txt").touch()
+    with pytest.raises(DataError, match=r"no parts, such as letter\.txt"):
+        predict_file(source, tmp_path / "mine.parquet", settings, champion=champion)
+    (tmp_path / "file.parquet").touch()
+    with pytest.raises(DataError, match="cannot be written"):
+        predict_file(source, tmp_path / "file.parquet", settings, champion=champion)
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    for ending in (".csv", ".parquet"):
+        with pytest.raises(DataError, match="make room on its disk, then run the same command again"):
+            predict_file(source, tmp_path / f"full{ending}", settings, champion=champion)
+
+
+def test_a_file_that_changes_while_it_is_read_is_noticed(champion, settings, tmp_path, book, write):
+    source = write(book, tmp_path / "in.csv")
+    with pytest.raises(DataError, match="was changed while it was read"):
+        predict_file(
+            source,
+            tmp_path / "out.csv",
+            settings,
+            tell=lambda *_: source.write_text("other"),
+            champion=champion,
+        )
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_a_spreadsheet_has_a_limit(champion, settings, tmp_path, book, write, monkeypatch):
+    monkeypatch.setattr(batch, "SHEET_ROWS", 49)
+    with pytest.raises(DataError, match=r"more than 49 rows: save it as \.csv"):
+        predict_file(write(book, tmp_path / "in.xlsx"), tmp_path / "out.csv", settings, champion=champion)
+    with pytest.raises(DataError, match=r"more than 49 rows: choose an output that ends in \.csv"):
+        predict_file(write(book, tmp_path / "in.csv"), tmp_path / "out.xlsx", settings, champion=champion)
+
+
+def test_empty_rows_of_a_spreadsheet_are_passed_over_and_counted(champion, settings, tmp_path, book):
+    wide = book.astype(object)
+    wide.loc[10] = None
+    wide.loc[12, "PAY_0"] = "late"
+    wide.to_excel(tmp_path / "in.xlsx", index=False)
+    done = predict_file(tmp_path / "in.xlsx", tmp_path / "out.csv", settings, champion=champion)
+    assert (done.read, done.rejected) == (49, 1)
+    assert pd.read_csv(done.rejects)["input_row"].tolist() == [13]
+
+
+def test_without_a_champion_the_way_to_one_is_told(settings, tmp_path, book, write):
+    with pytest.raises(RumosError, match="rumos run"):
+        predict_file(write(book, tmp_path / "in.csv"), tmp_path / "out.csv", settings)
+
+
+def test_columns_that_csv_cannot_hold(champion, settings, tmp_path, book):
+    book.assign(history=[[1, 2]] * 50).to_parquet(tmp_path / "in.parquet", index=False)
+    with pytest.raises(DataError, match=r"choose an output that ends in \.parquet"):
+        predict_file(tmp_path / "in.parquet", tmp_path / "out.csv", settings, champion=champion)
+
+
+def test_the_manifest_says_what_the_output_is_made_of(champion, settings, tmp_path, book, write):
+    done = predict_file(
+        write(book, tmp_path / "in.parquet"), tmp_path / "out.parquet", settings, champion=champion
+    )
+    first, chunk, last = map(json.loads, (done.output / "_manifest.jsonl").read_text().splitlines())
+    assert first["input"]["sha256"] == batch.digest_file(tmp_path / "in.parquet")
+    assert first["model"] == {"version": 3, "digest": champion.digest}
+    assert (chunk["totals"]["scored"], last) == (50, {"entry": done.entry})
