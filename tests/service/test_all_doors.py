@@ -39,10 +39,12 @@ def expected(champion, clients) -> pd.DataFrame:
     return champion.decide(clients)[list(ANSWERS)]
 
 
-def require_same(answers: pd.DataFrame, expected: pd.DataFrame) -> None:
+def require_same(answers: pd.DataFrame, expected: pd.DataFrame, tolerance: float = 0) -> None:
     assert len(answers) == len(expected) == 6000
+    assert answers["prediction"].tolist() == expected["prediction"].tolist()
     for name in ANSWERS:
-        assert np.array_equal(answers[name].to_numpy(float), expected[name].to_numpy(float)), name
+        told, known = answers[name].to_numpy(float), expected[name].to_numpy(float)
+        assert (np.abs(told - known) <= tolerance * np.abs(known)).all(), name
 
 
 def test_the_library_says_the_same_of_dicts_and_of_frames(champion, clients, expected):
@@ -82,7 +84,7 @@ def test_the_command_line_says_the_same(crowned, clients, expected, tmp_path, en
     read = {".parquet": pd.read_parquet, ".xlsx": pd.read_excel}.get(ending)
     answers = read(target) if read else pd.read_csv(target, float_precision="round_trip")
     assert answers["ID"].tolist() == clients["ID"].tolist()
-    require_same(answers, expected)
+    require_same(answers, expected, tolerance=1e-15 if ending == ".xlsx" else 0)  # a sheet keeps 16 digits
 
 
 def test_one_client_on_the_command_line(crowned, clients, expected):
