@@ -259,7 +259,7 @@ def _keep(settings: Settings, line: Mapping[str, Any], content: Mapping[str, byt
             if other.is_dir() and other != folder:
                 shutil.rmtree(other, ignore_errors=True)
 
-
+# %% ../nbs/lib/40_champion.ipynb #a162facc
 def _load_cached(settings: Settings, error: UnreachableError) -> Champion:
     "The last verified champion, because the store does not answer."
     current, crowned = _shelf(settings) / "current.json", []

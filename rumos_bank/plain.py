@@ -175,7 +175,7 @@ def _check_scorer(scorer: Mapping[str, Any], columns: int) -> None:
     if not least <= low <= high <= most:
         raise ValueError(f"its leaves add up to {low:.4g} to {high:.4g}, allowed is {least} to {most}")
 
-
+# %% ../nbs/lib/29_plain.ipynb #7386280c
 def make_total(
     scorer: Mapping[str, Any],  # as `read_trees` gives it
     columns: int,  # of the feature matrix

@@ -59,7 +59,7 @@ def _get(settings: Settings, path: str, **query: str) -> Any:
         return answer
     raise UnreachableError(f"the MLflow server {server} answers {answer.status_code}")
 
-
+# %% ../nbs/lib/36_registry.ipynb #860e51a5
 def _ask_server(settings: Settings) -> str | None:
     "The version with the alias, from the MLflow server."
     asked = {"name": settings.store.registered_model, "alias": CHAMPION}
@@ -82,7 +82,7 @@ class Crowning:
     line: Mapping[str, Any]  # the ledger's: when, who, run, family, reason, folder, files
     read: Callable[[str], bytes]  # a file of the model by its path inside the folder; unverified
 
-
+# %% ../nbs/lib/36_registry.ipynb #56104729
 def _reader(settings: Settings, folder: str) -> Callable[[str], bytes]:
     "How a file in the model's folder is fetched."
 
@@ -128,7 +128,7 @@ def read_crownings(
     except OSError as error:
         raise UnreachableError(f"{path} cannot be read: {error}") from None
 
-
+# %% ../nbs/lib/36_registry.ipynb #8d2fd997
 def find_crowning(
     settings: Settings,  # which store, which server
 ) -> Crowning:
