@@ -1,108 +1,14 @@
 "Champions that change under load, a decision log that cannot be written, processes that die: nothing answered is lost or wrong."
 
-import json
 import shutil
-import socket
 import threading
 import time
-from dataclasses import dataclass, field
 
 import pytest
-from doors import Door, serve, set_alias, settings_of
+from doors import serve, set_alias
+from loads import Load, check, find_champions
 
-from rumos_bank.audit import read_log
-from rumos_bank.champion import Champion
-from rumos_bank.clients import CLIENT_COLUMNS, EXAMPLE_CLIENT
-from rumos_bank.twin import make_twin
-
-
-@dataclass
-class Load:
-    "Connections that ask one client after the other, and remember every whole answer."
-
-    door: Door
-    connections: int = 8
-    answers: list[tuple[int, int, str, int, int]] = field(
-        default_factory=list
-    )  # client, status, id, version, said
-    stopped: threading.Event = field(default_factory=threading.Event)
-
-    def __post_init__(self) -> None:
-        twins = make_twin(200, seed=3)[list(CLIENT_COLUMNS)]
-        self.clients = json.loads(twins.to_json(orient="records"))
-        self.bodies = [json.dumps(client).encode() for client in self.clients]
-        self.threads = [threading.Thread(target=self._ask, args=(k,)) for k in range(self.connections)]
-
-    def __enter__(self) -> "Load":
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.stopped.set()
-        for thread in self.threads:
-            thread.join(timeout=120)
-
-    def wait_for(self, more: int) -> None:
-        "Until so many more were answered."
-        needed, end = len(self.answers) + more, time.monotonic() + 60
-        while len(self.answers) < needed:
-            assert time.monotonic() < end
-            time.sleep(0.005)
-
-    def _ask(self, number: int) -> None:
-        try:
-            with socket.create_connection(("127.0.0.1", self.door.port), timeout=30) as connection:
-                reader = connection.makefile("rb")
-                while not self.stopped.is_set():
-                    number = (number + self.connections) % len(self.bodies)
-                    self._ask_once(connection, reader, number)
-        except OSError:
-            pass  # the service died; what was answered before it is remembered
-
-    def _ask_once(self, connection: socket.socket, reader, number: int) -> None:
-        body = self.bodies[number]
-        head = b"POST /default_prediction HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-        connection.sendall(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
-        if not (first := reader.readline()):
-            raise OSError("the service died")
-        status, headers = int(first.split(b" ")[1]), {}
-        while line := reader.readline().strip():
-            name, _, value = line.partition(b": ")
-            headers[name] = value
-        length = int(headers.get(b"content-length", -1))
-        if length < 0 or len(told := reader.read(length)) < length:
-            raise OSError("the service died")
-        if status != 200:
-            self.answers.append((number, status, "", 0, -1))
-            return
-        found = headers[b"x-decision-id"].decode(), int(headers[b"x-model-version"])
-        self.answers.append((number, status, *found, json.loads(told)["prediction"]))
-
-
-def find_champions(store) -> dict[int, Champion]:
-    "Each version as it answers by itself; the last one reigns again."
-    champions = {}
-    for version in (1, 2, 3):
-        set_alias(store, version)
-        champions[version] = Champion.load(settings_of(store))
-    return champions
-
-
-def check(load: Load, champions: dict[int, Champion]) -> None:
-    "Every answer is the one of the champion that it names, and on record with all its numbers."
-    logged = {entry["id"]: entry for entry in read_log(settings_of(load.door.store).audit_path)}
-    expected = {
-        (version, number): champion.decide(client).to_dict()
-        for version, champion in champions.items()
-        for number, client in enumerate(load.clients)
-    }
-    for number, status, decision_id, version, said in load.answers:
-        assert status == 200
-        entry = logged[decision_id]
-        assert entry["answer"] == expected[version, number] and said == entry["answer"]["prediction"]
-        assert entry["model"] == {"version": version, "digest": champions[version].digest}
-        assert all(entry["input"][name] == load.clients[number][name] for name in champions[version].seen)
+from rumos_bank.clients import EXAMPLE_CLIENT
 
 
 def test_the_champion_changes_five_times_under_load(store, tmp_path):

@@ -1,0 +1,142 @@
+"The doors as a person opens them: all with one command, tried by the notebook, one of them gone under load."
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import nbformat
+from doors import ROOT, find_free_port, serve, set_alias, variables_of
+from loads import Load, check, find_champions
+
+from rumos_bank.clients import EXAMPLE_CLIENT
+
+RUMOS = (sys.executable, "-c", "from rumos_bank.cli import main; main()")
+DOORS = ("MLFLOW", "API", "DASHBOARD")
+
+
+def environment_of(store: Path, ports: dict[str, int], **more: str) -> dict[str, str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("RUMOS_")}
+    ours = {f"RUMOS_PORTS_{name}": str(port) for name, port in ports.items()}
+    return clean | variables_of(store, **ours) | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"} | more
+
+
+@contextmanager
+def opened(
+    what: str, store: Path, ports: dict[str, int], lines: int
+) -> Iterator[tuple[subprocess.Popen, list[str]]]:
+    "`rumos serve`, after so many readiness lines; told to stop at the end, as by Ctrl-C."
+    process = subprocess.Popen(
+        [*RUMOS, "serve", what],
+        env=environment_of(store, ports),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    told: list[str] = []
+    try:
+        end = time.monotonic() + 120
+        while sum(" ready on " in line for line in told) < lines:
+            line = process.stdout.readline()
+            assert line and time.monotonic() < end, "".join(told)
+            told.append(line)
+        yield process, told
+    finally:
+        process.send_signal(signal.SIGINT)
+        rest, _ = process.communicate(timeout=60)
+        told += rest.splitlines(keepends=True)
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as trial:
+        return trial.connect_ex(("127.0.0.1", port)) != 0
+
+
+def execute(notebook: Path, environment: dict[str, str], folder: Path) -> str:
+    "What the executed notebook says in its last cell."
+    output = folder / notebook.name
+    code = "import sys, papermill; papermill.execute_notebook(*sys.argv[1:], kernel_name='python3', progress_bar=False)"
+    command = [sys.executable, "-c", code, str(notebook), str(output)]
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return nbformat.read(output, 4).cells[-1].outputs[-1]["data"]["text/markdown"]
+
+
+def test_all_doors_open_say_the_same_and_close(store, tmp_path):
+    ports = {name: find_free_port() for name in DOORS}
+    with opened("all", store, ports, lines=3) as (process, told):
+        assert all(f"127.0.0.1:{port}" in "".join(told) for port in ports.values())
+        environment = environment_of(store, ports)
+        verdict = execute(ROOT / "nbs/experiments/ask.ipynb", environment, tmp_path)
+        assert verdict == "3 of 3 doors were asked; all of them say the same."
+        taken = subprocess.run(
+            [*RUMOS, "serve", "api"], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=60
+        )
+        assert taken.returncode == 2 and "RUMOS_PORTS_API" in taken.stderr and "Traceback" not in taken.stderr
+    assert process.returncode == 0 and told[-1] == "stopped\n", "".join(told)
+    assert all(is_free(port) for port in ports.values())
+    logs = store / "logs"
+    assert {path.name for path in logs.iterdir()} == {"mlflow.log", "api.log", "dashboard.log"}
+
+
+def test_before_the_first_road_every_door_says_which_command_makes_a_champion(tmp_path):
+    environment = environment_of(tmp_path / "store", {"API": find_free_port()})
+    client = json.dumps(EXAMPLE_CLIENT)
+    for words in (("champion",), ("predict", "--json", client), ("predict", "in.csv", "out.csv")):
+        (tmp_path / "in.csv").write_text("ID\n1\n")
+        done = subprocess.run(
+            [*RUMOS, *words], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 2 and "run `rumos run`" in done.stderr and "Traceback" not in done.stderr
+    with serve(tmp_path / "store", tmp_path) as door:
+        answer = door.post("/default_prediction", EXAMPLE_CLIENT)
+        assert answer.status == 503 and "rumos run" in answer.json["detail"]
+        assert door.get("/health/live").status == 200 and door.get("/health/ready").status == 503
+
+
+def test_the_champion_changes_and_the_mlflow_server_goes_under_load(store, tmp_path):
+    changes = int(os.environ.get("CHANGES_UNDER_LOAD", "300"))  # answers between two of them
+    champions, port = find_champions(store), find_free_port()
+    address = f"http://127.0.0.1:{port}"
+    with (
+        opened("mlflow", store, {"MLFLOW": port}, lines=1),
+        serve(store, tmp_path, RUMOS_STORE_SERVER=address) as door,
+        Load(door) as load,
+    ):
+        for version in (1, 2, 3, 2):
+            load.wait_for(changes)
+            set_alias(store, version)
+            door.wait_for(version)
+        load.wait_for(changes)
+        set_alias(store, 1)
+        door.wait_for(1)
+        os.kill(_server_of(port), signal.SIGKILL)
+        load.wait_for(changes)
+        assert door.get("/health/ready").json["status"] == "degraded"
+        assert door.get("/champion").json["version"] == 1
+    assert {answer[3] for answer in load.answers} == {1, 2, 3}
+    check(load, champions)
+    with serve(store, tmp_path, RUMOS_STORE_SERVER=address) as door:  # started while the server is away
+        ready = door.get("/health/ready").json
+        assert ready["status"] == "degraded" and "cache" in ready["reason"]
+        told = door.post("/decisions", EXAMPLE_CLIENT).json
+        assert {k: v for k, v in told.items() if k != "id"} == champions[1].decide(EXAMPLE_CLIENT).to_dict()
+
+
+def _server_of(port: int) -> int:
+    "The process that listens on this port."
+    import psutil
+
+    (found,) = {
+        each.pid
+        for each in psutil.net_connections("tcp")
+        if each.status == "LISTEN" and each.laddr.port == port
+    }
+    return found
