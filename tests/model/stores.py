@@ -1,8 +1,10 @@
 "What the tests of the store and of promotions are made of: searches whose costs can be counted by hand."
 
 import copy
+import hashlib
+import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -10,11 +12,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from rumos_bank.champion import Champion
 from rumos_bank.clients import ID, TARGET, fingerprint
+from rumos_bank.decision import DecisionModel
 from rumos_bank.evaluate import measure
 from rumos_bank.explain import make_reference
-from rumos_bank.ledger import LEDGER, read_ledger
+from rumos_bank.ledger import LEDGER, START, read_ledger
 from rumos_bank.pipeline import describe_search
+from rumos_bank.plain import PLAIN, SKOPS, make_plain
 from rumos_bank.promotion import Verdict, crown, read_champion
 from rumos_bank.search import Profile, SearchResult
 from rumos_bank.settings import Settings, read_settings
@@ -29,6 +34,7 @@ TINY = Profile("tiny", 0, 1)
 def settings_for(path: Path, **more: str) -> Settings:
     "Settings for a store in this folder: three folds, and costs within 1 % are a tie."
     ours = {"RUMOS_STORE_PATH": str(path), "RUMOS_SPLIT_FOLDS": "3", "RUMOS_MODEL_TIE": "0.01"}
+    ours |= {"RUMOS_DATA_CACHE": f"{path}-cache"}
     return read_settings(TOP, environ=ours | more)
 
 
@@ -92,6 +98,22 @@ def log_tree(
     )
 
 
+def learn_from(found: SearchResult, clients: pd.DataFrame) -> SearchResult:
+    "As if the search had been made on these clients: a model that answers otherwise."
+    decision = copy.deepcopy(found.decision).fit(clients, clients[TARGET])
+    return replace(found, decision=decision)
+
+
+def champion_of(decision: DecisionModel, version: int = 1) -> Champion:
+    "A champion without a store."
+    import skops.io
+
+    form = json.dumps(make_plain(decision, {"family": "some"})).encode()
+    files = {PLAIN: hashlib.sha256(form).hexdigest(), SKOPS: "0"}
+    line = {"run": "r", "when": "now", "who": "test", "reason": "first", "files": files}
+    return Champion(version, line, {PLAIN: form, SKOPS: skops.io.dumps(decision)})
+
+
 @dataclass
 class Place:
     "A store that a test may change."
@@ -121,6 +143,35 @@ class Place:
         names = {run: name for name, run in self.runs.items()}
         read = read_ledger(self.store.path / LEDGER)
         return [(event["event"], names.get(event["run"], event["run"])) for event in read]
+
+    @property
+    def model(self) -> Path:
+        "The folder of the newest crowned model."
+        return self.store.path / self.line["folder"]
+
+    @property
+    def line(self) -> dict:
+        "The newest line that crowned somebody."
+        read = read_ledger(self.store.path / LEDGER)
+        return [event for event in read if event["event"] == "intent"][-1]
+
+    def forge(self, change: Callable[[dict], object]) -> None:
+        "Change the lines that crowned somebody, and compute every hash anew, as whoever can write the file may."
+        before, lines = START, []
+        for event in read_ledger(self.store.path / LEDGER):
+            if event["event"] == "intent":
+                change(event)
+            line = json.dumps(event | {"before": before}).encode() + b"\n"
+            before = hashlib.sha256(line).hexdigest()
+            lines.append(line)
+        (self.store.path / LEDGER).write_bytes(b"".join(lines))
+
+    def forge_digests(self) -> None:
+        "Let the ledger record the files as they are now."
+        found = {
+            name: hashlib.sha256((self.model / name).read_bytes()).hexdigest() for name in self.line["files"]
+        }
+        self.forge(lambda line: line.update(files=found))
 
     def copy_to(self, path: Path) -> "Place":
         shutil.copytree(self.store.path, path)
