@@ -13,13 +13,14 @@ import shutil
 import sqlite3
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import skops.io
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import FunctionTransformer
-from stores import Place, learn_from
+from stores import Place, learn_from, settings_for
 
 from rumos_bank.champion import Champion, Follower
 from rumos_bank.clients import EXAMPLE_CLIENT
@@ -28,7 +29,7 @@ from rumos_bank.integrity import digest_folder
 from rumos_bank.ledger import LEDGER
 from rumos_bank.pipeline import _find_whole
 from rumos_bank.plain import PLAIN, SKOPS
-from rumos_bank.tracking import DATABASE, find_model_files, read_model
+from rumos_bank.tracking import DATABASE, Store, find_model_files, read_model
 
 FILES = (  # what MLflow and we keep of a model
     "MLmodel",
@@ -59,6 +60,14 @@ def marker(tmp_path) -> Path:
     assert pickle.loads(pickle.dumps(Bomb(marker))) == 0 and marker.exists()  # the bomb is real
     marker.unlink()
     return marker
+
+
+@pytest.fixture
+def unopened(reigned_template, tmp_path) -> Place:
+    "A store with a champion, as a door finds it: MLflow has not opened it."
+    path = tmp_path / "store"
+    shutil.copytree(reigned_template.store.path, path)
+    return replace(reigned_template, store=Store(path, "rumos_lending"), settings=settings_for(path))
 
 
 def flip(path: Path) -> None:
@@ -141,38 +150,38 @@ DIFFERS = r"expected sha256 [0-9a-f]{64}, found [0-9a-f]{64}"
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_one_bit_in_any_file(file, reigned):
-    assert sorted(reigned.line["files"]) == sorted(FILES)
-    flip(reigned.model / file)
-    told = refuse(reigned, f"^{file} of the model is not what was recorded", DIFFERS)
-    assert reigned.line["files"][file] in told
+def test_one_bit_in_any_file(file, unopened):
+    assert sorted(unopened.line["files"]) == sorted(FILES)
+    flip(unopened.model / file)
+    told = refuse(unopened, f"^{file} of the model is not what was recorded", DIFFERS)
+    assert unopened.line["files"][file] in told
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_any_file_cut_or_empty_or_missing(file, reigned):
-    path = reigned.model / file
+def test_any_file_cut_or_empty_or_missing(file, unopened):
+    path = unopened.model / file
     content = path.read_bytes()
     for kept in (content[:-1], content[: len(content) // 2], b""):
         path.write_bytes(kept)
         refuse(
-            reigned, f"^{file} of the model is not what was recorded", DIFFERS, rf"\({len(kept):,} bytes\)"
+            unopened, f"^{file} of the model is not what was recorded", DIFFERS, rf"\({len(kept):,} bytes\)"
         )
     path.unlink()
-    refuse(reigned, f"^{file} of the model cannot be read", "expected sha256 [0-9a-f]{64}")
+    refuse(unopened, f"^{file} of the model cannot be read", "expected sha256 [0-9a-f]{64}")
     path.write_bytes(content)
-    assert Champion.load(reigned.settings).version == 1
+    assert Champion.load(unopened.settings).version == 1
 
 
 @pytest.mark.parametrize("name", (*STRANGERS, "another model"))
-def test_something_else_in_the_skops_files_place(name, reigned, marker):
-    (reigned.model / SKOPS).write_bytes(strangers(reigned, marker)[name])
-    refuse(reigned, DIFFERS)
+def test_something_else_in_the_skops_files_place(name, unopened, marker):
+    (unopened.model / SKOPS).write_bytes(strangers(unopened, marker)[name])
+    refuse(unopened, DIFFERS)
     assert not marker.exists()
 
 
-def test_a_pickle_in_the_plain_forms_place(reigned, marker):
-    (reigned.model / PLAIN).write_bytes(pickle.dumps(Bomb(marker)))
-    refuse(reigned, f"^{PLAIN} of the model is not what was recorded", DIFFERS)
+def test_a_pickle_in_the_plain_forms_place(unopened, marker):
+    (unopened.model / PLAIN).write_bytes(pickle.dumps(Bomb(marker)))
+    refuse(unopened, f"^{PLAIN} of the model is not what was recorded", DIFFERS)
     assert not marker.exists()
 
 
@@ -190,69 +199,69 @@ def test_files_of_another_crowned_model(reigned):
     assert Champion.load(reigned.settings)
 
 
-def test_an_mlmodel_that_names_code_and_trusts_everything(reigned, marker):
-    (reigned.model / "wolf.py").write_text(f"open({str(marker)!r}, 'w')\n")
-    text = (reigned.model / "MLmodel").read_text()
+def test_an_mlmodel_that_names_code_and_trusts_everything(unopened, marker):
+    (unopened.model / "wolf.py").write_text(f"open({str(marker)!r}, 'w')\n")
+    text = (unopened.model / "MLmodel").read_text()
     forged = re.sub(r"loader_module: .*", "loader_module: wolf\n    code: .", text)
     forged = forged.replace("skops_trusted_types:", "skops_trusted_types:\n    - os.system")
     assert forged != text
-    (reigned.model / "MLmodel").write_text(forged)
-    refuse(reigned, "^MLmodel of the model is not what was recorded", DIFFERS)
-    reigned.forge_digests()
-    champion = Champion.load(reigned.settings)  # as MLflow is not asked, nothing that it names is looked at
-    assert champion.model.predict_proba(reigned.data.test).shape == (150, 2)
+    (unopened.model / "MLmodel").write_text(forged)
+    refuse(unopened, "^MLmodel of the model is not what was recorded", DIFFERS)
+    unopened.forge_digests()
+    champion = Champion.load(unopened.settings)  # as MLflow is not asked, nothing that it names is looked at
+    assert champion.model.predict_proba(unopened.data.test).shape == (150, 2)
     assert not marker.exists()
 
 
-def test_a_file_beside_the_others_is_not_looked_at(reigned, marker):
-    (reigned.model / "extra.pkl").write_bytes(pickle.dumps(Bomb(marker)))
-    assert Champion.load(reigned.settings).model and not marker.exists()
+def test_a_file_beside_the_others_is_not_looked_at(unopened, marker):
+    (unopened.model / "extra.pkl").write_bytes(pickle.dumps(Bomb(marker)))
+    assert Champion.load(unopened.settings).model and not marker.exists()
 
 
 @pytest.mark.parametrize("file", [PLAIN, SKOPS])
-def test_a_link_out_of_the_folder(file, reigned, tmp_path):
+def test_a_link_out_of_the_folder(file, unopened, tmp_path):
     (tmp_path / "outside").write_bytes(b"secret")
-    (reigned.model / file).unlink()
-    (reigned.model / file).symlink_to(tmp_path / "outside")
-    told = refuse(reigned, DIFFERS)
+    (unopened.model / file).unlink()
+    (unopened.model / file).symlink_to(tmp_path / "outside")
+    told = refuse(unopened, DIFFERS)
     assert "secret" not in told
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero")])
-def test_what_is_no_file_is_not_read_forever(make, reigned):
-    (reigned.model / SKOPS).unlink()
-    make(reigned.model / SKOPS)
-    refuse(reigned, "model.skops of the model cannot be read", "expected sha256")
+def test_what_is_no_file_is_not_read_forever(make, unopened):
+    (unopened.model / SKOPS).unlink()
+    make(unopened.model / SKOPS)
+    refuse(unopened, "model.skops of the model cannot be read", "expected sha256")
 
 
-def test_a_model_folder_that_is_a_link_elsewhere(reigned, tmp_path):
-    shutil.move(reigned.model, tmp_path / "moved")
+def test_a_model_folder_that_is_a_link_elsewhere(unopened, tmp_path):
+    shutil.move(unopened.model, tmp_path / "moved")
     flip(tmp_path / "moved" / PLAIN)
-    reigned.model.symlink_to(tmp_path / "moved")
-    refuse(reigned, DIFFERS)
+    unopened.model.symlink_to(tmp_path / "moved")
+    refuse(unopened, DIFFERS)
 
 
 # whoever can write the ledger too meets the allow-list and the plain reader
 
 
 @pytest.mark.parametrize("name", STRANGERS)
-def test_with_forged_digests_the_list_of_types_still_holds(name, reigned, marker):
-    (reigned.model / SKOPS).write_bytes(strangers(reigned, marker)[name])
-    reigned.forge_digests()
-    champion = Champion.load(reigned.settings)  # one client is decided from the plain form
+def test_with_forged_digests_the_list_of_types_still_holds(name, unopened, marker):
+    (unopened.model / SKOPS).write_bytes(strangers(unopened, marker)[name])
+    unopened.forge_digests()
+    champion = Champion.load(unopened.settings)  # one client is decided from the plain form
     assert champion.decide(EXAMPLE_CLIENT).prediction in (0, 1)
     with pytest.raises(StoreError, match=r"not on the list|no skops file|expected a DecisionModel"):
-        champion.decide(reigned.data.test)
+        champion.decide(unopened.data.test)
     assert not marker.exists()
 
 
 @pytest.mark.parametrize("name", STRANGERS)
-def test_without_a_plain_form_such_a_model_does_not_start(name, reigned, marker):
-    form = json.loads((reigned.model / PLAIN).read_text())
-    (reigned.model / PLAIN).write_text(json.dumps(form | {"scorer": None}))
-    (reigned.model / SKOPS).write_bytes(strangers(reigned, marker)[name])
-    reigned.forge_digests()
-    refuse(reigned, "not on the list|no skops file|expected a DecisionModel")
+def test_without_a_plain_form_such_a_model_does_not_start(name, unopened, marker):
+    form = json.loads((unopened.model / PLAIN).read_text())
+    (unopened.model / PLAIN).write_text(json.dumps(form | {"scorer": None}))
+    (unopened.model / SKOPS).write_bytes(strangers(unopened, marker)[name])
+    unopened.forge_digests()
+    refuse(unopened, "not on the list|no skops file|expected a DecisionModel")
     assert not marker.exists()
 
 
@@ -310,23 +319,23 @@ PLAIN_FORMS = (
 
 @pytest.mark.parametrize("forged", [False, True], ids=["digests kept", "digests forged"])
 @pytest.mark.parametrize("name", PLAIN_FORMS)
-def test_something_else_in_the_plain_forms_place(name, forged, reigned, marker):
-    form = json.loads((reigned.model / PLAIN).read_text())
-    (reigned.model / PLAIN).write_bytes(plain_forms(form, marker)[name])
+def test_something_else_in_the_plain_forms_place(name, forged, unopened, marker):
+    form = json.loads((unopened.model / PLAIN).read_text())
+    (unopened.model / PLAIN).write_bytes(plain_forms(form, marker)[name])
     if forged:
-        reigned.forge_digests()
-    refuse(reigned, "the plain form cannot be used" if forged else DIFFERS)
+        unopened.forge_digests()
+    refuse(unopened, "the plain form cannot be used" if forged else DIFFERS)
     assert not marker.exists()
 
 
-def test_a_huge_form_of_trees_is_walked(reigned):
-    form = json.loads((reigned.model / PLAIN).read_text())
+def test_a_huge_form_of_trees_is_walked(unopened):
+    form = json.loads((unopened.model / PLAIN).read_text())
     tree = form["scorer"]["trees"][0]
-    (reigned.model / PLAIN).write_text(
+    (unopened.model / PLAIN).write_text(
         json.dumps({**form, "scorer": {**form["scorer"], "trees": [tree] * (60_000 // len(tree["left"]))}})
     )
-    reigned.forge_digests()
-    champion = Champion.load(reigned.settings)
+    unopened.forge_digests()
+    champion = Champion.load(unopened.settings)
     assert champion.decide(EXAMPLE_CLIENT).probability == pytest.approx(
         champion.model.predict_proba([list(EXAMPLE_CLIENT.values())])[0, 1]
     )
@@ -358,28 +367,28 @@ LINES = {
 
 
 @pytest.mark.parametrize("name", LINES)
-def test_a_forged_line(name, reigned):
+def test_a_forged_line(name, unopened):
     change, said = LINES[name]
-    reigned.forge(change)
-    refuse(reigned, said)
+    unopened.forge(change)
+    refuse(unopened, said)
 
 
-def test_an_edited_line(reigned):
-    ledger = reigned.store.path / LEDGER
-    ledger.write_bytes(ledger.read_bytes().replace(reigned.line["files"][PLAIN].encode(), b"0" * 64))
-    refuse(reigned, "line 2 does not continue line 1; the ledger was changed by hand")
+def test_an_edited_line(unopened):
+    ledger = unopened.store.path / LEDGER
+    ledger.write_bytes(ledger.read_bytes().replace(unopened.line["files"][PLAIN].encode(), b"0" * 64))
+    refuse(unopened, "line 2 does not continue line 1; the ledger was changed by hand")
 
 
 @pytest.mark.parametrize("text", [b"[]\n", b"null\n", b"\xff\n", b"{}\n", b"{\n"])
-def test_a_ledger_of_something_else(text, reigned):
-    (reigned.store.path / LEDGER).write_bytes(text)
-    refuse(reigned, "the ledger was changed by hand")
+def test_a_ledger_of_something_else(text, unopened):
+    (unopened.store.path / LEDGER).write_bytes(text)
+    refuse(unopened, "the ledger was changed by hand")
 
 
-def test_no_ledger_no_champion(reigned):
-    (reigned.store.path / LEDGER).unlink()
+def test_no_ledger_no_champion(unopened):
+    (unopened.store.path / LEDGER).unlink()
     refuse(
-        reigned,
+        unopened,
         "version 1 bears the alias champion, but no line of .* crowned it: the alias was moved by hand",
     )
 
@@ -396,11 +405,11 @@ def test_an_alias_moved_by_hand(reigned):
     assert Champion.load(reigned.settings).version == 1
 
 
-def test_an_alias_that_is_no_version(reigned):
-    with sqlite3.connect(reigned.store.path / DATABASE) as database:
+def test_an_alias_that_is_no_version(unopened):
+    with sqlite3.connect(unopened.store.path / DATABASE) as database:
         database.execute("UPDATE registered_model_aliases SET version = '../1' WHERE name = 'rumos_lending'")
     database.close()
-    refuse(reigned, "bears the alias champion, but no line")
+    refuse(unopened, "bears the alias champion, but no line")
 
 
 # nobody hostile is crowned either

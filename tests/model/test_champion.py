@@ -1,0 +1,685 @@
+"""The one path that all doors share: the same bits from each, a cache for when the store is away, a swap that nobody
+notices, and nothing heavy on the way."""
+
+import http.server
+import json
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from stores import Place, champion_of, learn_from, settings_for, with_refusals
+
+from rumos_bank import champion as room
+from rumos_bank.champion import Champion, Decision, Follower
+from rumos_bank.clients import CLIENT_COLUMNS, EXAMPLE_CLIENT, LATE_CLIENT, TARGET
+from rumos_bank.decision import make_decision
+from rumos_bank.errors import DataError, NoChampionError, ParameterError, StoreError
+from rumos_bank.families import find_family, make_model
+from rumos_bank.ledger import LEDGER
+from rumos_bank.plain import PLAIN, SKOPS
+from rumos_bank.registry import UnreachableError, glance
+from rumos_bank.settings import Costs, Settings
+from rumos_bank.tracking import ARTIFACTS, DATABASE, import_mlflow
+from rumos_bank.twin import make_twin
+
+ROOT = Path(__file__).parents[2]
+PROTECTED = ("SEX", "MARRIAGE", "AGE")
+SEEN = [name for name in CLIENT_COLUMNS if name not in PROTECTED]
+
+
+@pytest.fixture(scope="session")
+def asked() -> pd.DataFrame:
+    "Clients that no model has seen."
+    return make_twin(400, seed=77)
+
+
+@pytest.fixture(scope="session")
+def three_template(reigned_template, tmp_path_factory) -> Place:
+    "A store in which three models that answer otherwise were crowned, one after the other."
+    place = reigned_template.copy_to(tmp_path_factory.mktemp("three") / "store")
+    for payers, part in ((290, slice(None, None, 2)), (280, slice(1, None, 2))):
+        found = learn_from(place.found, place.data.train.iloc[part])
+        assert place.crown(place.log(with_refusals(found, payers), key=str(payers))).crowned
+    return place
+
+
+@pytest.fixture
+def three(three_template, tmp_path) -> Place:
+    return three_template.copy_to(tmp_path / "store")
+
+
+def move_alias(place: Place, version: int) -> None:
+    "Another crowned version reigns."
+    with sqlite3.connect(place.store.path / DATABASE, timeout=30) as database:
+        database.execute(
+            "UPDATE registered_model_aliases SET version = ? WHERE name = 'rumos_lending'", (version,)
+        )
+    database.close()
+
+
+# the same bits from every door
+
+
+def through_dicts(champion: Champion, clients: pd.DataFrame) -> pd.DataFrame:
+    return pd.DataFrame([champion.decide(client) for client in clients[SEEN].to_dict("records")])
+
+
+def through_a_list(champion: Champion, clients: pd.DataFrame) -> pd.DataFrame:
+    return pd.DataFrame(champion.decide(clients.to_dict("records")))
+
+
+def through_a_tuple_of_floats(champion: Champion, clients: pd.DataFrame) -> pd.DataFrame:
+    return pd.DataFrame(champion.decide(tuple(clients[SEEN].astype(float).to_dict("records"))))
+
+
+def through_a_frame(champion: Champion, clients: pd.DataFrame) -> pd.DataFrame:
+    return champion.decide(clients)
+
+
+def through_an_odd_frame(champion: Champion, clients: pd.DataFrame) -> pd.DataFrame:
+    "Another index, more columns, no protected ones, in another order, as floats."
+    odd = clients[SEEN[::-1]].astype(float).assign(note="x", more=np.nan)
+    odd.index = pd.MultiIndex.from_arrays([["a"] * len(odd), range(len(odd))[::-1]])
+    decided = champion.decide(odd)
+    assert decided.index.equals(odd.index)
+    return decided
+
+
+def through_a_frame_with_one_label(champion: Champion, clients: pd.DataFrame) -> pd.DataFrame:
+    return champion.decide(clients.set_axis([7] * len(clients)))
+
+
+def through_arrow(champion: Champion, clients: pd.DataFrame) -> pd.DataFrame:
+    import pyarrow as pa
+
+    decided = champion.decide(pa.Table.from_pandas(clients))
+    assert isinstance(decided, pa.Table)
+    return decided.to_pandas()
+
+
+def through_columns(champion: Champion, clients: pd.DataFrame) -> pd.DataFrame:
+    return pd.DataFrame(champion.score_columns([clients[name].to_numpy() for name in CLIENT_COLUMNS]))
+
+
+def through_score(champion: Champion, clients: pd.DataFrame) -> pd.DataFrame:
+    return pd.DataFrame(
+        [champion.score(row) for row in clients[list(CLIENT_COLUMNS)].itertuples(index=False)]
+    )
+
+
+DOORS: list[Callable[[Champion, pd.DataFrame], pd.DataFrame]] = [  # a new door is one more function
+    through_a_list,
+    through_a_tuple_of_floats,
+    through_a_frame,
+    through_an_odd_frame,
+    through_a_frame_with_one_label,
+    through_arrow,
+    through_columns,
+    through_score,
+]
+
+
+def make_tree_champion(name: str) -> Champion:
+    twins, family = make_twin(1500, seed=4), find_family(name)
+    model = make_model(family, family.trials[0], 42, PROTECTED)
+    return champion_of(
+        make_decision(model, 0.25, Costs(), PROTECTED, 50).fit(twins, twins[TARGET]), version=9
+    )
+
+
+@pytest.fixture(scope="module", params=["HistGradientBoosting", "LightGBM", "Decision_tree"])
+def champion(request) -> Champion:
+    return make_tree_champion(request.param)
+
+
+@pytest.mark.parametrize("door", DOORS, ids=lambda door: door.__name__)
+def test_the_same_bits_from_every_door(door, champion, asked):
+    expected, decided = through_dicts(champion, asked), door(champion, asked)
+    assert list(decided) == list(Decision._fields)
+    pd.testing.assert_frame_equal(decided.reset_index(drop=True), expected, check_exact=True)
+    assert 0 < expected["prediction"].sum() < len(expected)
+
+
+def test_plain_mlflow_predicts_the_same_and_leaves_the_files_as_they_were(reigned, asked):
+    before = through_dicts(Champion.load(reigned.settings), asked)
+    import_mlflow().set_tracking_uri(reigned.store.uri)
+    served = import_mlflow().pyfunc.load_model("models:/rumos_lending@champion")
+    answers = served.predict(asked[list(CLIENT_COLUMNS)])
+    np.testing.assert_array_equal(answers, before["prediction"])
+    np.testing.assert_array_equal(served.predict(asked[SEEN]), before["prediction"])
+    after = through_a_frame(Champion.load(reigned.settings), asked)
+    pd.testing.assert_frame_equal(after.reset_index(drop=True), before, check_exact=True)
+
+
+def test_a_decision_adds_up(champion, asked):
+    for told in champion.decide(asked.to_dict("records")):
+        assert type(told.prediction) is int and type(told.probability) is float and type(told.refer) is bool
+        assert told.prediction == (told.probability >= told.threshold)
+        assert told.expected_cost_accept == told.probability * 3000
+        assert told.expected_cost_refuse == (1 - told.probability) * 1000
+        assert told.refer == (abs(told.expected_cost_accept - told.expected_cost_refuse) <= 50)
+        assert json.loads(json.dumps(told.to_dict())) == told._asdict()
+        assert told.model_version == 9
+
+
+def test_nobody_asked_nobody_answered(champion, asked):
+    assert champion.decide([]) == [] == champion.decide(())
+    nobody = champion.decide(asked.iloc[:0])
+    assert nobody.shape == (0, 7) and list(nobody) == list(Decision._fields)
+
+
+@pytest.mark.parametrize(
+    "odd", ["abc", 5, None, np.zeros((1, 23)), pd.Series(EXAMPLE_CLIENT), {1, 2}], ids=type
+)
+def test_what_is_no_client_is_refused_in_a_sentence(odd, champion):
+    with pytest.raises(
+        ParameterError, match="clients must be a dict, a list of dicts, a DataFrame or an Arrow"
+    ):
+        champion.decide(odd)
+
+
+def test_what_breaks_the_contract_is_refused_at_every_door(champion, asked):
+    bad = asked.head(3).assign(PAY_0=[0, 12, 0])
+    for wrong in (bad, bad.to_dict("records"), bad.to_dict("records")[1]):
+        with pytest.raises(DataError, match=r"PAY_0 must be one of the codes -2 to 9, got 12"):
+            champion.decide(wrong)
+    with pytest.raises(DataError, match="PAY_3: there must be a column of this name"):
+        champion.decide(asked.drop(columns="PAY_3"))
+    with pytest.raises(DataError, match="PAY_3: there must be a field of this name"):
+        champion.decide({name: value for name, value in EXAMPLE_CLIENT.items() if name != "PAY_3"})
+    with pytest.raises(DataError, match="client 1 of the list must be a dict, got list"):
+        champion.decide([EXAMPLE_CLIENT, [1, 2]])
+    with pytest.raises(DataError, match=r"occurs once, but there are several of PAY_0"):
+        champion.decide(pd.concat([asked, asked[["PAY_0"]]], axis=1))
+
+
+def test_a_protected_field_is_not_even_checked(champion):
+    odd = EXAMPLE_CLIENT | {"SEX": "?", "AGE": None, "MARRIAGE": float("nan")}
+    assert champion.decide(odd) == champion.decide(EXAMPLE_CLIENT)
+    assert champion.decide(pd.DataFrame([odd]))["probability"].tolist() == [champion.decide(odd).probability]
+
+
+def test_a_family_without_a_plain_form_decides_from_its_file(asked):
+    champion = make_tree_champion("logistic_reg")
+    assert champion.decision is champion.model
+    one, many = through_dicts(champion, asked), champion.decide(asked).reset_index(drop=True)
+    np.testing.assert_allclose(one["probability"], many["probability"], rtol=1e-12)
+    assert one["prediction"].equals(many["prediction"]) and champion.decide([]) == []
+
+
+# loading
+
+
+def test_the_champion_knows_who_crowned_it_and_why(reigned):
+    champion = Champion.load(reigned.settings)
+    assert (champion.version, champion.family, champion.cached) == (1, "Decision_tree", "")
+    line = reigned.line
+    told = {"run": line["run"], "crowned": line["when"], "crowned_by": line["who"], "reason": line["reason"]}
+    assert told.items() <= champion.about.items() and {"metrics", "parameters"} <= champion.about.keys()
+    assert champion.explain(LATE_CLIENT).probability == champion.decide(LATE_CLIENT).probability
+    assert champion.reference["typical"]
+
+
+def test_before_the_first_road_there_is_no_champion(place, tmp_path):
+    for settings in (place.settings, settings_for(tmp_path / "nothing")):
+        with pytest.raises(NoChampionError, match=r"no champion yet .*run `rumos run`"):
+            Champion.load(settings)
+        follower = Follower(settings)
+        assert follower.champion is None and "no champion yet" in follower.alarm
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_a_store_can_be_served_that_may_not_be_changed(reigned):
+    before = {path: path.stat().st_mtime_ns for path in reigned.store.path.rglob("*")}
+    Champion.load(reigned.settings).decide(EXAMPLE_CLIENT)
+    assert {path: path.stat().st_mtime_ns for path in reigned.store.path.rglob("*")} == before
+
+
+HEAVY = ("pandas", "sklearn", "scipy", "mlflow", "matplotlib", "lightgbm", "pyarrow", "requests", "skops")
+LIGHT = f"""
+import sys
+from rumos_bank.audit import decide_and_record
+from rumos_bank.champion import Champion, Follower
+from rumos_bank.clients import EXAMPLE_CLIENT, LATE_CLIENT
+
+champion = Champion.load()
+champion.decide(EXAMPLE_CLIENT), champion.decide([EXAMPLE_CLIENT, LATE_CLIENT]), champion.explain(LATE_CLIENT).texts()
+decide_and_record(champion, EXAMPLE_CLIENT, "test"), decide_and_record(champion, [LATE_CLIENT], "test")
+print(sorted(set({HEAVY}) & {{name.partition(".")[0] for name in sys.modules}}), champion.family)
+"""
+
+
+def test_nothing_heavy_is_imported_for_a_champion_of_trees(reigned):
+    ours = {
+        "PYTHONPATH": str(ROOT),
+        "RUMOS_STORE_PATH": str(reigned.store.path),
+        "RUMOS_DATA_CACHE": str(reigned.settings.cache_path),
+    }
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("RUMOS_")}
+    done = subprocess.run(
+        [sys.executable, "-c", LIGHT], env=clean | ours, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout == "[] Decision_tree\n", done.stdout + done.stderr
+
+
+# from an MLflow server
+
+
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return taken.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def served(three_template, tmp_path_factory) -> Iterator[tuple[Place, subprocess.Popen, Settings]]:
+    "A store behind a real MLflow server."
+    place = three_template.copy_to(tmp_path_factory.mktemp("served") / "store")
+    port = free_port()
+    words = ["-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    words += ["--backend-store-uri", place.store.uri]
+    words += ["--artifacts-destination", str(place.store.path / ARTIFACTS)]
+    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    with (place.store.path.parent / "server.log").open("w") as log:
+        server = subprocess.Popen(
+            [sys.executable, *words], env=os.environ | quiet, stdout=log, stderr=log, start_new_session=True
+        )
+    settings = settings_for(place.store.path, RUMOS_STORE_SERVER=f"http://127.0.0.1:{port}")
+    try:
+        end = time.monotonic() + 120
+        while not is_up(settings):
+            assert time.monotonic() < end and server.poll() is None, "the MLflow server does not start"
+            time.sleep(0.1)
+        yield place, server, settings
+    finally:
+        stop(server)
+
+
+def is_up(settings: Settings) -> bool:
+    try:
+        return urllib.request.urlopen(f"{settings.store.server}/health", timeout=2).status == 200
+    except OSError:
+        return False
+
+
+def stop(server: subprocess.Popen) -> None:
+    "The server with its workers, which it started in a group of its own."
+    if server.poll() is None:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(timeout=30)
+
+
+def test_from_a_server_and_without_it(served, asked):
+    place, server, settings = served
+    local = Champion.load(place.settings)
+    loaded = Champion.load(settings)
+    assert (loaded.version, loaded.digest, loaded.cached) == (3, local.digest, "")
+    pd.testing.assert_frame_equal(loaded.decide(asked), local.decide(asked), check_exact=True)
+    follower = Follower(settings)
+    assert follower.champion.version == 3 and follower.alarm == ""
+    move_alias(place, 2)
+    assert follower.refresh() and (follower.champion.version, follower.alarm) == (2, "")
+    with pytest.raises(NoChampionError, match=f"no champion yet in {settings.store.server}"):
+        Champion.load(
+            settings_for(
+                place.store.path,
+                RUMOS_STORE_SERVER=settings.store.server,
+                RUMOS_STORE_REGISTERED_MODEL="other",
+            )
+        )
+    missing = place.store.path / place.line["folder"] / SKOPS  # of version 3
+    whole = missing.read_bytes()
+    missing.unlink()
+    move_alias(place, 3)
+    assert not follower.refresh() and "model.skops of the model cannot be read" in follower.alarm
+    missing.write_bytes(whole[:-1])
+    assert not follower.refresh() and "model.skops of the model is not what was recorded" in follower.alarm
+    assert follower.champion.version == 2
+    missing.write_bytes(whole)
+    assert follower.refresh() and (follower.champion.version, follower.alarm) == (3, "")
+    stop(server)
+    assert not follower.refresh() and follower.champion.version == 3
+    assert "does not answer" in follower.alarm and "`rumos serve mlflow`" in follower.alarm
+    cached = Champion.load(settings)
+    assert (cached.version, cached.digest) == (3, local.digest) and cached.cached == follower.alarm
+    pd.testing.assert_frame_equal(cached.decide(asked), local.decide(asked), check_exact=True)
+    started = Follower(settings)
+    assert started.champion.version == 3 and started.alarm == started.champion.cached == cached.cached
+
+
+class Fake(http.server.BaseHTTPRequestHandler):
+    "What an MLflow server says of the alias and of files, without MLflow."
+
+    def do_GET(self):
+        asked = urllib.parse.urlsplit(self.path)
+        name = asked.path.removeprefix("/api/2.0/mlflow-artifacts/artifacts/")
+        self.server.asked.append(name)
+        if self.server.answer:
+            return self.tell(*self.server.answer)
+        if asked.path.endswith("/registered-models/alias"):
+            return self.tell(
+                200, json.dumps({"model_version": {"version": str(self.server.version)}}).encode()
+            )
+        path = self.server.root / ARTIFACTS / name
+        return self.tell(200, path.read_bytes()) if path.is_file() else self.tell(404, b"")
+
+    def tell(self, status: int, content: bytes):
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def fake(three) -> Iterator[tuple[Place, http.server.ThreadingHTTPServer, Settings]]:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Fake)
+    server.root, server.version, server.answer, server.asked = three.store.path, 3, None, []
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield (
+        three,
+        server,
+        settings_for(three.store.path, RUMOS_STORE_SERVER=f"http://127.0.0.1:{server.server_port}"),
+    )
+    if thread.is_alive():
+        close(server)
+    thread.join()
+
+
+def close(server: http.server.ThreadingHTTPServer) -> None:
+    server.shutdown()
+    server.server_close()
+
+
+def shelf_of(settings: Settings) -> Path:
+    (shelf,) = (settings.cache_path / "champions").iterdir()
+    return shelf
+
+
+def kept(settings: Settings, name: str) -> Path:
+    "A file of the champion in the cache."
+    (folder,) = [path for path in shelf_of(settings).iterdir() if path.is_dir()]
+    return folder / name
+
+
+def test_files_that_are_there_are_not_fetched_again(fake):
+    _, server, settings = fake
+    Champion.load(settings)
+    assert len(server.asked) > 5
+    server.asked.clear()
+    assert Champion.load(settings).version == 3
+    assert server.asked == ["/api/2.0/mlflow/registered-models/alias"]
+
+
+@pytest.mark.parametrize("name", [PLAIN, SKOPS, "MLmodel"])
+def test_a_cache_that_was_changed_is_refused_and_put_right(name, fake):
+    _, server, settings = fake
+    Champion.load(settings)
+    whole = kept(settings, name).read_bytes()
+    kept(settings, name).write_bytes(whole[:-1] + b"?")
+    assert Champion.load(settings).cached == ""  # fetched again
+    assert kept(settings, name).read_bytes() == whole
+    kept(settings, name).write_bytes(b"")
+    close(server)
+    with pytest.raises(StoreError, match=rf"{name} of the model is not what was recorded: expected sha256"):
+        Champion.load(settings)
+    kept(settings, name).unlink()
+    with pytest.raises(StoreError, match=f"{name} of the model cannot be read"):
+        Champion.load(settings)
+
+
+def forge_cache(settings: Settings, change: Callable[[dict], object]) -> None:
+    "Change what the cache says was crowned."
+    current = shelf_of(settings) / "current.json"
+    line = json.loads(current.read_bytes())
+    change(line)
+    current.write_text(json.dumps(line))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda line: line.update(version=7),
+        lambda line: line["files"].update({PLAIN: "0" * 64}),
+        lambda line: line.update(reason="because"),
+        lambda line: line.pop("files"),
+        lambda line: line.clear(),
+        lambda line: line["files"].update({"../../x": "0" * 64}),
+    ],
+)
+def test_a_cache_that_the_ledger_does_not_know_is_refused(change, fake):
+    _, server, settings = fake
+    Champion.load(settings)
+    forge_cache(settings, change)
+    close(server)
+    with pytest.raises(StoreError, match="names a champion that was never crowned in this store"):
+        Champion.load(settings)
+    follower = Follower(settings)
+    assert follower.champion is None and "never crowned" in follower.alarm
+
+
+def test_without_a_ledger_the_line_that_was_kept_counts(fake):
+    place, server, settings = fake
+    Champion.load(settings)
+    close(server)
+    (place.store.path / LEDGER).rename(place.store.path / "away")
+    assert Champion.load(settings).version == 3
+    forge_cache(settings, lambda line: line["files"].update({PLAIN: "0" * 64}))
+    with pytest.raises(StoreError, match=r"cannot be read|not what was recorded"):
+        Champion.load(settings)
+
+
+def test_without_a_cache_a_server_that_is_away_is_a_sentence(fake):
+    place, server, settings = fake
+    close(server)
+    with pytest.raises(
+        UnreachableError, match=r"MLflow server .* does not answer .*`rumos serve mlflow`.*RUMOS_STORE_SERVER"
+    ):
+        Champion.load(settings)
+    Champion.load(place.settings)  # fills the local store's shelf
+    with pytest.raises(UnreachableError):  # which is another one
+        Champion.load(settings)
+
+
+@pytest.mark.parametrize(
+    "answer, said",
+    [
+        ((500, b"oops"), "answers 500"),
+        ((503, b""), "answers 503"),
+        ((403, b""), "answers 403"),
+        ((200, b"<html>login</html>"), "does not answer like an MLflow server"),
+        ((200, b"[]"), "does not answer like an MLflow server"),
+        ((200, b'{"model_version": null}'), "does not answer like an MLflow server"),
+    ],
+)
+def test_a_server_that_answers_nonsense_is_away(answer, said, fake):
+    _, server, settings = fake
+    server.answer = answer
+    with pytest.raises(UnreachableError, match=said):
+        Champion.load(settings)
+    server.answer = None
+    Champion.load(settings)
+    server.answer = answer
+    assert said in Champion.load(settings).cached
+
+
+def test_a_server_that_names_another_version_is_not_believed(fake):
+    _, server, settings = fake
+    for version in (4, "1/../3", None, "x"):
+        server.version = version
+        with pytest.raises(StoreError, match=r"bears the alias champion, but no line of .* crowned it"):
+            Champion.load(settings)
+
+
+@pytest.mark.parametrize("broken", ["file", "text", "no dict"])
+def test_a_broken_cache_is_no_reason_not_to_start(broken, three):
+    cache = three.settings.cache_path
+    if broken == "file":
+        cache.write_text("no folder")
+        assert Champion.load(three.settings).version == 3 and cache.is_file()
+        return
+    Champion.load(three.settings)
+    (shelf_of(three.settings) / "current.json").write_bytes(b"\xff{" if broken == "text" else b"[1]")
+    assert Champion.load(three.settings).version == 3
+    assert json.loads((shelf_of(three.settings) / "current.json").read_bytes())["version"] == 3
+
+
+def test_only_the_newest_is_kept_for_its_owner_only(three):
+    for version in (1, 2, 3):
+        move_alias(three, version)
+        Champion.load(three.settings)
+        assert sorted(path.suffix for path in shelf_of(three.settings).iterdir()) == ["", ".json"]
+    assert shelf_of(three.settings).stat().st_mode & 0o777 == 0o700
+
+
+def test_a_database_that_cannot_be_read_is_away_and_the_cache_says_so(three):
+    Champion.load(three.settings)
+    (three.store.path / DATABASE).write_bytes(b"no database at all" * 100)
+    cached = Champion.load(three.settings)
+    assert cached.version == 3 and "restore it from a backup" in cached.cached
+
+
+# following the alias
+
+
+def test_a_new_champion_is_followed(reigned):
+    follower = Follower(reigned.settings)
+    first = follower.champion
+    assert first.version == 1 and follower.alarm == "" and not follower.refresh()
+    assert follower.champion is first
+    found = learn_from(reigned.found, reigned.data.train.iloc[::2])
+    assert reigned.crown(reigned.log(with_refusals(found, 200), key="new")).crowned
+    assert follower.refresh() and follower.champion.version == 2
+    assert first.version == 1  # whoever still holds it holds it whole
+    assert not follower.refresh()
+
+
+def test_a_refusal_in_the_ledger_changes_nothing(reigned):
+    follower = Follower(reigned.settings)
+    mark = glance(reigned.settings)
+    reigned.crown("dearer")
+    assert glance(reigned.settings) != mark
+    assert not follower.refresh() and (follower.champion.version, follower.alarm) == (1, "")
+
+
+def test_nobody_then_somebody(place):
+    follower = Follower(place.settings)
+    assert follower.champion is None and "no champion yet" in follower.alarm
+    place.crown("first")
+    assert follower.refresh() and (follower.champion.version, follower.alarm) == (1, "")
+
+
+def test_a_bad_challenger_leaves_the_old_one_and_sets_an_alarm(three):
+    move_alias(three, 2)
+    follower = Follower(three.settings)
+    path = three.model / PLAIN
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1])
+    move_alias(three, 3)
+    for _ in range(2):
+        assert not follower.refresh() and follower.champion.version == 2
+        assert "plain.json of the model is not what was recorded" in follower.alarm
+    move_alias(three, 2)
+    assert not follower.refresh() and (follower.champion.version, follower.alarm) == (2, "")
+    path.write_bytes(whole)
+    move_alias(three, 3)
+    assert follower.refresh() and (follower.champion.version, follower.alarm) == (3, "")
+
+
+def test_whatever_goes_wrong_the_old_one_goes_on(three, monkeypatch):
+    move_alias(three, 2)
+    follower = Follower(three.settings)
+    move_alias(three, 3)
+    with monkeypatch.context() as broken:
+        broken.setattr(Champion, "score", lambda *_: {}["a defect"])
+        assert not follower.refresh() and follower.champion.version == 2
+        assert follower.alarm == "KeyError('a defect')"
+    assert follower.refresh() and (follower.champion.version, follower.alarm) == (3, "")
+
+
+def test_a_store_that_is_away_and_comes_back(three):
+    follower = Follower(three.settings)
+    database = three.store.path / DATABASE
+    whole = database.read_bytes()
+    database.write_bytes(b"no database at all" * 100)
+    for _ in range(2):
+        assert not follower.refresh() and follower.champion.version == 3
+        assert "restore it from a backup" in follower.alarm
+    database.write_bytes(whole)
+    assert not follower.refresh() and (follower.champion.version, follower.alarm) == (3, "")
+
+
+def test_a_start_from_the_cache_becomes_a_whole_one(three):
+    Champion.load(three.settings)
+    database = three.store.path / DATABASE
+    whole = database.read_bytes()
+    database.write_bytes(b"no database at all" * 100)
+    follower = Follower(three.settings)
+    assert follower.champion.version == 3 and follower.champion.cached == follower.alarm != ""
+    database.write_bytes(whole)
+    assert not follower.refresh() and (follower.champion.cached, follower.alarm) == ("", "")
+
+
+def test_a_store_that_goes_away_while_it_is_looked_at_brings_no_old_champion(three, monkeypatch):
+    move_alias(three, 2)
+    follower = Follower(three.settings)
+    move_alias(three, 3)
+
+    def away(settings):
+        raise UnreachableError("away")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(room, "find_crowning", away)
+        assert not follower.refresh() and (follower.champion.version, follower.alarm) == (2, "away")
+        assert follower.champion.cached == ""
+        started = Follower(three.settings)
+        assert started.champion.cached == "away"
+    for each in (follower, started):
+        assert each.refresh() and (each.champion.version, each.champion.cached, each.alarm) == (3, "", "")
+
+
+def test_whoever_asks_while_it_swaps_is_answered_by_one_whole_champion(three):
+    clients = make_twin(40, seed=8)[SEEN].to_dict("records")
+    own = {}
+    for version in (1, 2, 3):
+        move_alias(three, version)
+        own[version] = Champion.load(three.settings).decide(clients)
+    assert len({tuple(each.probability for each in told) for told in own.values()}) == 3
+    follower, answers, done = Follower(three.settings), [], threading.Event()
+
+    def ask() -> None:
+        while not done.is_set():
+            answers.append(follower.champion.decide(clients))
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        for version in (1, 2, 3) * 3:
+            move_alias(three, version)
+            before = len(answers)
+            assert follower.refresh() and follower.champion.version == version
+            end = time.monotonic() + 10
+            while len(answers) < before + 8 and time.monotonic() < end:
+                time.sleep(0.001)
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+    assert {told[0].model_version for told in answers} == {1, 2, 3}
+    assert all(told == own[told[0].model_version] for told in answers)
