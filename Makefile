@@ -7,7 +7,7 @@ NOTEBOOKS := nbs/index.ipynb nbs/experiments/explore.ipynb nbs/experiments/searc
              nbs/experiments/compare.ipynb nbs/experiments/judge.ipynb nbs/experiments/audit.ipynb nbs/experiments/twin.ipynb nbs/experiments/ask.ipynb nbs/app/dashboard.ipynb
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve test test-notebooks test-library browser sync outputs check lab hooks record lock clean
+.PHONY: help run serve test test-notebooks test-library browser screens sync outputs check lab hooks record lock clean
 
 help:  ## list these targets
 	@echo "rumos_bank: make <target>"
@@ -49,6 +49,9 @@ browser: $(READY)  ## a Chromium for the desk's tests: Debian's as root, else Pl
 	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 && apt-get install -y -qq chromium >/dev/null 2>&1; } || \
 	  $(BIN)/python -m playwright install chromium >/dev/null 2>&1 || \
 	  echo "No Chromium could be installed: the desk's tests in a browser will be skipped."
+
+screens: $(READY) browser  ## pictures of the desk over the bank's store, and what it takes, into reports/record/screens
+	@$(BIN)/python tests/dashboard/record_screens.py
 
 sync: $(READY)  ## format notebooks, export the library, write README.md
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix .

@@ -263,6 +263,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'rumos_bank.dashboard._header': ('lib/dashboard.html#_header', 'rumos_bank/dashboard.py'),
                                       'rumos_bank.dashboard._hint_upload': ('lib/dashboard.html#_hint_upload', 'rumos_bank/dashboard.py'),
                                       'rumos_bank.dashboard._html': ('lib/dashboard.html#_html', 'rumos_bank/dashboard.py'),
+                                      'rumos_bank.dashboard._keep_log': ('lib/dashboard.html#_keep_log', 'rumos_bank/dashboard.py'),
                                       'rumos_bank.dashboard._link_results': ('lib/dashboard.html#_link_results', 'rumos_bank/dashboard.py'),
                                       'rumos_bank.dashboard._load_itables': ('lib/dashboard.html#_load_itables', 'rumos_bank/dashboard.py'),
                                       'rumos_bank.dashboard._make_field': ('lib/dashboard.html#_make_field', 'rumos_bank/dashboard.py'),

@@ -22,7 +22,7 @@ from urllib.parse import quote
 
 from .clients import BILLS, PAYMENTS, STATUSES
 from .desk import PRESETS, Desk, open_desk
-from .errors import RumosError, SettingsError
+from .errors import NoChampionError, RumosError, SettingsError
 from rumos_bank.screens import (
     heading,
     link_download,
@@ -144,6 +144,8 @@ def tell_error(
     "What the officer is told about an error; an unexpected one is logged under the number that is shown."
     if isinstance(error, OfficerError):
         return error.tell(language)
+    if isinstance(error, NoChampionError):
+        return say(language, "no champion")
     if isinstance(error, RumosError):
         return str(error)
     reference = reference or secrets.token_hex(3)
@@ -712,6 +714,16 @@ def show_desk(
     return _styled(widgets.VBox([header, warnings, page.alert, page.news, pages]), "app")
 
 
+def _keep_log(settings: Settings) -> None:
+    "Let errors be written to a file beside the logs of the doors: what a kernel prints, nobody reads."
+    folder = settings.store_path / "logs"
+    if settings.store_path.is_dir() and not _LOG.handlers:
+        folder.mkdir(exist_ok=True)
+        handler = logging.FileHandler(folder / "desk.log", encoding="utf-8", delay=True)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+        _LOG.addHandler(handler)
+
+# %% ../nbs/lib/59_dashboard.ipynb #6039badc
 def build_desk(
     settings: Settings | None = None,  # None: those in force
 ) -> Any:  # a widget
@@ -719,7 +731,9 @@ def build_desk(
     import ipywidgets as widgets
 
     try:
-        return show_desk(open_desk(settings or read_settings()))
+        settings = settings or read_settings()
+        _keep_log(settings)
+        return show_desk(open_desk(settings))
     except Exception as error:
         reference = secrets.token_hex(3)
         told = "".join(
@@ -786,6 +800,7 @@ def voila_command(
         "MappingKernelManager.cull_idle_timeout": desk.idle_seconds,
         "MappingKernelManager.cull_interval": max(1, min(60, desk.idle_seconds // 4)),
         "MappingKernelManager.cull_connected": True,
+        "MappingKernelManager.untracked_message_types": [],  # a sign of life is one
     }
     options = [f"--{name}={value}" for name, value in given.items()]
     return [sys.executable, "-m", "voila", str(_find_notebook(settings)), *options]

@@ -50,6 +50,10 @@ _FRAME = {
         "se voltar a acontecer, indique o número a quem gere este balcão.",
     ),
     "not open": ("The desk cannot open yet", "O balcão ainda não pode abrir"),
+    "no champion": (
+        "There is no champion yet: whoever runs this desk starts `rumos run` (or `make run`) first.",
+        "Ainda não há campeão: quem gere este balcão deve primeiro correr `rumos run` (ou `make run`).",
+    ),
     "reload": ("Mend it, then reload this page.", "Corrija e recarregue esta página."),
 }
 

@@ -310,7 +310,10 @@ def test_an_unexpected_error_has_a_number_and_no_traceback(served, chromium, pla
     folder.write_text("a file where the folder should be")
     try:
         opened.page.get_by_role("button", name="Record: accept").click()
-        expect(opened.page.locator(".alert")).to_contain_text("written down under the number")
+        alert = opened.page.locator(".alert")
+        expect(alert).to_contain_text("written down under the number")
+        number = alert.inner_text().split("under the number ")[1][:6]
+        assert number in (place.settings.store_path / "logs" / "desk.log").read_text()
         assert "Traceback" not in opened.page.content()
     finally:
         folder.unlink()
@@ -330,7 +333,8 @@ def test_an_open_page_follows_the_champion(page, place):
 def test_behind_a_proxy_with_a_base_url_and_a_token(place, chromium, tmp_path):
     token = tmp_path / "token"
     token.write_text("a-token-for-this-test-only")
-    desk = place.settings.desk.model_copy(update={"base_url": "/bank/desk/", "token_file": token})
+    changed = {"base_url": "/bank/desk/", "token_file": token, "idle_seconds": 10}
+    desk = place.settings.desk.model_copy(update=changed)
     with serve_desk(place.settings.model_copy(update={"desk": desk}), tmp_path) as served:
         port = int(served.address.split(":")[2].split("/")[0])
         with relay(port) as front:
@@ -348,6 +352,17 @@ def test_behind_a_proxy_with_a_base_url_and_a_token(place, chromium, tmp_path):
             assert "a-token-for" not in " ".join(served.process.args)
             opened = Opened(chromium, f"{address}?token=a-token-for-this-test-only")
             preset(opened.page, "A late payer", "bad")
+            kernel = opened.kernel
+            opened.page.wait_for_timeout(12_000)
+            assert kernel in served.kernels(), "a page in view keeps its kernel"
+            opened.page.evaluate(
+                "Object.defineProperty(document, 'hidden', { value: true, configurable: true })"
+            )
+            wait_until(lambda: kernel not in served.kernels(), 25, "a page out of sight loses its kernel")
+            opened.page.evaluate(
+                "delete document.hidden; document.dispatchEvent(new Event('visibilitychange'))"
+            )
+            expect(opened.page.locator("#lost")).to_be_visible(timeout=8_000)
             opened.close()
             assert not opened.errors
 
@@ -358,8 +373,8 @@ def test_without_a_champion_the_page_is_a_sentence(chromium, tmp_path):
         print(f"server and first kernel after {time.monotonic() - began:.1f} s")
         page = chromium.new_page()
         page.goto(served.address, wait_until="commit")
-        expect(page.locator(".sorry")).to_contain_text("there is no champion yet", timeout=20_000)
-        expect(page.locator(".sorry")).to_contain_text("O balcão ainda não pode abrir")
+        expect(page.locator(".sorry")).to_contain_text("There is no champion yet", timeout=20_000)
+        expect(page.locator(".sorry")).to_contain_text("Ainda não há campeão")
         assert not find_barriers(page)
         keep_screen(page, "no-champion")
         page.close()

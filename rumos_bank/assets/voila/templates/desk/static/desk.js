@@ -38,7 +38,7 @@
   document.querySelector("#lost button").addEventListener("click", () => location.reload());
 
   const watch = (kernel) => {
-    const PATIENCE = 5000, BEAT = 15000;
+    const PATIENCE = 5000, BEAT = 4000; // a beat is what keeps the kernel of a page in view from being culled
     let waiting = 0, busy = false;
     const heard = () => { clearTimeout(waiting); waiting = 0; if (gone === "silent") tell(""); };
     const silent = () => { waiting = 0; if (gone) return; if (busy) return ask(); tell("silent"); };
@@ -138,6 +138,7 @@
   const named = (group, label) => { give(group, { role: "group", "aria-label": label }); };
   const dress = () => {
     give(document.documentElement, { lang: language() });
+    document.title = document.querySelector(".brand h1")?.textContent || "Rumos Bank";
     all(".a11y-live").forEach((each) => give(each, { role: "status", "aria-live": "polite", "aria-atomic": "true" }));
     all(".a11y-alert").forEach((each) => give(each, { role: "alert" }));
     all(".a11y-banner").forEach((each) => give(each, { role: "banner" }));
