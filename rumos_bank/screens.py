@@ -179,7 +179,10 @@ def show_changes(
     language, why = desk.language, desk.explanation
     if why is None or not why.refused:
         return ""
-    told = [tell_change(language, each.on_time, each.fields, each.probability) for each in why.changes]
+    told = [
+        tell_change(language, each.on_time, each.fields, each.probability, why.threshold)
+        for each in why.changes
+    ]
     items = "".join(f"<li>{escape(each)}</li>" for each in told or [say(language, "no change")])
     return f'{heading(language, "change card")}<ul class="changes">{items}</ul>'
 

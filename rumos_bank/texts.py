@@ -580,6 +580,7 @@ def tell_change(
     on_time: int,  # latest payments brought on time, 0 to 3
     fields: Mapping[str, int],  # the raw fields that differ, with their new values
     probability: float,  # of default, had it been so
+    limit: float,  # refuse from here on
 ) -> str:
     "A past that would have been accepted, as a sentence."
     amounts = [
@@ -592,5 +593,8 @@ def tell_change(
     what = [say(language, f"on time {on_time}")] if on_time else []
     what += [say(language, "had paid", amounts=", ".join(amounts))] if amounts else []
     return say(
-        language, "change", what=say(language, "and").join(what), chance=write_percent(language, probability)
+        language,
+        "change",
+        what=say(language, "and").join(what),
+        chance=write_chance(language, probability, limit),
     )
