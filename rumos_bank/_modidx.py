@@ -103,6 +103,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'rumos_bank.batch._to_csv': ('lib/batch.html#_to_csv', 'rumos_bank/batch.py'),
                                   'rumos_bank.batch._to_parquet': ('lib/batch.html#_to_parquet', 'rumos_bank/batch.py'),
                                   'rumos_bank.batch._told_plainly': ('lib/batch.html#_told_plainly', 'rumos_bank/batch.py'),
+                                  'rumos_bank.batch._walk_groups': ('lib/batch.html#_walk_groups', 'rumos_bank/batch.py'),
                                   'rumos_bank.batch._write_part': ('lib/batch.html#_write_part', 'rumos_bank/batch.py'),
                                   'rumos_bank.batch.defuse_cells': ('lib/batch.html#defuse_cells', 'rumos_bank/batch.py'),
                                   'rumos_bank.batch.find_good_rows': ('lib/batch.html#find_good_rows', 'rumos_bank/batch.py'),

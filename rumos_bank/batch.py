@@ -318,6 +318,12 @@ def _cut_tables(data: Any) -> Iterator[tuple[np.ndarray, "pa.Table", tuple]]:
         yield cut(rest)
 
 # %% ../nbs/lib/42_batch.ipynb #4fb7d98e
+def _walk_groups(file: Any) -> Iterator["pa.RecordBatch"]:
+    "A file's batches, group by group: one walk through all groups would keep what it read until the end."
+    for group in range(file.num_row_groups):
+        yield from file.iter_batches(batch_size=CHUNK_ROWS, row_groups=[group])
+
+
 def _read_batches(data: Any) -> Iterator["pa.Table"]:
     "Every file's batches with the partition's columns, all of one schema."
     import pyarrow as pa
@@ -332,7 +338,7 @@ def _read_batches(data: Any) -> Iterator["pa.Table"]:
                 raise DataError(
                     f"{part.path} lacks columns that the first file has: {', '.join(sorted(missing))}"
                 )
-            for batch in file.iter_batches(batch_size=CHUNK_ROWS):
+            for batch in _walk_groups(file):
                 table = pa.Table.from_batches([batch])
                 for name, value in known.items():
                     column = pa.repeat(pa.scalar(value, schema.field(name).type), len(batch))

@@ -479,6 +479,17 @@ def test_only_a_few_chunks_are_under_way():
     assert finished == list(range(40))
 
 
+def test_what_was_read_is_let_go(tmp_path, monkeypatch):
+    monkeypatch.setattr(batch, "CHUNK_ROWS", 5000)
+    rng = np.random.default_rng(0)
+    with pq.ParquetWriter(tmp_path / "in.parquet", pa.schema([("LIMIT_BAL", pa.int64())])) as writer:
+        for _ in range(40):
+            writer.write_table(pa.table({"LIMIT_BAL": rng.integers(0, 2**60, 5000)}))
+    source, before = open_source(tmp_path / "in.parquet", ["LIMIT_BAL"]), pa.total_allocated_bytes()
+    held = [pa.total_allocated_bytes() - before for _ in source.chunks()]
+    assert len(held) == 40 and max(held[20:]) <= 1.5 * max(held[:10])
+
+
 # What is on record
 
 
