@@ -165,17 +165,17 @@ def test_a_damaged_file_of_keys_opens_nothing(tmp_path, content):
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "api.bank.example", ""])
 def test_another_address_is_exposed(tmp_path, host):
-    assert is_exposed(settings_of(tmp_path, RUMOS_API_HOST=host), environ={})
-    assert not is_exposed(settings_of(tmp_path, RUMOS_API_HOST=host), {"RUMOS_BEHIND_LOOPBACK": "1"})
-    assert is_exposed(settings_of(tmp_path, RUMOS_API_HOST=host), {"RUMOS_BEHIND_LOOPBACK": "0"})
+    assert is_exposed(settings_of(tmp_path, RUMOS_API_HOST=host))
+    assert not is_exposed(settings_of(tmp_path, RUMOS_API_HOST=host, RUMOS_BEHIND_LOOPBACK="1"))
+    assert is_exposed(settings_of(tmp_path, RUMOS_API_HOST=host, RUMOS_BEHIND_LOOPBACK="0"))
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost"])
 def test_the_loopback_is_not(tmp_path, host):
-    assert not is_exposed(settings_of(tmp_path, RUMOS_API_HOST=host), environ={})
+    assert not is_exposed(settings_of(tmp_path, RUMOS_API_HOST=host))
 
 
-def test_an_exposed_service_needs_keys_and_a_champion_of_real_data(store, monkeypatch):
+def test_an_exposed_service_needs_keys_and_a_champion_of_real_data(store):
     settings = settings_of(store, RUMOS_API_HOST="0.0.0.0")
     with pytest.raises(SettingsError, match="without keys: run `rumos keys add`"):
         make_app(settings)
@@ -185,8 +185,7 @@ def test_an_exposed_service_needs_keys_and_a_champion_of_real_data(store, monkey
     revoke_key(settings, "branch-7")
     with pytest.raises(SettingsError, match="without keys"):
         make_app(settings)
-    monkeypatch.setenv("RUMOS_BEHIND_LOOPBACK", "1")
-    make_app(settings)
+    make_app(settings.model_copy(update={"behind_loopback": True}))
 
 
 def test_a_twin_that_is_crowned_later_is_not_served_to_a_network(tmp_path, crowned):
