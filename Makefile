@@ -62,7 +62,7 @@ sync: $(READY)  ## format notebooks, export the library, write README.md
 	@$(BIN)/jupyter nbconvert --log-level=ERROR --to markdown --TagRemovePreprocessor.remove_input_tags=hide-input \
 	  --output-dir _proc --output README nbs/index.ipynb
 	@{ echo '<!-- generated from nbs/index.ipynb by make sync -->'; \
-	  sed -E 's#(]\(|src=")(images|lib|experiments)([/)])#\1nbs/\2\3#g; s#(]\(|src=")\.\./#\1#g' _proc/README.md | cat -s; } > README.md
+	  sed -E 's#(]\(|src=")(images|lib|experiments|app)([/)])#\1nbs/\2\3#g; s#(]\(|src=")\.\./#\1#g' _proc/README.md | cat -s; } > README.md
 
 outputs: $(READY)  ## run the library's notebooks and keep what they show
 	@$(BIN)/jupyter nbconvert --log-level=ERROR --to notebook --execute --inplace nbs/lib/*.ipynb
