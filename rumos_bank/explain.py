@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['GROUPS', 'MOST_REASONS', 'LEAST_EFFECT', 'SENTENCES', 'Decides', 'seen_groups', 'share_out', 'Reason', 'Change',
-           'find_changes', 'Others', 'count_others', 'make_reference', 'Explanation', 'explain']
+           'find_changes', 'Others', 'wilson_interval', 'count_others', 'make_reference', 'Explanation', 'explain']
 
 # %% ../nbs/lib/26_explain.ipynb #f26b7507
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from itertools import product
-from math import ceil, comb, sqrt
+from math import ceil, comb
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -255,18 +255,26 @@ class Others:
     high: float
 
 
+def wilson_interval(
+    share: Any,  # seen, 0 to 1; a number or an array
+    clients: Any,  # among how many, at least 1
+) -> tuple[Any, Any]:  # low, high
+    "The 95 % interval of a share (Wilson 1927)."
+    z = NormalDist().inv_cdf(0.975)
+    shrink = 1 + z**2 / clients
+    middle = (share + z**2 / (2 * clients)) / shrink
+    half = z / shrink * (share * (1 - share) / clients + z**2 / (4 * clients**2)) ** 0.5
+    return middle - half, middle + half
+
+
 def count_others(
     clients: int,  # at least 1
     defaults: int,  # 0 to clients
 ) -> Others:
     "The share of defaults with its 95 % interval (Wilson 1927)."
-    rate, z = defaults / clients, NormalDist().inv_cdf(0.975)
-    middle = (rate + z * z / (2 * clients)) / (1 + z * z / clients)
-    half = z / (1 + z * z / clients) * sqrt(rate * (1 - rate) / clients + (z / (2 * clients)) ** 2)
-    low, high = max(0.0, middle - half), min(1.0, middle + half)
-    return Others(
-        clients, defaults, rate, 0.0 if defaults == 0 else low, 1.0 if defaults == clients else high
-    )
+    low, high = wilson_interval(defaults / clients, clients)
+    ends = max(0.0, low) if defaults else 0.0, min(1.0, high) if defaults < clients else 1.0
+    return Others(clients, defaults, defaults / clients, *ends)
 
 # %% ../nbs/lib/26_explain.ipynb #e0724a7a
 _CELL = 50  # clients, at least, behind every number that is kept

@@ -10,7 +10,7 @@ __all__ = ['PROTECTED_SLICES', 'FAIRNESS_CLAIMS', 'slice_clients', 'measure_slic
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from .clients import FIELDS, STATUSES
 from .cost import business_cost, decide
 from .errors import ParameterError, require_same_length
 from .evaluate import as_judged, bin_by_mass, bootstrap_cost, calibration_error, reliability
+from .explain import wilson_interval
 from .features import feature_matrix, feature_names
 from .settings import Costs
 
@@ -74,17 +75,6 @@ def slice_clients(
             raise ParameterError(f"the {slicing} of row {row} is no allowed value: call validate_clients")
     return slices
 
-# %% ../nbs/lib/27_slices.ipynb #624cf79d
-_Z = 1.959963984540054  # 95 % of a normal distribution lie within ± this many standard deviations
-
-
-def _wilson(share: Any, clients: Any) -> tuple[Any, Any]:
-    "The 95 % interval of a share seen among so many clients."
-    shrink = 1 + _Z**2 / clients
-    middle = (share + _Z**2 / (2 * clients)) / shrink
-    half = _Z / shrink * np.sqrt(share * (1 - share) / clients + _Z**2 / (4 * clients**2))
-    return middle - half, middle + half
-
 # %% ../nbs/lib/27_slices.ipynb #14f4e640
 _FEWEST = 50  # clients; below it a group is pooled, and a pool is marked
 
@@ -140,7 +130,7 @@ def _measure_slicing(
         sample_params={"predicted": {"chance": chance}},
     )
     table = frame.by_group.astype(float).loc[order]
-    low, high = _wilson(table["default_rate"], table["clients"])
+    low, high = wilson_interval(table["default_rate"], table["clients"])
     bounds = {"gap": table["default_rate"], "gap_low": low, "gap_high": high}
     table = table.assign(**{name: bound - table["predicted"] for name, bound in bounds.items()})
     table = table.rename_axis("group").reset_index().astype({"clients": int})

@@ -16,6 +16,7 @@ from rumos_bank.clients import EXAMPLE_CLIENT, FIELDS, STATUSES, TARGET
 from rumos_bank.cost import business_cost, decide
 from rumos_bank.errors import ParameterError
 from rumos_bank.evaluate import bootstrap_cost, calibration_error, draw_refer_curve, draw_slices
+from rumos_bank.explain import wilson_interval
 from rumos_bank.features import feature_matrix
 from rumos_bank.settings import Costs
 from rumos_bank.twin import make_twin
@@ -164,7 +165,7 @@ def test_small_groups_are_pooled_and_marked(elderly, groups):
     [(0.1, 100, 0.05523, 0.17437), (0.0, 10, 0.0, 0.27753), (1.0, 10, 0.72247, 1.0)],
 )
 def test_wilson_agrees_with_its_tables(share, clients, low, high):
-    assert sl._wilson(share, clients) == pytest.approx((low, high), abs=1e-5)
+    assert wilson_interval(share, clients) == pytest.approx((low, high), abs=1e-5)
 
 
 # fairness
