@@ -27,7 +27,7 @@ EXCEPTIONS = {  # each may become smaller, or go
     "26_explain": {"cells": 83},  # four kinds of answer, each with an example and an edge
     "40_champion": {"lines": 165},  # one class: what all doors call
     "41_audit": {"lines": 95},  # one class: the log
-    "27_slices": {"cells": 103},  # to be divided: slices, calibration and referral are three subjects
+    "27_slices": {"cells": 102},  # to be divided: slices, calibration and referral are three subjects
 }
 
 
