@@ -259,7 +259,10 @@ class PlainDecision:
         values: Sequence[float],  # the 23 fields in canonical order; a protected one may be any number
     ) -> float:
         "The probability of default of one client."
-        return self._answer(engineer(values, self.protected))
+        floats = tuple(
+            map(float, values)
+        )  # Python compares a float with a float three times as fast as with an int
+        return self._answer(engineer(floats, self.protected))
 
     def predict_proba(
         self,
