@@ -586,6 +586,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'rumos_bank.pipeline._facts': ('lib/pipeline.html#_facts', 'rumos_bank/pipeline.py'),
                                      'rumos_bank.pipeline._fetch_notebook': ('lib/pipeline.html#_fetch_notebook', 'rumos_bank/pipeline.py'),
                                      'rumos_bank.pipeline._find_whole': ('lib/pipeline.html#_find_whole', 'rumos_bank/pipeline.py'),
+                                     'rumos_bank.pipeline._hearing_ctrl_c': ('lib/pipeline.html#_hearing_ctrl_c', 'rumos_bank/pipeline.py'),
                                      'rumos_bank.pipeline._keep_notebook': ('lib/pipeline.html#_keep_notebook', 'rumos_bank/pipeline.py'),
                                      'rumos_bank.pipeline._kernel_environment': ( 'lib/pipeline.html#_kernel_environment',
                                                                                   'rumos_bank/pipeline.py'),

@@ -468,6 +468,23 @@ def _settle(step: Step, future: "Future[tuple[str, float]]") -> None:
     step.state = "failed" if step.error else "done"
 
 
+@contextmanager
+def _hearing_ctrl_c() -> Iterator[Callable[[], None]]:
+    "Ctrl-C as a question that a loop asks: raised wherever it comes, it can be lost in a callback of the pool."
+    heard, is_main = threading.Event(), threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGINT, lambda *_: heard.set()) if is_main else None
+
+    def stop_if_asked() -> None:
+        if heard.is_set():
+            raise KeyboardInterrupt
+
+    try:
+        yield stop_if_asked
+    finally:
+        if is_main:
+            signal.signal(signal.SIGINT, before)
+
+
 def _run_all(
     road: Road, steps: Sequence[Step], folder: Path, after: Callable[[Step], None], watcher: Watcher
 ) -> None:
@@ -482,15 +499,17 @@ def _run_all(
         if step.state == "waiting"
     }
     try:
-        while running:
-            finished, _ = wait(running, timeout=0.25)
-            for future in finished:
-                step = running.pop(future)
-                _settle(step, future)
-                after(step)
-            for step in running.values():
-                step.state = "running" if step.ticks.exists() else "waiting"
-            watcher.show(road.steps)
+        with _hearing_ctrl_c() as stop_if_asked:
+            while running:
+                stop_if_asked()
+                finished, _ = wait(running, timeout=0.25)
+                for future in finished:
+                    step = running.pop(future)
+                    _settle(step, future)
+                    after(step)
+                for step in running.values():
+                    step.state = "running" if step.ticks.exists() else "waiting"
+                watcher.show(road.steps)
     finally:
         if running:  # interrupted: nothing goes on behind the user's back
             for worker in multiprocessing.active_children():
