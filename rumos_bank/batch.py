@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['ROW', 'REASONS', 'CHUNK_ROWS', 'SHEET_ROWS', 'ENDINGS', 'Tell', 'read_numbers', 'find_good_rows', 'Chunk', 'Totals',
-           'Scored', 'score_table', 'defuse_cells', 'Source', 'open_source', 'BatchResult', 'predict_file']
+           'Scored', 'score_table', 'defuse_cells', 'Source', 'open_source', 'BatchResult', 'count_cores',
+           'predict_file']
 
 # %% ../nbs/lib/42_batch.ipynb #8300fc90
 import csv
@@ -811,7 +812,7 @@ class BatchResult:
         return "\n".join(lines + ([f"rejected rows and why: {self.rejects}"] if self.rejects else []))
 
 # %% ../nbs/lib/42_batch.ipynb #86a3130d
-def _count_cores() -> int:
+def count_cores() -> int:  # that this process may use
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -819,7 +820,7 @@ def _map_in_order(work: Callable[[Chunk], Any], chunks: Iterable[Chunk]) -> Iter
     "The work's results in the order of the chunks, as many at a time as there are cores."
     from threadpoolctl import threadpool_limits
 
-    cores, waiting = _count_cores(), deque[Future]()
+    cores, waiting = count_cores(), deque[Future]()
     with (
         threadpool_limits(1),
         ThreadPoolExecutor(cores, initializer=threadpool_limits, initargs=(1,)) as pool,

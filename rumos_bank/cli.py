@@ -238,6 +238,7 @@ def _predict_one(text: str, explained: bool) -> None:
     from rumos_bank.audit import decide_and_record
     from rumos_bank.champion import Champion
     from rumos_bank.errors import DataError
+    from rumos_bank.ledger import find_user
 
     try:
         client = json.loads(text)
@@ -246,20 +247,11 @@ def _predict_one(text: str, explained: bool) -> None:
     if not isinstance(client, dict):
         raise DataError(f"one client is an object of names and numbers, got {type(client).__name__}")
     champion = Champion.load()
-    recorded = decide_and_record(champion, client, f"cli {_user()}")
+    recorded = decide_and_record(champion, client, f"cli {find_user()}")
     answer = {"id": recorded.id, **recorded.decision.to_dict()}
     if explained:
         answer["explanation"] = champion.explain(client).texts()
     print(json.dumps(answer, indent=1))
-
-
-def _user() -> str:
-    import getpass
-
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "?"
 
 # %% ../nbs/lib/64_cli.ipynb #1c370faa
 def _make_tell() -> Any:
@@ -306,8 +298,9 @@ def predict(
     if client:
         return _predict_one(client, explain)
     from rumos_bank.batch import predict_file
+    from rumos_bank.ledger import find_user
 
-    result = predict_file(source, target, dry_run=dry_run, tell=_make_tell(), caller=f"cli {_user()}")
+    result = predict_file(source, target, dry_run=dry_run, tell=_make_tell(), caller=f"cli {find_user()}")
     print(result)
     if not dry_run:
         print(

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from .batch import count_cores
 from .clients import TARGET
 from .dossier import write_dossier
 from .errors import ParameterError, RoadError, StoreError
@@ -454,11 +455,6 @@ class Watcher:
 QUIET = Watcher()
 
 # %% ../nbs/lib/62_pipeline.ipynb #33dd70f8
-def _count_cores() -> int:
-    "Cores that this process may use."
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _settle(step: Step, future: "Future[tuple[str, float]]") -> None:
     "Write into the step what became of it."
     try:
@@ -490,7 +486,7 @@ def _run_all(
 ) -> None:
     "The waiting steps, as many at a time as there are cores."
     spawn = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(_count_cores(), len(steps)), mp_context=spawn, initializer=_begin_worker)
+    pool = ProcessPoolExecutor(min(count_cores(), len(steps)), mp_context=spawn, initializer=_begin_worker)
     running = {
         pool.submit(
             _execute, folder / f"{step.notebook}.ipynb", step.output, step.parameters, step.ticks
@@ -521,7 +517,7 @@ def _plan(
     road: Road, store: Store, parent: str, families: Sequence[str], settings: Settings, fresh: bool
 ) -> list[Step]:
     "The searches; those whose result is in the store already are not run again."
-    jobs = max(1, _count_cores() // len(families))
+    jobs = max(1, count_cores() // len(families))
     steps = []
     for family in families:
         key = describe_search(settings, family, road.profile, road.data.lending)["key"]
@@ -653,7 +649,7 @@ def _walk(
         road.looks = count_looks(store, road.data.lending, road.profile.name)
         for step in later:
             step.parameters = {**step.parameters, "runs": runs}
-        later[0].parameters = {**later[0].parameters, "jobs": _count_cores()}  # the longest: alone at its end
+        later[0].parameters = {**later[0].parameters, "jobs": count_cores()}  # the longest: alone at its end
         _run_all(road, later, notebooks, lambda step: None, watcher)
     _write_dossier(road, store, settings)
     _report(road, settings)
@@ -672,7 +668,7 @@ def _facts(road: Road, settings: Settings) -> dict[str, Any]:
         "dirty": dirty,
         "library": library_digest(),
         "lock": lock_digest(settings.home),
-        "cores": _count_cores(),
+        "cores": count_cores(),
         "python": platform.python_version(),
         "seconds": {step.name: round(step.seconds, 1) for step in road.steps},
         "failed": [step.name for step in road.failed],

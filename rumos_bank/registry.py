@@ -129,11 +129,16 @@ def read_crownings(
         raise UnreachableError(f"{path} cannot be read: {error}") from None
 
 # %% ../nbs/lib/36_registry.ipynb #8d2fd997
+def _find_version(settings: Settings) -> str | None:
+    "The version with the alias."
+    return (_ask_server if settings.store.server else _ask_store)(settings)
+
+
 def find_crowning(
     settings: Settings,  # which store, which server
 ) -> Crowning:
     "The crowned version that bears the alias."
-    version = (_ask_server if settings.store.server else _ask_store)(settings)
+    version = _find_version(settings)
     if version is None:
         raise NoChampionError(
             f"there is no champion yet in {settings.store.server or settings.store_path}: run `rumos run` (or `make run`) first"
@@ -152,7 +157,7 @@ def glance(
     settings: Settings,  # which store, which server
 ) -> tuple:  # changes whenever the champion may have changed
     "A mark of who reigns."
-    version = (_ask_server if settings.store.server else _ask_store)(settings)
+    version = _find_version(settings)
     try:
         state = (settings.store_path / LEDGER).stat()
     except OSError:

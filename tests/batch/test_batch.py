@@ -471,7 +471,7 @@ def test_only_a_few_chunks_are_under_way():
     def chunks():
         for number in range(40):
             begun.append(number)
-            assert number - len(finished) <= batch._count_cores() + 1
+            assert number - len(finished) <= batch.count_cores() + 1
             yield number
 
     for result in batch._map_in_order(lambda number: number, chunks()):
