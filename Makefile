@@ -88,7 +88,7 @@ record: $(READY)  ## write reports/record from the newest full road on real data
 
 lock: $(READY)  ## pin all packages anew (needs uv)
 	@UV_CUSTOM_COMPILE_COMMAND="make lock" UV_PYTHON_DOWNLOADS=never uv pip compile --quiet --universal --generate-hashes \
-	  --upgrade --python-version 3.11 --python $(BIN)/python pyproject.toml --extra api --extra desk --group dev -o requirements.lock
+	  --upgrade --python-version 3.11 --python $(BIN)/python pyproject.toml --extra api --extra desk --extra cluster --group dev -o requirements.lock
 
 clean:  ## remove what was made: .venv, caches, reports of roads (the store is kept)
 	@rm -rf .venv build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis _proc

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['Words', 'PACKAGED', 'DATABASE', 'BEHIND_LOOPBACK', 'OTHER_VARIABLES', 'Section', 'Costs', 'DataSettings',
            'SplitSettings', 'ModelSettings', 'AlarmSettings', 'ReferSettings', 'StoreSettings', 'PortSettings',
-           'AuditSettings', 'ApiSettings', 'DeskSettings', 'Settings', 'find_settings', 'read_settings']
+           'AuditSettings', 'ApiSettings', 'DeskSettings', 'LedgerSettings', 'GateSettings', 'CanarySettings',
+           'WatchSettings', 'ShadowSettings', 'Settings', 'find_settings', 'read_settings']
 
 # %% ../nbs/lib/01_settings.ipynb #e20a08a0
 import configparser
@@ -141,6 +142,52 @@ class DeskSettings(Section):
     )  # after which a page that nobody looks at loses its kernel
     max_upload: int = Field(20, ge=1, le=500)  # megabytes of a file of clients
 
+# %% ../nbs/lib/01_settings.ipynb #489bbc1c
+class LedgerSettings(Section):
+    "Who put which model in charge."
+
+    folder: Path = (
+        Path()
+    )  # private key and head of the chain, outside of the store; empty: the user's data folder
+    public_key: str = Field("", pattern=r"^([0-9a-f]{64})?$")  # Ed25519; empty: the one in that folder
+    two_people: bool = False  # a challenger is proposed by one person and approved by another
+
+
+class GateSettings(Section):
+    "What a challenger must show. Latency and size only warn."
+
+    min_probability: float = Field(0.9, ge=0, le=1)  # that it saves money at all, from the paired folds
+    max_calibration_error: float = Field(0.05, gt=0, le=1)  # out of fold
+    max_fairness_loss: float = Field(
+        0.02, ge=0, le=1
+    )  # by which groups may differ more than under the champion
+    max_monotone_violations: float = Field(0.05, ge=0, le=1)  # share of clients whom paying later would help
+    max_flips: float = Field(0, ge=0, le=1)  # share of decisions that a second fit changes
+    max_milliseconds: float = Field(5, gt=0, le=1e4)  # for one decision; above it a warning
+    max_megabytes: float = Field(50, gt=0, le=1e4)  # of the model's files; above it a warning
+
+
+class CanarySettings(Section):
+    "What other versions of the libraries may change in the champion's recipe."
+
+    max_difference: float = Field(0.05, gt=0, le=1)  # of one client's probability
+    max_flips: float = Field(0.005, ge=0, le=1)  # share of the clients decided otherwise
+    max_euros: float = Field(1, ge=0, le=1e6)  # per client, dearer
+
+
+class WatchSettings(Section):
+    "When the world no longer looks as it did in training."
+
+    false_alarm_rate: float = Field(0.01, gt=0, lt=1)  # of a window of which nothing is wrong
+    min_clients: int = Field(200, ge=20, le=1_000_000)  # fewer are not judged
+    days: int = Field(7, ge=1, le=3660)  # of a window
+
+
+class ShadowSettings(Section):
+    "A challenger that is asked the same and never heard."
+
+    version: int = Field(0, ge=0)  # of the registered model; 0: none
+
 # %% ../nbs/lib/01_settings.ipynb #9f670654
 class Settings(Section):
     "Everything a bank may set; frozen."
@@ -156,6 +203,11 @@ class Settings(Section):
     audit: AuditSettings = AuditSettings()
     api: ApiSettings = ApiSettings()
     desk: DeskSettings = DeskSettings()
+    ledger: LedgerSettings = LedgerSettings()
+    gates: GateSettings = GateSettings()
+    canary: CanarySettings = CanarySettings()
+    watch: WatchSettings = WatchSettings()
+    shadow: ShadowSettings = ShadowSettings()
     home: Path = Path()  # folder that relative paths are meant from
     behind_loopback: bool = False  # a container, whose ports are published on the loopback only
 
@@ -183,6 +235,15 @@ class Settings(Section):
         if self.audit.folder == Path():
             return self.store_path / "decisions"
         return (self.home / self.audit.folder).expanduser().absolute()
+
+    @property
+    def ledger_path(self) -> Path:
+        "Where the ledger's private key and head are kept, absolute."
+        from platformdirs import user_data_dir
+
+        if self.ledger.folder == Path():
+            return Path(user_data_dir("rumos_bank")) / "ledger"
+        return (self.home / self.ledger.folder).expanduser().absolute()
 
 # %% ../nbs/lib/01_settings.ipynb #2170bb89
 PACKAGED = Path(str(files("rumos_bank"))) / "assets" / "settings.ini"
