@@ -812,6 +812,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'rumos_bank.settings.ReferSettings': ('lib/settings.html#refersettings', 'rumos_bank/settings.py'),
                                      'rumos_bank.settings.Section': ('lib/settings.html#section', 'rumos_bank/settings.py'),
                                      'rumos_bank.settings.Settings': ('lib/settings.html#settings', 'rumos_bank/settings.py'),
+                                     'rumos_bank.settings.Settings._place': ('lib/settings.html#settings._place', 'rumos_bank/settings.py'),
                                      'rumos_bank.settings.Settings.audit_path': ( 'lib/settings.html#settings.audit_path',
                                                                                   'rumos_bank/settings.py'),
                                      'rumos_bank.settings.Settings.cache_path': ( 'lib/settings.html#settings.cache_path',

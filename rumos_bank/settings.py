@@ -211,39 +211,40 @@ class Settings(Section):
     home: Path = Path()  # folder that relative paths are meant from
     behind_loopback: bool = False  # a container, whose ports are published on the loopback only
 
+    def _place(self, path: Path | str) -> Path:
+        return (self.home / Path(path).expanduser()).absolute()
+
     @property
     def store_path(self) -> Path:
         "The MLflow store's folder, absolute."
-        return (self.home / self.store.path).expanduser().absolute()
+        return self._place(self.store.path)
 
     @property
     def reports_path(self) -> Path:
         "The folder of the reports, absolute."
-        return (self.home / self.store.reports).expanduser().absolute()
+        return self._place(self.store.reports)
 
     @property
     def cache_path(self) -> Path:
         "Where downloads and verified champions are kept, absolute."
         from platformdirs import user_cache_dir
 
-        named = Path(self.data.cache).expanduser() if self.data.cache else Path(user_cache_dir("rumos_bank"))
-        return (self.home / named).absolute()
+        return self._place(self.data.cache or user_cache_dir("rumos_bank"))
 
     @property
     def audit_path(self) -> Path:
         "The folder of the decision log, absolute."
-        if self.audit.folder == Path():
-            return self.store_path / "decisions"
-        return (self.home / self.audit.folder).expanduser().absolute()
+        return (
+            self.store_path / "decisions" if self.audit.folder == Path() else self._place(self.audit.folder)
+        )
 
     @property
     def ledger_path(self) -> Path:
         "Where the ledger's private key and head are kept, absolute."
-        from platformdirs import user_data_dir
+        from platformdirs import user_data_path
 
-        if self.ledger.folder == Path():
-            return Path(user_data_dir("rumos_bank")) / "ledger"
-        return (self.home / self.ledger.folder).expanduser().absolute()
+        own = user_data_path("rumos_bank") / "ledger"
+        return own if self.ledger.folder == Path() else self._place(self.ledger.folder)
 
 # %% ../nbs/lib/01_settings.ipynb #2170bb89
 PACKAGED = Path(str(files("rumos_bank"))) / "assets" / "settings.ini"
