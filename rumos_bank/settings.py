@@ -6,7 +6,7 @@
 __all__ = ['Words', 'PACKAGED', 'DATABASE', 'BEHIND_LOOPBACK', 'OTHER_VARIABLES', 'Section', 'Costs', 'DataSettings',
            'SplitSettings', 'ModelSettings', 'AlarmSettings', 'ReferSettings', 'StoreSettings', 'PortSettings',
            'AuditSettings', 'ApiSettings', 'DeskSettings', 'LedgerSettings', 'GateSettings', 'CanarySettings',
-           'WatchSettings', 'ShadowSettings', 'Settings', 'find_settings', 'read_settings']
+           'WatchSettings', 'ShadowSettings', 'Places', 'Settings', 'find_settings', 'read_settings']
 
 # %% ../nbs/lib/01_settings.ipynb #e20a08a0
 import configparser
@@ -189,27 +189,14 @@ class ShadowSettings(Section):
     version: int = Field(0, ge=0)  # of the registered model; 0: none
 
 # %% ../nbs/lib/01_settings.ipynb #9f670654
-class Settings(Section):
-    "Everything a bank may set; frozen."
+class Places(Section):
+    "Where things lie."
 
-    costs: Costs = Costs()
     data: DataSettings = DataSettings()
-    split: SplitSettings = SplitSettings()
-    model: ModelSettings = ModelSettings()
-    alarm: AlarmSettings = AlarmSettings()
-    refer: ReferSettings = ReferSettings()
     store: StoreSettings = StoreSettings()
-    ports: PortSettings = PortSettings()
     audit: AuditSettings = AuditSettings()
-    api: ApiSettings = ApiSettings()
-    desk: DeskSettings = DeskSettings()
     ledger: LedgerSettings = LedgerSettings()
-    gates: GateSettings = GateSettings()
-    canary: CanarySettings = CanarySettings()
-    watch: WatchSettings = WatchSettings()
-    shadow: ShadowSettings = ShadowSettings()
     home: Path = Path()  # folder that relative paths are meant from
-    behind_loopback: bool = False  # a container, whose ports are published on the loopback only
 
     def _place(self, path: Path | str) -> Path:
         return (self.home / Path(path).expanduser()).absolute()
@@ -245,6 +232,24 @@ class Settings(Section):
 
         own = user_data_path("rumos_bank") / "ledger"
         return own if self.ledger.folder == Path() else self._place(self.ledger.folder)
+
+# %% ../nbs/lib/01_settings.ipynb #087bd1c7
+class Settings(Places):
+    "Everything a bank may set; frozen."
+
+    costs: Costs = Costs()
+    split: SplitSettings = SplitSettings()
+    model: ModelSettings = ModelSettings()
+    alarm: AlarmSettings = AlarmSettings()
+    refer: ReferSettings = ReferSettings()
+    ports: PortSettings = PortSettings()
+    api: ApiSettings = ApiSettings()
+    desk: DeskSettings = DeskSettings()
+    gates: GateSettings = GateSettings()
+    canary: CanarySettings = CanarySettings()
+    watch: WatchSettings = WatchSettings()
+    shadow: ShadowSettings = ShadowSettings()
+    behind_loopback: bool = False  # a container, whose ports are published on the loopback only
 
 # %% ../nbs/lib/01_settings.ipynb #2170bb89
 PACKAGED = Path(str(files("rumos_bank"))) / "assets" / "settings.ini"
