@@ -36,8 +36,9 @@ from .errors import ParameterError, RoadError, StoreError
 from .families import find_family
 from .integrity import digest_value, git_state, library_digest, lock_digest, notebook_digest
 from .judge import Contender
-from .ledger import LEDGER, read_ledger
-from .promotion import Choice, Verdict, choose_champion, crown, mend
+from .ledger import read_ledger
+from .promotion import Choice, Verdict, choose_champion, crown, note_data
+from .reign import mend
 from .report import LATEST, RECORD, point_latest, summarise, write_leaderboard, write_record
 from .search import PROFILES, Profile, count_fits, find_profile
 from .settings import Settings
@@ -596,6 +597,7 @@ def run_road(
     with _lock_road(store), _kernel_environment(settings.home):
         mend(store)
         data = load_road_data(settings, find_profile(profile), tell=watcher.tell)
+        note_data(store, data.lending)
         road = _start(settings, store, data, PROFILES[profile])
         parent = start_road(store, road.name, {"profile": profile, "twin": data.lending.is_twin})
         status = "KILLED"
@@ -645,7 +647,9 @@ def _walk(
     if runs and not road.leaks:
         road.board = read_board(store, runs)
         road.choice = choose_champion(road.board, settings.model.tie)
-        road.verdict = crown(store, road.choice.run_id, road.data.train, settings)
+        road.verdict = crown(
+            store, road.choice.run_id, road.data.train, road.data.lending.fingerprint, watcher.tell
+        )
         road.looks = count_looks(store, road.data.lending, road.profile.name)
         for step in later:
             step.parameters = {**step.parameters, "runs": runs}
@@ -699,7 +703,7 @@ def _write_dossier(road: Road, store: Store, settings: Settings) -> None:
         return
     names = ("explore", f"search-{road.choice.family}", "compare", "judge", "audit")
     try:
-        write_dossier(road.folder, names, _facts(road, settings), read_ledger(store.path / LEDGER))
+        write_dossier(road.folder, names, _facts(road, settings), read_ledger(settings))
     except RoadError as error:
         page = road.folder / "dossier.html"
         road.steps.append(Step("dossier", "", {}, page, page, 1, error=str(error), state="failed"))

@@ -30,6 +30,23 @@ if TYPE_CHECKING:
 LATEST, RECORD = "latest", "record"
 
 # %% ../nbs/lib/60_report.ipynb #4cfb0944
+def _tell_verdict(verdict: Verdict) -> str:
+    "Who reigns after this road, and what became of its challenger."
+    reigns = (
+        f"Champion: {verdict.family} (version {verdict.version})"
+        if verdict.version
+        else "There is no champion"
+    )
+    told = {
+        "crowned": f"{reigns}, crowned now: {verdict.reason}.",
+        "refused": f"{reigns}; version {verdict.candidate} was refused by the gates: {verdict.reason} "
+        f"(`rumos gate {verdict.candidate}`).",
+        "proposed": f"{reigns}; version {verdict.candidate} is proposed: `rumos approve {verdict.candidate}`.",
+        "unchanged": f"{reigns} stays: {verdict.reason}.",
+    }
+    return told[verdict.state]
+
+
 def summarise(
     board: "pd.DataFrame",  # the leaderboard
     choice: Choice,
@@ -43,15 +60,10 @@ def summarise(
     trivial = trivial_costs(defaulted, costs)
     cheapest = min(trivial, key=lambda policy: trivial[policy])
     saved = trivial[cheapest] - row["test_cost"]
-    reign = (
-        f"Champion: {verdict.family} (version {verdict.version}), crowned now: {verdict.reason}."
-        if verdict.crowned
-        else f"Champion: {verdict.family} (version {verdict.version}) stays: {verdict.reason}."
-    )
     return [
         *(["TWIN: these are synthetic clients; nothing here is true of real ones."] if is_twin else []),
         f"Proposed: {choice.reason}.",
-        reign,
+        _tell_verdict(verdict),
         f"On {len(defaulted):,} test clients, looked at once, {choice.family} loses {row['test_cost']:,.0f} € "
         f"(95 % interval {row['test_low']:,.0f} to {row['test_high']:,.0f} €).",
         f"Without a model the cheaper policy is to {cheapest}: {trivial[cheapest]:,.0f} €. "

@@ -61,8 +61,17 @@ def import_mlflow() -> Any:
 class Store:
     "An opened MLflow store."
 
-    path: Path  # its folder
-    registered_model: str  # the name that holds the winners
+    settings: Settings  # which store, which ledger, which rules
+
+    @property
+    def path(self) -> Path:
+        "Its folder."
+        return self.settings.store_path
+
+    @property
+    def registered_model(self) -> str:
+        "The name that holds the winners."
+        return self.settings.store.registered_model
 
     @cached_property
     def client(self) -> "MlflowClient":
@@ -119,7 +128,7 @@ def open_store(
         with FileLock(path / "open.lock", timeout=120):
             if (path / DATABASE).exists():
                 _mend_paths(path)
-            store = Store(path, settings.store.registered_model)
+            store = Store(settings)
             store.experiment_id  # the first use makes the tables
     except (OSError, sqlite3.Error) as error:
         raise StoreError(

@@ -10,21 +10,13 @@ import pandas as pd
 import pytest
 from stores import TINY, Data, Place, make_data, settings_for, with_folds, with_refusals
 
-from rumos_bank import promotion
+from rumos_bank import promotion, reign
 from rumos_bank.clients import TARGET, fingerprint
 from rumos_bank.errors import StoreError
 from rumos_bank.families import find_family
 from rumos_bank.ledger import LEDGER, append_event, read_ledger
-from rumos_bank.promotion import (
-    CHAMPION,
-    Reign,
-    choose_champion,
-    compare,
-    crown,
-    lock_promotions,
-    mend,
-    read_champion,
-)
+from rumos_bank.promotion import choose_champion
+from rumos_bank.reign import CHAMPION, Reign, lock_promotions, mend, read_champion
 from rumos_bank.search import cost_by_fold, cross_validate, search
 from rumos_bank.tracking import (
     DATABASE,
@@ -86,7 +78,7 @@ def test_the_first_is_crowned(place):
     assert (verdict.crowned, verdict.version, verdict.family) == (True, 1, "Decision_tree")
     assert place.reigns == "first"
     assert place.events == [("intent", "first"), ("crowned", "first")]
-    intent, crowned = read_ledger(place.store.path / LEDGER)
+    intent, crowned = read_ledger(place.settings)
     assert crowned["intent"] == intent["number"] and crowned["version"] == intent["version"] == 1
     assert intent["fingerprint"] == place.data.lending.fingerprint and intent["twin"] is True
     assert {"MLmodel", "model.skops"} <= intent["files"].keys()
@@ -116,7 +108,7 @@ def test_dearer_or_tied_is_refused_with_a_reason_and_a_line(reigned, name, cost)
     assert "less than 495.0 €" in verdict.reason
     assert reigned.reigns == "first" and versions(reigned) == [1]
     assert reigned.events[2:] == [("refused", name)]
-    last = read_ledger(reigned.store.path / LEDGER)[-1]
+    last = read_ledger(reigned.settings)[-1]
     assert (last["reason"], last["version"]) == (verdict.reason, 1)
     check_order(reigned)
 
@@ -290,7 +282,7 @@ def versions(place: Place) -> list[int]:
 def check_order(place: Place) -> None:
     "The ledger, the alias and its mirror say the same."
     reign = read_champion(place.store)
-    crowned = [event for event in read_ledger(place.store.path / LEDGER) if event["event"] == "crowned"]
+    crowned = [event for event in read_ledger(place.settings) if event["event"] == "crowned"]
     assert (crowned[-1]["version"], crowned[-1]["run"]) == (reign.version, reign.run_id)
     models = place.store.client.search_registered_models()
     assert {model.name for model in models if CHAMPION in model.aliases} == {"rumos_lending", reign.family}
@@ -307,7 +299,7 @@ def test_a_crash_leaves_the_old_or_the_new_champion_and_can_be_mended(reigned, m
         # a Random_forest by name: the mirror changes family
         with pytest.raises(Crash):
             reigned.crown("cheapest")
-    reigned.store = Store(reigned.store.path, reigned.store.registered_model)  # a new process
+    reigned.store = Store(reigned.settings)  # a new process
     assert reigned.reigns in ("first", "cheapest")
     intended = ("intent", "cheapest") in reigned.events
     mend(reigned.store)
@@ -338,7 +330,7 @@ def test_a_crash_in_the_first_crowning_is_finished_too(place, monkeypatch, name,
 def test_a_torn_line_of_the_ledger_is_written_again(reigned):
     register_winner(reigned.store, reigned.runs["cheapest"])
     facts = {"version": 2, "run": reigned.runs["cheapest"], "family": "Random_forest", "reason": "cheaper"}
-    append_event(reigned.store.path / LEDGER, "intent", facts)
+    append_event(reigned.settings, "intent", facts)
     with (reigned.store.path / LEDGER).open("ab") as opened:
         opened.write(b'{"number": 4, "event": "crow')
     mend(reigned.store)
@@ -457,7 +449,7 @@ def test_a_lost_champion_does_not_stop_the_next(reigned, gone):
     assert verdict.crowned and verdict.reason.startswith("the champion was lost: ") and told in verdict.reason
     assert reigned.reigns == "dearer"
     assert reigned.events[2:] == [("intent", "dearer"), ("crowned", "dearer")]
-    assert [event["reason"] for event in read_ledger(reigned.store.path / LEDGER)[2:]] == [verdict.reason] * 2
+    assert [event["reason"] for event in read_ledger(reigned.settings)[2:]] == [verdict.reason] * 2
     check_order(reigned)
     assert not reigned.crown("dearer").crowned  # found now, and the same
 
