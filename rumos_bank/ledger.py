@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['LEDGER', 'INTENT', 'CROWNED', 'ROLLED_BACK', 'ABANDONED', 'CHAMPION', 'START', 'ROTATED', 'find_public_key',
-           'read_ledger', 'Verified', 'verify_ledger', 'find_user', 'append_event', 'rotate_key', 'accept_ledger',
-           'last_change', 'find_changes', 'allowed_versions']
+           'read_ledger', 'Verified', 'verify_ledger', 'find_user', 'append_event', 'keep_head', 'finish_rotation',
+           'rotate_key', 'accept_ledger', 'last_change', 'find_changes', 'allowed_versions']
 
 # %% ../nbs/lib/32_ledger.ipynb #4bf86511
 import getpass
@@ -68,10 +68,10 @@ def _load_key(path: Path) -> "Ed25519PrivateKey":
         raise StoreError(f"{path} holds no private key: {error}") from None
 
 
-def _publish(folder: Path) -> str:
+def _publish(private: Path) -> str:
     "Write the public key beside the private one."
-    public = _load_key(folder / _PRIVATE).public_key().public_bytes_raw().hex()
-    _replace(folder / _PUBLIC, public + "\n")
+    public = _load_key(private).public_key().public_bytes_raw().hex()
+    _replace(private.with_name(_PUBLIC), public + "\n")
     return public
 
 
@@ -93,7 +93,7 @@ def _signing_key(settings: Settings, is_first: bool) -> "Ed25519PrivateKey":
                 "copy it there, or set RUMOS_LEDGER_FOLDER to its folder"
             )
         _make_key(path)
-    key, trusted = _load_key(path), find_public_key(settings) or _publish(folder)
+    key, trusted = _load_key(path), find_public_key(settings) or _publish(path)
     if key.public_key().public_bytes_raw().hex() != trusted:
         raise StoreError(
             f"the private key in {path} does not belong to the public key {trusted}: "
@@ -298,20 +298,31 @@ def append_event(
     facts: Mapping[str, Any],  # what JSON can hold
 ) -> dict[str, Any]:  # the line as written
     "Add one event to the chain."
-    _finish_rotation(settings)
+    finish_rotation(settings)
     before = read_ledger(settings)  # never continue a broken chain
     return _write(settings, _signing_key(settings, not before), event, facts)
 
+# %% ../nbs/lib/32_ledger.ipynb #d54820c0
+def keep_head(
+    settings: Settings,  # which store, which key
+) -> None:
+    "Let the head name the last line, if a crash or a move of the store left it behind."
+    head, events = _read_head(_head_file(settings)), read_ledger(settings)
+    if events and (head is None or head["number"] < len(events)):
+        _write_head(settings, _split(settings.store_path / LEDGER)[0], str(events[-1]["when"]))
+
 # %% ../nbs/lib/32_ledger.ipynb #4491817a
-def _finish_rotation(settings: Settings) -> None:
+def finish_rotation(
+    settings: Settings,  # which store, which key
+) -> None:
     "Put the next key in its place if the ledger is signed with it already; else it never was."
     folder = settings.ledger_path
     if (folder / _NEXT).exists():
         lines, _ = _split(settings.store_path / LEDGER)
         public = _load_key(folder / _NEXT).public_key().public_bytes_raw().hex()
         if lines and _is_signed(lines[-1], public):
+            _publish(folder / _NEXT)
             (folder / _NEXT).replace(folder / _PRIVATE)
-            _publish(folder)
         else:
             (folder / _NEXT).unlink()
 
@@ -320,7 +331,7 @@ def rotate_key(
     settings: Settings,  # which store, which key
 ) -> str:  # the new public key
     "Sign from now on with a new private key."
-    _finish_rotation(settings)
+    finish_rotation(settings)
     if not read_ledger(settings):
         raise StoreError("the ledger has no line yet: its key is made with the first one")
     old = find_public_key(settings)
@@ -328,7 +339,7 @@ def rotate_key(
     key = _load_key(settings.ledger_path / _NEXT)
     public = key.public_key().public_bytes_raw().hex()
     _write(settings, key, ROTATED, {"old_key": old, "public_key": public})
-    _finish_rotation(settings)
+    finish_rotation(settings)
     return public
 
 # %% ../nbs/lib/32_ledger.ipynb #0f084ac2

@@ -24,6 +24,8 @@ from rumos_bank.ledger import (
     ROLLED_BACK,
     append_event,
     find_changes,
+    finish_rotation,
+    keep_head,
     last_change,
     read_ledger,
 )
@@ -128,6 +130,7 @@ def carry_out(
     store: Store,
 ) -> None:
     "Finish or give up what was begun, and put the alias and its mirror where they belong; the caller holds the lock."
+    finish_rotation(store.settings)
     last = last_change(read_ledger(store.settings))
     begun = last if last and last["event"] == INTENT else None
     if begun and not _has_version(store, begun["version"]):
@@ -146,15 +149,17 @@ def carry_out(
         done = {"intent": begun["number"], "replaces": begun.get("replaces")}
         append_event(store.settings, begun.get("done", CROWNED), facts | done)
     _retire(store)
+    keep_head(store.settings)
 
 
 def _retire(store: Store) -> None:
     "Write down whose reign the newest change ended."
     events = read_ledger(store.settings)
     changes = find_changes(events)
-    if not changes or not (old := changes[-1].get("replaces")):
-        return
-    if not any(event["event"] == "retired" and event["number"] > changes[-1]["number"] for event in events):
+    old = changes[-1].get("replaces") if changes else None
+    if old and not any(
+        event["event"] == "retired" and event["number"] > changes[-1]["number"] for event in events
+    ):
         append_event(store.settings, "retired", {"version": old, "replaced_by": changes[-1]["version"]})
 
 # %% ../nbs/lib/35_reign.ipynb #0222f0a4

@@ -1,46 +1,79 @@
-"The ledger: what is changed in the middle is found, what was torn at the end never happened."
+"The ledger: whatever is done to it without the key is found, what was torn at the end never happened."
 
+import hashlib
 import json
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rumos_bank import ledger as keeping
-from rumos_bank.errors import StoreError
-from rumos_bank.ledger import LEDGER, START, append_event, read_ledger
+from rumos_bank.errors import ParameterError, StoreError
+from rumos_bank.ledger import (
+    LEDGER,
+    START,
+    accept_ledger,
+    allowed_versions,
+    append_event,
+    find_public_key,
+    keep_head,
+    read_ledger,
+    rotate_key,
+    verify_ledger,
+)
+from rumos_bank.settings import PACKAGED, Settings, read_settings
 
 TOLD = "Zürich → 3 €"  # not only ASCII
 
 
-def write_events(path: Path, n: int) -> Path:
+def place_in(folder: Path, **more: str) -> Settings:
+    ours = {"RUMOS_STORE_PATH": str(folder / "store"), "RUMOS_LEDGER_FOLDER": str(folder / "keys")}
+    settings = read_settings(PACKAGED, environ=ours | more)
+    settings.store_path.mkdir(exist_ok=True)
+    return settings
+
+
+def write_events(settings: Settings, n: int) -> Path:
     for number in range(n):
-        append_event(path, "crowned", {"version": number, "reason": TOLD})
-    return path
+        append_event(settings, "crowned", {"version": number, "reason": TOLD})
+    return settings.store_path / LEDGER
 
 
-with tempfile.TemporaryDirectory() as _folder:  # five lines; the last one vouches for the others
-    LINES = write_events(Path(_folder) / LEDGER, 5).read_bytes().splitlines(keepends=True)
-BEFORE_LAST = sum(map(len, LINES[:-1]))  # bytes that some later line vouches for
-WHOLE = b"".join(LINES)
-place = st.integers(0, BEFORE_LAST - 1)
+@pytest.fixture
+def settings(tmp_path) -> Settings:
+    return place_in(tmp_path)
+
+
+_FOLDER = tempfile.TemporaryDirectory()
+SETTINGS = place_in(Path(_FOLDER.name))  # five lines; no test adds one
+FILE = write_events(SETTINGS, 5)
+WHOLE = FILE.read_bytes()
+LINES = WHOLE.splitlines(keepends=True)
+place = st.integers(0, len(WHOLE) - 1)
 a_byte = st.one_of(st.integers(0, 255), st.sampled_from(b'\r\n "0}')).map(lambda byte: bytes([byte]))
-not_last = st.integers(0, len(LINES) - 2)
+a_line = st.integers(0, len(LINES) - 1)
+
+
+@contextmanager
+def changed_to(content: bytes) -> Iterator[None]:
+    FILE.write_bytes(content)
+    try:
+        yield
+    finally:
+        FILE.write_bytes(WHOLE)
 
 
 def is_found(content: bytes) -> bool:
-    "Whether reading such a ledger raises."
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / LEDGER
-        path.write_bytes(content)
-        with pytest.raises(StoreError, match="changed by hand"):
-            read_ledger(path)
-        before = path.read_bytes()
-        with pytest.raises(StoreError):
-            append_event(path, "crowned", {})
-        return path.read_bytes() == before  # nothing is written behind a broken chain
+    "Whether verifying such a ledger raises and names a line."
+    assert content != WHOLE
+    with changed_to(content), pytest.raises(StoreError, match=r"line \d+ "):
+        verify_ledger(SETTINGS)
+    return True
 
 
 @given(place, a_byte)
@@ -54,27 +87,32 @@ def test_a_removed_byte_is_found(position):
     assert is_found(WHOLE[:position] + WHOLE[position + 1 :])
 
 
-@given(place, a_byte)
-def test_an_inserted_byte_is_found(position, byte):
+@given(st.integers(0, len(WHOLE)), a_byte)
+def test_an_inserted_byte_is_found_even_at_the_end(position, byte):
     assert is_found(WHOLE[:position] + byte + WHOLE[position:])
 
 
-@given(not_last, st.sampled_from([b"\n", b"\r", b"{}\n", b"null\n", b"[]\n", b"forged\r", b"forged\r\n"]))
+@given(st.integers(0, len(WHOLE) - 1))
+def test_a_truncation_is_found_wherever_it_is(length):
+    assert is_found(WHOLE[:length])
+
+
+@given(a_line, st.sampled_from([b"\n", b"\r", b"{}\n", b"null\n", b"[]\n", b"forged\r", b"forged\r\n"]))
 def test_an_inserted_line_is_found(number, line):
     assert is_found(b"".join([*LINES[:number], line, *LINES[number:]]))
 
 
-@given(not_last, not_last)
+@given(st.integers(0, len(LINES)), a_line)
 def test_a_repeated_line_is_found(number, other):
     assert is_found(b"".join([*LINES[:number], LINES[other], *LINES[number:]]))
 
 
-@given(not_last)
+@given(a_line)
 def test_a_removed_line_is_found(number):
     assert is_found(b"".join([*LINES[:number], *LINES[number + 1 :]]))
 
 
-@given(st.integers(0, len(LINES) - 1), st.integers(0, len(LINES) - 1))
+@given(a_line, a_line)
 def test_swapped_lines_are_found(first, second):
     if first != second:
         swapped = LINES.copy()
@@ -82,70 +120,291 @@ def test_swapped_lines_are_found(first, second):
         assert is_found(b"".join(swapped))
 
 
-@given(not_last, st.integers(100, 999))
-def test_a_changed_fact_is_found_at_the_line_after(number, version):
+def sign_all(events: list[dict], key: Ed25519PrivateKey) -> bytes:
+    "These events as a ledger that holds in itself."
+    before, lines = START, []
+    for event in events:
+        body = json.dumps({**event, "before": before}, ensure_ascii=False).encode()
+        lines.append(body[:-1] + f', "signature": "{key.sign(body).hex()}"}}\n'.encode())
+        before = hashlib.sha256(lines[-1]).hexdigest()
+    return b"".join(lines)
+
+
+def unsigned() -> list[dict]:
+    return [{name: value for name, value in json.loads(line).items() if name != "signature"} for line in LINES]
+
+
+@given(a_line, st.integers(100, 999))
+def test_a_whole_rewrite_with_another_key_is_found(number, version):
+    events = unsigned()
+    events[number]["version"] = version
+    forged = sign_all(events, Ed25519PrivateKey.generate())
+    with changed_to(forged), pytest.raises(StoreError, match="line 1 is not signed with the key"):
+        read_ledger(SETTINGS)
+
+
+def test_a_forged_change_of_keys_is_found():
+    forger = Ed25519PrivateKey.generate()
+    change = {
+        "number": 6,
+        "event": "keys changed",
+        "when": "2026-01-01",
+        "who": "forger",
+        "old_key": find_public_key(SETTINGS),
+        "public_key": forger.public_key().public_bytes_raw().hex(),
+        "before": hashlib.sha256(LINES[-1]).hexdigest(),
+    }
+    body = json.dumps(change).encode()
+    line = body[:-1] + f', "signature": "{forger.sign(body).hex()}"}}\n'.encode()
+    with changed_to(WHOLE + line), pytest.raises(StoreError, match="line 6 is not signed"):
+        read_ledger(SETTINGS)
+
+
+def test_a_line_that_was_changed_is_named_itself():
     changed = LINES.copy()
-    changed[number] = json.dumps(json.loads(LINES[number]) | {"version": version}).encode() + b"\n"
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / LEDGER
-        path.write_bytes(b"".join(changed))
-        with pytest.raises(StoreError, match=f"line {number + 2} does not continue line {number + 1};"):
-            read_ledger(path)
+    changed[2] = changed[2].replace(b'"version": 2', b'"version": 7')
+    with changed_to(b"".join(changed)), pytest.raises(StoreError, match="line 3 is not signed with the key"):
+        read_ledger(SETTINGS)
+
+
+def test_nothing_is_written_behind_a_broken_chain():
+    broken = WHOLE.replace(b'"version": 4', b'"version": 5')
+    with changed_to(broken):
+        with pytest.raises(StoreError, match="changed by hand"):
+            append_event(SETTINGS, "crowned", {})
+        assert FILE.read_bytes() == broken
+
+
+def test_the_genuine_ledger_of_another_store_is_found(tmp_path):
+    "Signed with the same key: only the head knows that it is another one."
+    folder = Path(_FOLDER.name)
+    other = place_in(tmp_path, RUMOS_LEDGER_FOLDER=str(folder / "keys"))
+    foreign = write_events(other, 6).read_bytes()
+    with changed_to(foreign), pytest.raises(StoreError, match="line 5 is not the one that was written last"):
+        read_ledger(SETTINGS)
 
 
 @given(st.integers(1, len(LINES[-1]) - 1))
 def test_a_torn_last_line_never_happened(kept):
-    torn = b"".join(LINES[:-1]) + LINES[-1][:kept]
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / LEDGER
-        path.write_bytes(torn)
-        assert [event["number"] for event in read_ledger(path)] == [1, 2, 3, 4]
+        settings = place_in(Path(folder))
+        path = write_events(settings, 2)
+        whole = path.read_bytes()
+        with path.open("ab") as opened:
+            opened.write(LINES[-1][:kept])
+        torn = path.read_bytes()
+        assert [event["number"] for event in read_ledger(settings)] == [1, 2]
         assert path.read_bytes() == torn  # reading changes nothing
-        append_event(path, "refused", {"version": 7})
-        events = read_ledger(path)
-        assert (events[-1]["number"], events[-1]["event"], events[-1]["version"]) == (5, "refused", 7)
-        assert path.read_bytes().startswith(b"".join(LINES[:-1]))
+        with pytest.raises(StoreError, match="line 3 has no end"):
+            verify_ledger(settings)
+        append_event(settings, "refused", {"version": 7})
+        last = read_ledger(settings)[-1]
+        assert (last["number"], last["event"], last["version"]) == (3, "refused", 7)
+        assert path.read_bytes().startswith(whole) and verify_ledger(settings).lines == 3
 
 
 @given(st.dictionaries(st.sampled_from("abcde"), st.one_of(st.text(), st.integers(), st.none()), max_size=5))
 def test_facts_come_back_as_they_were_told(facts):
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / LEDGER
-        write_events(path, 1)
-        written = append_event(path, "crowned", facts)
-        assert read_ledger(path)[-1] == written
+        settings = place_in(Path(folder))
+        write_events(settings, 1)
+        written = append_event(settings, "crowned", facts)
+        assert read_ledger(settings)[-1] == written
         assert {name: written[name] for name in facts} == facts
-        assert path.read_bytes().count(b"\n") == 2
+        assert (settings.store_path / LEDGER).read_bytes().count(b"\n") == 2
 
 
-def test_an_event_says_when_and_who_and_holds_its_place(tmp_path):
-    events = read_ledger(write_events(tmp_path / LEDGER, 3))
+def test_a_fact_that_looks_like_a_signature_is_a_fact(settings):
+    trick = '", "signature": "' + "0" * 128 + '"}\n'
+    append_event(settings, "crowned", {"reason": trick})
+    assert read_ledger(settings)[0]["reason"] == trick
+
+
+def test_an_event_says_when_and_who_and_holds_its_place(settings):
+    write_events(settings, 3)
+    events = read_ledger(settings)
     assert [event["number"] for event in events] == [1, 2, 3]
     assert events[0]["before"] == START
     assert len({event["before"] for event in events}) == 3
     assert all(event["who"] and event["when"].endswith("+00:00") for event in events)
 
 
-def test_who_has_no_name_is_told_by_number(tmp_path, monkeypatch):
+def test_a_clock_that_was_set_back_makes_no_event_earlier(settings, monkeypatch):
+    append_event(settings, "crowned", {})
+
+    class Past(keeping.datetime):
+        @classmethod
+        def now(cls, zone):
+            return cls(2001, 1, 1, tzinfo=zone)
+
+    monkeypatch.setattr(keeping, "datetime", Past)
+    append_event(settings, "crowned", {})
+    first, second = read_ledger(settings)
+    assert second["when"] == first["when"]
+
+
+def test_who_has_no_name_is_told_by_number(settings, monkeypatch):
     def nobody():
         raise KeyError("getpwuid(): uid not found: 12345")  # a container's user
 
     monkeypatch.setattr(keeping.getpass, "getuser", nobody)
-    assert append_event(tmp_path / LEDGER, "crowned", {})["who"].startswith("uid ")
+    assert append_event(settings, "crowned", {})["who"].startswith("uid ")
 
 
-def test_no_ledger_no_events(tmp_path):
-    assert read_ledger(tmp_path / LEDGER) == [] and not (tmp_path / LEDGER).exists()
+def test_no_ledger_no_events_and_no_key(settings):
+    assert read_ledger(settings) == [] and not (settings.store_path / LEDGER).exists()
+    assert verify_ledger(settings).lines == 0 and not settings.ledger_path.exists()
 
 
-def test_a_forged_first_line_is_found(tmp_path):
-    (tmp_path / LEDGER).write_bytes(LINES[1])
-    with pytest.raises(StoreError, match="line 1 does not continue line 0"):
-        read_ledger(tmp_path / LEDGER)
+# the key
 
 
-def test_a_wrong_number_is_found_even_behind_the_right_hash(tmp_path):
-    first = json.loads(LINES[0]) | {"number": 2}
-    (tmp_path / LEDGER).write_bytes(json.dumps(first).encode() + b"\n")
-    with pytest.raises(StoreError, match="line 1 does not continue line 0"):
-        read_ledger(tmp_path / LEDGER)
+def test_the_private_key_lies_outside_of_the_store_for_its_owner_only(settings):
+    write_events(settings, 1)
+    path = settings.ledger_path / "private.pem"
+    assert path.stat().st_mode & 0o777 == 0o600 and settings.store_path not in path.parents
+    assert settings.ledger_path.stat().st_mode & 0o777 == 0o700
+    path.chmod(0o640)
+    with pytest.raises(StoreError, match="others may read .*private.pem: `chmod 600`"):
+        append_event(settings, "crowned", {})
+
+
+def test_a_reader_needs_the_public_key_only(settings, tmp_path):
+    path = write_events(settings, 2)
+    reader = place_in(tmp_path, RUMOS_LEDGER_FOLDER=str(tmp_path / "none"))
+    with pytest.raises(StoreError, match="no public key is known here: set .ledger. public_key"):
+        read_ledger(reader)
+    told = {"RUMOS_LEDGER_PUBLIC_KEY": find_public_key(settings), "RUMOS_LEDGER_FOLDER": str(tmp_path / "none")}
+    reader = place_in(tmp_path, **told)
+    assert len(read_ledger(reader)) == 2 and verify_ledger(reader).head is None
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match="only its holder may write"):
+        append_event(reader, "crowned", {})
+    assert path.read_bytes() == before
+
+
+def test_a_lost_private_key_is_not_replaced_behind_your_back(settings):
+    write_events(settings, 1)
+    (settings.ledger_path / "private.pem").unlink()
+    with pytest.raises(StoreError, match="the ledger's private key is not in"):
+        append_event(settings, "crowned", {})
+    assert not (settings.ledger_path / "private.pem").exists()
+
+
+def test_another_private_key_is_refused(settings):
+    write_events(settings, 1)
+    (settings.ledger_path / "private.pem").unlink()
+    keeping._make_key(settings.ledger_path / "private.pem")
+    with pytest.raises(StoreError, match="does not belong to the public key"):
+        append_event(settings, "crowned", {})
+
+
+def test_after_two_changes_of_keys_every_line_is_still_vouched_for(settings):
+    keys = [None]
+    write_events(settings, 2)
+    keys[0] = find_public_key(settings)
+    for _ in range(2):
+        keys.append(rotate_key(settings))
+        write_events(settings, 1)
+    assert len(set(keys)) == 3 and verify_ledger(settings).key == keys[-1]
+    changes = [event for event in read_ledger(settings) if event["event"] == "keys changed"]
+    assert [(each["old_key"], each["public_key"]) for each in changes] == [*zip(keys, keys[1:])]
+    path = settings.store_path / LEDGER
+    path.write_bytes(path.read_bytes().replace(b'"version": 1', b'"version": 2'))
+    with pytest.raises(StoreError, match=f"line 2 is not signed with the key {keys[0][:16]}"):
+        read_ledger(settings)
+
+
+class Crash(BaseException):
+    "The machine loses power."
+
+
+@pytest.mark.parametrize("step", ["_make_key", "_write", "_publish"])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_crash_while_keys_are_changed_is_finished_by_the_next_line(settings, monkeypatch, step, when):
+    write_events(settings, 2)
+    act = getattr(keeping, step)
+
+    def crashing(*given):
+        if when == "before":
+            raise Crash
+        act(*given)
+        raise Crash
+
+    with monkeypatch.context() as broken, pytest.raises(Crash):
+        broken.setattr(keeping, step, crashing)
+        rotate_key(settings)
+    write_events(settings, 1)
+    happened = [event["event"] for event in read_ledger(settings)]
+    assert happened in (["crowned"] * 3, ["crowned", "crowned", "keys changed", "crowned"])
+    assert not (settings.ledger_path / "next.pem").exists()
+    assert verify_ledger(settings).lines == len(happened)
+
+
+# the head
+
+
+def test_a_removed_ledger_is_found_until_somebody_says_why(settings):
+    path = write_events(settings, 3)
+    path.unlink()
+    with pytest.raises(StoreError, match="line 1 is missing; 3 were written, .*rumos ledger accept"):
+        append_event(settings, "crowned", {})
+    with pytest.raises(ParameterError, match="needs a reason in own words"):
+        accept_ledger(settings, " ")
+    line = accept_ledger(settings, "the store was thrown away")
+    assert (line["event"], line["lost_head"], line["number"]) == ("accepted", 3, 1)
+    append_event(settings, "crowned", {})
+    assert verify_ledger(settings).lines == 2
+
+
+def test_an_accepted_ledger_must_still_be_signed(settings):
+    path = write_events(settings, 3)
+    path.write_bytes(b'{"number": 1, "event": "crowned", "before": "' + START.encode() + b'"}\n')
+    with pytest.raises(StoreError, match="line 1 is not signed"):
+        accept_ledger(settings, "let me in")
+
+
+def test_a_line_without_its_head_is_no_alarm_and_the_head_catches_up(settings):
+    path = write_events(settings, 2)
+    head = keeping._head_file(settings)
+    older = head.read_bytes()
+    write_events(settings, 1)
+    head.write_bytes(older)  # the machine lost power between the two
+    assert len(read_ledger(settings)) == 3 and verify_ledger(settings).head == 2
+    keep_head(settings)
+    assert verify_ledger(settings).head == 3
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:2]))
+    with pytest.raises(StoreError, match="line 3 is missing"):
+        read_ledger(settings)
+
+
+def test_a_moved_store_keeps_its_head(settings, tmp_path):
+    write_events(settings, 3)
+    moved = settings.store_path.rename(tmp_path / "elsewhere")
+    there = place_in(tmp_path, RUMOS_STORE_PATH=str(moved))
+    assert len(read_ledger(there)) == 3
+    path = moved / LEDGER
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:2]))
+    with pytest.raises(StoreError, match="line 3 is missing"):
+        read_ledger(there)
+
+
+def test_the_heads_of_other_stores_do_not_count(settings, tmp_path):
+    write_events(settings, 3)
+    other = place_in(tmp_path, RUMOS_STORE_PATH=str(tmp_path / "other"))
+    append_event(other, "crowned", {})
+    assert len(read_ledger(other)) == 1 and len(read_ledger(settings)) == 3
+
+
+# the throne
+
+
+def test_two_versions_may_bear_the_alias_only_in_the_middle_of_a_change():
+    events = [{"event": "intent", "version": 1}]
+    assert allowed_versions([]) == set() and allowed_versions(events) == {1}
+    events += [{"event": "crowned", "version": 1}, {"event": "refused", "version": 5}]
+    assert allowed_versions(events) == {1}
+    events += [{"event": "intent", "version": 2}]
+    assert allowed_versions(events) == {1, 2}
+    assert allowed_versions([*events, {"event": "abandoned", "version": 2}]) == {1}
+    assert allowed_versions([*events, {"event": "rolled back", "version": 2}]) == {2}
