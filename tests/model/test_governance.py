@@ -1,0 +1,338 @@
+"Who may put a model in charge, how it is taken back, and what can be told about it afterwards."
+
+import shutil
+import time
+
+import pytest
+from stores import Place, settings_for, with_refusals
+
+from rumos_bank import promotion, reign
+from rumos_bank.champion import Champion, Follower
+from rumos_bank.clients import EXAMPLE_CLIENT
+from rumos_bank.errors import ParameterError, StoreError
+from rumos_bank.history import (
+    clean,
+    find_champion_at,
+    find_periods,
+    make_inventory,
+    plan_cleaning,
+    tell_event,
+)
+from rumos_bank.ledger import CHAMPION, read_ledger, verify_ledger
+from rumos_bank.promotion import approve, find_gates, note_data, reject
+from rumos_bank.reign import mend, roll_back
+
+WHY = "its refusals are easier to explain to the clients who ask"
+
+
+@pytest.fixture
+def thrice(reigned) -> Place:
+    "Three reigns, one after the other: versions 1, 2 and 3."
+    for name in ("cheaper", "cheapest"):
+        reigned.crown(name)
+    return reigned
+
+
+def events(place: Place) -> list[str]:
+    return [event["event"] for event in read_ledger(place.settings)]
+
+
+def as_user(monkeypatch, name: str) -> None:
+    monkeypatch.setattr(promotion, "find_user", lambda: name)
+    monkeypatch.setattr("rumos_bank.ledger.find_user", lambda: name)
+
+
+# two people
+
+
+@pytest.fixture
+def two_people(reigned) -> Place:
+    reigned.settings = settings_for(reigned.store.path, RUMOS_LEDGER_TWO_PEOPLE="true")
+    return reigned
+
+
+def test_with_two_people_a_road_only_proposes_and_another_person_approves(two_people, monkeypatch):
+    as_user(monkeypatch, "maker")
+    verdict = two_people.crown("cheaper")
+    assert (verdict.state, verdict.candidate, two_people.reigns) == ("proposed", 2, "first")
+    waiting = two_people.crown("cheaper")
+    assert waiting.state == "unchanged" and "waits for approval" in waiting.reason
+    with pytest.raises(ParameterError, match="maker proposed version 2: another person must approve it"):
+        approve(two_people.today, 2)
+    assert two_people.reigns == "first" and events(two_people)[2:] == ["proposed"]
+    as_user(monkeypatch, "checker")
+    line = approve(two_people.today, 2)
+    assert (line["approved_by"], two_people.reigns) == ("checker", "cheaper")
+    assert events(two_people)[2:] == ["proposed", "approved", "intent", "crowned", "retired"]
+    told = {event["event"]: event["who"] for event in read_ledger(two_people.settings)[2:]}
+    assert (told["proposed"], told["approved"]) == ("maker", "checker")
+
+
+def test_what_was_rejected_cannot_be_approved(two_people):
+    two_people.crown("cheaper")
+    with pytest.raises(ParameterError, match="needs a reason in own words"):
+        reject(two_people.today, 2, "  ")
+    reject(two_people.today, 2, WHY)
+    with pytest.raises(ParameterError, match="version 2 waits for nothing: it was rejected"):
+        approve(two_people.today, 2)
+    assert two_people.reigns == "first"
+    assert read_ledger(two_people.settings)[-1]["reason"] == WHY
+
+
+def test_a_proposal_against_an_earlier_champion_is_worth_nothing(reigned):
+    reigned.crown("cheaper", only_propose=True)
+    reigned.crown("cheapest")
+    with pytest.raises(ParameterError, match="judged against version 1, which reigns no longer"):
+        approve(reigned.store, 2)
+    assert reigned.reigns == "cheapest"
+
+
+def test_files_changed_after_the_proposal_are_found_before_the_crown(reigned):
+    verdict = reigned.crown("cheaper", only_propose=True)
+    line = find_gates(read_ledger(reigned.settings), verdict.candidate)
+    model = reigned.store.path / line["folder"] / "model.skops"
+    model.write_bytes(model.read_bytes()[:-1] + b"!")
+    with pytest.raises(StoreError, match=r"model.skops of the model is not what was recorded"):
+        approve(reigned.store, verdict.candidate)
+    assert reigned.reigns == "first"
+
+
+def test_approving_what_was_never_proposed_says_what_to_do(reigned):
+    with pytest.raises(ParameterError, match="version 7 waits for nothing: it is unknown.*rumos propose"):
+        approve(reigned.store, 7)
+
+
+# overruling
+
+
+def test_a_failed_gate_is_overruled_only_with_a_reason_in_own_words(reigned):
+    refused = reigned.crown("dearer")
+    with pytest.raises(ParameterError, match="version 2 failed saving .*--overrule"):
+        approve(reigned.store, refused.candidate)
+    for words in (" ", "ok", "yes yes yes"):
+        with pytest.raises(ParameterError):
+            approve(reigned.store, refused.candidate, overrule=words)
+    assert reigned.reigns == "first" and "overruled" not in events(reigned)
+    approve(reigned.store, refused.candidate, overrule=WHY)
+    assert reigned.reigns == "dearer"
+    assert events(reigned)[2:] == ["refused", "overruled", "approved", "intent", "crowned", "retired"]
+    line = find_gates(read_ledger(reigned.settings), 2)
+    assert line["overruled"]["checks"] == ["saving"] and line["overruled"]["reason"] == WHY
+    assert "1 fail, overruled by" in make_inventory(reigned.settings)[0]["gates"]
+
+
+def test_the_same_words_do_not_overrule_twice(reigned):
+    approve(reigned.store, reigned.crown("dearer").candidate, overrule=WHY)
+    dearest = reigned.log(with_refusals(reigned.found, 310), key="dearest")
+    refused = reigned.crown(dearest)
+    for again in (WHY, WHY.upper() + " !"):
+        with pytest.raises(ParameterError):
+            approve(reigned.store, refused.candidate, overrule=again)
+    assert reigned.reigns == "dearer"
+
+
+# rolling back
+
+
+def test_a_rollback_goes_to_the_one_before_and_then_to_the_one_before_that(thrice):
+    begun = time.monotonic()
+    line = roll_back(thrice.store, reason=WHY)
+    assert time.monotonic() - begun < 5
+    assert (line["event"], line["version"], line["replaces"], line["reason"]) == ("rolled back", 2, 3, WHY)
+    assert thrice.reigns == "cheaper" and Champion.load(thrice.settings).version == 2
+    roll_back(thrice.store)
+    assert thrice.reigns == "first"
+    with pytest.raises(StoreError, match="there is no earlier champion"):
+        roll_back(thrice.store)
+    assert read_ledger(thrice.settings)[-1]["event"] == "retired" and verify_ledger(thrice.settings)
+
+
+def test_a_rollback_to_a_named_version_and_forward_again(thrice):
+    roll_back(thrice.store, 1)
+    assert thrice.reigns == "first"
+    roll_back(thrice.store, 3)
+    assert thrice.reigns == "cheapest"
+    mirror = thrice.store.client.get_model_version_by_alias("Random_forest", CHAMPION)
+    assert mirror.run_id == thrice.runs["cheapest"]
+
+
+@pytest.mark.parametrize(
+    "version, said", [(3, "version 3 is the champion already"), (9, "version 9 never reigned; these did: 1, 2, 3")]
+)
+def test_a_rollback_to_nowhere_is_a_sentence(thrice, version, said):
+    with pytest.raises(ParameterError, match=said):
+        roll_back(thrice.store, version)
+    assert thrice.reigns == "cheapest"
+
+
+def test_a_refused_version_is_no_aim_of_a_rollback(reigned):
+    refused = reigned.crown("dearer")
+    with pytest.raises(ParameterError, match="version 2 never reigned"):
+        roll_back(reigned.store, refused.candidate)
+
+
+def test_nobody_is_rolled_back_to_changed_files(thrice):
+    line = find_gates(read_ledger(thrice.settings), 2)
+    plain = thrice.store.path / line["folder"] / "plain.json"
+    plain.write_bytes(plain.read_bytes().replace(b"1", b"2", 1))
+    with pytest.raises(StoreError, match=r"plain.json of the model is not what was recorded"):
+        roll_back(thrice.store)
+    assert thrice.reigns == "cheapest"
+    roll_back(thrice.store, 1)
+    assert thrice.reigns == "first"
+
+
+def test_a_running_reader_follows_a_rollback(thrice):
+    follower = Follower(thrice.settings)
+    assert follower.champion.version == 3
+    roll_back(thrice.store)
+    assert follower.refresh() and follower.champion.version == 2 and not follower.alarm
+
+
+class Crash(BaseException):
+    "The machine loses power."
+
+
+@pytest.mark.parametrize("step", range(1, 4))
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_crash_in_a_rollback_is_finished_forward(thrice, monkeypatch, step, when):
+    act, calls = reign.append_event, []
+
+    def crashing(*given):
+        calls.append(given)
+        if len(calls) == step and when == "before":
+            raise Crash
+        line = act(*given)
+        if len(calls) == step:
+            raise Crash
+        return line
+
+    with monkeypatch.context() as broken, pytest.raises(Crash):
+        broken.setattr(reign, "append_event", crashing)
+        roll_back(thrice.store)
+    begun = (step, when) != (1, "before")
+    assert thrice.reigns in ("cheaper", "cheapest")
+    mend(thrice.store)
+    assert thrice.reigns == ("cheaper" if begun else "cheapest")
+    if begun:
+        assert events(thrice)[-3:] == ["intent", "rolled back", "retired"]
+
+
+# an alias that a hand moved, an intent without its version
+
+
+def test_an_alias_moved_by_hand_is_refused_by_readers_and_put_back_by_the_next_command(thrice):
+    thrice.store.client.set_registered_model_alias("rumos_lending", CHAMPION, "1")
+    with pytest.raises(StoreError, match="version 1 bears the alias champion, but no line .* moved by hand"):
+        Champion.load(thrice.settings)
+    mend(thrice.store)
+    last = read_ledger(thrice.settings)[-1]
+    assert (last["event"], last["version"], last["found"]) == ("alias restored", 3, "1")
+    assert thrice.reigns == "cheapest" and Champion.load(thrice.settings).version == 3
+    told = events(thrice)
+    mend(thrice.store)
+    assert events(thrice) == told
+
+
+def test_an_alias_that_points_to_nothing_is_put_back(reigned):
+    reigned.store.client.delete_registered_model_alias("rumos_lending", CHAMPION)
+    mend(reigned.store)
+    assert reigned.reigns == "first" and events(reigned)[-1] == "alias restored"
+
+
+def test_an_intent_whose_version_was_deleted_is_given_up(reigned, monkeypatch):
+    def power_off(*_):
+        raise Crash
+
+    with monkeypatch.context() as broken, pytest.raises(Crash):
+        broken.setattr(reign, "carry_out", power_off)
+        reign.seat(reigned.store, {"version": 2, "run": "r", "family": "SVC", "reason": "w"}, "crowned")
+    mend(reigned.store)
+    assert events(reigned)[2:] == ["intent", "abandoned"] and reigned.reigns == "first"
+    assert reigned.crown("cheaper").crowned
+
+
+# what can be told afterwards
+
+
+def test_who_was_champion_is_right_across_a_promotion_a_refusal_and_a_rollback(reigned, monkeypatch):
+    moments = iter(f"2027-05-{day:02}T12:00:00+00:00" for day in range(1, 29))
+
+    class Days:
+        @staticmethod
+        def now(_):
+            return Days
+
+        @staticmethod
+        def isoformat(timespec):
+            return next(moments)
+
+    monkeypatch.setattr("rumos_bank.ledger.datetime", Days)
+    reigned.crown("cheaper")  # three lines: intent, crowned, retired
+    reigned.crown("dearer")  # one: refused
+    reigned.crown("cheapest")  # three
+    roll_back(reigned.store)  # three
+    ledger = read_ledger(reigned.settings)
+    days = {day: find_champion_at(ledger, f"2027-05-{day:02}").version for day in range(1, 12)}
+    assert days == {1: 1, 2: 2, 3: 2, 4: 2, 5: 2, 6: 4, 7: 4, 8: 4, 9: 2, 10: 2, 11: 2}
+    assert find_champion_at(ledger, "2027-05-02T11:59").version == 1
+    assert find_champion_at(ledger, "2020-01-01") is None
+    with pytest.raises(ParameterError, match="'May' is no date"):
+        find_champion_at(ledger, "May")
+    assert [(each.version, each.how, bool(each.ended)) for each in find_periods(ledger)] == [
+        (1, "crowned", True),
+        (2, "crowned", True),
+        (4, "crowned", True),
+        (2, "rolled back", False),
+    ]
+
+
+def test_the_inventory_holds_every_version_that_reigned_and_none_else(thrice):
+    thrice.crown("dearer")
+    roll_back(thrice.store)
+    told = make_inventory(thrice.settings)
+    assert [(each["version"], each["state"], len(each["periods"])) for each in told] == [
+        (2, "reigns", 2),
+        (3, "retired", 1),
+        (1, "retired", 1),
+    ]
+    assert {each["files"] for each in told} == {"as crowned"}
+    assert all(each["evidence"]["fingerprint"] == thrice.data.lending.fingerprint for each in told)
+    shutil.rmtree(thrice.store.path / find_gates(read_ledger(thrice.settings), 3)["folder"])
+    assert "cannot be read" in make_inventory(thrice.settings)[1]["files"]
+
+
+def test_every_event_is_a_sentence(thrice):
+    note_data(thrice.store, thrice.data.lending)
+    thrice.crown("dearer")
+    roll_back(thrice.store)
+    lines = [tell_event(event) for event in read_ledger(thrice.settings)]
+    assert "data changed: 750 twins, fingerprint" in "\n".join(lines)
+    assert lines[1].endswith(read_ledger(thrice.settings)[1]["reason"]) and "crowned version 1 (Decision_tree)" in lines[1]
+
+
+def test_data_are_noted_when_they_change_and_only_then(place):
+    for _ in range(2):
+        note_data(place.store, place.data.lending)
+    assert events(place) == ["data changed"]
+
+
+# cleaning up
+
+
+def test_cleaning_takes_what_nobody_needs_and_never_a_version_that_reigned(thrice):
+    newest = thrice.log(with_refusals(thrice.found, 350), key="newest")  # the next road finds it
+    refused = thrice.crown("dearer")
+    waiting = thrice.crown("tied", only_propose=True)
+    planned = {removal.run_id for removal in plan_cleaning(thrice.store)}
+    assert planned == {thrice.runs["dearer"]}
+    assert thrice.store.client.get_model_version("rumos_lending", str(refused.candidate))  # nothing is gone yet
+    assert {removal.run_id for removal in clean(thrice.store)} == planned
+    assert plan_cleaning(thrice.store) == []
+    left = {version.run_id for version in thrice.store.client.search_model_versions("name = 'rumos_lending'")}
+    assert left == {thrice.runs[name] for name in ("first", "cheaper", "cheapest", "tied")}
+    assert not (thrice.store.path / "artifacts" / thrice.runs["dearer"]).exists()
+    assert (thrice.store.path / "artifacts" / newest).exists() and waiting.candidate
+    assert {each["files"] for each in make_inventory(thrice.settings)} == {"as crowned"}
+    roll_back(thrice.store, 1)
+    assert Champion.load(thrice.settings).decide(EXAMPLE_CLIENT).model_version == 1
