@@ -204,6 +204,7 @@ def make_store(folder: Path) -> None:
     "A quick road on twins, for a machine that has no champion."
     print("No store named: a quick road on synthetic clients makes a champion …", flush=True)
     os.environ |= {"RUMOS_STORE_PATH": str(folder / "store"), "RUMOS_STORE_REPORTS": str(folder / "reports")}
+    os.environ["RUMOS_LEDGER_FOLDER"] = str(folder / "keys")
     words = ["run", "--profile", "quick", "--families", "LightGBM"]
     command = [sys.executable, "-c", "from rumos_bank.cli import main; main()", *words]
     environment = os.environ | {"RUMOS_DATA_SOURCES": "twin"}

@@ -153,7 +153,7 @@ def find_crowning(
             f"there is no champion yet in {settings.store.server or settings.store_path}: run `rumos run` (or `make run`) first"
         )
     events = _read_events(settings)
-    if int(version) not in allowed_versions(events):
+    if version not in map(str, allowed_versions(events)):
         raise StoreError(
             f"version {version} bears the alias {CHAMPION}, but no line of {settings.store_path / LEDGER} put it in "
             "charge: the alias was moved by hand; `rumos champion` puts it back, `rumos rollback` changes it by the rules"
