@@ -256,6 +256,8 @@ def _check_fairness(case: _Case) -> _Finding:
         return _check_approvals(case)
     _require_same_folds(case.challenger.folds, case.champion.folds)
     compared, most = _compare_groups(case, case.champion), case.settings.gates.max_fairness_loss
+    if not compared:
+        return None, most, WARN, f"no slicing has two groups of {_FEWEST} clients: nothing can be compared"
     above = [each for each in compared if each.more > most]
     bad = [each for each in above if each.low > 0 and each.protected]
     worst = max(bad or above or compared, key=lambda each: each.more)

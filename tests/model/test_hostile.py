@@ -25,6 +25,7 @@ from stores import Place, learn_from, settings_for
 from rumos_bank.champion import Champion, Follower
 from rumos_bank.clients import EXAMPLE_CLIENT
 from rumos_bank.errors import StoreError
+from rumos_bank.gates import failed
 from rumos_bank.integrity import digest_folder
 from rumos_bank.ledger import LEDGER, keep_head
 from rumos_bank.pipeline import _find_whole
@@ -445,7 +446,7 @@ def last_bit(form: dict) -> None:
 @pytest.mark.parametrize(
     "change, said",
     [
-        (last_bit, r"give \d+ different probabilities for 500 clients"),
+        (last_bit, r"give \d+ of \d+ clients different probabilities"),
         (lambda form: form["decision"].update(threshold=0.9), "decides by"),
         (lambda form: form["decision"].update(false_negative=1.0), "decides by"),
         (lambda form: form["decision"].update(refer_margin=5.0), "decides by"),
@@ -455,9 +456,11 @@ def last_bit(form: dict) -> None:
 )
 def test_a_plain_form_that_decides_otherwise_is_not_crowned(change, said, reigned):
     relabel(reigned, "cheapest", change)
-    with pytest.raises(StoreError, match=said):
-        reigned.crown("cheapest")
-    assert reigned.reigns == "first" and reigned.events == [("intent", "first"), ("crowned", "first")]
+    verdict = reigned.crown("cheapest")
+    assert [check.name for check in failed(verdict.checks)].count("files") == 1 and re.search(
+        said, verdict.reason
+    )
+    assert reigned.reigns == "first" and reigned.events[2:] == [("refused", "cheapest")]
 
 
 def test_a_challenger_with_a_type_from_elsewhere_is_not_crowned(reigned, marker):
