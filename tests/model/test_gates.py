@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import skops.io
+from stores import settings_for
 
 from rumos_bank.clients import EXAMPLE_CLIENT, ID, STATUSES, TARGET, fingerprint
 from rumos_bank.decision import make_decision
