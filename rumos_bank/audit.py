@@ -226,6 +226,7 @@ def record_override(
     prediction: int,  # what was decided instead: 0 accept, 1 refuse
     officer: str,  # name, as stated
     reason: str,  # in own words
+    caller: str = "",  # through which door: a key's name, or the desk
 ) -> str:  # the id of this entry
     "A person's decision instead of the model's."
     for words, given in (("the officer's name", officer), ("a reason in own words", reason)):
@@ -243,4 +244,5 @@ def record_override(
         "model_said": entry["answer"]["prediction"],
         "prediction": int(prediction),
     }
-    return log.append({"kind": "override", **told, "officer": officer.strip(), "reason": reason.strip()})
+    own = {"officer": officer.strip(), "reason": reason.strip(), "caller": caller}
+    return log.append({"kind": "override", **told, **own})
