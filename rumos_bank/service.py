@@ -49,6 +49,7 @@ from .frame import Frame, Gate, Metrics, log_event, read_body
 from .keys import KeyRing
 from .problems import MEDIA, Refusal
 from .settings import BEHIND_LOOPBACK, Settings
+from .shadow import Shadow
 
 # %% ../nbs/lib/53_service.ipynb #76a6311b
 SLICE = 0.002  # seconds that many clients may take before others are answered
@@ -64,6 +65,7 @@ class Service:
         self.settings, self.tell, self.real_only = settings, tell, is_exposed(settings)
         self.follower, self.log, self.ring = Follower(settings), DecisionLog(settings), KeyRing(settings)
         self.metrics = Metrics()
+        self.shadow = Shadow(settings, self.metrics.shadow, tell) if settings.shadow.version else None
         self.one = Reader(make_client_model())
         optional = make_client_model(settings.model.protected, "Applicant")
         self.many = Reader(optional, settings.api.max_clients)
@@ -138,6 +140,8 @@ async def _decide(
         ids = service.log.append_many(entries)
     except OSError as error:
         raise service.refuse_unrecorded(error, len(entries)) from None
+    if service.shadow:
+        service.shadow.offer(ids)
     refused = sum(decision.prediction for decision in decisions)
     service.metrics.refused.inc(refused)
     service.metrics.accepted.inc(len(decisions) - refused)
@@ -512,9 +516,12 @@ def make_app(
 
     @asynccontextmanager
     async def live(_: FastAPI) -> AsyncIterator[None]:
-        watcher = asyncio.create_task(_watch(service))
+        beside = [_watch(service), *([service.shadow.run()] if service.shadow else [])]
+        tasks = [asyncio.create_task(each) for each in beside]
         yield
-        watcher.cancel()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         service.log.close()
 
     app = FastAPI(
