@@ -141,6 +141,9 @@ def read_log(
     last: str = "",  # day as YYYYMMDD; empty: to the end
 ) -> Iterator[dict[str, Any]]:  # entries, file by file
     "Every whole entry of these days; a line that was torn by a crash was never answered."
+    for day in (first, last):
+        if day and not re.fullmatch(r"\d{8}", day, re.ASCII):
+            raise ParameterError(f"a day is written as YYYYMMDD, such as 20051001, got {day!r}")
     for path in sorted(folder.glob(_FILES)):
         if (not first or path.name[:8] >= first) and (not last or path.name[:8] <= last):
             for line in path.read_bytes().splitlines():
