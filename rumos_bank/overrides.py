@@ -34,8 +34,8 @@ def _last_overrides(settings: Settings, first: str, last: str) -> dict[str, dict
     "The override that counts, by the id of its decision."
     found = [
         entry
-        for entry in read_log(settings.audit_path, first)  # an officer may decide days after the model
-        if entry.get("kind") == "override" and first <= entry["decision"][:8] <= (last or "9")
+        for entry in read_log(settings.audit_path, first, kind="override")  # may be days after the model's
+        if first <= entry["decision"][:8] <= (last or "9")
     ]
     return {entry["decision"]: entry for entry in sorted(found, key=lambda entry: entry["time"])}
 
@@ -77,7 +77,7 @@ class Tally:
         "Realised euros; negative: the officers were cheaper than the model."
         return self.officer - self.model
 
-
+# %% ../nbs/lib/46_overrides.ipynb #4961a719
 def _expect(case: _Case, costs: Costs) -> float:
     "Euros by which the officer's decision is expected to be dearer, by the model's probability."
     accepting, refusing = (
@@ -186,8 +186,8 @@ def describe_overrides(
         told.append(f"Fewer than {LEAST} are judged, so no interval is told: one client can turn the sign.")
     if n < total.overrides:
         told.append(
-            f"{total.overrides - n:,} cannot be judged: whoever was refused in the end never shows an outcome. What is "
-            "expected of them is by the model's own probability, which finds every override dearer; it is no evidence."
+            f"{total.overrides - n:,} cannot be judged, or not yet: whoever was refused in the end never shows an "
+            "outcome. What is expected of them is by the model's own probability; it is no evidence against an officer."
         )
     if judged.withdrawn:
         told.append(f"{judged.withdrawn:,} came back to what the model had said.")

@@ -116,44 +116,12 @@ class Shadow:
         "Until cancelled; nothing that goes wrong in it may end it."
         while True:
             try:
-                await self._attend()
+                await _attend(self)
             except Exception as error:
                 self.tell("shadow", version=0, error=f"{type(error).__name__}: {error}")
             await asyncio.sleep(AGAIN)
 
-    async def _attend(self) -> None:
-        "Start the process, and hand it what gathers."
-        pipe = asyncio.subprocess.PIPE
-        command = (sys.executable, "-c", _WORKER)
-        process = await asyncio.create_subprocess_exec(
-            *command, stdin=pipe, stdout=pipe, start_new_session=True
-        )
-        try:
-            told = await _ask(process, self.settings.model_dump_json().encode())
-            self.tell("shadow", **({"version": 0} | told))
-            while "error" not in told:
-                await asyncio.sleep(PAUSE)
-                if self.waiting:
-                    await self._hand_over(process)
-        finally:
-            process.stdin.close()  # type: ignore[union-attr]
-            await process.wait()
-
-    async def _hand_over(self, process: Any) -> None:
-        "One batch there, and its counts back."
-        ids = [self.waiting.popleft() for _ in range(min(BATCH, len(self.waiting)))]
-        try:
-            counts = await _ask(process, orjson.dumps(ids))
-        except Exception:
-            self.counters["failed"].inc(len(ids))
-            raise
-        for name in ("scored", "flips", "failed"):
-            self.counters[name].inc(counts[name])
-        if counts["error"] not in ("", self.error):
-            self.error = counts["error"]
-            self.tell("shadow", version=self.settings.shadow.version, error=self.error)
-
-
+# %% ../nbs/lib/47_shadow.ipynb #a8d721af
 async def _ask(process: Any, line: bytes) -> dict[str, Any]:
     "A line there, a line back."
     answer = b""
@@ -164,6 +132,37 @@ async def _ask(process: Any, line: bytes) -> dict[str, Any]:
     if not answer:
         raise ConnectionError("the shadow's process has ended")
     return orjson.loads(answer)
+
+
+async def _attend(shadow: Shadow) -> None:
+    "Start the process, and hand it what gathers."
+    pipe, command = asyncio.subprocess.PIPE, (sys.executable, "-c", _WORKER)
+    process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, start_new_session=True)
+    try:
+        told = await _ask(process, shadow.settings.model_dump_json().encode())
+        shadow.tell("shadow", **({"version": 0} | told))
+        while "error" not in told:
+            await asyncio.sleep(PAUSE)
+            if shadow.waiting:
+                await _hand_over(shadow, process)
+    finally:
+        process.stdin.close()  # type: ignore[union-attr]
+        await process.wait()
+
+# %% ../nbs/lib/47_shadow.ipynb #e9efc8f1
+async def _hand_over(shadow: Shadow, process: Any) -> None:
+    "One batch there, and its counts back."
+    ids = [shadow.waiting.popleft() for _ in range(min(BATCH, len(shadow.waiting)))]
+    try:
+        counts = await _ask(process, orjson.dumps(ids))
+    except Exception:
+        shadow.counters["failed"].inc(len(ids))
+        raise
+    for name in ("scored", "flips", "failed"):
+        shadow.counters[name].inc(counts[name])
+    if counts["error"] not in ("", shadow.error):
+        shadow.error = counts["error"]
+        shadow.tell("shadow", version=shadow.settings.shadow.version, error=shadow.error)
 
 # %% ../nbs/lib/47_shadow.ipynb #9a0f66d6
 LEAST = 30  # outcomes before an interval is told
@@ -206,14 +205,19 @@ class _Pairs(NamedTuple):
 
 def _pair(settings: Settings, version: int, first: str, last: str) -> tuple[_Pairs, int]:
     "The pairs of these days, and how many decisions there were."
-    decided, again = dict[str, tuple](), dict[str, tuple]()
-    for entry in read_log(settings.audit_path, first):  # a shadow may answer after midnight
-        kind, answer = entry.get("kind"), entry.get("answer", {})
-        said = answer.get("probability"), answer.get("prediction")
-        if kind == "decision" and not (last and entry["id"][:8] > last):
-            decided[entry["id"]] = entry["model"]["version"], *said
-        elif kind == "shadow" and entry["model"]["version"] == version:
-            again[entry["decision"]] = *said, entry["microseconds"]
+
+    def said(entry: Mapping[str, Any]) -> tuple[float, int]:
+        return entry["answer"]["probability"], entry["answer"]["prediction"]
+
+    decided = {
+        entry["id"]: (entry["model"]["version"], *said(entry))
+        for entry in read_log(settings.audit_path, first, last, "decision")
+    }
+    again = {
+        entry["decision"]: (*said(entry), entry["microseconds"])
+        for entry in read_log(settings.audit_path, first, kind="shadow")  # perhaps after midnight
+        if entry["model"]["version"] == version
+    }
     rows = [(each, *decided[each], *again[each]) for each in decided if each in again]
     if not rows:
         raise StoreError(
