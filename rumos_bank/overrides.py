@@ -167,7 +167,7 @@ def tabulate_overrides(
     parts = {"all": judged.total, **judged.directions, **judged.officers}
     return [heading, *(_row(name, tally) for name, tally in parts.items())]
 
-
+# %% ../nbs/lib/46_overrides.ipynb #ecd6ecc4
 def describe_overrides(
     judged: Overrides,
 ) -> list[str]:  # sentences
