@@ -22,7 +22,7 @@ from .errors import ParameterError, StoreError
 from .settings import Settings
 
 KEYS = "keys.json"  # in the store's folder
-SCOPES = ("read", "score")
+SCOPES = ("read", "score", "override")
 SHOWN_ONCE = (
     "This key is shown once and kept nowhere: hand it over now. If it is lost, revoke it and add another."
 )
@@ -87,7 +87,7 @@ def _lock_keys(path: Path) -> Any:
 def add_key(
     settings: Settings,
     name: str,  # of the system or person that calls: letters, digits, - _ . and @, at most 64
-    scopes: Sequence[str] = SCOPES,  # what it may do: read, score or both
+    scopes: Sequence[str] = ("read", "score"),  # what it may do, of SCOPES
 ) -> str:  # the token; it cannot be read again
     "Make a key for somebody; show them the token, and `SHOWN_ONCE`."
     if not re.fullmatch(r"[\w.@-]{1,64}", name, re.ASCII):
