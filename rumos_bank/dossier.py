@@ -60,6 +60,8 @@ SECTIONS = (
     ),
     Section("reproduce", "How to do it again", "2 (c), 2 (g): logs, resources, tests", "documentation"),
 )
+
+# %% ../nbs/lib/61_dossier.ipynb #c569863a
 NOT_CHECKED = (
     "Not checked at the source: that SR 11-7 was replaced by SR 26-2 (OCC 2026-13) in April 2026, and that the Digital Omnibus "
     "postponed the duties for credit scoring to 2 December 2027; both are reported by secondary sources. The points of Annex IV "

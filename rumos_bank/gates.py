@@ -484,7 +484,7 @@ def check_candidate(
 
 
 def failed(
-    checks: Sequence[Check],
+    checks: Sequence[Check],  # of one challenger
 ) -> list[Check]:
     "Those that keep the challenger from reigning."
     return [check for check in checks if check.verdict == FAIL]
@@ -494,7 +494,7 @@ _MARKS = {PASS: "✓", WARN: "!", FAIL: "✗"}
 
 
 def format_checks(
-    checks: Sequence[Check],
+    checks: Sequence[Check],  # of one challenger
 ) -> str:  # one line a check
     "The checks as a table of plain text."
 
