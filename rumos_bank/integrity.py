@@ -4,12 +4,15 @@
 
 # %% auto #0
 __all__ = ['TRUSTED_TYPES', 'digest_file', 'digest_folder', 'digest_value', 'library_digest', 'notebook_digest', 'lock_digest',
-           'git_state', 'require_inside', 'read_verified', 'require_trusted', 'types_to_trust', 'load_trusted']
+           'git_state', 'require_inside', 'read_verified', 'require_trusted', 'types_to_trust', 'load_trusted',
+           'content_digest']
 
 # %% ../nbs/lib/30_integrity.ipynb #ebff464e
 import hashlib
+import io
 import json
 import subprocess
+import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import distributions
 from importlib.resources import files
@@ -174,3 +177,25 @@ def load_trusted(
     if type(model) is not DecisionModel:
         raise StoreError(f"the skops file holds a {type(model).__name__}, expected a DecisionModel")
     return model
+
+# %% ../nbs/lib/30_integrity.ipynb #812bd1b3
+def content_digest(
+    content: bytes,  # of a skops file
+) -> str:  # 64 hexadecimal digits
+    "A digest of the model in a skops file: equal for two fits that gave the same model."
+
+    def strip(node: Any) -> Any:
+        if isinstance(node, list):
+            return [strip(inner) for inner in node]
+        if not isinstance(node, dict):
+            return node
+        kept = {name: strip(inner) for name, inner in node.items() if name != "__id__"}
+        if isinstance(file := node.get("file"), str):
+            kept["file"] = hashlib.sha256(archive.read(file)).hexdigest()
+        return kept
+
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            return digest_value(strip(json.loads(archive.read("schema.json"))["content"]))
+    except (zipfile.BadZipFile, LookupError, ValueError, RecursionError) as error:
+        raise StoreError(f"the model is no skops file that can be read: {error!r}") from None
