@@ -179,6 +179,9 @@ def load_trusted(
     return model
 
 # %% ../nbs/lib/30_integrity.ipynb #812bd1b3
+_NO_CONTENT = {"__id__", "n_threads"}  # where an object lay in memory, and how many cores there were
+
+
 def content_digest(
     content: bytes,  # of a skops file
 ) -> str:  # 64 hexadecimal digits
@@ -189,7 +192,7 @@ def content_digest(
             return [strip(inner) for inner in node]
         if not isinstance(node, dict):
             return node
-        kept = {name: strip(inner) for name, inner in node.items() if name != "__id__"}
+        kept = {name: strip(inner) for name, inner in node.items() if name not in _NO_CONTENT}
         if isinstance(file := node.get("file"), str):
             kept["file"] = hashlib.sha256(archive.read(file)).hexdigest()
         return kept
