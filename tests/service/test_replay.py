@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+
 from rumos_bank.audit import DecisionLog, decide_and_record, record_override
 from rumos_bank.batch import predict_file
 from rumos_bank.champion import Champion
