@@ -86,6 +86,7 @@ class Replayed(NamedTuple):
     id: str
     outcome: str  # identical, different or impossible
     why: str  # what differs, or why it cannot be replayed; empty: identical
+    version: int = 0  # of the model that was asked; 0: none was
 
 
 Recall = Callable[[int, str], Champion]  # version, digest of its files → the model
@@ -104,7 +105,8 @@ def _replay(entry: Mapping[str, Any], recall: Recall, source: Path | None = None
         return Replayed(entry["id"], "impossible", str(error))
     except (LookupError, TypeError, AttributeError) as error:
         return Replayed(entry["id"], "impossible", f"the entry is not whole: {error!r}")
-    return Replayed(entry["id"], "different" if told else "identical", "; ".join(told))
+    outcome = "different" if told else "identical"
+    return Replayed(entry["id"], outcome, "; ".join(told), champion.version)
 
 # %% ../nbs/lib/45_replay.ipynb #1c1875f6
 _KINDS = ("decision", "batch")  # of entries that a model answered
@@ -134,13 +136,13 @@ class Tally:
     obstacles: Counter[str] = field(default_factory=Counter)  # why some could not be replayed
     models: Counter[int] = field(default_factory=Counter)  # version → decisions of it that were replayed
 
-    def add(self, replayed: Replayed, version: int) -> None:
+    def add(self, replayed: Replayed) -> None:
         "Count one more."
         self.counts[replayed.outcome] += 1
         if replayed.outcome == "impossible":
             self.obstacles[replayed.why] += 1
             return
-        self.models[version] += 1
+        self.models[replayed.version] += 1
         if replayed.outcome == "different" and len(self.examples) < 10:
             self.examples.append(replayed)
 
@@ -189,7 +191,6 @@ def replay_days(
             raise ParameterError(f"{name} must be a day as YYYYMMDD, such as 20261124, got {day!r}")
     tally, recall = Tally(), _remember(settings)
     for entry in _answered(read_log(settings.audit_path, first, last)):
-        version = entry["model"]["version"] if isinstance(entry.get("model"), dict) else 0
-        tally.add(_replay(entry, recall), version)
+        tally.add(_replay(entry, recall))
         tell(tally.counts.total())
     return tally

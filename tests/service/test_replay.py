@@ -91,7 +91,7 @@ def test_the_three_champions_answer_differently(answered, champions):
 def test_one_decision_of_a_retired_champion_is_identical(answered):
     settings, ids = answered
     assert DecisionLog(settings).find(ids[0])["model"]["version"] == 1
-    assert replay(settings, ids[0]) == (ids[0], "identical", "")
+    assert replay(settings, ids[0]) == (ids[0], "identical", "", 1)
 
 
 def test_the_smallest_change_of_a_probability_is_seen(few):
