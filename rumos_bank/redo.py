@@ -267,6 +267,9 @@ def _worktree(home: Path, commit: str) -> Iterator[Path]:
             with suppress(RoadError):
                 _git(home, "worktree", "remove", "--force", str(place))
 
+# %% ../nbs/lib/63_redo.ipynb #10fd0b97
+_OWN = Path(str(files("rumos_bank"))).parent  # the folder of this library
+
 
 @contextmanager
 def _code_of(home: Path, card: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
@@ -282,9 +285,6 @@ def _code_of(home: Path, card: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
             f"the run was made from files that no commit holds (on top of {commit[:12] or 'none'}), and the library "
             "has changed since: it cannot be redone; run its family again from a commit"
         )
-
-
-_OWN = Path(str(files("rumos_bank"))).parent  # the folder of this library
 
 # %% ../nbs/lib/63_redo.ipynb #3e76ce65
 def find_unlike(
