@@ -214,7 +214,7 @@ def _find_other(recipe: Recipe, redone: Redone) -> Iterator[str]:
     if redone.library != recipe.card["library"]:
         yield f"the library's code is {redone.library[:16]}…, was {recipe.card['library'][:16]}…"
 
-
+# %% ../nbs/lib/63_redo.ipynb #3188e15f
 def judge(
     recipe: Recipe,
     redone: Redone,
