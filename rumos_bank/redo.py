@@ -28,7 +28,7 @@ from .clients import ID
 from .cost import business_cost, decide
 from .errors import DataError, RoadError, StoreError
 from .integrity import content_digest, digest_file, library_digest, lock_digest, notebook_digest
-from .promotion import read_champion
+from .reign import read_champion
 from .recipe import Recipe, find_run, load_recipe, read_recipe
 from .report import RECORD
 from .settings import DATABASE, CanarySettings, Costs, Settings
