@@ -15,13 +15,14 @@ from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from . import __version__
-from .batch import MANIFEST, Done, Engine, PartWriter, Steps, Totals, Work, count_cores
+from .batch import MANIFEST, Done, Engine, Folder, PartWriter, Steps, Totals, Work, count_cores
 from .errors import DataError, ParameterError
 from .integrity import digest_value, library_digest
 from .tables import Plan, Source, list_files
@@ -57,24 +58,25 @@ class Kit:
 
     name: str  # of this run
     work: Work
-    source: Path | str  # as `to_place` gives it
     read: Any  # `Source.read`
+    source: Path | str  # as `to_place` gives it
     sizes: str  # digest of the input's paths and sizes
-    mark: bytes  # first line of the output's manifest
+    parts: Folder  # where the output is
+    mark: bytes  # first line of its manifest
     versions: Mapping[str, str]
 
 
-def _pack(work: Work, source: Source) -> Kit:
-    name = f"rumos-{secrets.token_hex(4)}"
-    return Kit(name, work, source.path, source.read, _sizes(source.path), _mark(work.write), list_versions())
+def _pack(work: Work, source: Source, parts: Folder) -> Kit:
+    name, path = f"rumos-{secrets.token_hex(4)}", source.path
+    return Kit(name, work, source.read, path, _sizes(path), parts, _mark(parts), list_versions())
 
 
 def _sizes(path: Path | str) -> str:
     return digest_value([(each.path, each.size) for each in list_files(path)])
 
 
-def _mark(write: Any) -> bytes:
-    return write.parts.read(MANIFEST).partition(b"\n")[0]
+def _mark(parts: Folder) -> bytes:
+    return parts.read(MANIFEST).partition(b"\n")[0]
 
 
 def find_fault(
@@ -85,7 +87,7 @@ def find_fault(
         return f"has {different}: install what the client has"
     for what, path, same in (
         ("input", kit.source, _sizes(kit.source) == kit.sizes),
-        ("output", kit.work.write.parts.path, _mark(kit.work.write) == kit.mark),
+        ("output", kit.parts.path, _mark(kit.parts) == kit.mark),
     ):
         if not same:
             return f"does not see the {what} {path} as the client does: give a folder that all machines share, or an address"
@@ -118,7 +120,7 @@ def _do(name: str, plan: Plan) -> Done:
     from distributed import get_worker
     from threadpoolctl import threadpool_limits
 
-    plugin = get_worker().plugins[name]
+    plugin: Any = get_worker().plugins[name]
     if plugin.fault:
         raise ParameterError(plugin.fault)
     with threadpool_limits(1):
@@ -155,7 +157,10 @@ def _start_here(workers: int) -> "Iterator[Client]":
     import dask
     from distributed import Client, LocalCluster
 
-    no_pages = {"distributed.scheduler.http.routes": [], "distributed.worker.http.routes": []}
+    no_pages: dict[str, list] = {
+        "distributed.scheduler.http.routes": [],
+        "distributed.worker.http.routes": [],
+    }
     with (
         dask.config.set(no_pages),
         LocalCluster(
@@ -213,7 +218,8 @@ def _equip(client: "Client", kit: Kit) -> Iterator[None]:
 # %% ../nbs/lib/48_cluster.ipynb #a497f803
 def _submit_all(client: "Client", kit: Kit, plans: Iterable[Plan]) -> Steps:
     "The results in the order in which they come."
-    left, waiting = iter(plans), set()
+    left = iter(plans)
+    waiting: set[Any] = set()
     while True:
         room = 2 * max(1, sum(client.nthreads().values())) - len(waiting)
         for plan in islice(left, max(room, 0)):
@@ -267,30 +273,34 @@ def run_on_dask(
 def _run(scheduler: str, workers: int, work: Work, source: Source, done: Mapping[int, Totals]) -> Steps:
     "Refuse now what cannot be done; begin when the first result is asked for."
     if source.plan is None or not isinstance(work.write, PartWriter):
+        what = f"read {source.path}" if source.plan is None else "write this output"
         raise ParameterError(
-            f"a cluster reads Parquet and writes Parquet, got {source.path}: name an input and an output "
+            f"a cluster reads Parquet and writes Parquet, it cannot {what}: name an input and an output "
             "that end in .parquet (or are folders or addresses of it), or leave the engine out"
         )
-    try:
-        import distributed
-    except ImportError:
+    if find_spec("distributed") is None:
         raise ParameterError(
             'the engine needs Dask: pip install "rumos_bank[cluster]", or leave the engine out'
-        ) from None
-    return _run_all(scheduler, workers, work, source, done)
-
-
-def _run_all(scheduler: str, workers: int, work: Work, source: Source, done: Mapping[int, Totals]) -> Steps:
-    plans = list(source.plan()) if source.plan else []
-    for plan in plans:
-        if plan.number in done:
-            yield Done(plan.number, plan.rows, done[plan.number], None)
+        )
+    plans = list(source.plan())
     left = [plan for plan in plans if plan.number not in done]
+    finished = [
+        Done(each.number, each.rows, done[each.number], None) for each in plans if each.number in done
+    ]
+    return _run_all(finished, left, scheduler, workers, work, source, work.write.parts)
+
+
+def _run_all(
+    finished: list[Done],
+    left: list[Plan],
+    scheduler: str,
+    workers: int,
+    work: Work,
+    source: Source,
+    parts: Folder,
+) -> Steps:
+    yield from finished
     if left:
-        kit = _pack(work, source)
-        with (
-            _told_plainly(work.write.parts.path),
-            _connect(scheduler, workers) as client,
-            _equip(client, kit),
-        ):
+        kit = _pack(work, source, parts)  # the output's manifest is there by now
+        with _told_plainly(parts.path), _connect(scheduler, workers) as client, _equip(client, kit):
             yield from _submit_all(client, kit, left)
