@@ -5,6 +5,7 @@ import gzip
 import itertools
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -366,8 +367,6 @@ def test_a_run_killed_at_any_write_is_completed_to_the_same_bytes(
 DIES = """
 import os, pickle, signal, sys
 from pathlib import Path
-sys.path.insert(0, sys.argv[1])
-from books import make_champion
 from rumos_bank import batch, tables
 from rumos_bank.settings import read_settings
 tables.CHUNK_ROWS = 500
@@ -376,17 +375,17 @@ def tell(rows, whole, seconds):
     done.append(rows)
     if len(done) == 4:
         os.kill(os.getpid(), signal.SIGKILL)
-folder = Path(sys.argv[2])
-batch.predict_file(folder / "in.parquet", folder / "out.parquet", read_settings(), tell=tell, champion=make_champion(3, 3))
+folder = Path(sys.argv[1])
+champion = pickle.loads((folder / "champion").read_bytes())
+batch.predict_file(folder / "in.parquet", folder / "out.parquet", read_settings(), tell=tell, champion=champion)
 """
 
 
 def test_after_kill_9_the_next_run_goes_on(champion, settings, tmp_path, monkeypatch):
     make_twin(5000, seed=6).to_parquet(tmp_path / "in.parquet", index=False)
     environ = os.environ | {"RUMOS_STORE_PATH": str(tmp_path / "store")}
-    died = subprocess.run(
-        [sys.executable, "-c", DIES, str(Path(__file__).parent), str(tmp_path)], env=environ, check=False
-    )
+    (tmp_path / "champion").write_bytes(pickle.dumps(champion))
+    died = subprocess.run([sys.executable, "-c", DIES, str(tmp_path)], env=environ, check=False)
     assert died.returncode == -signal.SIGKILL
     monkeypatch.setattr(tables, "CHUNK_ROWS", 500)
     done = predict_file(tmp_path / "in.parquet", tmp_path / "out.parquet", settings, champion=champion)
