@@ -163,7 +163,7 @@ def _replace_durably(written: Path, final: Path) -> None:
         os.fsync(opened)
         os.close(opened)
 
-
+# %% ../nbs/lib/42_batch.ipynb #761a8156
 @dataclass(frozen=True)
 class _Folder:
     "A folder of this machine: a file appears whole, and lies on the disk before anything else happens."
@@ -270,7 +270,7 @@ def _to_parquet(table: "pa.Table") -> bytes:
     pq.write_table(table.replace_schema_metadata(None).combine_chunks(), sink)
     return sink.getvalue().to_pybytes()
 
-
+# %% ../nbs/lib/42_batch.ipynb #567cb89a
 @dataclass(frozen=True)
 class PartWriter:
     "Puts a chunk's tables where the parts are; needs nothing else, so that any machine can."

@@ -69,13 +69,12 @@ class Champion:
         self.version, self.cached = version, cached
         self.digest = digest_value(line["files"])
         form, self._plain = read_plain(content[PLAIN])
-        crowned = {
+        self.about: dict[str, Any] = form["about"] | {
             "run": line["run"],
             "crowned": line["when"],
             "crowned_by": line["who"],
             "reason": line["reason"],
         }
-        self.about: dict[str, Any] = form["about"] | crowned
         self.family = str(form["about"]["family"])
         self._skops, self._parts = content[SKOPS], (version, dict(line), dict(content), cached)
         self.protected = tuple(form["protected"])

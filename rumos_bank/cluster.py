@@ -150,7 +150,7 @@ def _require_answer(scheduler: str) -> None:
             "check the address, such as tcp://10.0.0.5:8786, or leave it out to use this machine"
         ) from None
 
-
+# %% ../nbs/lib/48_cluster.ipynb #cf61e1aa
 @contextmanager
 def _start_here(workers: int) -> "Iterator[Client]":
     "A cluster of this machine, for one run."

@@ -114,7 +114,7 @@ def _defuse_column(column: "pa.ChunkedArray") -> "pa.ChunkedArray":
 
 
 def defuse_cells(
-    table: "pa.Table",
+    table: "pa.Table",  # (n, any)
 ) -> "pa.Table":  # the same, its names defused too
     "No text cell that a spreadsheet would take for a formula."
     import pyarrow as pa
@@ -275,7 +275,7 @@ def _open_parquet(path: Path | str) -> Source:
         partial(_read_planned, path, files, schema),
     )
 
-
+# %% ../nbs/lib/13_tables.ipynb #806879f4
 def _cut_tables(data: Any) -> Iterator[tuple[np.ndarray, "pa.Table", tuple]]:
     "Tables of `CHUNK_ROWS` rows, the last one smaller."
     import pyarrow as pa
@@ -316,7 +316,7 @@ def _read_batches(data: Any) -> Iterator["pa.Table"]:
             for batch in _walk_groups(file):
                 yield _complete(pa.Table.from_batches([batch]), part.path, known, schema)
 
-
+# %% ../nbs/lib/13_tables.ipynb #380c8bb4
 def _complete(table: "pa.Table", path: str, known: Mapping[str, Any], schema: "pa.Schema") -> "pa.Table":
     "What was read of one file, with the columns of all."
     import pyarrow as pa
