@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+# %% ../nbs/lib/42_batch.ipynb #0c936fd2
 from .audit import DecisionLog, record_batch
 from .champion import Champion, Decision
 from .clients import CLIENT_COLUMNS, EXAMPLE_CLIENT

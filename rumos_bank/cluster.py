@@ -239,12 +239,15 @@ def _wait_for_some(client: "Client", waiting: set[Any]) -> set[Any]:
     seen = monotonic()
     while True:
         try:
-            return wait(waiting, timeout=5, return_when="FIRST_COMPLETED").done
+            return wait(waiting, timeout=min(5, WORKER_SECONDS), return_when="FIRST_COMPLETED").done
         except TimeoutError:
             if client.nthreads():
                 seen = monotonic()
             elif monotonic() - seen > WORKER_SECONDS:
-                raise OSError(f"the cluster has had no worker for {WORKER_SECONDS} seconds") from None
+                raise DataError(
+                    f"the cluster has had no worker for {WORKER_SECONDS} seconds: start some, then run the same "
+                    "command again; finished parts are kept"
+                ) from None
 
 
 @contextmanager
@@ -253,6 +256,9 @@ def _told_plainly(target: Path | str) -> Iterator[None]:
     from distributed.comm import CommClosedError
     from distributed.scheduler import KilledWorker
 
+    log = logging.getLogger("distributed.client")
+    level = log.level
+    log.setLevel(logging.CRITICAL)  # what is told as a sentence is not logged as a traceback
     try:
         yield
     except (CommClosedError, CancelledError, KilledWorker) as error:
@@ -260,6 +266,8 @@ def _told_plainly(target: Path | str) -> Iterator[None]:
             f"the cluster was lost before {target} was finished ({str(error) or type(error).__name__}): see its "
             "log, then run the same command again; finished parts are kept"
         ) from None
+    finally:
+        log.setLevel(level)
 
 # %% ../nbs/lib/48_cluster.ipynb #a54c37d0
 def run_on_dask(

@@ -9,12 +9,13 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import dask
 import fsspec
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from books import make_champion, read_answers
-from distributed import Client, LocalCluster, get_worker
+from distributed import LocalCluster, get_worker
 from hypothesis import given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
@@ -89,32 +90,6 @@ def test_a_cluster_gives_the_bits_of_one_machine(
 def test_a_worker_that_is_killed_in_the_middle_loses_nothing(
     champion, settings, tmp_path, clients, chunks_of_500, monkeypatch
 ):
-    near = predict_file(clients, tmp_path / "near.parquet", settings, champion=champion)
-    killed: list[int] = []
-
-    def kill_one(*_: object) -> None:
-        if not killed:
-            pids = Client.current().run(os.getpid)
-            killed.append(next(iter(pids.values())))
-            os.kill(killed[0], signal.SIGKILL)
-
-    far = predict_file(
-        clients,
-        tmp_path / "far.parquet",
-        settings,
-        champion=champion,
-        engine=run_on_dask(workers=2),
-        tell=kill_one,
-    )
-    assert killed and not Path(f"/proc/{killed[0]}").exists()
-    assert contents(far.output, far.rejects) == contents(near.output, near.rejects)
-    lines = (far.output / "_manifest.jsonl").read_text().splitlines()
-    assert len(lines) == 1 + 8 + 1 and not list(far.output.glob("*.tmp"))
-
-
-def test_a_chunk_whose_worker_died_is_done_by_another(
-    champion, settings, tmp_path, clients, chunks_of_500, monkeypatch
-):
     monkeypatch.setattr(cluster, "_do", die_once)
     monkeypatch.setenv("RUMOS_TEST_TALLY", str(tmp_path))
     near = predict_file(clients, tmp_path / "near.parquet", settings, champion=champion)
@@ -122,6 +97,8 @@ def test_a_chunk_whose_worker_died_is_done_by_another(
         clients, tmp_path / "far.parquet", settings, champion=champion, engine=run_on_dask(workers=2)
     )
     assert contents(far.output, far.rejects) == contents(near.output, near.rejects)
+    lines = (far.output / "_manifest.jsonl").read_text().splitlines()
+    assert len(lines) == 1 + 8 + 1 and not list(far.output.glob("*.tmp"))
     begun = Counter((tmp_path / "begun").read_text().split())
     assert begun["3"] == 2 and set(begun) == set("01234567")
 
@@ -300,6 +277,50 @@ def test_a_cluster_without_workers_is_told(champion, settings, tmp_path, clients
             champion=champion,
             engine=run_on_dask(made.scheduler_address),
         )
+
+
+def test_a_cluster_that_lost_its_workers_is_told(
+    champion, settings, tmp_path, clients, chunks_of_500, monkeypatch
+):
+    monkeypatch.setattr(cluster, "WORKER_SECONDS", 1)
+    with LocalCluster(
+        n_workers=1, processes=False, protocol="tcp://", host="127.0.0.1", dashboard_address="127.0.0.1:0"
+    ) as made:
+        engine = run_on_dask(made.scheduler_address)
+        with pytest.raises(DataError, match=r"no worker for 1 seconds.*finished parts are kept"):
+            predict_file(
+                clients,
+                tmp_path / "out.parquet",
+                settings,
+                champion=champion,
+                engine=engine,
+                tell=lambda *_: made.scale(0) or made.sync(made._correct_state),
+            )
+    again = predict_file(clients, tmp_path / "out.parquet", settings, champion=champion)
+    assert again.read == 4000 and again.resumed >= 500
+
+
+def test_a_chunk_that_kills_every_worker_ends_the_run(
+    champion, settings, tmp_path, clients, chunks_of_500, monkeypatch
+):
+    monkeypatch.setattr(cluster, "_do", die_always)
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+        pytest.raises(DataError, match=r"the cluster was lost before .*out\.parquet was finished"),
+    ):
+        predict_file(
+            clients,
+            tmp_path / "out.parquet",
+            settings,
+            champion=champion,
+            engine=run_on_dask(workers=1),
+        )
+    assert not settings.audit_path.exists()
+
+
+def die_always(name: str, plan: tables.Plan) -> Done:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
 
 
 def test_a_worker_of_another_version_is_refused(machines, champion, settings, tmp_path, clients, monkeypatch):
