@@ -28,8 +28,8 @@ from .clients import ID
 from .cost import business_cost, decide
 from .errors import DataError, RoadError, StoreError
 from .integrity import content_digest, digest_file, library_digest, lock_digest, notebook_digest
-from .reign import read_champion
 from .recipe import Recipe, find_run, load_recipe, read_recipe
+from .reign import read_champion
 from .report import RECORD
 from .settings import DATABASE, CanarySettings, Costs, Settings
 from .sources import Lending, load_lending, split_clients
