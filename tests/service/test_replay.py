@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -68,6 +69,7 @@ def answered(crowned, champions, tmp_path_factory) -> tuple[Settings, list[str]]
 def few(crowned, champions, tmp_path) -> tuple[Settings, list[str]]:
     "A store and a log of six decisions, two of each champion, that a test may change."
     place = crowned.copy_to(tmp_path / "store")
+    shutil.rmtree(place.settings.audit_path, ignore_errors=True)  # what other tests asked
     return place.settings, decide_about(champions, 6, 6, place.settings)
 
 
