@@ -139,13 +139,16 @@ def read_log(
     folder: Path,  # of a decision log
     first: str = "",  # day as YYYYMMDD; empty: from the beginning
     last: str = "",  # day as YYYYMMDD; empty: to the end
+    kind: str = "",  # of entry, such as decision; empty: all
 ) -> Iterator[dict[str, Any]]:  # entries, file by file
     "Every whole entry of these days; a line that was torn by a crash was never answered."
+    wanted = f'"kind":"{kind}"'.encode() if kind else b""  # as it is written: other lines need not be parsed
     for path in sorted(folder.glob(_FILES)):
         if (not first or path.name[:8] >= first) and (not last or path.name[:8] <= last):
             for line in path.read_bytes().splitlines():
-                with suppress(ValueError):
-                    yield json.loads(line)
+                if wanted in line:
+                    with suppress(ValueError):
+                        yield json.loads(line)
 
 # %% ../nbs/lib/41_audit.ipynb #4278898b
 class Recorded(NamedTuple):

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ROW', 'REASONS', 'CHUNK_ROWS', 'SHEET_ROWS', 'ENDINGS', 'Tell', 'read_numbers', 'find_good_rows', 'Chunk', 'Totals',
-           'Scored', 'score_table', 'defuse_cells', 'Source', 'open_source', 'BatchResult', 'count_cores',
+           'Scored', 'score_table', 'defuse_cells', 'Source', 'open_table', 'open_source', 'BatchResult', 'count_cores',
            'predict_file']
 
 # %% ../nbs/lib/42_batch.ipynb #8300fc90
@@ -470,11 +470,12 @@ def _ending(path: Path) -> str:
     return ".parquet" if path.is_dir() else found[0]
 
 
-def open_source(
-    path: Path,  # a file of clients with one of `ENDINGS`, or a folder of Parquet files
-    needed: Sequence[str] = CLIENT_COLUMNS,  # the fields that must be there
+def open_table(
+    path: Path,  # a file with one of `ENDINGS`, or a folder of Parquet files
+    needed: Sequence[str],  # the columns that must be there
+    who: str,  # needs them
 ) -> Source:
-    "A file of clients, ready to be read in chunks."
+    "A file, ready to be read in chunks."
     if not path.exists():
         raise DataError(f"{path} does not exist: check the path")
     openers = {".parquet": _open_parquet, ".xlsx": _open_sheet}
@@ -485,11 +486,20 @@ def open_source(
         raise DataError(f"{path} is empty: there must be a row of column names, then one client a row")
     if missing := [name for name in needed if name not in names]:
         raise DataError(
-            f"{path} lacks columns that the champion needs: {', '.join(missing)}; it has {', '.join(names)}"
+            f"{path} lacks columns that {who} needs: {', '.join(missing)}; it has {', '.join(names)}"
         )
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise DataError(f"{path} has more than one column of the name {', '.join(twice)}: keep one of each")
-    if taken := [name for name in names if name in _ADDED]:
+    return source
+
+
+def open_source(
+    path: Path,  # a file of clients with one of `ENDINGS`, or a folder of Parquet files
+    needed: Sequence[str] = CLIENT_COLUMNS,  # the fields that must be there
+) -> Source:
+    "A file of clients to be decided, ready to be read in chunks."
+    source = open_table(path, needed, "the champion")
+    if taken := [name for name in source.columns if name in _ADDED]:
         raise DataError(
             f"{path} already has columns that the output would add: rename or drop {', '.join(taken)}"
         )
