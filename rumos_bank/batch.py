@@ -492,7 +492,7 @@ def open_table(
         raise DataError(f"{path} has more than one column of the name {', '.join(twice)}: keep one of each")
     return source
 
-
+# %% ../nbs/lib/42_batch.ipynb #8eb7bd39
 def open_source(
     path: Path,  # a file of clients with one of `ENDINGS`, or a folder of Parquet files
     needed: Sequence[str] = CLIENT_COLUMNS,  # the fields that must be there

@@ -75,7 +75,7 @@ def _read_lines(path: Path) -> Iterator[Line]:
         yield from zip(chunk.rows.tolist(), decisions, defaulted.tolist())
         yield from ((number, "", np.nan) for number, _ in chunk.broken)
 
-
+# %% ../nbs/lib/43_outcomes.ipynb #f09db468
 def add_outcomes(
     settings: Settings,  # which log
     path: Path,  # a table with the columns decision and defaulted
