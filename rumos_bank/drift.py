@@ -136,7 +136,7 @@ def compare_means(
     "How often the means differ at least as much by chance; groups count as often as they occur in the window."
     shift = variance = 0.0
     for window, reference in zip(seen, expected):
-        if window[0]:
+        if window[0] and reference[0]:
             mean, squared = spread(reference)
             shift += window[1] - window[0] * mean
             variance += squared * (window[0] + window[0] ** 2 / reference[0])
