@@ -177,10 +177,8 @@ def _with_number(reading: Reading, seen: float, expected: float, ends: Sequence[
 def _compare_costs(seen: Tally, expected: Tally, version: int) -> Reading:
     "Euros that a client is expected to cost."
     (mean, variance), (usual, _) = spread(seen.cost), spread(expected.cost)
-    half, chance = (
-        1.96 * np.sqrt(variance / seen.cost[0]),
-        compare_means(seen.cost[None], expected.cost[None]),
-    )
+    half = 1.96 * np.sqrt(variance / seen.cost[0])
+    chance = compare_means(seen.cost[None], expected.cost[None])
     reading = Reading("cost", version, int(seen.cost[0]), chance=chance)
     return _with_number(reading, mean, usual, (mean - half, mean + half))
 
