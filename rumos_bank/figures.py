@@ -109,7 +109,7 @@ def make_watch_reference(
     cells[SCORE] = choose_cells(probability)
     tally = count_decided({SCORE: cells[SCORE]}, rule, {}, probability)
     told = count_told(rule, probability, defaulted)
-    return {"cells": cells, "counts": of_fields | tally.counts, "cost": tally.cost, "told": told}
+    return {"cells": cells, "counts": {**of_fields, **tally.counts}, "cost": tally.cost, "told": told}
 
 # %% ../nbs/lib/44_figures.ipynb #f1ab4ece
 @dataclass(frozen=True)
