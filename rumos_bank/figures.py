@@ -22,6 +22,7 @@ from rumos_bank.drift import (
     correct_chances,
     count_cells,
     describe_psi,
+    join_rare_cells,
     measure_distance,
     measure_psi,
     spread,
@@ -158,11 +159,12 @@ _SENTENCES = {
 # %% ../nbs/lib/44_figures.ipynb #f06cdc84
 def _compare_spreads(seen: Tally, expected: Tally, version: int) -> Iterator[Reading]:
     "The figures that are counts in cells."
-    for name, counts in seen.counts.items():
-        other, clients = expected.counts[name], int(counts.sum())
+    for name in seen.counts:
+        counts, other = join_rare_cells(seen.counts[name], expected.counts[name])
+        clients = int(counts.sum())
         reading = Reading(name, version, clients, chance=compare_counts(counts, other))
         if name == REFUSED:
-            share, usual = float(counts[1] / clients), float(other[1] / other.sum())
+            share, usual = (float(of[1] / of.sum()) for of in (seen.counts[name], expected.counts[name]))
             yield _with_number(reading, share, usual, wilson_interval(share, clients))
         else:
             sizes = measure_psi(counts, other), measure_distance(counts, other)

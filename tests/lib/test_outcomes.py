@@ -90,7 +90,10 @@ def test_a_line_with_another_number_of_cells_is_told(settings, ids, tmp_path):
     path = tmp_path / "o.csv"
     path.write_text(f"decision,defaulted\n{ids[0]},1\n{ids[1]}\n{ids[2]},0\n")
     added = add_outcomes(settings, path)
-    assert [number for number, _ in added.rejected] == [2] and set(read_outcomes(settings)) == {ids[0], ids[2]}
+    assert [number for number, _ in added.rejected] == [2] and set(read_outcomes(settings)) == {
+        ids[0],
+        ids[2],
+    }
 
 
 def test_a_file_without_the_two_columns_is_an_error_and_nothing_is_written(settings, ids, tmp_path):
