@@ -8,7 +8,6 @@ __all__ = ['Part', 'Watch', 'Lookout', 'watch', 'keep_watch', 'last_watch']
 # %% ../nbs/lib/45_watch.ipynb #2ebfe5de
 import json
 import os
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -248,7 +247,7 @@ class Lookout:
         self,
         first: str = "",  # day as YYYYMMDD; empty: as long before the last as the settings say
         last: str = "",  # day as YYYYMMDD; empty: today
-        rest: float = 0.0,  # seconds between two blocks of the log, for others to work in
+        rest: Callable[[], object] = lambda: None,  # called between two megabytes of the log
     ) -> Watch:
         "Judge a window."
         first, last = _find_window(self._settings, first, last)
@@ -258,7 +257,7 @@ class Lookout:
                 for lines, end in _read_new(path, self._read.get(path.name, 0)):
                     self._add(path.name[:8], lines)
                     self._read[path.name] = end
-                    time.sleep(rest)
+                    rest()
         within = {key: tally for key, tally in self._tallies.items() if first <= key[0] <= last}
         models = sorted({key for _, key in within})
         parts = [
