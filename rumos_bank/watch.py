@@ -8,7 +8,7 @@ __all__ = ['Part', 'Watch', 'Lookout', 'watch', 'keep_watch', 'last_watch']
 # %% ../nbs/lib/45_watch.ipynb #2ebfe5de
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
