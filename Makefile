@@ -39,7 +39,7 @@ test: $(READY) browser test-notebooks test-library  ## everything: notebooks (nb
 
 test-notebooks: $(READY)  ## run every notebook; the library's must give the outputs they show
 	@$(BIN)/python -m pytest --nbval nbs/lib
-	@RUMOS_STORE_PATH="$$(mktemp -d)" RUMOS_DATA_SOURCES=twin $(BIN)/python -m pytest --nbval-lax $(NOTEBOOKS)
+	@RUMOS_STORE_PATH="$$(mktemp -d)" RUMOS_LEDGER_FOLDER="$$(mktemp -d)" RUMOS_DATA_SOURCES=twin $(BIN)/python -m pytest --nbval-lax $(NOTEBOOKS)
 
 test-library: $(READY)  ## the tests in tests/
 	@$(BIN)/python -m pytest tests

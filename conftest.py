@@ -1,9 +1,13 @@
 """What pytest needs to know: about the notebooks, and about the machine."""
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
+
+# No test signs with the user's key
+os.environ.setdefault("RUMOS_LEDGER_FOLDER", tempfile.mkdtemp(prefix="rumos-keys-"))
 
 # As on the road: one thread a process. Two OpenMP threads on a busy core wait for each other.
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):

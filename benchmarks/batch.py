@@ -24,11 +24,12 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 from threadpoolctl import threadpool_limits
 
-from rumos_bank.batch import CHUNK_ROWS, predict_file
+from rumos_bank.batch import predict_file
 from rumos_bank.champion import Champion
 from rumos_bank.clients import CLIENT_COLUMNS
 from rumos_bank.features import feature_matrix
 from rumos_bank.settings import read_settings
+from rumos_bank.tables import CHUNK_ROWS
 from rumos_bank.twin import twin_chunks
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

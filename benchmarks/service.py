@@ -131,8 +131,9 @@ def ask(port: int) -> int:
 class Connection(asyncio.Protocol):
     "Asks, waits for the whole answer, and asks again."
 
-    def __init__(self, seconds: float, waited: list[float], ended: asyncio.Future):
-        self.end, self.waited, self.ended, self.answer = time.perf_counter() + seconds, waited, ended, b""
+    def __init__(self, seconds: float, pace: float, waited: list[float], ended: asyncio.Future):
+        self.end, self.pace = time.perf_counter() + seconds, pace
+        self.waited, self.ended, self.answer = waited, ended, b""
 
     def connection_made(self, transport) -> None:
         self.transport = transport
@@ -150,7 +151,9 @@ class Connection(asyncio.Protocol):
         assert head.startswith(b"HTTP/1.1 200 "), self.answer
         now, self.answer = time.perf_counter(), b""
         self.waited.append(now - self.start)
-        if now < self.end:
+        if now < self.end and self.pace:
+            asyncio.get_running_loop().call_later(self.pace, self.ask)
+        elif now < self.end:
             self.ask()
         else:
             self.transport.close()
@@ -159,13 +162,15 @@ class Connection(asyncio.Protocol):
         self.ended.set_result(None)
 
 
-async def run_load(port: int, connections: int, seconds: float) -> None:
+async def run_load(port: int, connections: int, seconds: float, pace: float = 0) -> None:
     "Print what was measured, as JSON."
     loop, waited = asyncio.get_running_loop(), []
     ends = [loop.create_future() for _ in range(connections)]
     start = time.perf_counter()
     for end in ends:
-        await loop.create_connection(lambda end=end: Connection(seconds, waited, end), "127.0.0.1", port)
+        await loop.create_connection(
+            lambda end=end: Connection(seconds, pace, waited, end), "127.0.0.1", port
+        )
     await asyncio.gather(*ends)
     waited.sort()
     share = {"p50": waited[len(waited) // 2], "p99": waited[len(waited) * 99 // 100]}
@@ -204,6 +209,7 @@ def make_store(folder: Path) -> None:
     "A quick road on twins, for a machine that has no champion."
     print("No store named: a quick road on synthetic clients makes a champion …", flush=True)
     os.environ |= {"RUMOS_STORE_PATH": str(folder / "store"), "RUMOS_STORE_REPORTS": str(folder / "reports")}
+    os.environ["RUMOS_LEDGER_FOLDER"] = str(folder / "keys")
     words = ["run", "--profile", "quick", "--families", "LightGBM"]
     command = [sys.executable, "-c", "from rumos_bank.cli import main; main()", *words]
     environment = os.environ | {"RUMOS_DATA_SOURCES": "twin"}
@@ -264,7 +270,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3, help="of load in each round on each server")
     parser.add_argument("--connections", type=int, default=8, help="that ask at the same time")
     parser.add_argument("--store", help="a store with a champion; without it a quick road makes one")
-    for name, kind in (("--serve", str), ("--load", int), ("--port", int)):
+    for name, kind in (("--serve", str), ("--load", int), ("--port", int), ("--pace", float)):
         parser.add_argument(name, type=kind, help=argparse.SUPPRESS)  # how it calls itself
     asked = parser.parse_args()
     if asked.serve:
@@ -272,7 +278,7 @@ def main() -> None:
     if asked.load:
         import uvloop
 
-        return uvloop.run(run_load(asked.port, asked.load, asked.seconds))
+        return uvloop.run(run_load(asked.port, asked.load, asked.seconds, asked.pace or 0))
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         os.environ["RUMOS_AUDIT_FOLDER"] = str(folder / "decisions")

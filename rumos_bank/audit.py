@@ -142,6 +142,9 @@ def read_log(
     kind: str = "",  # of entry, such as decision; empty: all
 ) -> Iterator[dict[str, Any]]:  # entries, file by file
     "Every whole entry of these days; a line that was torn by a crash was never answered."
+    for day in (first, last):
+        if day and not re.fullmatch(r"\d{8}", day, re.ASCII):
+            raise ParameterError(f"a day is written as YYYYMMDD, such as 20051001, got {day!r}")
     wanted = f'"kind":"{kind}"'.encode() if kind else b""  # as it is written: other lines need not be parsed
     for path in sorted(folder.glob(_FILES)):
         if (not first or path.name[:8] >= first) and (not last or path.name[:8] <= last):
@@ -229,6 +232,7 @@ def record_override(
     prediction: int,  # what was decided instead: 0 accept, 1 refuse
     officer: str,  # name, as stated
     reason: str,  # in own words
+    caller: str = "",  # through which door: a key's name, or the desk
 ) -> str:  # the id of this entry
     "A person's decision instead of the model's."
     for words, given in (("the officer's name", officer), ("a reason in own words", reason)):
@@ -246,4 +250,5 @@ def record_override(
         "model_said": entry["answer"]["prediction"],
         "prediction": int(prediction),
     }
-    return log.append({"kind": "override", **told, "officer": officer.strip(), "reason": reason.strip()})
+    own = {"officer": officer.strip(), "reason": reason.strip(), "caller": caller}
+    return log.append({"kind": "override", **told, **own})

@@ -69,15 +69,14 @@ class Champion:
         self.version, self.cached = version, cached
         self.digest = digest_value(line["files"])
         form, self._plain = read_plain(content[PLAIN])
-        crowned = {
+        self.about: dict[str, Any] = form["about"] | {
             "run": line["run"],
             "crowned": line["when"],
             "crowned_by": line["who"],
             "reason": line["reason"],
         }
-        self.about: dict[str, Any] = form["about"] | crowned
         self.family = str(form["about"]["family"])
-        self._skops = content[SKOPS]
+        self._skops, self._parts = content[SKOPS], (version, dict(line), dict(content), cached)
         self.protected = tuple(form["protected"])
         settings = {name: float(value) for name, value in form["decision"].items()}
         self.threshold, self._margin = settings["threshold"], settings["refer_margin"]
@@ -87,6 +86,10 @@ class Champion:
         self.seen = tuple(name for name in CLIENT_COLUMNS if name not in self.protected)
         self.decision  # made now: what cannot be used is refused before it reigns
         self._probability = self._plain.probability if self._plain else self._ask_model
+
+    def __reduce__(self) -> tuple:
+        "To another process it travels as its files, which are verified again there."
+        return _arrive, self._parts
 
     @cached_property
     def model(self) -> "DecisionModel":
@@ -219,6 +222,10 @@ class Champion:
         return champion
 
 # %% ../nbs/lib/40_champion.ipynb #1ba59daa
+def _arrive(version: int, line: Mapping[str, Any], content: Mapping[str, bytes], cached: str) -> Champion:
+    return Champion(version, line, read_verified(content.__getitem__, line["files"]), cached)
+
+
 def _shelf(settings: Settings) -> Path:
     "Where the champions of this store are kept."
     named = "\n".join([settings.store.server, str(settings.store_path), settings.store.registered_model])

@@ -319,7 +319,7 @@ class Deciding(Following):
             raise OfficerError("reason needed" if officer else "officer needed")
         first = self.receipt or self.record()
         answer = 1 - int(self._log.find(first.decision)["answer"]["prediction"])
-        own = record_override(self._log, first.decision, answer, officer, reason)
+        own = record_override(self._log, first.decision, answer, officer, reason, CALLER)
         self.officer = officer
         self.receipt = Receipt(own, self._log.find(own)["time"], answer, officer, first.decision)
         return self.receipt

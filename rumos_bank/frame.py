@@ -39,6 +39,14 @@ def log_event(
         os.write(2, orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z))
 
 # %% ../nbs/lib/52_frame.ipynb #2024a9b2
+_SHADOW = {
+    "scored": "answered",
+    "flips": "answered otherwise",
+    "failed": "not answered for an error",
+    "dropped": "not answered for want of time",
+}
+
+
 class Metrics:
     "What Prometheus asks for."
 
@@ -57,6 +65,10 @@ class Metrics:
         self.unrecorded = Counter(
             "rumos_unrecorded", "Decisions withheld, log not writable", registry=registry
         )
+        self.shadow = {
+            name: Counter(f"rumos_shadow_{name}", f"Decisions, by the shadow {told}", registry=registry)
+            for name, told in _SHADOW.items()
+        }
         self.version = Gauge("rumos_champion_version", "Version in charge, 0: nobody", registry=registry)
         self.cached = Gauge("rumos_champion_cached", "1: served from the local cache", registry=registry)
         self.alarm = Gauge("rumos_champion_alarm", "1: the newest champion was refused", registry=registry)
@@ -131,6 +143,13 @@ class Bucket:
         return 0.0
 
 # %% ../nbs/lib/52_frame.ipynb #f25f85ac
+def _scope_of(method: str, path: str) -> str:
+    "What a key must allow for this request."
+    if method != "POST":
+        return "read"
+    return "override" if path == "/overrides" else "score"
+
+
 def _require_scope(key: Key, scope: str) -> None:
     "Refuse what this key may not do."
     if scope not in key.scopes:
@@ -173,7 +192,7 @@ class Gate:
         if key is None:
             detail = "a key in force is needed: send Authorization: Bearer …, rumos keys add makes one"
             raise Refusal(401, detail, headers={"www-authenticate": "Bearer"})
-        _require_scope(key, "score" if method == "POST" else "read")
+        _require_scope(key, _scope_of(method, path))
         now = perf_counter()
         wait = self.buckets.setdefault(key.name, Bucket(self.rate, now)).take(now)
         if wait:

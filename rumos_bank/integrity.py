@@ -4,17 +4,22 @@
 
 # %% auto #0
 __all__ = ['TRUSTED_TYPES', 'digest_file', 'digest_folder', 'digest_value', 'library_digest', 'notebook_digest', 'lock_digest',
-           'git_state', 'require_inside', 'read_verified', 'require_trusted', 'types_to_trust', 'load_trusted']
+           'git_state', 'require_inside', 'read_verified', 'require_trusted', 'types_to_trust', 'load_trusted',
+           'content_digest']
 
 # %% ../nbs/lib/30_integrity.ipynb #ebff464e
 import hashlib
+import io
 import json
 import subprocess
+import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import distributions
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from .errors import StoreError
 
@@ -174,3 +179,41 @@ def load_trusted(
     if type(model) is not DecisionModel:
         raise StoreError(f"the skops file holds a {type(model).__name__}, expected a DecisionModel")
     return model
+
+# %% ../nbs/lib/30_integrity.ipynb #812bd1b3
+def _digest_part(name: str, content: bytes) -> str:
+    "A digest of one file in a model; of an array its type, shape and values, for between fields lies what lay there."
+    if not name.endswith(".npy"):
+        return hashlib.sha256(content).hexdigest()
+    array = np.load(io.BytesIO(content), allow_pickle=False)
+    columns = {key: array[key] for key in array.dtype.names} if array.dtype.names else {"": array}
+    told = [(key, str(column.dtype), column.shape) for key, column in columns.items()]
+    digest = hashlib.sha256(json.dumps(told).encode())
+    for column in columns.values():
+        digest.update(np.ascontiguousarray(column).tobytes())
+    return digest.hexdigest()
+
+
+_NO_CONTENT = {"__id__", "n_threads"}  # where an object lay in memory, and how many cores there were
+
+
+def content_digest(
+    content: bytes,  # of a skops file
+) -> str:  # 64 hexadecimal digits
+    "A digest of the model in a skops file: equal for two fits that gave the same model."
+
+    def strip(node: Any) -> Any:
+        if isinstance(node, list):
+            return [strip(inner) for inner in node]
+        if not isinstance(node, dict):
+            return node
+        kept = {name: strip(inner) for name, inner in node.items() if name not in _NO_CONTENT}
+        if isinstance(file := node.get("file"), str):
+            kept["file"] = _digest_part(file, archive.read(file))
+        return kept
+
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            return digest_value(strip(json.loads(archive.read("schema.json"))["content"]))
+    except (zipfile.BadZipFile, LookupError, ValueError, RecursionError) as error:
+        raise StoreError(f"the model is no skops file that can be read: {error!r}") from None

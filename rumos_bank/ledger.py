@@ -174,6 +174,8 @@ def _verify(path: Path, lines: Sequence[bytes], trusted: str) -> list[dict[str, 
             raise StoreError(
                 f"{path}: line {number} does not continue line {number - 1}; the ledger was changed by hand"
             )
+        if type(event.get("event")) is not str:
+            raise StoreError(f"{path}: line {number} names no event")
         before = _digest(line)
     return events
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from .audit import DecisionLog, read_log
-from .batch import open_table, read_numbers
 from .errors import StoreError
 from .settings import Settings
+from .tables import open_source, read_numbers
 
 OUTCOME = "outcome"  # the kind of entry in the decision log
 COLUMNS = ("decision", "defaulted")  # of a file of outcomes
@@ -68,14 +68,14 @@ class Added:
 
 def _read_lines(path: Path) -> Iterator[Line]:
     "Every line of a file of outcomes."
-    source = open_table(path, COLUMNS, "an outcome")
+    source = open_source(path, COLUMNS, who="an outcome")
     for chunk in source.chunks():
         decisions = [str(value or "").strip() for value in chunk.table["decision"].to_pylist()]
         defaulted = read_numbers(chunk.table["defaulted"], source.from_text)
         yield from zip(chunk.rows.tolist(), decisions, defaulted.tolist())
         yield from ((number, "", np.nan) for number, _ in chunk.broken)
 
-# %% ../nbs/lib/43_outcomes.ipynb #f09db468
+
 def add_outcomes(
     settings: Settings,  # which log
     path: Path,  # a table with the columns decision and defaulted

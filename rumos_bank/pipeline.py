@@ -38,6 +38,7 @@ from .integrity import digest_value, git_state, library_digest, lock_digest, not
 from .judge import Contender
 from .ledger import read_ledger
 from .promotion import Choice, Verdict, choose_champion, crown, note_data
+from .recipe import read_recipe, write_recipe
 from .reign import mend
 from .report import LATEST, RECORD, point_latest, summarise, write_leaderboard, write_record
 from .search import PROFILES, Profile, count_fits, find_profile
@@ -736,8 +737,8 @@ def record_latest(
         )
     if "://" not in facts["source"]:
         facts["source"] = Path(facts["source"]).name  # where it lay on this machine is nobody's business
-    folder = read_artifact(open_store(settings), facts["champion_run"], "figures")
-    write_record(
-        settings.reports_path / RECORD, report, facts, {path.stem: path for path in folder.glob("*.png")}
-    )
-    return settings.reports_path / RECORD
+    store, record = open_store(settings), settings.reports_path / RECORD
+    folder = read_artifact(store, facts["champion_run"], "figures")
+    write_record(record, report, facts, {path.stem: path for path in folder.glob("*.png")})
+    write_recipe(record, read_recipe(store, facts["champion_run"]), settings.split)
+    return record

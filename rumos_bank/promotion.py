@@ -166,12 +166,13 @@ def _run_gates(
 ) -> list[Check]:
     "Every check of this challenger against the one that reigns."
     card = read_card(store, challenger)
+    tell(f"The gates: {card['family']} against {reign.family if reign else 'having no model'} …")
     standing = _check_standing(card, reign)
     ours = make_candidate(store, challenger, train, fingerprint)
     theirs = None
     if reign and _standing(card) <= _standing(reign.card):
         theirs = make_candidate(store, reign.run_id, train, fingerprint)
-    return [standing, *check_candidate(ours, theirs, train, store.settings, fingerprint, tell)]
+    return [standing, *check_candidate(ours, theirs, train, fingerprint, store.settings)]
 
 
 def _tell_reason(checks: Sequence[Check], lost: str) -> str:

@@ -158,10 +158,9 @@ class GateSettings(Section):
 
     min_probability: float = Field(0.9, ge=0, le=1)  # that it saves money at all, from the paired folds
     max_calibration_error: float = Field(0.05, gt=0, le=1)  # out of fold
-    max_fairness_loss: float = Field(
-        0.02, ge=0, le=1
-    )  # by which groups may differ more than under the champion
-    max_monotone_violations: float = Field(0.05, ge=0, le=1)  # share of clients whom paying later would help
+    max_fairness_loss: float = Field(0.02, ge=0, le=1)  # share by which groups may move apart
+    max_monotone_violations: float = Field(0.05, ge=0, le=1)  # late clients helped by paying later
+    min_explained: float = Field(0.9, ge=0, le=1)  # share of refused clients who are told a reason
     max_flips: float = Field(0, ge=0, le=1)  # share of decisions that a second fit changes
     max_milliseconds: float = Field(5, gt=0, le=1e4)  # for one decision; above it a warning
     max_megabytes: float = Field(50, gt=0, le=1e4)  # of the model's files; above it a warning

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from .clients import CLIENT_COLUMNS, EXAMPLE_CLIENT, TARGET
 from .errors import StoreError
 from .families import plain_parameters
-from .integrity import digest_folder, load_trusted, read_verified, types_to_trust
+from .integrity import content_digest, digest_folder, load_trusted, read_verified, types_to_trust
 from .plain import PLAIN, SKOPS, make_plain
 from .search import SearchResult
 from .settings import DATABASE, Settings
@@ -393,9 +393,10 @@ def find_model_files(store: Store, run_id: str) -> Path:
 
 
 def _record_files(store: Store, run_id: str) -> None:
-    "Keep the digest of every file of the model with the run."
-    files = digest_folder(find_model_files(store, run_id))
-    store.client.set_tag(run_id, f"{PREFIX}files", json.dumps(files))
+    "Keep the digest of every file of the model with the run, and that of what the model holds."
+    folder = find_model_files(store, run_id)
+    store.client.set_tag(run_id, f"{PREFIX}files", json.dumps(digest_folder(folder)))
+    store.client.set_tag(run_id, f"{PREFIX}content", content_digest((folder / SKOPS).read_bytes()))
 
 
 def read_files(store: Store, run_id: str) -> dict[str, str]:

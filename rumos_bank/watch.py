@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .audit import DecisionLog
-from .batch import find_good_rows, open_table, read_numbers
 from .clients import CLIENT_COLUMNS
 from .errors import DataError, ParameterError, StoreError
 from rumos_bank.figures import (
@@ -38,6 +37,7 @@ from .outcomes import OUTCOME
 from .plain import PLAIN
 from .registry import UnreachableError, find_version
 from .settings import Settings
+from .tables import find_good_rows, open_source, read_numbers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -332,7 +332,7 @@ def _count_rows(model: _Model, numbers: Mapping[str, np.ndarray], path: Path) ->
 
 def _look_at_file(settings: Settings, path: Path) -> Watch:
     "Judge the clients in a decided file."
-    source = open_table(path, _TOLD, "the watch")
+    source = open_source(path, _TOLD, who="the watch")
     names = [name for name in (*CLIENT_COLUMNS, *_TOLD) if name in source.columns]
     models: dict[int, _Model] = {}
     tallies: dict[int, Tally] = {}

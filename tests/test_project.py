@@ -210,7 +210,11 @@ def test_the_wheel_works_away_from_the_repository(installed):
 
 
 def test_the_wheels_command_tells_how_to_make_a_champion(installed, tmp_path):
-    where = {"PYTHONPATH": str(installed / "site"), "RUMOS_STORE_PATH": str(tmp_path / "store")}
+    where = {
+        "PYTHONPATH": str(installed / "site"),
+        "RUMOS_STORE_PATH": str(tmp_path / "store"),
+        "RUMOS_LEDGER_FOLDER": str(tmp_path / "keys"),
+    }
     script = "from rumos_bank.cli import main; import sys; sys.argv = ['rumos', 'champion']; main()"
     done = run_python("-c", script, folder=installed / "elsewhere", **where)
     assert done.returncode == 2, done.stderr

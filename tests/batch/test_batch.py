@@ -5,6 +5,7 @@ import gzip
 import itertools
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -21,20 +22,13 @@ from hypothesis import given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 
-from rumos_bank import batch
+from rumos_bank import batch, tables
 from rumos_bank.audit import read_log
-from rumos_bank.batch import (
-    Chunk,
-    defuse_cells,
-    find_good_rows,
-    open_source,
-    predict_file,
-    read_numbers,
-    score_table,
-)
+from rumos_bank.batch import predict_file, score_table
 from rumos_bank.champion import Decision
 from rumos_bank.clients import CLIENT_COLUMNS, EXAMPLE_CLIENT, FIELDS, ID, find_violations
 from rumos_bank.errors import DataError, ParameterError, RumosError
+from rumos_bank.tables import Chunk, defuse_cells, find_good_rows, open_source, read_numbers
 from rumos_bank.twin import make_twin
 
 ANSWERS = list(Decision._fields)
@@ -44,8 +38,8 @@ ENDINGS = (".csv", ".csv.gz", ".parquet", ".xlsx")
 @pytest.fixture
 def small_chunks(monkeypatch):
     "Several chunks from fifty clients."
-    monkeypatch.setattr(batch, "CHUNK_ROWS", 8)
-    monkeypatch.setattr(batch, "_BLOCK", 1000)
+    monkeypatch.setattr(tables, "CHUNK_ROWS", 8)
+    monkeypatch.setattr(tables, "_BLOCK", 1000)
 
 
 # The rules are those of the contract
@@ -223,7 +217,7 @@ def csv_of(book: pd.DataFrame, **cells: str) -> str:
 
 @pytest.mark.parametrize("block", [64, 300, 10_000])
 def test_blocks_end_where_records_end(block, champion, settings, tmp_path, book, monkeypatch):
-    monkeypatch.setattr(batch, "_BLOCK", block)
+    monkeypatch.setattr(tables, "_BLOCK", block)
     notes = [f'"said\n{number}", twice' if number % 3 else "" for number in range(50)]
     (tmp_path / "in.csv").write_text(csv_of(book, note=notes))
     done = predict_file(tmp_path / "in.csv", tmp_path / "out.csv", settings, champion=champion)
@@ -251,7 +245,7 @@ def test_dialects_of_csv(champion, settings, tmp_path, book):
 
 
 def test_lines_with_another_number_of_cells_are_rejected(champion, settings, tmp_path, book, monkeypatch):
-    monkeypatch.setattr(batch, "_BLOCK", 500)
+    monkeypatch.setattr(tables, "_BLOCK", 500)
     lines = csv_of(book.assign(PAY_0=book["PAY_0"].where(book.index != 20, 99))).splitlines()
     lines[3] += ",one more"
     lines[30] = "too,few"
@@ -324,6 +318,12 @@ def contents(*folders: Path) -> dict[str, bytes]:
     }
 
 
+def read_manifest(folder: Path) -> list[dict]:
+    "The lines that were written to their end."
+    path = folder / "_manifest.jsonl"
+    return [json.loads(line) for line in path.read_bytes().split(b"\n")[:-1]] if path.exists() else []
+
+
 def test_a_run_killed_at_any_write_is_completed_to_the_same_bytes(
     champion, settings, tmp_path, book, write, small_chunks, monkeypatch
 ):
@@ -350,7 +350,7 @@ def test_a_run_killed_at_any_write_is_completed_to_the_same_bytes(
             break
         except Killed:
             calls[0] = -1
-        kept = batch._read_lines(target / "_manifest.jsonl")[1:]
+        kept = read_manifest(target)[1:]
         scored.clear()
         again = predict_file(source, target, settings, champion=champion)
         assert contents(target, again.rejects) == expected
@@ -367,29 +367,27 @@ def test_a_run_killed_at_any_write_is_completed_to_the_same_bytes(
 DIES = """
 import os, pickle, signal, sys
 from pathlib import Path
-sys.path.insert(0, sys.argv[1])
-from books import make_champion
-from rumos_bank import batch
+from rumos_bank import batch, tables
 from rumos_bank.settings import read_settings
-batch.CHUNK_ROWS = 500
+tables.CHUNK_ROWS = 500
 done = []
 def tell(rows, whole, seconds):
     done.append(rows)
     if len(done) == 4:
         os.kill(os.getpid(), signal.SIGKILL)
-folder = Path(sys.argv[2])
-batch.predict_file(folder / "in.parquet", folder / "out.parquet", read_settings(), tell=tell, champion=make_champion(3, 3))
+folder = Path(sys.argv[1])
+champion = pickle.loads((folder / "champion").read_bytes())
+batch.predict_file(folder / "in.parquet", folder / "out.parquet", read_settings(), tell=tell, champion=champion)
 """
 
 
 def test_after_kill_9_the_next_run_goes_on(champion, settings, tmp_path, monkeypatch):
     make_twin(5000, seed=6).to_parquet(tmp_path / "in.parquet", index=False)
     environ = os.environ | {"RUMOS_STORE_PATH": str(tmp_path / "store")}
-    died = subprocess.run(
-        [sys.executable, "-c", DIES, str(Path(__file__).parent), str(tmp_path)], env=environ, check=False
-    )
+    (tmp_path / "champion").write_bytes(pickle.dumps(champion))
+    died = subprocess.run([sys.executable, "-c", DIES, str(tmp_path)], env=environ, check=False)
     assert died.returncode == -signal.SIGKILL
-    monkeypatch.setattr(batch, "CHUNK_ROWS", 500)
+    monkeypatch.setattr(tables, "CHUNK_ROWS", 500)
     done = predict_file(tmp_path / "in.parquet", tmp_path / "out.parquet", settings, champion=champion)
     assert (done.read, done.resumed) == (5000, 2000)
     clean = predict_file(tmp_path / "in.parquet", tmp_path / "clean.parquet", settings, champion=champion)
@@ -480,7 +478,7 @@ def test_only_a_few_chunks_are_under_way():
 
 
 def test_what_was_read_is_let_go(tmp_path, monkeypatch):
-    monkeypatch.setattr(batch, "CHUNK_ROWS", 2000)
+    monkeypatch.setattr(tables, "CHUNK_ROWS", 2000)
     rng, path = np.random.default_rng(0), tmp_path / "in.parquet"
     schema = pa.schema([(name, pa.int64()) for name in CLIENT_COLUMNS])
     with pq.ParquetWriter(path, schema) as writer:
@@ -580,7 +578,7 @@ def test_what_cannot_be_read_is_told(champion, settings, tmp_path, book, write):
 
 
 def test_a_quotation_mark_without_end_is_told(champion, settings, tmp_path, book, monkeypatch):
-    monkeypatch.setattr(batch, "_BLOCK", 200)
+    monkeypatch.setattr(tables, "_BLOCK", 200)
     (tmp_path / "in.csv").write_text(csv_of(book).replace("\n", '\n"', 1))
     with pytest.raises(DataError, match="is a quotation mark missing"):
         predict_file(tmp_path / "in.csv", tmp_path / "out.csv", settings, champion=champion)
@@ -622,7 +620,8 @@ def test_a_file_that_changes_while_it_is_read_is_noticed(champion, settings, tmp
 
 
 def test_a_spreadsheet_has_a_limit(champion, settings, tmp_path, book, write, monkeypatch):
-    monkeypatch.setattr(batch, "SHEET_ROWS", 49)
+    for module in (batch, tables):
+        monkeypatch.setattr(module, "SHEET_ROWS", 49)
     with pytest.raises(DataError, match=r"more than 49 rows: save it as \.csv"):
         predict_file(write(book, tmp_path / "in.xlsx"), tmp_path / "out.csv", settings, champion=champion)
     with pytest.raises(DataError, match=r"more than 49 rows: choose an output that ends in \.csv"):

@@ -4,9 +4,10 @@ import json
 
 import pytest
 
-from rumos_bank.dossier import SECTIONS, collect_blocks, tell_approval, write_dossier
+from rumos_bank.dossier import SECTIONS, collect_blocks, tell_approval, tell_gates, write_dossier
 from rumos_bank.errors import RoadError
 
+KNOWN = ("gates", "approval", "reproduce")  # not from notebooks
 FACTS = dict.fromkeys(
     ("road", "profile", "source", "fingerprint", "commit", "dirty", "library", "lock", "python", "cores"), "x"
 ) | {"twin": False}
@@ -39,7 +40,7 @@ def write_notebook(path, *cells: tuple[str, list]) -> None:
 
 @pytest.fixture
 def folder(tmp_path):
-    keys = [section.key for section in SECTIONS if section.key not in ("approval", "reproduce")]
+    keys = [section.key for section in SECTIONS if section.key not in KNOWN]
     write_notebook(tmp_path / "audit.ipynb", *((key, [output(text_markdown=f"about {key}")]) for key in keys))
     return tmp_path
 
@@ -48,7 +49,7 @@ def test_every_section_says_where_it_is_from(folder):
     page = write_dossier(folder, ["audit"], FACTS, EVENTS).read_text()
     for section in SECTIONS:
         assert f'<section id="{section.key}">' in page and f'href="#{section.key}"' in page
-    assert page.count('from <a href="audit.html">') == len(SECTIONS) - 2
+    assert page.count('from <a href="audit.html">') == len(SECTIONS) - len(KNOWN)
     assert "secret()" not in page and "a" * 64 in page
     assert "&lt;b&gt;cheap" in page and "TWIN" not in page
 
@@ -57,7 +58,9 @@ def test_twins_are_said(folder):
     assert "TWIN" in write_dossier(folder, ["audit"], FACTS | {"twin": True}, EVENTS).read_text()
 
 
-@pytest.mark.parametrize("missing", [section.key for section in SECTIONS if section.key != "reproduce"])
+@pytest.mark.parametrize(
+    "missing", [section.key for section in SECTIONS if section.key not in ("gates", "reproduce")]
+)
 def test_an_empty_section_fails(folder, missing):
     cells = json.loads((folder / "audit.ipynb").read_text())["cells"]
     kept = [cell for cell in cells if cell["metadata"]["tags"] != [f"dossier-{missing}"]]
@@ -89,3 +92,49 @@ def test_pictures_have_alternative_texts(folder):
 
 def test_nobody_crowned_is_no_approval():
     assert tell_approval([]) == [] == tell_approval(EVENTS[:1])
+
+
+CHECKS = [
+    {"name": "saving", "figure": 12.8, "limit": 1, "verdict": "pass", "text": "saves <b>12.8</b> €"},
+    {"name": "fairness", "figure": None, "limit": 0.02, "verdict": "warn", "text": "nothing to compare"},
+    {"name": "refit", "figure": 0.5, "limit": 0, "verdict": "fail", "text": "half of them flip"},
+]
+
+
+def with_gates(**facts: object) -> list[dict]:
+    return [EVENTS[0] | facts, EVENTS[1]]
+
+
+def test_the_gates_are_told_in_words_and_colour(folder):
+    page = write_dossier(folder, ["audit"], FACTS, with_gates(gates=CHECKS)).read_text()
+    for verdict in ("pass", "warn", "fail"):
+        assert f'<td class="{verdict}">{verdict}</td>' in page and f".{verdict} {{ color: " in page
+    assert (
+        "saves &lt;b&gt;12.8" in page
+        and "<td>12.8</td><td>1</td>" in page
+        and "<td>–</td><td>0.02</td>" in page
+    )
+    assert 'class="overruled"' not in page
+
+
+def test_an_overruled_gate_is_red_and_says_who_and_why():
+    signed = {"who": "A. <b>", "reason": "one < two", "checks": ["refit"]}
+    warning, table = tell_gates(with_gates(gates=CHECKS, overruled=signed))
+    assert (
+        warning == '<p class="overruled">Overruled by A. &lt;b&gt;: refit. Reason given: “one &lt; two”</p>'
+    )
+    assert '<td class="fail">fail, overruled</td>' in table and table.count("overruled") == 1
+
+
+def test_a_champion_from_before_the_gates_says_so(folder):
+    assert tell_gates([]) == [] == tell_gates(EVENTS[:1])
+    (told,) = tell_gates(EVENTS)
+    assert "holds no verdicts of gates" in told
+    assert told in write_dossier(folder, ["audit"], FACTS, EVENTS).read_text()
+
+
+def test_the_gates_shown_are_those_of_the_last_crowned():
+    earlier = [line | {"number": line["number"] + 2} for line in with_gates(gates=CHECKS[:1])]
+    earlier[1]["intent"] = 3
+    (table,) = tell_gates([*with_gates(gates=CHECKS), *earlier])
+    assert "saving" in table and "refit" not in table

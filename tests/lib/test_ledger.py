@@ -1,6 +1,7 @@
 "The ledger: whatever is done to it without the key is found, what was torn at the end never happened."
 
 import hashlib
+import itertools
 import json
 import tempfile
 from collections.abc import Iterator
@@ -131,7 +132,9 @@ def sign_all(events: list[dict], key: Ed25519PrivateKey) -> bytes:
 
 
 def unsigned() -> list[dict]:
-    return [{name: value for name, value in json.loads(line).items() if name != "signature"} for line in LINES]
+    return [
+        {name: value for name, value in json.loads(line).items() if name != "signature"} for line in LINES
+    ]
 
 
 @given(a_line, st.integers(100, 999))
@@ -265,16 +268,19 @@ def test_the_private_key_lies_outside_of_the_store_for_its_owner_only(settings):
     assert path.stat().st_mode & 0o777 == 0o600 and settings.store_path not in path.parents
     assert settings.ledger_path.stat().st_mode & 0o777 == 0o700
     path.chmod(0o640)
-    with pytest.raises(StoreError, match="others may read .*private.pem: `chmod 600`"):
+    with pytest.raises(StoreError, match=r"others may read .*private.pem: `chmod 600`"):
         append_event(settings, "crowned", {})
 
 
 def test_a_reader_needs_the_public_key_only(settings, tmp_path):
     path = write_events(settings, 2)
     reader = place_in(tmp_path, RUMOS_LEDGER_FOLDER=str(tmp_path / "none"))
-    with pytest.raises(StoreError, match="no public key is known here: set .ledger. public_key"):
+    with pytest.raises(StoreError, match=r"no public key is known here: set .ledger. public_key"):
         read_ledger(reader)
-    told = {"RUMOS_LEDGER_PUBLIC_KEY": find_public_key(settings), "RUMOS_LEDGER_FOLDER": str(tmp_path / "none")}
+    told = {
+        "RUMOS_LEDGER_PUBLIC_KEY": find_public_key(settings),
+        "RUMOS_LEDGER_FOLDER": str(tmp_path / "none"),
+    }
     reader = place_in(tmp_path, **told)
     assert len(read_ledger(reader)) == 2 and verify_ledger(reader).head is None
     before = path.read_bytes()
@@ -308,7 +314,7 @@ def test_after_two_changes_of_keys_every_line_is_still_vouched_for(settings):
         write_events(settings, 1)
     assert len(set(keys)) == 3 and verify_ledger(settings).key == keys[-1]
     changes = [event for event in read_ledger(settings) if event["event"] == "keys changed"]
-    assert [(each["old_key"], each["public_key"]) for each in changes] == [*zip(keys, keys[1:])]
+    assert [(each["old_key"], each["public_key"]) for each in changes] == [*itertools.pairwise(keys)]
     path = settings.store_path / LEDGER
     path.write_bytes(path.read_bytes().replace(b'"version": 1', b'"version": 2'))
     with pytest.raises(StoreError, match=f"line 2 is not signed with the key {keys[0][:16]}"):
@@ -347,7 +353,7 @@ def test_a_crash_while_keys_are_changed_is_finished_by_the_next_line(settings, m
 def test_a_removed_ledger_is_found_until_somebody_says_why(settings):
     path = write_events(settings, 3)
     path.unlink()
-    with pytest.raises(StoreError, match="line 1 is missing; 3 were written, .*rumos ledger accept"):
+    with pytest.raises(StoreError, match=r"line 1 is missing; 3 were written, .*rumos ledger accept"):
         append_event(settings, "crowned", {})
     with pytest.raises(ParameterError, match="needs a reason in own words"):
         accept_ledger(settings, " ")

@@ -4,6 +4,7 @@ import copy
 import hashlib
 import json
 import shutil
+import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,20 +13,20 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from rumos_bank import ledger
 from rumos_bank.champion import Champion
 from rumos_bank.clients import ID, TARGET, fingerprint
 from rumos_bank.decision import DecisionModel
 from rumos_bank.evaluate import measure
 from rumos_bank.explain import make_reference
 from rumos_bank.figures import make_watch_reference
-from rumos_bank import ledger
-from rumos_bank.ledger import INTENT, LEDGER, START, read_ledger
+from rumos_bank.ledger import INTENT, LEDGER, ROLLED_BACK, START, append_event, read_ledger
 from rumos_bank.pipeline import describe_search
 from rumos_bank.plain import PLAIN, SKOPS, make_plain
 from rumos_bank.promotion import Verdict, crown
 from rumos_bank.reign import read_champion
 from rumos_bank.search import Profile, SearchResult
-from rumos_bank.settings import Settings, read_settings
+from rumos_bank.settings import DATABASE, Settings, read_settings
 from rumos_bank.sources import Lending
 from rumos_bank.tracking import Store, log_search, open_store
 from rumos_bank.twin import make_twin
@@ -40,6 +41,8 @@ LENIENT = {
     "RUMOS_GATES_MAX_CALIBRATION_ERROR": "1",
     "RUMOS_GATES_MAX_FAIRNESS_LOSS": "1",
     "RUMOS_GATES_MAX_MONOTONE_VIOLATIONS": "1",
+    "RUMOS_GATES_MIN_EXPLAINED": "0",
+    "RUMOS_GATES_MAX_FLIPS": "1",
 }
 
 
@@ -126,6 +129,28 @@ def champion_of(decision: DecisionModel, version: int = 1) -> Champion:
     files = {PLAIN: hashlib.sha256(form).hexdigest(), SKOPS: "0"}
     line = {"run": "r", "when": "now", "who": "test", "reason": "first", "files": files}
     return Champion(version, line, {PLAIN: form, SKOPS: skops.io.dumps(decision)})
+
+
+def move_alias(settings: Settings, version: int) -> None:
+    "What the alias points to, changed behind everybody's back."
+    with sqlite3.connect(settings.store_path / DATABASE, timeout=30) as database:
+        database.execute(
+            "UPDATE registered_model_aliases SET version = ? WHERE alias = 'champion'", (version,)
+        )
+    database.close()
+
+
+def put_in_charge(settings: Settings, version: int) -> None:
+    "Another version that was crowned once reigns again, as after a rollback, without waiting for MLflow."
+    intents = [event for event in read_ledger(settings) if event["event"] == INTENT]
+    known = [event for event in intents if event["version"] == version] or intents[-1:]
+    own = {"number", "event", "when", "who", "before", "signature"}
+    facts = {name: value for name, value in known[-1].items() if name not in own} | {"version": version}
+    append_event(settings, INTENT, facts)
+    move_alias(settings, version)
+    append_event(
+        settings, ROLLED_BACK, {name: facts[name] for name in ("version", "run", "family", "reason")}
+    )
 
 
 @dataclass

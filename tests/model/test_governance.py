@@ -98,7 +98,7 @@ def test_files_changed_after_the_proposal_are_found_before_the_crown(reigned):
 
 
 def test_approving_what_was_never_proposed_says_what_to_do(reigned):
-    with pytest.raises(ParameterError, match="version 7 waits for nothing: it is unknown.*rumos propose"):
+    with pytest.raises(ParameterError, match=r"version 7 waits for nothing: it is unknown.*rumos propose"):
         approve(reigned.store, 7)
 
 
@@ -107,7 +107,7 @@ def test_approving_what_was_never_proposed_says_what_to_do(reigned):
 
 def test_a_failed_gate_is_overruled_only_with_a_reason_in_own_words(reigned):
     refused = reigned.crown("dearer")
-    with pytest.raises(ParameterError, match="version 2 failed saving .*--overrule"):
+    with pytest.raises(ParameterError, match=r"version 2 failed saving .*--overrule"):
         approve(reigned.store, refused.candidate)
     for words in (" ", "ok", "yes yes yes"):
         with pytest.raises(ParameterError):
@@ -157,7 +157,8 @@ def test_a_rollback_to_a_named_version_and_forward_again(thrice):
 
 
 @pytest.mark.parametrize(
-    "version, said", [(3, "version 3 is the champion already"), (9, "version 9 never reigned; these did: 1, 2, 3")]
+    "version, said",
+    [(3, "version 3 is the champion already"), (9, "version 9 never reigned; these did: 1, 2, 3")],
 )
 def test_a_rollback_to_nowhere_is_a_sentence(thrice, version, said):
     with pytest.raises(ParameterError, match=said):
@@ -223,7 +224,7 @@ def test_a_crash_in_a_rollback_is_finished_forward(thrice, monkeypatch, step, wh
 
 def test_an_alias_moved_by_hand_is_refused_by_readers_and_put_back_by_the_next_command(thrice):
     thrice.store.client.set_registered_model_alias("rumos_lending", CHAMPION, "1")
-    with pytest.raises(StoreError, match="version 1 bears the alias champion, but no line .* moved by hand"):
+    with pytest.raises(StoreError, match=r"version 1 bears the alias champion, but no line .* moved by hand"):
         Champion.load(thrice.settings)
     mend(thrice.store)
     last = read_ledger(thrice.settings)[-1]
@@ -308,7 +309,10 @@ def test_every_event_is_a_sentence(thrice):
     roll_back(thrice.store)
     lines = [tell_event(event) for event in read_ledger(thrice.settings)]
     assert "data changed: 750 twins, fingerprint" in "\n".join(lines)
-    assert lines[1].endswith(read_ledger(thrice.settings)[1]["reason"]) and "crowned version 1 (Decision_tree)" in lines[1]
+    assert (
+        lines[1].endswith(read_ledger(thrice.settings)[1]["reason"])
+        and "crowned version 1 (Decision_tree)" in lines[1]
+    )
 
 
 def test_data_are_noted_when_they_change_and_only_then(place):
@@ -326,7 +330,9 @@ def test_cleaning_takes_what_nobody_needs_and_never_a_version_that_reigned(thric
     waiting = thrice.crown("tied", only_propose=True)
     planned = {removal.run_id for removal in plan_cleaning(thrice.store)}
     assert planned == {thrice.runs["dearer"]}
-    assert thrice.store.client.get_model_version("rumos_lending", str(refused.candidate))  # nothing is gone yet
+    assert thrice.store.client.get_model_version(
+        "rumos_lending", str(refused.candidate)
+    )  # nothing is gone yet
     assert {removal.run_id for removal in clean(thrice.store)} == planned
     assert plan_cleaning(thrice.store) == []
     left = {version.run_id for version in thrice.store.client.search_model_versions("name = 'rumos_lending'")}

@@ -79,7 +79,9 @@ def test_the_first_is_crowned(place):
     assert place.reigns == "first"
     assert place.events == [("intent", "first"), ("crowned", "first")]
     intent, crowned = read_ledger(place.settings)
-    assert [check["verdict"] for check in intent["gates"] if check["name"] in ("standing", "saving")] == ["pass"] * 2
+    assert [check["verdict"] for check in intent["gates"] if check["name"] in ("standing", "saving")] == [
+        "pass"
+    ] * 2
     assert crowned["intent"] == intent["number"] and crowned["version"] == intent["version"] == 1
     assert intent["fingerprint"] == place.data.lending.fingerprint and intent["twin"] is True
     assert {"MLmodel", "model.skops"} <= intent["files"].keys()

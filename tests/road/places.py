@@ -32,6 +32,7 @@ class Place:
         ours = {
             "RUMOS_STORE_PATH": str(self.store),
             "RUMOS_STORE_REPORTS": str(self.reports),
+            "RUMOS_LEDGER_FOLDER": str(self.folder / "keys"),
             "RUMOS_DATA_SOURCES": "twin",
             "PYTHONPATH": str(self.repository),
         }

@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import time
@@ -21,6 +20,8 @@ from rumos_bank.settings import Settings, read_settings
 ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT / "tests" / "model"))  # whose stores these tests use
 SERVE = "from rumos_bank.service import run_api; from rumos_bank.settings import read_settings; run_api(read_settings())"
+from stores import put_in_charge  # noqa: E402
+
 EXAMPLE = json.dumps(EXAMPLE_CLIENT)
 
 
@@ -35,15 +36,13 @@ def settings_of(store: Path, **more: str) -> Settings:
 
 
 def variables_of(store: Path, **more: str) -> dict[str, str]:
-    return {"RUMOS_STORE_PATH": str(store), "RUMOS_DATA_CACHE": str(store / "cache"), **more}
+    ours = {"RUMOS_STORE_PATH": str(store), "RUMOS_DATA_CACHE": str(store / "cache")}
+    return ours | {"RUMOS_LEDGER_FOLDER": f"{store}-keys"} | more
 
 
 def set_alias(store: Path, version: int) -> None:
-    "Move the alias to a version, as a rollback would; every version of these stores was crowned once."
-    with closing(sqlite3.connect(store / "mlflow.db", timeout=30)) as database, database:
-        database.execute(
-            "UPDATE registered_model_aliases SET version = ? WHERE alias = 'champion'", (version,)
-        )
+    "Let a version reign, as a rollback would; every version of these stores was crowned once."
+    put_in_charge(settings_of(store), version)
 
 
 @dataclass

@@ -1,0 +1,403 @@
+"""The same batch on many machines: the same bits, whoever dies on the way."""
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import dask
+import fsspec
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from books import make_champion, read_answers
+from distributed import LocalCluster, get_worker
+from hypothesis import given
+from hypothesis import settings as effort
+from hypothesis import strategies as st
+
+from rumos_bank import cluster, tables
+from rumos_bank.audit import read_log
+from rumos_bank.batch import Done, predict_file
+from rumos_bank.clients import CLIENT_COLUMNS
+from rumos_bank.cluster import find_difference, find_fault, list_versions, run_on_dask
+from rumos_bank.errors import DataError, ParameterError, StoreError
+from rumos_bank.tables import Span, open_source, plan_chunks
+from rumos_bank.twin import make_twin
+
+
+@pytest.fixture(scope="module")
+def machines():
+    "A scheduler and two workers of one thread each, in processes of their own."
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0"
+    ) as made:
+        yield made
+
+
+@pytest.fixture
+def chunks_of_500(monkeypatch):
+    monkeypatch.setattr(tables, "CHUNK_ROWS", 500)
+
+
+@pytest.fixture
+def clients(tmp_path) -> Path:
+    "Four thousand clients in a folder of two files with groups of 700 rows; two of them cannot be decided."
+    frame = make_twin(4000, seed=6)
+    frame.loc[[9, 2600], "PAY_0"] = 44
+    (tmp_path / "in").mkdir()
+    for number, rows in enumerate((frame[:1500], frame[1500:])):
+        rows.to_parquet(tmp_path / "in" / f"{number}.parquet", index=False, row_group_size=700)
+    return tmp_path / "in"
+
+
+def contents(*folders: Path) -> dict[str, bytes]:
+    "Every part of these folders."
+    return {
+        f"{number}/{path.name}": path.read_bytes()
+        for number, folder in enumerate(folders)
+        for path in folder.glob("*.parquet")
+    }
+
+
+def test_a_cluster_gives_the_bits_of_one_machine(
+    machines, champion, settings, tmp_path, clients, chunks_of_500
+):
+    near = predict_file(clients, tmp_path / "near.parquet", settings, champion=champion)
+    heard = []
+    far = predict_file(
+        clients,
+        tmp_path / "far.parquet",
+        settings,
+        champion=champion,
+        engine=run_on_dask(machines.scheduler_address),
+        tell=lambda *news: heard.append(news[:2]),
+    )
+    assert contents(far.output, far.rejects) == contents(near.output, near.rejects)
+    assert len(contents(far.output)) == 8 and len(contents(far.rejects)) == 2
+    same = replace(near, output=far.output, rejects=far.rejects, seconds=far.seconds, entry=far.entry)
+    assert far == same and (far.scored, far.rejected) == (3998, 2)
+    assert read_answers(far.rejects)["input_row"].tolist() == [10, 2601]
+    assert heard[-1] == (4000, 4000) and len(heard) == 8
+    one, other = read_log(settings.audit_path)
+    assert one["output"]["sha256"] == other["output"]["sha256"]
+    assert {one["id"], other["id"]} == {near.entry, far.entry}
+
+
+def test_a_worker_that_is_killed_in_the_middle_loses_nothing(
+    champion, settings, tmp_path, clients, chunks_of_500, monkeypatch
+):
+    monkeypatch.setattr(cluster, "_do", die_once)
+    monkeypatch.setenv("RUMOS_TEST_TALLY", str(tmp_path))
+    near = predict_file(clients, tmp_path / "near.parquet", settings, champion=champion)
+    far = predict_file(
+        clients, tmp_path / "far.parquet", settings, champion=champion, engine=run_on_dask(workers=2)
+    )
+    assert contents(far.output, far.rejects) == contents(near.output, near.rejects)
+    lines = (far.output / "_manifest.jsonl").read_text().splitlines()
+    assert len(lines) == 1 + 8 + 1 and not list(far.output.glob("*.tmp"))
+    begun = Counter((tmp_path / "begun").read_text().split())
+    assert begun["3"] == 2 and set(begun) == set("01234567")
+
+
+def die_once(name: str, plan: tables.Plan) -> Done:
+    "Chunk 3 is decided and written, and then its worker dies before it can say so."
+    tally = Path(os.environ["RUMOS_TEST_TALLY"]) / "begun"
+    seen = tally.read_text().split() if tally.exists() else []
+    with tally.open("a") as file:
+        file.write(f"{plan.number}\n")
+    done = get_worker().plugins[name].kit
+    done = done.work(done.read(plan))
+    if plan.number == 3 and "3" not in seen:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return done
+
+
+DIES = """
+import os, pickle, signal, sys
+from pathlib import Path
+from rumos_bank import tables
+from rumos_bank.batch import predict_file
+from rumos_bank.cluster import run_on_dask
+from rumos_bank.settings import read_settings
+tables.CHUNK_ROWS = 500
+done = []
+def tell(rows, whole, seconds):
+    done.append(rows)
+    if len(done) == 4:
+        os.kill(os.getpid(), signal.SIGKILL)
+folder = Path(sys.argv[1])
+champion = pickle.loads((folder / "champion").read_bytes())
+engine = run_on_dask(sys.argv[2])
+predict_file(folder / "in", folder / "out.parquet", read_settings(), tell=tell, champion=champion, engine=engine)
+"""
+
+
+def test_after_the_client_was_killed_the_next_run_goes_on_with_or_without_a_cluster(
+    machines, champion, settings, tmp_path, clients, chunks_of_500
+):
+    environ = os.environ | {"RUMOS_STORE_PATH": str(tmp_path / "store")}
+    (tmp_path / "champion").write_bytes(pickle.dumps(champion))
+    command = [sys.executable, "-c", DIES, str(tmp_path), machines.scheduler_address]
+    died = subprocess.run(command, env=environ, check=False)
+    assert died.returncode == -signal.SIGKILL
+    done = predict_file(clients, tmp_path / "out.parquet", settings, champion=champion)
+    assert (done.read, done.resumed) == (4000, 2000)
+    clean = predict_file(clients, tmp_path / "clean.parquet", settings, champion=champion)
+    assert contents(done.output, done.rejects) == contents(clean.output, clean.rejects)
+    again = predict_file(
+        clients, done.output, settings, champion=champion, engine=run_on_dask("tcp://127.0.0.1:1")
+    )
+    assert again == replace(done, resumed=4000, seconds=0)  # nothing is left to be done: nobody is asked
+
+
+def test_no_disk_is_shared_but_input_and_output(champion, settings, tmp_path, clients, chunks_of_500):
+    near = predict_file(clients, tmp_path / "near.parquet", settings, champion=champion)
+    memory = fsspec.filesystem("memory")
+    for path in clients.iterdir():
+        memory.pipe_file(f"/bank/book/{path.name}", path.read_bytes())
+    with LocalCluster(
+        n_workers=2, processes=False, protocol="tcp://", host="127.0.0.1", dashboard_address="127.0.0.1:0"
+    ) as made:
+        far = predict_file(
+            "memory://bank/book",
+            "memory://bank/out.parquet",
+            settings,
+            champion=champion,
+            engine=run_on_dask(made.scheduler_address),
+        )
+    assert (far.output, far.rejects) == ("memory://bank/out.parquet", "memory://bank/out.rejects.parquet")
+    found = {
+        f"{number}/{path.rpartition('/')[2]}": memory.cat_file(path)
+        for number, folder in enumerate(("/bank/out.parquet", "/bank/out.rejects.parquet"))
+        for path in memory.find(folder)
+        if path.endswith(".parquet")
+    }
+    assert found == contents(near.output, near.rejects)
+    again = predict_file("memory://bank/book", far.output, settings, champion=champion)
+    assert again.resumed == 4000 and again.entry == far.entry
+    memory.pipe_file("/bank/book/0.parquet", memory.cat_file("/bank/book/1.parquet"))
+    anew = predict_file("memory://bank/book", far.output, settings, champion=champion)
+    assert anew.resumed == 0 and anew.read == 5000
+    (entry,) = [each for each in read_log(settings.audit_path) if each["id"] == far.entry]
+    assert entry["input"]["path"] == "memory://bank/book"
+
+
+# Any chunk can be read by itself
+
+
+@given(
+    st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=4), min_size=1, max_size=4), st.integers(1, 12)
+)
+@effort(deadline=None, max_examples=50)
+def test_plans_cut_where_the_walk_cuts(files, chunk_rows):
+    groups = [
+        Span(str(file), number, 0, rows, {})
+        for file, sizes in enumerate(files)
+        for number, rows in enumerate(sizes)
+    ]
+    plans = list(plan_chunks(groups, chunk_rows))
+    told = [
+        (span.path, span.group, row)
+        for plan in plans
+        for span in plan.spans
+        for row in range(span.start, span.start + span.rows)
+    ]
+    assert told == [(group.path, group.group, row) for group in groups for row in range(group.rows)]
+    assert [plan.first for plan in plans] == list(range(1, len(told) + 1, chunk_rows))
+    assert all(plan.rows == chunk_rows for plan in plans[:-1]) and plans[-1].rows <= chunk_rows
+
+
+@pytest.mark.parametrize("chunk_rows", [300, 700, 1000, 5000])
+def test_a_chunk_by_plan_is_the_chunk_of_the_walk(clients, chunk_rows, monkeypatch):
+    monkeypatch.setattr(tables, "CHUNK_ROWS", chunk_rows)
+    month = clients / "month=10"
+    month.mkdir()
+    (clients / "1.parquet").rename(month / "1.parquet")
+    (clients / "0.parquet").rename(clients / "month=10" / "0.parquet")
+    source = open_source(clients)
+    walked, planned = list(source.chunks()), [source.read(plan) for plan in source.plan()]
+    assert len(walked) == len(planned) and "month" in source.columns
+    for one, other in zip(walked, planned):
+        assert one.number == other.number and one.rows.tolist() == other.rows.tolist()
+        assert one.table == other.table
+
+
+# What a worker is given
+
+
+def test_a_champion_travels_as_its_files(champion):
+    there = pickle.loads(pickle.dumps(champion))
+    twins = make_twin(50, seed=1)[list(CLIENT_COLUMNS)]
+    assert (there.version, there.digest, there.about) == (champion.version, champion.digest, champion.about)
+    assert (there.predict_proba(twins) == champion.predict_proba(twins)).all()
+
+
+def test_a_champion_that_was_changed_on_the_way_is_refused(champion):
+    version, line, content, cached = make_champion(3, seed=3).__reduce__()[1]
+    name = sorted(content)[0]
+    changed = content | {name: content[name][:-1] + b"?"}
+    make, _ = champion.__reduce__()
+    with pytest.raises(StoreError, match=f"{name} of the model is not what was recorded"):
+        make(version, line, changed, cached)
+
+
+# What cannot be done is told
+
+
+def test_a_scheduler_that_is_not_there_is_told(champion, settings, tmp_path, clients, monkeypatch):
+    monkeypatch.setattr(cluster, "ANSWER_SECONDS", 1)
+    for address in ("tcp://127.0.0.1:1", "127.0.0.1", "ftp://127.0.0.1:1"):
+        with pytest.raises(ParameterError, match=f"no Dask scheduler answers at '{address}'.*leave it out"):
+            predict_file(
+                clients,
+                tmp_path / "out.parquet",
+                settings,
+                champion=champion,
+                engine=run_on_dask(address),
+            )
+    assert not settings.audit_path.exists()
+
+
+def test_a_cluster_without_workers_is_told(champion, settings, tmp_path, clients, monkeypatch):
+    monkeypatch.setattr(cluster, "WORKER_SECONDS", 0.5)
+    with (
+        LocalCluster(
+            n_workers=0, processes=False, protocol="tcp://", host="127.0.0.1", dashboard_address="127.0.0.1:0"
+        ) as made,
+        pytest.raises(ParameterError, match="has no workers: start some with `dask worker"),
+    ):
+        predict_file(
+            clients,
+            tmp_path / "out.parquet",
+            settings,
+            champion=champion,
+            engine=run_on_dask(made.scheduler_address),
+        )
+
+
+def test_a_cluster_that_lost_its_workers_is_told(
+    champion, settings, tmp_path, clients, chunks_of_500, monkeypatch
+):
+    monkeypatch.setattr(cluster, "WORKER_SECONDS", 1)
+    with LocalCluster(
+        n_workers=1, processes=False, protocol="tcp://", host="127.0.0.1", dashboard_address="127.0.0.1:0"
+    ) as made:
+        engine = run_on_dask(made.scheduler_address)
+        with pytest.raises(DataError, match=r"no worker for 1 seconds.*finished parts are kept"):
+            predict_file(
+                clients,
+                tmp_path / "out.parquet",
+                settings,
+                champion=champion,
+                engine=engine,
+                tell=lambda *_: made.scale(0) or made.sync(made._correct_state),
+            )
+    again = predict_file(clients, tmp_path / "out.parquet", settings, champion=champion)
+    assert again.read == 4000 and again.resumed >= 500
+
+
+def test_a_chunk_that_kills_every_worker_ends_the_run(
+    champion, settings, tmp_path, clients, chunks_of_500, monkeypatch
+):
+    monkeypatch.setattr(cluster, "_do", die_always)
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+        pytest.raises(DataError, match=r"the cluster was lost before .*out\.parquet was finished"),
+    ):
+        predict_file(
+            clients,
+            tmp_path / "out.parquet",
+            settings,
+            champion=champion,
+            engine=run_on_dask(workers=1),
+        )
+    assert not settings.audit_path.exists()
+
+
+def die_always(name: str, plan: tables.Plan) -> Done:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
+
+
+def test_a_worker_of_another_version_is_refused(machines, champion, settings, tmp_path, clients, monkeypatch):
+    here = list_versions() | {"lightgbm": "3.0.0"}
+    monkeypatch.setattr(cluster, "list_versions", lambda: here)
+    with pytest.raises(ParameterError, match=r"the worker tcp://\S+ has lightgbm \S+ instead of 3\.0\.0"):
+        predict_file(
+            clients,
+            tmp_path / "out.parquet",
+            settings,
+            champion=champion,
+            engine=run_on_dask(machines.scheduler_address),
+        )
+    assert not list((tmp_path / "out.parquet").glob("part-*"))
+
+
+def test_another_folder_of_the_same_name_is_noticed(champion, settings, tmp_path, clients, monkeypatch):
+    kits = []
+
+    def keep(client: object, kit: cluster.Kit) -> None:
+        kits.append(kit)
+        raise RuntimeError
+
+    monkeypatch.setattr(cluster, "_equip", keep)
+    monkeypatch.setattr(cluster, "_connect", lambda *_: memoryview(b""))
+    with pytest.raises(RuntimeError):
+        predict_file(clients, tmp_path / "out.parquet", settings, champion=champion, engine=run_on_dask())
+    (kit,) = kits
+    assert find_fault(kit) == ""
+    (tmp_path / "out.parquet" / "_manifest.jsonl").write_text("{}\n")
+    assert "does not see the output" in find_fault(kit)
+    (clients / "0.parquet").unlink()
+    assert "does not see the input" in find_fault(kit)
+    assert find_difference({"numpy": "2"}, {}) == "numpy None instead of 2"
+
+
+@pytest.mark.parametrize(("source", "target"), [("in.csv", "out.parquet"), ("in.parquet", "out.csv")])
+def test_only_parquet_is_shared_out(source, target, champion, settings, tmp_path, book, write):
+    write(book, tmp_path / source)
+    with pytest.raises(ParameterError, match="a cluster reads Parquet and writes Parquet"):
+        predict_file(tmp_path / source, tmp_path / target, settings, champion=champion, engine=run_on_dask())
+    assert not (tmp_path / target).exists()
+
+
+def test_without_dask_the_way_to_it_is_told(champion, settings, tmp_path, clients, monkeypatch):
+    monkeypatch.setattr(cluster, "find_spec", lambda name: None)
+    with pytest.raises(ParameterError, match=r'pip install "rumos_bank\[cluster\]"'):
+        predict_file(clients, tmp_path / "out.parquet", settings, champion=champion, engine=run_on_dask())
+
+
+def test_what_another_batch_did_meanwhile_is_noticed(champion, settings, tmp_path, clients):
+    memory = fsspec.filesystem("memory")
+    path = "/meanwhile.parquet/_manifest.jsonl"
+    with pytest.raises(DataError, match=r"another batch wrote to memory://meanwhile\.parquet"):
+        predict_file(
+            clients,
+            "memory://meanwhile.parquet",
+            settings,
+            champion=champion,
+            tell=lambda *_: memory.pipe_file(path, b"{}\n" + memory.cat_file(path)),
+        )
+    assert not settings.audit_path.exists()
+
+
+def test_addresses_hold_parquet_only(champion, settings, tmp_path, clients):
+    fsspec.filesystem("memory").pipe_file("/a.csv", b"")
+    for source, target in (("memory://a.csv", "memory://b.parquet"), (clients, "memory://b.xlsx")):
+        with pytest.raises(DataError, match="must be Parquet"):
+            predict_file(source, target, settings, champion=champion)
+    with pytest.raises(DataError, match="memory://nothing does not exist"):
+        predict_file("memory://nothing", "memory://b.parquet", settings, champion=champion)
+    with pytest.raises(ParameterError, match="install fsspec and its package"):
+        predict_file("nowhere://a", "memory://b.parquet", settings, champion=champion)
+    with pytest.raises(ParameterError, match="must lie apart"):
+        predict_file("memory://a", "memory://a/b.parquet", settings, champion=champion)
+    frame = pd.read_parquet(clients / "0.parquet")
+    pq.write_table(pq.read_table(clients / "0.parquet"), tmp_path / "one.parquet")
+    done = predict_file(f"file://{tmp_path}/one.parquet", tmp_path / "o.parquet", settings, champion=champion)
+    assert done.read == len(frame)

@@ -1,0 +1,570 @@
+"What a challenger must show: every gate opens for an honest tree, and closes for one that was made to fail it."
+
+import copy
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import skops.io
+from stores import settings_for
+
+from rumos_bank.clients import EXAMPLE_CLIENT, ID, STATUSES, TARGET, fingerprint
+from rumos_bank.decision import make_decision
+from rumos_bank.errors import ParameterError, StoreError
+from rumos_bank.explain import make_reference
+from rumos_bank.families import find_family, make_model
+from rumos_bank.gates import (
+    FAIL,
+    PASS,
+    WARN,
+    Candidate,
+    Check,
+    _ask,
+    _Case,
+    _count_cells,
+    _gaps,
+    _pay_later,
+    check_candidate,
+    failed,
+    format_checks,
+    require_own_words,
+    require_sound,
+)
+from rumos_bank.integrity import load_trusted
+from rumos_bank.plain import PLAIN, SKOPS, make_plain
+from rumos_bank.search import Profile, make_folds, search
+from rumos_bank.settings import PACKAGED, Settings, read_settings
+from rumos_bank.slices import PROTECTED_SLICES, measure_fairness, slice_clients
+from rumos_bank.tracking import make_card, read_card, read_folds, read_model
+from rumos_bank.twin import make_twin
+
+SETTINGS = read_settings(PACKAGED, environ={})
+NAMES = [
+    *("saving", "calibration", "fairness", "monotone", "reasons", "schema", "data", "refit", "files"),
+    *("known clients", "latency", "size"),
+]
+
+
+def settings_with(**gates: str) -> Settings:
+    return read_settings(PACKAGED, environ={f"RUMOS_GATES_{name}".upper(): v for name, v in gates.items()})
+
+
+@pytest.fixture(scope="module")
+def train() -> pd.DataFrame:
+    return make_twin(3000, seed=5)
+
+
+@pytest.fixture(scope="module")
+def honest(train) -> Candidate:
+    "A decision tree, searched as a road does."
+    found = search("Decision_tree", train, SETTINGS, Profile("tiny", 0, 1))
+    model, card = found.decision, make_card(found, {"fingerprint": fingerprint(train)})
+    model.reference_ = make_reference(model, train, found.folds["probability"].to_numpy())
+    return with_model(Candidate("honest", card, model, {}, found.folds), model)
+
+
+def with_model(candidate: Candidate, model: object) -> Candidate:
+    "The candidate with another model, and the files that belong to it."
+    form = json.dumps(make_plain(model, candidate.card)).encode()
+    return replace(candidate, model=model, content={PLAIN: form, SKOPS: skops.io.dumps(model)})
+
+
+def with_card(candidate: Candidate, **facts: object) -> Candidate:
+    return replace(candidate, card={**candidate.card, **facts})
+
+
+def with_risk(candidate: Candidate, probability: object) -> Candidate:
+    "As if these probabilities had come out of the folds."
+    return replace(candidate, folds=candidate.folds.assign(probability=probability))
+
+
+def ask(
+    challenger: Candidate,
+    train: pd.DataFrame,
+    champion: Candidate | None = None,
+    settings: Settings = SETTINGS,
+    digest: str = "",
+    only: str = "",
+) -> dict[str, Check]:
+    if only:
+        return {only: _ask(only, _Case(challenger, champion, train, digest or fingerprint(train), settings))}
+    checks = check_candidate(challenger, champion, train, digest or fingerprint(train), settings)
+    return {check.name: check for check in checks}
+
+
+def fails(asked: dict[str, Check]) -> set[str]:
+    return {check.name for check in failed(list(asked.values()))}
+
+
+def refit(honest: Candidate, train: pd.DataFrame, defaulted: object, **parameters: object) -> Candidate:
+    "The candidate as if it had learned something else."
+    model = copy.deepcopy(honest.model).set_params(**parameters)
+    reference, model = model.reference_, model.fit(train, np.asarray(defaulted))
+    model.reference_ = reference
+    return with_model(honest, model)
+
+
+# all of them
+
+
+def test_an_honest_tree_passes_every_gate(honest, train):
+    told = []
+    checks = check_candidate(honest, None, train, fingerprint(train), SETTINGS, told.append)
+    assert [check.name for check in checks] == NAMES and told == [f"gate {name}" for name in NAMES]
+    assert failed(checks) == []
+    assert {check.name for check in checks if check.verdict == WARN} <= {"calibration", "fairness", "latency"}
+    assert all(check.text for check in checks)
+
+
+def test_what_was_found_can_be_written_down_and_read(honest, train):
+    checks = list(ask(honest, train).values())
+    read = json.loads(json.dumps([check.to_dict() for check in checks], allow_nan=False))
+    assert [Check(**each) for each in read] == checks
+    for check in checks:
+        assert type(check.figure) is float and type(check.limit) is float
+
+
+def test_a_gate_that_breaks_fails_and_the_others_are_answered(honest, train):
+    asked = ask(replace(honest, model=None, content={}), train)
+    assert list(asked) == NAMES
+    assert fails(asked) == {"monotone", "reasons", "schema", "refit", "files", "known clients", "latency"}
+    assert "'NoneType' object has no attribute 'predict_proba'" in asked["monotone"].text
+    assert asked["monotone"].figure is None
+
+
+def test_the_table_has_a_line_a_gate(honest, train):
+    checks = [Check("saving", 12.34, 1, PASS, "saves"), Check("refit", None, 0, FAIL, "breaks")]
+    head, first, second = format_checks([*checks]).splitlines()
+    assert "gate" in head and "limit" in head
+    assert first.split() == ["✓", "pass", "saving", "12.34", "1", "saves"]
+    assert second.split() == ["✗", "fail", "refit", "–", "0", "breaks"]
+    assert format_checks([Check("size", 1, 0, WARN, "large")]).splitlines()[1].startswith("! warn")
+
+
+# saving
+
+
+def by_fold(honest: Candidate, errors: list[int]) -> Candidate:
+    "All right out of fold but for so many good payers a fold, who are refused: 1,000 € each."
+    folds = honest.folds
+    right = np.where(folds["defaulted"] == 1, 0.9, 0.1)
+    for fold, wrong in enumerate(errors):
+        payers = np.flatnonzero((folds["fold"] == fold) & (folds["defaulted"] == 0))
+        right[payers[:wrong]] = 0.8
+    return with_card(with_risk(honest, right), threshold=0.5)
+
+
+@pytest.mark.parametrize(
+    "ours, theirs, verdict",
+    [
+        ([50] * 5, [60] * 5, PASS),  # 10 of 600 clients a fold: 16.7 € each time
+        ([60] * 5, [60] * 5, FAIL),
+        ([61] * 5, [60] * 5, FAIL),
+        ([398] * 5, [400] * 5, PASS),  # 3.33 €, the tie is 0.25 % of 667 €: 1.67 €
+        ([399, 400, 400, 400, 400], [400] * 5, FAIL),  # a tenth of it
+        ([200, 60, 60, 60, 60], [280, 61, 59, 61, 59], FAIL),  # 27 € on average, all in one fold
+    ],
+)
+def test_a_challenger_must_save_more_than_a_tie_and_not_by_luck(honest, train, ours, theirs, verdict):
+    found = ask(by_fold(honest, ours), train, by_fold(honest, theirs), only="saving")["saving"]
+    saved = 1000 * (sum(theirs) - sum(ours)) / 3000
+    assert found.verdict == verdict and found.figure == pytest.approx(saved)
+    assert found.limit == pytest.approx(0.0025 * 1000 * sum(theirs) / 3000)
+    assert f"saves {saved:.1f} € per client against the champion" in found.text
+
+
+def test_how_likely_the_saving_must_be_is_a_setting(honest, train):
+    ours, theirs = by_fold(honest, [200, 60, 60, 60, 60]), by_fold(honest, [280, 61, 59, 61, 59])
+    verdicts = [
+        ask(ours, train, theirs, settings_with(min_probability=asked), only="saving")["saving"].verdict
+        for asked in ("0.5", "0.99")
+    ]
+    assert verdicts == [PASS, FAIL]
+
+
+def test_the_first_champion_must_earn_its_place_too(honest, train):
+    found = ask(honest, train, only="saving")["saving"]
+    everybody = 3000 * train[TARGET].mean()  # euros per client, if all are accepted: the cheaper policy
+    assert everybody < 1000 * (1 - train[TARGET].mean()) and f"which loses {everybody:.1f} €" in found.text
+    assert found.verdict == PASS and found.figure > 100
+    blind = with_risk(honest, 0.3)  # refuses everybody
+    assert ask(blind, train, only="saving")["saving"].verdict == FAIL
+    nobody = with_risk(honest, 0.1)
+    assert (
+        ask(nobody, train, only="saving")["saving"].figure,
+        ask(nobody, train, only="saving")["saving"].verdict,
+    ) == (0, FAIL)
+
+
+def test_both_must_be_judged_on_the_same_folds(honest, train):
+    other = replace(honest, folds=honest.folds.assign(fold=make_folds(train[TARGET].to_numpy(), 5, seed=7)))
+    asked = ask(by_fold(honest, [1] * 5), train, other)
+    for name in ("saving", "fairness"):
+        assert asked[name].verdict == FAIL and "judged on different folds" in asked[name].text
+
+
+def test_probabilities_that_are_no_numbers_never_pass(honest, train):
+    asked = ask(with_risk(honest, np.nan), train, honest)
+    assert {"saving", "calibration"} <= fails(asked)
+
+
+# calibration
+
+
+def test_probabilities_that_say_too_much_fail_whatever_they_cost(honest, train):
+    risk, threshold = honest.folds["probability"].to_numpy(), honest.card["threshold"]
+    extreme = np.where(risk >= threshold, (1 + risk) / 2, risk / 2)  # the same decisions
+    asked = ask(with_risk(honest, extreme), train)
+    assert fails(asked) == {"calibration"}
+    assert asked["saving"].figure == ask(honest, train, only="saving")["saving"].figure
+
+
+def test_between_good_and_allowed_calibration_warns(honest, train):
+    error = ask(honest, train, only="calibration")["calibration"].figure
+    found = {}
+    for allowed in (error - 0.001, error + 0.001):
+        found[allowed] = ask(honest, train, settings=settings_with(max_calibration_error=str(allowed)))
+    good = SETTINGS.model.max_calibration_error
+    verdicts = [asked["calibration"].verdict for asked in found.values()]
+    assert error > good and verdicts == [FAIL, WARN]
+    perfect = with_risk(honest, np.where(honest.folds["defaulted"] == 1, 0.999, 0.001))
+    assert ask(perfect, train, only="calibration")["calibration"].verdict == PASS
+
+
+# fairness
+
+
+def half_and_half(field: str, codes: tuple[int, int], refused: list[set[int]]) -> tuple:
+    "200 good payers, half of them in each group, and two candidates who refuse these."
+    frame = pd.DataFrame([EXAMPLE_CLIENT] * 200)
+    frame[field] = np.repeat(codes, 100)
+    frame = frame.assign(**{ID: range(200), TARGET: 0})
+    folds = pd.DataFrame({"ID": range(200), "fold": np.arange(200) % 5, "defaulted": 0})
+    both = [
+        Candidate("c", {"threshold": 0.5}, None, {}, folds.assign(probability=np.isin(range(200), list(who))))
+        for who in refused
+    ]
+    return frame, *both
+
+
+TEN = {*range(10), *range(100, 110)}  # of each group
+
+
+@pytest.mark.parametrize(
+    "field, codes, now, verdict, figure",
+    [
+        ("SEX", (1, 2), TEN, PASS, 0),
+        ("SEX", (1, 2), {*range(100, 130)}, FAIL, 0.3),  # none of the men, 30 of the women
+        ("SEX", (1, 2), TEN | {10}, PASS, 0.01),
+        ("SEX", (1, 2), TEN | set(range(10, 30)), FAIL, 0.2),
+        ("SEX", (1, 2), {*range(5, 19), *range(100, 110)}, WARN, 0.04),  # five go, nine come: chance
+        ("AGE", (25, 55), TEN | set(range(10, 30)), FAIL, 0.2),
+        ("MARRIAGE", (1, 2), TEN | set(range(10, 30)), FAIL, 0.2),
+        ("EDUCATION", (1, 2), TEN | set(range(10, 30)), WARN, 0.2),  # models may look at it
+        ("LIMIT_BAL", (10_000, 500_000), TEN | set(range(10, 30)), WARN, None),  # nothing to compare
+    ],
+)
+def test_groups_may_not_be_driven_apart(field, codes, now, verdict, figure):
+    train, challenger, champion = half_and_half(field, codes, [now, TEN])
+    found = ask(challenger, train, champion, only="fairness")["fairness"]
+    assert found.verdict == verdict and found.limit == 0.02
+    assert found.figure == (None if figure is None else pytest.approx(figure))
+
+
+def test_what_may_be_chance_and_what_may_be_seen_is_said():
+    train, challenger, champion = half_and_half("SEX", (1, 2), [{*range(5, 19), *range(100, 110)}, TEN])
+    assert ask(challenger, train, champion, only="fairness")["fairness"].text.endswith(
+        "but chance alone can do this"
+    )
+    train, challenger, champion = half_and_half("EDUCATION", (1, 2), [TEN | set(range(10, 30)), TEN])
+    found = ask(challenger, train, champion, only="fairness")["fairness"]
+    assert found.text.endswith("but models may look at this field") and "by education" in found.text
+
+
+def test_a_group_may_be_brought_closer():
+    train, challenger, champion = half_and_half("SEX", (1, 2), [TEN, TEN | set(range(10, 30))])
+    assert ask(challenger, train, champion, only="fairness")["fairness"].verdict == PASS
+
+
+def test_a_bank_that_protects_education_closes_the_gate_for_it():
+    train, challenger, champion = half_and_half("EDUCATION", (1, 2), [TEN | set(range(10, 30)), TEN])
+    protecting = read_settings(PACKAGED, environ={"RUMOS_MODEL_PROTECTED": "EDUCATION, SEX"})
+    assert ask(challenger, train, champion, protecting, only="fairness")["fairness"].verdict == FAIL
+
+
+def test_without_a_champion_four_fifths_warn(honest, train):
+    table = measure_fairness(
+        train, honest.folds["defaulted"], honest.folds["probability"], honest.card["threshold"], draws=1
+    )
+    worst = table[table["measure"] == "approval ratio"]["value"].min()
+    found = ask(honest, train, only="fairness")["fairness"]
+    assert found.figure == worst and found.limit == 0.8
+    assert found.verdict == (WARN if worst < 0.8 else PASS)
+    no_women = with_risk(honest, np.where(train["SEX"] == 2, 0.99, 0.01))
+    assert (
+        ask(no_women, train, only="fairness")["fairness"].figure,
+        ask(no_women, train, only="fairness")["fairness"].verdict,
+    ) == (0, WARN)
+
+
+def test_the_gaps_are_those_that_the_audit_shows(honest, train):
+    folds, threshold = honest.folds, honest.card["threshold"]
+    table = measure_fairness(train, folds["defaulted"], folds["probability"], threshold, draws=1)
+    for slicing in PROTECTED_SLICES:
+        cells = _count_cells(slice_clients(train)[slicing], folds["defaulted"].to_numpy(), honest.refused)
+        shown = table[table["slicing"] == slicing].set_index("measure")["value"]
+        measures = ["demographic parity difference", "good payers refused, difference"]
+        assert _gaps(cells) == pytest.approx(shown[measures].to_numpy())
+
+
+# monotone behaviour
+
+
+def test_a_model_that_rewards_paying_later_fails(honest, train):
+    very_late = (train[list(STATUSES)] >= 2).any(axis=1)
+    rewarding = refit(honest, train, (train["PAY_0"] == 1) & ~very_late)
+    found = ask(rewarding, train, only="monotone")["monotone"]
+    assert found.verdict == FAIL and found.figure > 0.1
+    assert ask(honest, train, only="monotone")["monotone"].figure < 0.05
+
+
+def test_only_late_months_are_made_later():
+    statuses = (-2, -1, 0, 1, 8, 9)
+    client = np.array([list((EXAMPLE_CLIENT | dict(zip(STATUSES, statuses, strict=True))).values())], float)
+    made = [later[0, 5:11].tolist() for later in _pay_later(client)]
+    assert made[:3] == [list(statuses)] * 3 and made[5] == list(statuses)
+    assert made[3] == [-2, -1, 0, 2, 8, 9] and made[4] == [-2, -1, 0, 1, 9, 9]
+    assert made[6] == [-2, -1, 0, 2, 9, 9]
+    for later in _pay_later(client):
+        assert np.delete(later, range(5, 11)).tolist() == np.delete(client, range(5, 11)).tolist()
+
+
+def test_where_nobody_is_late_nothing_can_be_asked(honest, train):
+    on_time = train.assign(**dict.fromkeys(STATUSES, 0))
+    found = ask(honest, on_time, only="monotone")["monotone"]
+    assert (found.figure, found.verdict) == (None, WARN)
+
+
+# reasons
+
+
+def test_a_model_that_cannot_say_why_fails(honest, train):
+    everybody = with_model(honest, copy.copy(honest.model).set_params(threshold=0.0))
+    found = ask(everybody, train, only="reasons")["reasons"]
+    assert found.verdict == FAIL and found.figure < 0.9
+    silent = copy.copy(honest.model)
+    silent.reference_ = None
+    found = ask(replace(honest, model=silent), train, only="reasons")["reasons"]
+    assert found.verdict == FAIL and "no reference" in found.text
+
+
+def test_reasons_never_speak_of_what_is_protected(honest, train):
+    open_model = copy.deepcopy(honest.model).set_params(protected=())
+    open_model.model = make_model(find_family("Decision_tree"), honest.card["parameters"], 42)
+    open_model.fit(train, train[TARGET].to_numpy())
+    open_model.reference_ = make_reference(open_model, train, honest.folds["probability"].to_numpy())
+    found = ask(with_model(honest, open_model), train, only="reasons")["reasons"]
+    assert found.verdict == FAIL and found.text.endswith("protected: age, marital status, sex")
+
+
+def test_where_nobody_is_refused_nothing_is_explained(honest, train):
+    found = ask(with_model(honest, copy.copy(honest.model).set_params(threshold=1.0)), train, only="reasons")[
+        "reasons"
+    ]
+    assert (found.figure, found.verdict) == (None, WARN)
+
+
+# schema and data
+
+
+def test_a_model_that_looks_at_what_is_protected_fails(honest, train):
+    ageist = copy.deepcopy(honest.model).set_params(protected=())
+    ageist.model = make_model(find_family("Decision_tree"), honest.card["parameters"], 42)
+    ageist.fit(train, (train["AGE"] > 40).to_numpy().astype(int))
+    found = ask(replace(honest, model=ageist), train, only="schema")["schema"]
+    assert found.verdict == FAIL and found.figure == 3
+    assert "the card excludes SEX, MARRIAGE, AGE, the model " in found.text
+    assert "it learned from 78 columns instead of 75" in found.text
+    assert "protected fields change the risk of" in found.text and "2,000 clients" in found.text
+
+
+def test_a_field_that_is_protected_since_today_closes_the_gate(honest, train):
+    stricter = read_settings(PACKAGED, environ={"RUMOS_MODEL_PROTECTED": "SEX, MARRIAGE, AGE, EDUCATION"})
+    found = ask(honest, train, settings=stricter, only="schema")["schema"]
+    assert found.verdict == FAIL
+    assert "EDUCATION must not be used today, and its card does not exclude them" in found.text
+    looser = read_settings(PACKAGED, environ={"RUMOS_MODEL_PROTECTED": "SEX"})
+    assert ask(honest, train, settings=looser, only="schema")["schema"].verdict == PASS
+
+
+def test_other_clients_than_today_fail(honest, train):
+    assert ask(honest, train, digest="f" * 64, only="data")["data"].verdict == FAIL
+    assert "today's are ffffffffffff" in ask(honest, train, digest="f" * 64, only="data")["data"].text
+    assert fails(ask(honest, train.iloc[::-1], digest=fingerprint(train))) >= {"data"}
+    fewer = replace(honest, folds=honest.folds.iloc[:-1])
+    found = ask(fewer, train, only="data")["data"]
+    assert found.verdict == FAIL and "judged on 2,999 clients" in found.text
+    assert ask(honest, train, only="data")["data"].verdict == PASS
+
+
+# the same again
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"threshold": 0.5},
+        {"parameters": {"max_depth": 2, "min_samples_leaf": 100}},
+        {"family": "Scorecard", "parameters": {"n_estimators": 20, "learning_rate": 0.1, "max_bin": 8}},
+        {"family": "no family"},
+        {"protected": ["SEX"], "parameters": {"max_depth": 2}},
+    ],
+    ids=str,
+)
+def test_a_card_that_does_not_make_the_model_fails(honest, train, facts):
+    assert "refit" in fails(ask(with_card(honest, **facts), train))
+    assert ask(honest, train, only="refit")["refit"].figure == 0
+
+
+def test_another_seed_is_another_model(honest, train):
+    some, family = train.head(600), find_family("Random_forest")
+    forest = make_model(family, {"min_samples_leaf": 20}, 42, SETTINGS.model.protected)
+    model = make_decision(forest, 0.25, SETTINGS.costs, SETTINGS.model.protected).fit(some, some[TARGET])
+    named = with_card(honest, family="Random_forest", parameters={"min_samples_leaf": 20}, threshold=0.25)
+    found = {
+        seed: ask(with_card(replace(named, model=model), seed=seed), some, only="refit")["refit"]
+        for seed in (42, 43)
+    }
+    assert (found[42].verdict, found[42].figure) == (PASS, 0) and "by 0 at most" in found[42].text
+    assert found[43].verdict == FAIL and found[43].figure > 0
+    allowing = settings_with(max_flips="0.5")
+    assert (
+        ask(with_card(replace(named, model=model), seed=43), some, settings=allowing, only="refit")[
+            "refit"
+        ].verdict
+        == PASS
+    )
+
+
+# files
+
+
+def forge(honest: Candidate, change) -> Candidate:
+    form = json.loads(honest.content[PLAIN])
+    change(form)
+    return replace(honest, content={**honest.content, PLAIN: json.dumps(form).encode()})
+
+
+FORGERIES = {
+    "threshold": (lambda form: form["decision"].update(threshold=0.4), "its plain form by"),
+    "cost": (lambda form: form["decision"].update(false_negative=1.0), "its plain form by"),
+    "leaf": (lambda form: make_safe(form["scorer"]), "different probabilities"),
+    "column": (lambda form: form["columns"].reverse(), "columns are not those"),
+    "format": (lambda form: form.update(format=99), "format 99"),
+}
+
+
+def make_safe(scorer: dict) -> None:
+    "Everybody in one leaf is told a risk of zero."
+    tree = scorer["trees"][0]
+    leaves = [node for node, left in enumerate(tree["left"]) if left < 0 and tree["value"][node] > 0]
+    tree["value"][leaves[0]] = 0.0
+
+
+@pytest.mark.parametrize("name", FORGERIES)
+def test_a_plain_form_that_says_something_else_fails(honest, train, name):
+    change, told = FORGERIES[name]
+    forged = forge(honest, change)
+    asked = ask(forged, train)
+    assert asked["files"].verdict == FAIL and told in asked["files"].text
+    with pytest.raises(StoreError, match=told):
+        require_sound(forged.content, train)
+
+
+def test_files_that_cannot_be_read_fail(honest, train):
+    class Unknown:
+        pass
+
+    for content in (b"no model", skops.io.dumps(Unknown()), honest.content[SKOPS][:-50]):
+        asked = ask(replace(honest, content={**honest.content, SKOPS: content}), train)
+        assert asked["files"].verdict == FAIL
+    assert (
+        ask(replace(honest, content={PLAIN: honest.content[PLAIN]}), train, only="files")["files"].verdict
+        == FAIL
+    )
+
+
+def test_files_of_another_model_fail(honest, train):
+    other = refit(honest, train, train["PAY_0"] > 0)
+    found = ask(replace(other, model=honest.model), train, only="files")["files"]
+    assert found.verdict == FAIL and "the model that was asked is not the one in model.skops" in found.text
+
+
+def test_honest_files_are_sound(honest, train):
+    require_sound(honest.content, train)
+    assert load_trusted(honest.content[SKOPS]).threshold == honest.card["threshold"]
+
+
+# known clients, latency, size
+
+
+@pytest.mark.parametrize("threshold, wrong", [(0.0, 1), (0.9999, 1), (0.3, 0)])
+def test_the_two_known_clients_are_decided_as_known(honest, train, threshold, wrong):
+    model = copy.copy(honest.model).set_params(threshold=threshold)
+    found = ask(with_model(honest, model), train, only="known clients")["known clients"]
+    assert (found.figure, found.verdict) == (wrong, FAIL if wrong else PASS)
+
+
+def test_latency_and_size_only_warn(honest, train):
+    asked = ask(honest, train, settings=settings_with(max_milliseconds="1e-9", max_megabytes="1e-9"))
+    assert asked["latency"].verdict == asked["size"].verdict == WARN and fails(asked) == set()
+    megabytes = sum(len(content) for content in honest.content.values()) / 1e6
+    assert asked["size"].figure == pytest.approx(megabytes) and asked["latency"].figure < 1000
+
+
+# from a store
+
+
+def test_a_stored_search_is_a_candidate(place):
+    run, store = place.runs["first"], place.store
+    content = read_model(store, run)
+    stored = Candidate(
+        run, read_card(store, run), load_trusted(content[SKOPS]), content, read_folds(store, run)
+    )
+    strict = settings_for(place.store.path, RUMOS_GATES_MAX_CALIBRATION_ERROR="0.05")
+    asked = ask(stored, place.data.train, None, strict, place.data.lending.fingerprint)
+    assert not fails(asked) & {"saving", "schema", "data", "files", "known clients", "latency", "size"}
+    assert asked["saving"].figure == pytest.approx(250)  # all refused: 750 €; 300 of 450 payers: 500 €
+    assert asked["calibration"].verdict == FAIL  # its folds were made up
+
+
+# overruling
+
+SAID = ["The May folds hold one branch only.", "Audit asked for it: see letter."]
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        *("", "   ", "ok", "because", "it is", "a b c d e f", "no no no no no no no no no"),
+        *("12345 67890 12345 67890 1", "!!! ??? ... --- !!! ???"),
+        *(
+            SAID[0],
+            SAID[1].upper(),
+            "the may   folds, hold one branch only",
+            "Only one branch hold the May folds.",
+        ),
+        *("The May folds hold one branch only!!", "The May folds hold 1 one branch only."),
+    ],
+)
+def test_a_reason_that_does_not_speak_of_this_case_is_refused(reason):
+    with pytest.raises(ParameterError, match=r"got .*own words|given before .* say what is different"):
+        require_own_words(reason, SAID)
+
+
+def test_a_reason_in_own_words_is_kept_with_single_spaces():
+    assert require_own_words("  The June\n folds are whole. ", SAID) == "The June folds are whole."
+    assert require_own_words(SAID[0], []) == SAID[0]
+    assert require_own_words("Für ältere Kunden geprüft", SAID) == "Für ältere Kunden geprüft"

@@ -1,0 +1,374 @@
+"A run is made again from what is on record, by the code and the packages of its day, and what differs is named."
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from stores import TINY, Data, Place, log_tree
+
+import rumos_bank.redo as redo
+from rumos_bank.clients import TARGET, fingerprint
+from rumos_bank.errors import DataError, RoadError, StoreError
+from rumos_bank.recipe import RECIPE, TESTED, find_run, load_recipe, read_recipe, write_recipe
+from rumos_bank.redo import canary, compare_answers, find_unlike, judge, make_environment, reproduce
+from rumos_bank.search import search
+from rumos_bank.settings import CanarySettings, Costs, Settings, read_settings
+from rumos_bank.sources import Lending, split_clients
+from rumos_bank.tracking import open_store, read_artifact
+from rumos_bank.twin import make_twin
+
+ROOT = Path(__file__).parents[2]
+NUMPY = f"numpy=={version('numpy')} \\\n    --hash=sha256:0\n"
+CHANGED = "return DecisionTreeClassifier(random_state=seed, max_features=3, **trial)"
+
+
+def git(folder: Path, *words: str) -> str:
+    who = ("-c", "user.name=test", "-c", "user.email=test@example.com", "-c", "commit.gpgsign=false")
+    done = subprocess.run(["git", "-C", folder, *who, *words], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def commit_all(folder: Path) -> str:
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--message", "all")
+    return git(folder, "rev-parse", "HEAD")
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory) -> Path:
+    "A repository of its own with this library, the search notebook and a lock of one package."
+    home = tmp_path_factory.mktemp("repository")
+    shutil.copytree(ROOT / "rumos_bank", home / "rumos_bank", ignore=shutil.ignore_patterns("__pycache__"))
+    (home / "nbs/experiments").mkdir(parents=True)
+    shutil.copy(ROOT / "nbs/experiments/search.ipynb", home / "nbs/experiments")
+    shutil.copy(ROOT / "settings.ini", home)
+    (home / "requirements.lock").write_text(NUMPY)
+    git(home, "init", "--quiet")
+    commit_all(home)
+    return home
+
+
+@pytest.fixture(scope="module")
+def logged(repository, tmp_path_factory) -> Place:
+    "A finished search of twins, made from the repository's commit; no test changes its store."
+    ours = {"RUMOS_SPLIT_FOLDS": "3", "RUMOS_DATA_ON_MISSING_DATA": "stop", "RUMOS_DATA_SOURCES": ""}
+    ours |= {name: str(tmp_path_factory.mktemp(name)) for name in ("RUMOS_STORE_PATH", "RUMOS_DATA_CACHE")}
+    settings = read_settings(repository / "settings.ini", environ=ours)
+    twins = make_twin(800, seed=4)
+    data = Data(
+        Lending(twins, fingerprint(twins), "twin", is_twin=True), *split_clients(twins, settings.split)
+    )
+    found = search("Decision_tree", data.train, settings, TINY)
+    place = Place(open_store(settings), settings, data, found)
+    place.runs = {"honest": log_tree(place.store, settings, data, found, key="honest", dirty=False)}
+    return place
+
+
+@pytest.fixture
+def change(logged, tmp_path) -> Callable[..., tuple[Settings, str]]:
+    "The same search with other facts on its card, in a store that a test may change."
+
+    def change_card(**card: object) -> tuple[Settings, str]:
+        path, run = tmp_path / "store", logged.runs["honest"]
+        shutil.copytree(logged.store.path, path)
+        store = logged.settings.store.model_copy(update={"path": path})
+        settings = logged.settings.model_copy(update={"store": store})
+        file = read_artifact(open_store(settings), run, "card.json")
+        file.write_text(json.dumps({**json.loads(file.read_text()), **card}))
+        return settings, run
+
+    return change_card
+
+
+def again(settings: Settings, run: str, logged: Place) -> redo.Verdict:
+    return reproduce(settings, run, "this", logged.data.lending)
+
+
+def worktrees(folder: Path) -> int:
+    return len(git(folder, "worktree", "list").splitlines())
+
+
+def test_a_run_is_made_again_from_its_commit_and_is_identical(logged, repository):
+    verdict = again(logged.settings, logged.runs["honest"], logged)
+    assert verdict.word == "identical" and not verdict.differs and not verdict.beyond and not verdict.upgrades
+    assert [(part.name, part.clients, part.largest, part.flipped) for part in verdict.parts] == [
+        ("test", 160, 0.0, 0),
+        ("out of fold", 640, 0.0, 0),
+    ]
+    assert verdict.cv_costs[0] == verdict.cv_costs[1] > 0
+    assert (
+        git(repository, "rev-parse", "HEAD")[:12] in verdict.how[0] and "this environment" in verdict.how[1]
+    )
+    assert worktrees(repository) == 1
+    assert "IDENTICAL" in str(verdict)
+
+
+def test_the_code_of_the_commit_is_what_runs(change, logged, repository):
+    "A commit whose trees see fewer columns gives another model, although the recipe is the same."
+    families, here = repository / "rumos_bank/families.py", git(repository, "rev-parse", "HEAD")
+    before = families.read_text()
+    try:
+        families.write_text(
+            before.replace("return DecisionTreeClassifier(random_state=seed, **trial)", CHANGED)
+        )
+        assert CHANGED in families.read_text()
+        other = commit_all(repository)
+    finally:
+        git(repository, "reset", "--quiet", "--hard", here)
+    verdict = again(*change(commit=other), logged)
+    assert verdict.word == "different" and verdict.parts[0].largest > 0.05
+    assert any(told.startswith("the library's code is ") for told in verdict.differs)
+    assert any(told.startswith("the model's content is ") for told in verdict.differs)
+
+
+def test_another_parameter_is_seen(change, logged):
+    settings, run = change(parameters={**logged.found.parameters, "min_samples_leaf": 99})
+    verdict = again(settings, run, logged)
+    assert verdict.word != "identical" and any("content" in each for each in verdict.differs)
+
+
+def test_other_clients_on_record_are_not_taken_for_the_same(change, logged):
+    settings, run = change()
+    tested = read_artifact(open_store(settings), run, "tested.parquet")
+    pd.read_parquet(tested).assign(probability=lambda frame: frame["probability"] + 1e-9).to_parquet(tested)
+    verdict = again(settings, run, logged)
+    assert verdict.word == "equal within the tolerance"
+    assert verdict.parts[0].largest == pytest.approx(1e-9) and verdict.parts[1].largest == 0
+
+
+def test_a_commit_that_is_not_here_is_told(change, logged, repository):
+    with pytest.raises(RoadError, match=r"from commit 00000.*which is not in .*fetch"):
+        again(*change(commit="0" * 40), logged)
+    assert worktrees(repository) == 1
+
+
+def test_a_run_of_changed_files_is_made_again_in_place_while_the_library_is_the_same(change, logged):
+    verdict = again(*change(dirty=True), logged)
+    assert verdict.word == "identical" and verdict.how[0].startswith("in place")
+
+
+def test_a_run_of_changed_files_is_refused_when_the_library_has_changed(change, logged):
+    with pytest.raises(StoreError, match=r"from files that no commit holds.*cannot be redone"):
+        again(*change(dirty=True, library="0" * 64), logged)
+
+
+def test_another_lock_is_refused(change, logged):
+    with pytest.raises(StoreError, match="is not the lock on record"):
+        again(*change(lock="0" * 64), logged)
+
+
+def test_this_environment_serves_only_if_its_packages_are_those_of_the_lock(change, logged, repository):
+    here = git(repository, "rev-parse", "HEAD")
+    lock = repository / "requirements.lock"
+    try:
+        lock.write_text("numpy==0.1\n")
+        other, digest = commit_all(repository), redo.digest_file(lock)
+    finally:
+        git(repository, "reset", "--quiet", "--hard", here)
+    with pytest.raises(StoreError, match=r"1 packages here are not .*numpy.*use --environment new"):
+        again(*change(commit=other, dirty=False, lock=digest), logged)
+    assert worktrees(repository) == 1
+
+
+def test_the_worktree_is_taken_away_when_the_work_fails(change, logged, repository):
+    settings, run = change(parameters={"nonsense": 1})
+    with pytest.raises(RoadError, match=r"could not be fitted again: .*nonsense"):
+        again(settings, run, logged)
+    assert worktrees(repository) == 1
+
+
+def test_clients_that_no_source_has_are_told(logged):
+    with pytest.raises(DataError, match=r"no source gave the clients of the run.*RUMOS_DATA_SOURCES"):
+        redo._find_clients(logged.settings, {"source": "gone.csv", "fingerprint": "0", "seed": 1}, print)
+
+
+def test_a_run_is_found_by_what_people_call_it(logged, reigned):
+    store, honest = logged.store, logged.runs["honest"]
+    assert find_run(store, "Decision_tree") == find_run(store, honest) == honest
+    assert find_run(reigned.store, "champion") == reigned.runs["first"]
+    with pytest.raises(StoreError, match=r"no finished search is called 'SVC'.*a family"):
+        find_run(store, "SVC")
+    with pytest.raises(StoreError, match="there is no champion yet"):
+        find_run(store, "champion")
+
+
+# The environment of its own
+
+
+@pytest.fixture
+def installed(monkeypatch) -> list[Path]:
+    "Where something was installed; nothing is."
+    folders: list[Path] = []
+
+    def install(folder: Path, lock: Path) -> None:
+        folder.mkdir()
+        folders.append(folder)
+        if "unknown" in lock.read_text():
+            raise RoadError("the run's packages cannot be installed")
+
+    monkeypatch.setattr(redo, "_install", install)
+    return folders
+
+
+def test_an_environment_is_made_once_for_each_lock(installed, logged, tmp_path):
+    one, other = tmp_path / "one.lock", tmp_path / "other.lock"
+    one.write_text(NUMPY)
+    other.write_text("# nothing\n")
+    made = [make_environment(logged.settings, lock, print) for lock in (one, one, other)]
+    assert made[0] == made[1] != made[2] and len(installed) == 2
+
+
+def test_an_environment_that_failed_is_made_anew(installed, logged, tmp_path):
+    lock = tmp_path / "some.lock"
+    lock.write_text("unknown==1\n")
+    for _ in range(2):
+        with pytest.raises(RoadError):
+            make_environment(logged.settings, lock, print)
+    assert len(installed) == 2
+
+
+def test_an_environment_has_a_python_of_its_own_without_our_packages(logged, tmp_path):
+    lock = tmp_path / "empty.lock"
+    lock.write_text("# no package\n")
+    python = make_environment(logged.settings, lock, print)
+    asked = "import sys, importlib.util as u; print(sys.prefix, u.find_spec('numpy'))"
+    done = subprocess.run([python, "-I", "-c", asked], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(python.parents[1]), "None"]
+
+
+def test_the_lock_is_read_with_its_markers():
+    lock = f"# a comment ==\n{NUMPY}absent==1 ; python_version < '3'\nabsent==2 ; python_version >= '3'\npip==0.0.1\n"
+    assert [told.split(":")[0] for told in find_unlike(lock)] == ["absent", "pip"]
+    assert find_unlike(NUMPY) == []
+
+
+# The verdict
+
+
+THEN = pd.DataFrame({"ID": range(1000), "defaulted": [1] * 200 + [0] * 800, "probability": 0.1})
+
+
+def with_chance(first: int, chance: float) -> pd.DataFrame:
+    "The last `first` clients, all of them good payers, get another probability."
+    probability = np.full(1000, 0.1)
+    probability[1000 - first :] = chance
+    return THEN.assign(probability=probability)
+
+
+@pytest.fixture
+def pair(logged) -> Callable[..., redo.Verdict]:
+    recipe = read_recipe(logged.store, logged.runs["honest"])
+    card = {**recipe.card, "threshold": 0.25}
+    recipe = replace(recipe, card=card, tested=THEN, folds=None, content="", cv_cost=400.0)
+
+    def pair_with(tested: pd.DataFrame, cv_cost: float = 400.0, **limits: float) -> redo.Verdict:
+        made = redo.Redone(0.25, cv_cost, card["library"], dict(recipe.versions), THEN, tested, content="")
+        return judge(recipe, made, CanarySettings(**limits))
+
+    return pair_with
+
+
+@pytest.mark.parametrize(
+    "clients, chance, limits, word",
+    [
+        (0, 0.1, {}, "identical"),
+        (5, 0.14, {}, "equal within the tolerance"),
+        (5, 0.16, {}, "different"),  # 0.06 is more than 0.05
+        (5, 0.3, {"max_difference": 0.5, "max_euros": 5}, "equal within the tolerance"),  # 0.5 % flipped
+        (6, 0.3, {"max_difference": 0.5, "max_euros": 6}, "different"),  # 0.6 % flipped
+        (5, 0.3, {"max_difference": 0.5, "max_euros": 4.9}, "different"),  # 5 € per client dearer
+        (1000, float("nan"), {"max_flips": 1}, "different"),
+    ],
+)
+def test_each_limit_is_held(pair, clients, chance, limits, word):
+    assert pair(with_chance(clients, chance), **limits).word == word
+
+
+def test_a_dearer_cross_validation_is_beyond_the_tolerance(pair):
+    assert pair(THEN, 400.9).word == "equal within the tolerance"
+    assert pair(THEN, 401.1).beyond == ("cross-validation: 1.10 € per client dearer, allowed is 1 €",)
+    assert pair(THEN, 300.0).word == "equal within the tolerance"  # cheaper by any amount
+
+
+def test_euros_are_counted_by_the_costs_of_the_run():
+    now = with_chance(2, 0.9).assign(defaulted=0)  # the truth is that of the record
+    part = compare_answers("test", THEN, now, (0.25, 0.25), Costs(false_positive=10, false_negative=100))
+    assert (part.euros_then, part.euros_now, part.flipped) == (200 * 100, 200 * 100 + 2 * 10, 2)
+
+
+# The canary
+
+
+@pytest.fixture
+def record(logged, tmp_path) -> Settings:
+    "Settings of a machine that has no store, but the record of the run."
+    store = logged.settings.store.model_copy(
+        update={"path": tmp_path / "none", "reports": tmp_path / "reports"}
+    )
+    settings = logged.settings.model_copy(update={"store": store})
+    write_recipe(
+        settings.reports_path / "record", read_recipe(logged.store, logged.runs["honest"]), settings.split
+    )
+    return settings
+
+
+def test_the_record_is_enough_for_the_canary(record, logged):
+    verdict = canary(record, lending=logged.data.lending)
+    assert verdict.word == "identical" and verdict.how[0].startswith("the recipe in the committed record")
+    assert [(part.name, part.clients) for part in verdict.parts] == [("test", 160)]
+    assert not record.store_path.exists()
+
+
+def test_the_canary_names_other_versions_and_what_they_change(record, logged):
+    facts = record.reports_path / "record" / RECIPE
+    told = json.loads(facts.read_text())
+    told["versions"]["numpy"] = "1.0"
+    facts.write_text(json.dumps(told))
+    table = record.reports_path / "record" / TESTED
+    kept = pd.read_parquet(table)
+    kept.loc[kept.index[:3], "probability"] = 0.99
+    kept.to_parquet(table)
+    verdict = canary(record, lending=logged.data.lending)
+    assert verdict.upgrades == (f"numpy 1.0 → {version('numpy')}",)
+    assert verdict.word == "different" and verdict.parts[0].largest > 0.05
+    assert "decided otherwise" in str(verdict) and "BEYOND THE TOLERANCE" in str(verdict)
+
+
+def test_the_canary_prefers_the_reigning_champion(reigned, record):
+    recipe, whence = redo.find_recipe(
+        record.model_copy(update={"store": record.store.model_copy(update={"path": reigned.store.path})})
+    )
+    assert recipe.run_id == reigned.runs["first"] and whence == "the reigning champion, version 1"
+
+
+def test_clients_that_are_divided_otherwise_are_not_compared(record, logged):
+    facts = record.reports_path / "record" / RECIPE
+    told = json.loads(facts.read_text())
+    facts.write_text(json.dumps(told | {"split": told["split"] | {"seed": 1}}))
+    with pytest.raises(RoadError, match=r"test: 160 clients then and 160 now.*divided otherwise"):
+        canary(record, lending=logged.data.lending)
+
+
+def test_a_recipe_survives_the_record_bit_by_bit(record, logged):
+    then = read_recipe(logged.store, logged.runs["honest"])
+    now = load_recipe(record.reports_path / "record")
+    one, other = (each.tested.set_index("ID").sort_index() for each in (then, now))
+    assert one.equals(other) and now.cv_cost == then.cv_cost and now.versions == then.versions
+    assert other["defaulted"].equals(
+        logged.data.test.set_index("ID")[TARGET].sort_index().rename("defaulted")
+    )
+    assert now.card == dict(then.card) | {"source": "twin"}
+
+
+def test_a_verdict_is_kept_below_the_others(pair, tmp_path):
+    for _ in range(2):
+        redo.save_verdict(tmp_path / "kept.json", pair(THEN))
+    kept = json.loads((tmp_path / "kept.json").read_text())
+    assert len(kept) == 2 and kept[0]["word"] == "identical" and kept[0]["parts"][0]["clients"] == 1000

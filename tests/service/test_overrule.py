@@ -1,0 +1,136 @@
+"An officer decides otherwise over HTTP: with a name and a reason, on record beside the decision, and with a key for it."
+
+import asyncio
+import json
+
+import pytest
+from doors import serve, settings_of
+
+from rumos_bank.audit import DecisionLog
+from rumos_bank.clients import EXAMPLE_CLIENT, LATE_CLIENT
+from rumos_bank.keys import KeyRing, add_key
+from rumos_bank.service import make_app
+
+GIVEN = {"prediction": 0, "officer": "A. Officer", "reason": "the employer guarantees the loan"}
+
+
+@pytest.fixture(scope="module")
+def decided(door) -> str:
+    "The id of a decision to refuse."
+    return door.post("/decisions", LATE_CLIENT).json["id"]
+
+
+def test_an_override_is_on_record_beside_the_decision_which_stays(door, decided):
+    before = door.get(f"/decisions/{decided}").body
+    answer = door.post("/overrides", GIVEN | {"decision": decided})
+    assert answer.status == 201 and answer.json.keys() == {"id"}
+    entry = door.get(f"/decisions/{answer.json['id']}").json
+    assert entry | {"id": 0, "time": 0} == {
+        "id": 0,
+        "time": 0,
+        "kind": "override",
+        "decision": decided,
+        "model_said": 1,
+        **GIVEN,
+        "caller": "loopback",
+    }
+    assert door.get(f"/decisions/{decided}").body == before
+
+
+def test_an_unknown_decision_is_not_found(door, decided):
+    for unknown in ("20051001-1a2b3c4d-0", "x", "", decided + "0", "../ledger.jsonl"):
+        answer = door.post("/overrides", GIVEN | {"decision": unknown})
+        assert answer.status == 404 and answer.json["detail"] == "there is no decision under this id"
+
+
+def test_what_is_no_decision_cannot_be_overruled(door, decided):
+    own = door.post("/overrides", GIVEN | {"decision": decided}).json["id"]
+    answer = door.post("/overrides", GIVEN | {"decision": own})
+    assert answer.status == 422 and "of the kind override" in answer.json["detail"]
+
+
+@pytest.mark.parametrize("field", ["officer", "reason"])
+@pytest.mark.parametrize("blank", ["", " ", "\n\t", "\x1c", "\u3000", None, 7])
+def test_a_blank_is_no_name_and_no_reason(door, decided, field, blank):
+    answer = door.post("/overrides", GIVEN | {"decision": decided, field: blank})
+    assert answer.status == 422
+    assert [fault["field"] for fault in answer.json["errors"]] == [field]
+
+
+def test_a_reason_may_be_written_in_any_script(door, decided):
+    own = {"officer": "陳", "reason": "擔保人\n« garantía » 🙂"}
+    answer = door.post("/overrides", GIVEN | own | {"decision": decided})
+    entry = door.get(f"/decisions/{answer.json['id']}").json
+    assert {name: entry[name] for name in own} == own
+
+
+@pytest.mark.parametrize("prediction", [2, -1, "0", True, 0.5, None])
+def test_a_decision_is_zero_or_one(door, decided, prediction):
+    answer = door.post("/overrides", GIVEN | {"decision": decided, "prediction": prediction})
+    assert answer.status == 422
+    assert answer.json["errors"][0]["allowed"] == "0 (accept) or 1 (refuse)"
+
+
+def test_faults_are_named_all_at_once_and_nothing_is_taken_twice_or_unasked(door, decided):
+    answer = door.post("/overrides", {"decision": decided, "prediction": 3, "why": "x"})
+    assert sorted(fault["field"] for fault in answer.json["errors"]) == [
+        "officer",
+        "prediction",
+        "reason",
+        "why",
+    ]
+    twice = '{"prediction": 1, ' + json.dumps(GIVEN | {"decision": decided})[1:]
+    answer = door.post("/overrides", twice)
+    assert answer.status == 422 and answer.json["detail"] == "prediction is given more than once"
+    assert door.post("/overrides", "[]").status == 422 and door.post("/overrides", "{").status == 400
+
+
+def test_who_may_ask_may_not_overrule(store):
+    settings = settings_of(store)
+    keys = {scope: add_key(settings, f"{scope}r", [scope]) for scope in ("score", "override")}
+    keys["usual"] = add_key(settings, "usual")
+    ring = KeyRing(settings)
+    allowed = {name: ring.find(token.encode()).scopes for name, token in keys.items()}
+    assert allowed == {"score": ("score",), "override": ("override",), "usual": ("read", "score")}
+
+
+def test_the_scope_is_asked_for_at_the_door(store, tmp_path):
+    settings = settings_of(store)
+    keys = {scope: add_key(settings, f"{scope}r", [scope]) for scope in ("score", "override", "read")}
+    with serve(store, tmp_path) as door:
+        door.key = keys["score"]
+        decided = door.post("/decisions", EXAMPLE_CLIENT).json["id"]
+        for scope in ("score", "read"):
+            door.key = keys[scope]
+            answer = door.post("/overrides", GIVEN | {"decision": decided})
+            assert answer.status == 403 and 'scope="override"' in answer.headers["www-authenticate"]
+        door.key = keys["override"]
+        answer = door.post("/overrides", GIVEN | {"decision": decided, "prediction": 1})
+        assert answer.status == 201 and door.post("/decisions", EXAMPLE_CLIENT).status == 403
+    entry = DecisionLog(settings).find(answer.json["id"])
+    assert (entry["caller"], entry["model_said"], entry["prediction"]) == ("overrider", 0, 1)
+
+
+def test_what_cannot_be_written_was_not_decided(store):
+    settings = settings_of(store)
+    decided = DecisionLog(settings).append({"kind": "decision", "answer": {"prediction": 1}})
+    app = make_app(settings)
+    service = app.state.service
+
+    def fail(_: object) -> None:
+        raise OSError("the disk is full")
+
+    async def receive() -> dict:
+        return {"type": "http.request", "body": json.dumps(GIVEN | {"decision": decided}).encode()}
+
+    sent = []
+
+    async def send(message: dict) -> None:
+        sent.append(message)
+
+    service.log.append_many = fail
+    headers = [(b"host", b"localhost"), (b"content-type", b"application/json")]
+    scope = {"type": "http", "method": "POST", "path": "/overrides", "query_string": b"", "headers": headers}
+    asyncio.run(app(scope, receive, send))
+    assert sent[0]["status"] == 503 and b"nothing was decided" in sent[1]["body"]
+    assert service.metrics.unrecorded._value.get() == 1

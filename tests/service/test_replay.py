@@ -1,0 +1,213 @@
+"An old decision is answered again by the very model that gave it, whoever reigns today."
+
+import json
+import math
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from rumos_bank.audit import DecisionLog, decide_and_record, record_override
+from rumos_bank.batch import predict_file
+from rumos_bank.champion import Champion
+from rumos_bank.clients import CLIENT_COLUMNS
+from rumos_bank.errors import ParameterError, StoreError
+from rumos_bank.integrity import digest_value
+from rumos_bank.registry import read_crownings
+from rumos_bank.replay import load_crowned, replay, replay_days
+from rumos_bank.settings import AuditSettings, Settings
+from rumos_bank.twin import make_twin
+
+DECISIONS = 1000
+
+
+def with_log(settings: Settings, folder: Path) -> Settings:
+    "The same store, another log."
+    return settings.model_copy(update={"audit": AuditSettings(folder=folder)})
+
+
+def lines_of(settings: Settings) -> list[tuple[Path, list[bytes]]]:
+    return [(path, path.read_bytes().splitlines(keepends=True)) for path in settings.audit_path.iterdir()]
+
+
+def rewrite(settings: Settings, change) -> None:
+    "Change the entries of the log, line by line."
+    for path, lines in lines_of(settings):
+        changed = [change(json.loads(line)) for line in lines]
+        path.write_bytes(b"".join(json.dumps(entry).encode() + b"\n" for entry in changed))
+
+
+def champions_of(settings: Settings) -> list[Champion]:
+    "All that ever reigned, the oldest first; two of the three are retired."
+    lines = read_crownings(settings)
+    return [load_crowned(settings, line["version"], digest_value(line["files"])) for line in lines]
+
+
+@pytest.fixture(scope="module")
+def champions(crowned) -> list[Champion]:
+    return champions_of(crowned.settings)
+
+
+def decide_about(champions: list[Champion], n: int, seed: int, settings: Settings) -> list[str]:
+    "Ids of n decisions, given by the champions in turn."
+    log, clients = DecisionLog(settings), make_twin(n, seed)[list(CLIENT_COLUMNS)]
+    asked = [{name: int(value) for name, value in row.items()} for row in clients.to_dict("records")]
+    ids = [decide_and_record(champions[i % 3], client, "test", log).id for i, client in enumerate(asked)]
+    log.close()
+    return ids
+
+
+@pytest.fixture(scope="module")
+def answered(crowned, champions, tmp_path_factory) -> tuple[Settings, list[str]]:
+    "A log of 1,000 decisions of three champions; no test changes it."
+    settings = with_log(crowned.settings, tmp_path_factory.mktemp("log"))
+    return settings, decide_about(champions, DECISIONS, 5, settings)
+
+
+@pytest.fixture
+def few(crowned, champions, tmp_path) -> tuple[Settings, list[str]]:
+    "A store and a log of six decisions, two of each champion, that a test may change."
+    place = crowned.copy_to(tmp_path / "store")
+    return place.settings, decide_about(champions, 6, 6, place.settings)
+
+
+def test_a_thousand_decisions_of_three_champions_are_identical(answered):
+    settings, _ = answered
+    heard: list[int] = []
+    tally = replay_days(settings, tell=heard.append)
+    assert tally.counts == {"identical": DECISIONS}
+    assert tally.models == {1: 334, 2: 333, 3: 333}
+    assert heard == list(range(1, DECISIONS + 1))
+
+
+def test_the_three_champions_answer_differently(answered, champions):
+    "Else the test above would pass with any of them."
+    settings, ids = answered
+    entry = DecisionLog(settings).find(ids[0])
+    told = [each.score(each.read_client(entry["input"])).probability for each in champions]
+    assert len(set(told)) == 3 and told[0] == entry["answer"]["probability"]
+
+
+def test_one_decision_of_a_retired_champion_is_identical(answered):
+    settings, ids = answered
+    assert DecisionLog(settings).find(ids[0])["model"]["version"] == 1
+    assert replay(settings, ids[0]) == (ids[0], "identical", "", 1)
+
+
+def test_the_smallest_change_of_a_probability_is_seen(few):
+    settings, ids = few
+
+    def nudge(entry: dict) -> dict:
+        if entry["id"] == ids[0]:
+            entry["answer"]["probability"] = math.nextafter(entry["answer"]["probability"], 1)
+        return entry
+
+    rewrite(settings, nudge)
+    tally = replay_days(settings)
+    assert tally.counts["different"] == 1 and tally.counts.total() == len(ids)
+    assert [each.id for each in tally.examples] == [ids[0]]
+    assert tally.examples[0].why.startswith("probability: ")
+
+
+@pytest.mark.parametrize("field", ["prediction", "threshold", "refer", "model_version"])
+def test_every_field_of_an_answer_is_compared(few, field):
+    settings, ids = few
+
+    def change(entry: dict) -> dict:
+        value = entry["answer"][field]
+        entry["answer"][field] = not value if isinstance(value, bool) else value + 1
+        return entry
+
+    rewrite(settings, change)
+    tally = replay_days(settings)
+    assert tally.counts == {"different": len(ids)}
+    assert all(each.why.startswith(f"{field}: ") and ";" not in each.why for each in tally.examples)
+
+
+def test_a_removed_input_is_told_and_not_counted_as_different(few):
+    settings, ids = few
+    rewrite(settings, lambda entry: entry | {"input": None} if entry["id"] == ids[2] else entry)
+    tally = replay_days(settings)
+    assert tally.counts == {"identical": 5, "impossible": 1}
+    assert dict(tally.obstacles) == {"what was asked is no longer on record": 1}
+
+
+def test_a_model_that_was_changed_since_is_not_asked(few):
+    settings, ids = few
+    line = read_crownings(settings)[0]
+    file = settings.store_path / line["folder"] / "model.skops"
+    file.write_bytes(file.read_bytes() + b"\0")
+    tally = replay_days(settings)
+    assert tally.counts == {"identical": 4, "impossible": 2} and set(tally.models) == {2, 3}
+    (why,) = tally.obstacles
+    assert why.startswith("model.skops of the model is not what was recorded")
+    file.unlink()
+    assert "cannot be read" in replay(settings, ids[0]).why
+
+
+def test_a_version_with_other_files_did_not_give_the_decision(few):
+    "The number alone is not believed."
+    settings, ids = few
+    other = digest_value(read_crownings(settings)[1]["files"])
+    rewrite(settings, lambda entry: entry | {"model": {"version": 1, "digest": other}})
+    tally = replay_days(settings)
+    assert tally.counts == {"impossible": len(ids)}
+    assert "crowned version 1 with the files of digest" in next(iter(tally.obstacles))
+
+
+def test_only_the_days_asked_for_are_replayed(few):
+    settings, _ = few
+    (path,) = settings.audit_path.iterdir()
+    path.rename(path.with_name(f"20250102{path.name[8:]}"))
+    counts = [
+        replay_days(settings, *days).counts.total() for days in (("20250102", "20250102"), ("20250103",))
+    ]
+    assert counts == [6, 0]
+
+
+def test_what_no_model_gave_is_not_replayed(few):
+    settings, ids = few
+    log = DecisionLog(settings)
+    override = record_override(log, ids[0], 1, "A. Officer", "a reason")
+    log.close()
+    with pytest.raises(ParameterError, match="is of the kind override"):
+        replay(settings, override)
+    with pytest.raises(StoreError, match="there is no decision"):
+        replay(settings, ids[0][:-1] + "f")
+    assert replay_days(settings).counts.total() == len(ids)
+
+
+def test_a_torn_or_foreign_line_stops_nothing(few):
+    settings, ids = few
+    (path, lines), *_ = lines_of(settings)
+    strange = [
+        b"[1, 2]\n",
+        b'{"id": "x", "kind": "decision"}\n',
+        b'{"id": "y", "kind": "batch", "model": 3}\n',
+    ]
+    path.write_bytes(b"".join([*lines, *strange, lines[0][:50]]))
+    assert replay_days(settings).counts == Counter(identical=len(ids), impossible=2)
+
+
+@pytest.mark.parametrize("ending", [".csv", ".csv.gz", ".parquet", ".xlsx"])
+def test_a_file_of_clients_is_decided_again_by_the_retired_champion(few, champions, tmp_path, ending):
+    settings, _ = few
+    book = tmp_path / "book.csv"
+    make_twin(40, seed=7)[list(CLIENT_COLUMNS)].to_csv(book, index=False)
+    done = predict_file(book, tmp_path / f"decided{ending}", settings, champion=champions[0])
+    assert replay(settings, done.entry).outcome == "identical"
+    moved = book.rename(tmp_path / "moved.csv")
+    assert "is gone" in replay(settings, done.entry).why
+    assert replay(settings, done.entry, moved).outcome == "identical"
+    rewrite(settings, lambda entry: entry | {"refused": 41} if entry["kind"] == "batch" else entry)
+    assert replay(settings, done.entry, moved).why == f"refused: 41 then, {done.refused} now"
+
+
+def test_another_file_is_not_taken_for_the_one_that_was_read(few, champions, tmp_path):
+    settings, _ = few
+    one, other = tmp_path / "one.csv", tmp_path / "other.csv"
+    for path, seed in ((one, 7), (other, 8)):
+        make_twin(40, seed)[list(CLIENT_COLUMNS)].to_csv(path, index=False)
+    done = predict_file(one, tmp_path / "decided.csv", settings, champion=champions[1])
+    told = replay(settings, done.entry, other)
+    assert told.outcome == "impossible" and "is not the file that was read then" in told.why

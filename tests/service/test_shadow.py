@@ -1,0 +1,240 @@
+"A challenger beside the service: it answers the same decisions unheard, and nothing that befalls it reaches a caller."
+
+import asyncio
+import json
+import os
+import re
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+from doors import Door, serve, set_alias, settings_of
+
+from rumos_bank import shadow as shadowing
+from rumos_bank.audit import DecisionLog, read_log
+from rumos_bank.champion import Champion
+from rumos_bank.clients import CLIENT_COLUMNS, EXAMPLE_CLIENT, LATE_CLIENT
+from rumos_bank.errors import StoreError
+from rumos_bank.registry import find_version
+from rumos_bank.shadow import MOST, Shadow, judge_shadow
+from rumos_bank.twin import make_twin
+
+SHADOW = {"RUMOS_SHADOW_VERSION": "1"}
+
+
+@pytest.fixture(scope="module")
+def clients() -> list[dict]:
+    return json.loads(make_twin(300, seed=5)[list(CLIENT_COLUMNS)].to_json(orient="records"))
+
+
+def count(door: Door, name: str) -> int:
+    told = door.get("/metrics").body.decode()
+    return int(float(re.search(rf"^rumos_shadow_{name}_total (.*)$", told, re.M)[1]))
+
+
+def wait_until(holds, seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def shadow_process(door: Door) -> psutil.Process:
+    wait_until(lambda: psutil.Process(door.process.pid).children())
+    return psutil.Process(door.process.pid).children()[0]
+
+
+def without_ids(answers: list[dict]) -> list[dict]:
+    return [{name: value for name, value in answer.items() if name != "id"} for answer in answers]
+
+
+def entries(store: Path, kind: str) -> list[dict]:
+    return [entry for entry in read_log(settings_of(store).audit_path) if entry["kind"] == kind]
+
+
+# Unheard
+
+
+def test_the_answers_are_those_without_a_shadow_and_the_shadow_is_on_record(store, tmp_path, clients):
+    with serve(store, tmp_path) as alone:
+        expected = without_ids(alone.post("/decisions", clients).json)
+        assert not psutil.Process(alone.process.pid).children(), "no version, no shadow"
+    with serve(store, tmp_path, **SHADOW) as door:
+        answers = door.post("/decisions", clients).json
+        told = door.post("/default_prediction", LATE_CLIENT)
+        assert without_ids(answers) == expected and told.body == b'{"prediction":1}'
+        wait_until(lambda: count(door, "scored") == 301)
+        flips, failed = count(door, "flips"), count(door, "failed")
+    first = Champion(1, (line := find_version(settings_of(store), 1).line), _files(store, line))
+    written = {entry["decision"]: entry for entry in entries(store, "shadow")}
+    assert written.keys() == {answer["id"] for answer in answers} | {told.headers["x-decision-id"]}
+    for answer, client in zip(answers, clients, strict=True):
+        entry = written[answer["id"]]
+        assert entry["answer"] == first.decide(client).to_dict() and entry["answer"]["model_version"] == 1
+        assert entry["model"] == {"version": 1, "digest": first.digest}
+    assert failed == 0 and flips == sum(
+        written[answer["id"]]["answer"]["prediction"] != answer["prediction"] for answer in answers
+    ) + (written[told.headers["x-decision-id"]]["answer"]["prediction"] != 1)
+    report = judge_shadow(settings_of(store), 1)
+    assert report.to_refuse + report.to_accept == flips > 0 and report.champions == (3,)
+
+
+def _files(store: Path, line: dict) -> dict[str, bytes]:
+    return {name: (store / line["folder"] / name).read_bytes() for name in line["files"]}
+
+
+def test_the_log_of_the_service_tells_who_listens_and_holds_no_client(store, tmp_path):
+    with serve(store, tmp_path, **SHADOW) as door:
+        door.post("/default_prediction", EXAMPLE_CLIENT | {"LIMIT_BAL": 31_415})
+        wait_until(lambda: count(door, "scored") == 1)
+    (told,) = door.events("shadow")
+    assert told["version"] == 1 and len(told["digest"]) == 64
+    assert "31415" not in door.log.read_text()
+
+
+def test_a_shadow_sees_what_is_on_record_and_no_protected_field(store, tmp_path):
+    with serve(store, tmp_path, **SHADOW) as door:
+        door.post("/decisions", EXAMPLE_CLIENT)
+        wait_until(lambda: count(door, "scored") == 1)
+    (entry,) = entries(store, "shadow")
+    assert entry.keys() == {"id", "time", "kind", "decision", "answer", "microseconds", "model"}
+
+
+# Whatever befalls it
+
+
+def test_a_version_that_cannot_be_loaded_changes_nothing(store, tmp_path, clients):
+    settings = settings_of(store)
+    with pytest.raises(StoreError, match="what the files of version 9 must be"):
+        find_version(settings, 9)
+    (store / find_version(settings, 1).line["folder"] / "plain.json").write_bytes(b"{}")
+    for version, why in (("9", "version 9"), ("1", "plain.json")):
+        with serve(store, tmp_path, RUMOS_SHADOW_VERSION=version) as door:
+            wait_until(lambda door=door: door.events("shadow"))
+            (told,) = door.events("shadow")
+            assert told["version"] == 0 and why in told["error"]
+            assert len(door.post("/decisions", clients).json) == 300
+            assert door.get("/health/ready").json == {"status": "ready", "model_version": 3}
+            assert not entries(store, "shadow")
+
+
+def test_a_shadow_that_stands_still_keeps_nobody_waiting_and_what_is_too_much_is_dropped(store, tmp_path):
+    before = len(entries(store, "decision"))
+    with serve(store, tmp_path, **SHADOW) as door:
+        process = shadow_process(door)
+        wait_until(lambda: door.events("shadow"))
+        process.suspend()
+        many, waited = [EXAMPLE_CLIENT] * 1000, []
+        for _ in range(MOST // 1000 + 5):
+            start = time.monotonic()
+            assert len(door.post("/decisions", many).json) == 1000
+            waited.append(time.monotonic() - start)
+        dropped = count(door, "dropped")
+        assert 3000 <= dropped <= 5000, "some batches had left before it stood still"
+        assert max(waited) < 1
+        process.resume()
+        made = 1000 * len(waited)
+        wait_until(lambda: count(door, "scored") == made - dropped)
+    assert len(entries(store, "decision")) == before + made
+    assert len(entries(store, "shadow")) == made - dropped
+
+
+def test_a_shadow_that_dies_is_told_and_counted_and_the_service_goes_on(store, tmp_path, clients):
+    with serve(store, tmp_path, **SHADOW) as door:
+        wait_until(lambda: door.events("shadow"))
+        shadow_process(door).kill()
+        assert len(door.post("/decisions", clients).json) == 300
+        wait_until(lambda: count(door, "failed") == 300)
+        assert len(door.post("/decisions", clients).json) == 300
+        assert "the shadow's process has ended" in door.events("shadow")[-1]["error"]
+        assert door.get("/health/ready").json["status"] == "ready"
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+def test_it_ends_with_the_service(store, tmp_path, end):
+    with serve(store, tmp_path, **SHADOW) as door:
+        process = shadow_process(door)
+        wait_until(lambda: door.events("shadow"))
+        os.kill(door.process.pid, end)
+        door.process.wait(timeout=10)
+    process.wait(timeout=10)
+
+
+def test_the_champion_may_change_meanwhile_and_the_shadow_stays(store, tmp_path, clients):
+    with serve(store, tmp_path, **SHADOW) as door:
+        process = shadow_process(door)
+        door.post("/decisions", clients)
+        set_alias(store, 2)
+        door.wait_for(2)
+        door.post("/decisions", clients)
+        wait_until(lambda: count(door, "scored") == 600)
+        assert shadow_process(door) == process
+    assert judge_shadow(settings_of(store), 1).champions == (2, 3)
+
+
+# Without a server
+
+
+@pytest.fixture
+def listening(store, monkeypatch):
+    "A shadow without a service, and what it counts and tells."
+    monkeypatch.setattr(shadowing, "PAUSE", 0.02)
+    monkeypatch.setattr(shadowing, "AGAIN", 0.05)
+    counts, told = dict.fromkeys(("scored", "flips", "failed", "dropped"), 0), []
+
+    class Count:
+        def __init__(self, name: str):
+            self.name = name
+
+        def inc(self, number: int) -> None:
+            counts[self.name] += number
+
+    settings = settings_of(store, **SHADOW)
+    made = Shadow(settings, {name: Count(name) for name in counts}, lambda _, **facts: told.append(facts))
+
+    def run_until(holds) -> None:
+        async def both() -> None:
+            task = asyncio.create_task(made.run())
+            end = time.monotonic() + 20
+            while not holds() and time.monotonic() < end:
+                await asyncio.sleep(0.02)
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+        asyncio.run(both())
+        assert holds(), (counts, told)
+
+    return made, counts, told, run_until
+
+
+def test_what_cannot_be_answered_is_counted_and_its_kind_told_once(listening, store):
+    made, counts, told, run_until = listening
+    log = DecisionLog(settings_of(store))
+    good = log.append({"kind": "decision", "input": EXAMPLE_CLIENT, "answer": {"prediction": 0}})
+    bad = log.append({"kind": "decision", "input": {"LIMIT_BAL": 31_415}, "answer": {"prediction": 0}})
+    made.offer([good, bad, "20051001-00000000-0"])
+    run_until(lambda: counts["scored"] == 1 and counts["failed"] == 2)
+    made.offer([bad])
+    run_until(lambda: counts["failed"] == 3)
+    errors = [facts["error"] for facts in told if "version" in facts and "digest" not in facts]
+    assert errors == ["StoreError", "DataError"], "each kind is told when it is new"
+    assert "31415" not in json.dumps(told)
+
+
+def test_a_shadow_is_started_again(listening, monkeypatch):
+    _, _, told, run_until = listening
+    monkeypatch.setattr(shadowing, "_WORKER", "print('no JSON')")
+    run_until(lambda: len(told) >= 3)
+    assert all("JSONDecodeError" in facts["error"] for facts in told)
+
+
+def test_no_more_wait_than_there_is_room_for(listening):
+    made, counts, _, _ = listening
+    made.offer(["x"] * (MOST - 1))
+    made.offer(["x"] * 3)
+    made.offer(["x"])
+    assert (len(made.waiting), counts["dropped"]) == (MOST, 3)
