@@ -10,7 +10,9 @@ __all__ = ['CALLER', 'PRESETS', 'read_row', 'Weighed', 'weigh_costs', 'Receipt',
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from threading import Thread
+from time import sleep
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -23,6 +25,7 @@ from .clients import BILLS, CLIENT_COLUMNS, ID, PAYMENTS, STATUSES, TARGET
 from .settings import Costs, Settings
 from .texts import LANGUAGES, OfficerError, read_whole, write_number
 from .uploads import Upload, divide_upload, find_fault, read_upload, tell_problem
+from .watch import Lookout, keep_watch, last_watch
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -245,10 +248,13 @@ class Following(Finding):
 
     officer = Unicode()  # asked once, recorded as stated
     alarm = Unicode()  # why a newer champion was not taken over
+    watched = Anything(())  # figures of the last days' clients that raise an alarm, by name
 
     def __init__(self, settings: Settings, follower: Follower, log: DecisionLog, **traits: Any) -> None:
-        self._follower, self._log = follower, log
+        self._follower, self._log, self._lookout = follower, log, Lookout(settings)
+        self._looking = Thread()
         super().__init__(settings, champion=follower.champion, **traits)
+        self.watched = _find_alarms(last_watch(settings))
         self.fill(PRESETS["safe"])
 
     def follow(self) -> bool:  # whether another champion took over
@@ -260,7 +266,31 @@ class Following(Finding):
                 self.champion = champion
                 self.client = {field: asked[field] for field in champion.seen}
         self.alarm = self._follower.alarm
+        self._look_around()
         return changed
+
+    def _look_around(self) -> None:
+        "What was last seen of these days' clients; if that is old, look again in a thread."
+        told = last_watch(self.settings)
+        self.watched = _find_alarms(told)
+        if _is_old(told, 2 * self.settings.watch.seconds) and not self._looking.is_alive():
+            self._looking = Thread(target=self._look_out, daemon=True)
+            self._looking.start()
+
+    def _look_out(self) -> None:
+        try:
+            keep_watch(self.settings, self._lookout.look(rest=lambda: sleep(0.1)))
+        except Exception as error:  # the desk decides all the same
+            _LOG.warning("the clients of these days could not be looked at: %r", error)
+
+
+def _find_alarms(told: Mapping[str, Any]) -> tuple[str, ...]:
+    "The figures that raise an alarm, each once."
+    return tuple(dict.fromkeys(each["name"] for each in told.get("readings", ()) if each["alarm"]))
+
+
+def _is_old(told: Mapping[str, Any], seconds: float) -> bool:
+    return not told or datetime.now(UTC) - datetime.fromisoformat(told["looked"]) > timedelta(seconds=seconds)
 
 # %% ../nbs/lib/56_desk.ipynb #217435e3
 class Deciding(Following):

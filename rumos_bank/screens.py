@@ -12,6 +12,7 @@ __all__ = ['heading', 'note', 'link_download', 'show_verdict', 'show_answer', 's
 import base64
 import csv
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from html.parser import HTMLParser
@@ -23,6 +24,7 @@ from .desk import Batch, Desk, Weighed, weigh_costs
 from .drawings import draw_calibration, draw_curve, draw_gauge
 from .settings import Settings
 from rumos_bank.texts import (
+    name_figure,
     say,
     tell_change,
     tell_group,
@@ -233,6 +235,12 @@ def show_badge(
     return f'<p class="badge" data-lang="{language}"><i></i>{escape(name)} · {escape(data)}</p>'
 
 
+def _name_figures(language: str, figures: Sequence[str]) -> str:
+    "The first three by name."
+    named = ", ".join(name_figure(language, figure) for figure in figures[:3])
+    return f"{named} …" if len(figures) > 3 else named
+
+
 def show_warnings(
     desk: Desk,
 ) -> str:
@@ -241,6 +249,7 @@ def show_warnings(
     lines = [say(language, "twin")] if champion.about["twin"] else []
     lines += [say(language, "cached", why=champion.cached)] if champion.cached else []
     lines += [say(language, "held back", why=desk.alarm)] if desk.alarm else []
+    lines += [say(language, "watched", what=_name_figures(language, desk.watched))] if desk.watched else []
     return "".join(f'<p class="warning">{_icon("wait")}<span>{escape(line)}</span></p>' for line in lines)
 
 # %% ../nbs/lib/58_screens.ipynb #6ad6fdc7

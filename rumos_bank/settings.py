@@ -180,6 +180,7 @@ class WatchSettings(Section):
     false_alarm_rate: float = Field(0.01, gt=0, lt=1)  # of a window of which nothing is wrong
     min_clients: int = Field(200, ge=20, le=1_000_000)  # fewer are not judged
     days: int = Field(7, ge=1, le=3660)  # of a window
+    seconds: float = Field(60, ge=1, le=86400)  # between two looks of a running door
 
 
 class ShadowSettings(Section):

@@ -19,6 +19,7 @@ from rumos_bank.clients import ID, TARGET, fingerprint
 from rumos_bank.decision import DecisionModel
 from rumos_bank.evaluate import measure
 from rumos_bank.explain import make_reference
+from rumos_bank.figures import make_watch_reference
 from rumos_bank.ledger import INTENT, LEDGER, ROLLED_BACK, START, append_event, read_ledger
 from rumos_bank.pipeline import describe_search
 from rumos_bank.plain import PLAIN, SKOPS, make_plain
@@ -96,8 +97,9 @@ def log_tree(
     family = str(tags.pop("family", found.family))
     decision = copy.copy(found.decision)
     decision.reference_ = make_reference(decision, data.train, found.folds["probability"].to_numpy())
+    probability, defaulted = decision.predict_proba(data.test)[:, 1], data.test[TARGET].to_numpy()
+    decision.reference_["watch"] = make_watch_reference(decision, data.train, probability, defaulted)
     found = replace(found, decision=decision)
-    probability, defaulted = found.decision.predict_proba(data.test)[:, 1], data.test[TARGET].to_numpy()
     on_test = measure(defaulted, probability, found.decision.threshold, settings.costs)
     on_test |= {"min_cost_low": 1.0, "min_cost_high": 2.0, "microseconds_per_client": 3.0}
     tested = pd.DataFrame(

@@ -1,0 +1,110 @@
+"Outcomes: nothing untrue is put on record, nothing twice, and nothing is lost."
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from rumos_bank.audit import DecisionLog, read_log
+from rumos_bank.errors import DataError
+from rumos_bank.outcomes import add_outcomes, read_outcomes
+from rumos_bank.settings import AuditSettings, Settings, StoreSettings
+
+
+@pytest.fixture
+def settings(tmp_path) -> Settings:
+    return Settings(store=StoreSettings(path=tmp_path / "store"), audit=AuditSettings())
+
+
+@pytest.fixture
+def ids(settings) -> list[str]:
+    "Three decisions, and the entry of a batch."
+    log = DecisionLog(settings)
+    made = log.append_many([{"kind": "decision", "answer": {"prediction": 0}}] * 3 + [{"kind": "batch"}])
+    log.close()
+    return made
+
+
+def write(path: Path, rows: list[tuple[object, object]]) -> Path:
+    frame = pd.DataFrame(rows, columns=["decision", "defaulted"])
+    writers = {".csv": "to_csv", ".gz": "to_csv", ".parquet": "to_parquet", ".xlsx": "to_excel"}
+    getattr(frame, writers[path.suffix])(path, index=False)
+    return path
+
+
+@pytest.mark.parametrize("name", ["o.csv", "o.csv.gz", "o.parquet", "o.xlsx"])
+def test_every_kind_of_file_tells_the_same(settings, ids, tmp_path, name):
+    added = add_outcomes(settings, write(tmp_path / name, [(ids[0], 1), (ids[2], 0)]))
+    assert (added.added, added.known, added.rejected) == (2, 0, ())
+    assert read_outcomes(settings) == {ids[0]: 1, ids[2]: 0}
+
+
+def test_the_same_file_again_writes_nothing(settings, ids, tmp_path):
+    path = write(tmp_path / "o.csv", [(ids[0], 1), (ids[2], 0)])
+    add_outcomes(settings, path)
+    before = {file: file.read_bytes() for file in settings.audit_path.iterdir()}
+    again = add_outcomes(settings, path)
+    assert (again.added, again.known, again.rejected) == (0, 2, ())
+    assert {file: file.read_bytes() for file in settings.audit_path.iterdir()} == before
+
+
+def test_a_file_that_has_grown_adds_only_what_is_new(settings, ids, tmp_path):
+    add_outcomes(settings, write(tmp_path / "o.csv", [(ids[0], 1)]))
+    added = add_outcomes(settings, write(tmp_path / "o.csv", [(ids[0], 1), (ids[1], 0)]))
+    assert (added.added, added.known) == (1, 1)
+    assert len(list(read_log(settings.audit_path, kind="outcome"))) == 2
+
+
+@pytest.mark.parametrize("value", [2, -1, 0.5, "yes", "", None])
+def test_only_0_and_1_are_outcomes(settings, ids, tmp_path, value):
+    added = add_outcomes(settings, write(tmp_path / "o.csv", [(ids[0], value), (ids[1], 1)]))
+    assert added.rejected == ((1, "defaulted must be 0 (paid) or 1 (defaulted)"),)
+    assert read_outcomes(settings) == {ids[1]: 1}
+
+
+def test_two_lines_that_contradict_each_other_are_both_rejected_and_a_repeated_one_counts_once(
+    settings, ids, tmp_path
+):
+    rows = [(ids[0], 1), (ids[1], 0), (ids[0], 0), (ids[1], 0)]
+    added = add_outcomes(settings, write(tmp_path / "o.csv", rows))
+    assert [number for number, _ in added.rejected] == [1, 3, 4]
+    assert "line 3 says otherwise" in added.rejected[0][1] and "line 2 says the same" in added.rejected[2][1]
+    assert read_outcomes(settings) == {ids[1]: 0}
+
+
+def test_what_is_on_record_stays(settings, ids, tmp_path):
+    add_outcomes(settings, write(tmp_path / "o.csv", [(ids[0], 1)]))
+    added = add_outcomes(settings, write(tmp_path / "o.csv", [(ids[0], 0)]))
+    assert added.rejected == ((1, "the outcome on record is 1, and it stays"),)
+    assert read_outcomes(settings) == {ids[0]: 1}
+
+
+def test_an_unknown_id_and_an_id_of_something_else_are_told(settings, ids, tmp_path):
+    rows = [(ids[0][:-1] + "f", 1), (ids[3], 1), ("", 0), ("../../etc", 0)]
+    added = add_outcomes(settings, write(tmp_path / "o.csv", rows))
+    assert [number for number, _ in added.rejected] == [1, 2, 3, 4] and not read_outcomes(settings)
+    assert all("there is no decision" in why for _, why in added.rejected)
+
+
+def test_a_line_with_another_number_of_cells_is_told(settings, ids, tmp_path):
+    path = tmp_path / "o.csv"
+    path.write_text(f"decision,defaulted\n{ids[0]},1\n{ids[1]}\n{ids[2]},0\n")
+    added = add_outcomes(settings, path)
+    assert [number for number, _ in added.rejected] == [2] and set(read_outcomes(settings)) == {
+        ids[0],
+        ids[2],
+    }
+
+
+def test_a_file_without_the_two_columns_is_an_error_and_nothing_is_written(settings, ids, tmp_path):
+    path = tmp_path / "o.csv"
+    path.write_text(f"decision,paid\n{ids[0]},1\n")
+    with pytest.raises(DataError, match="lacks columns that an outcome needs: defaulted"):
+        add_outcomes(settings, path)
+    assert not read_outcomes(settings)
+
+
+def test_columns_beside_the_two_are_left_alone(settings, ids, tmp_path):
+    path = tmp_path / "o.csv"
+    path.write_text(f"prediction,decision,branch,defaulted\n0,{ids[0]},7,1\n")
+    assert add_outcomes(settings, path).added == 1
