@@ -177,7 +177,9 @@ def find_version(
     version: int,  # of the registered model; it need not reign, and need never have reigned
 ) -> Crowning:
     "What the ledger says about this version, and how its files are read."
-    return _find_described(settings, version, [event for event in _read_events(settings) if _describes(event)])
+    return _find_described(
+        settings, version, [event for event in _read_events(settings) if _describes(event)]
+    )
 
 # %% ../nbs/lib/36_registry.ipynb #1983c11e
 def find_crowned(

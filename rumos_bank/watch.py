@@ -56,7 +56,7 @@ class _Model(NamedTuple):
 def _read_model(settings: Settings, version: int, digest: str) -> _Model:
     "From the verified plain form."
     try:
-        found = find_version(settings, version, digest)
+        found = find_crowned(settings, version, digest)
         files = {PLAIN: found.line["files"][PLAIN]}
         form = json.loads(read_verified(found.read, files)[PLAIN])
     except UnreachableError:
