@@ -35,7 +35,7 @@ from rumos_bank.figures import (
 from .integrity import read_verified
 from .outcomes import OUTCOME
 from .plain import PLAIN
-from .registry import UnreachableError, find_version
+from .registry import UnreachableError, find_crowned
 from .settings import Settings
 from .tables import find_good_rows, open_source, read_numbers
 
