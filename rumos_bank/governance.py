@@ -70,7 +70,7 @@ def gate(
     print(f"Version {version} ({line['family']}) {line['event']} at {line['when']} by {line['who']}")
     _print_gates(line)
 
-
+# %% ../nbs/lib/65_governance.ipynb #2af4a884
 @app.command()
 def propose(
     run: Annotated[str, typer.Argument(help="a finished search: its MLflow run, or a family for its newest")],
@@ -131,7 +131,7 @@ def reject(
     say_no(_open(), version, why)
     print(f"Version {version} is rejected.")
 
-
+# %% ../nbs/lib/65_governance.ipynb #65603cf8
 @app.command()
 def rollback(
     version: Annotated[
@@ -196,7 +196,7 @@ def inventory() -> None:
         "Models that reigned", ["version", "family", "state", "reigned", "evidence", "gates", "files"], rows
     )
 
-
+# %% ../nbs/lib/65_governance.ipynb #e0bb10a8
 @app.command()
 def gc(
     yes: Annotated[
@@ -259,7 +259,7 @@ def show_key() -> None:
         )
     print(key)
 
-
+# %% ../nbs/lib/65_governance.ipynb #b545b469
 @ledger.command("rotate")
 def rotate() -> None:
     """Sign with a new private key from now on; [ledger] public_key must be changed everywhere.

@@ -68,7 +68,7 @@ def _read_moment(when: str) -> datetime:
         moment = moment.replace(hour=23, minute=59, second=59)
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
-
+# %% ../nbs/lib/39_history.ipynb #fa9dd45c
 def find_champion_at(
     events: Sequence[Mapping[str, Any]],  # of a ledger
     when: str,  # a day, or a time
@@ -98,7 +98,7 @@ def _tell_gates(line: Mapping[str, Any]) -> str:
     overruled = line.get("overruled")
     return ", ".join(counts) + (f", overruled by {overruled['who']}" if overruled else "")
 
-
+# %% ../nbs/lib/39_history.ipynb #eebf4adc
 def make_inventory(
     settings: Settings,  # which store
 ) -> list[dict[str, Any]]:  # one entry a version that ever reigned, the newest first
@@ -195,7 +195,7 @@ def _find_folders(store: Store, run_id: str) -> list[Path]:
         folders.append(find_model_files(store, run_id).parent)
     return [folder for folder in folders if folder.is_dir() and store.path in folder.parents]
 
-
+# %% ../nbs/lib/39_history.ipynb #30ac1c3a
 def plan_cleaning(
     store: Store,
 ) -> list[Removal]:  # nothing is removed

@@ -74,7 +74,7 @@ def _publish(private: Path) -> str:
     _replace(private.with_name(_PUBLIC), public + "\n")
     return public
 
-
+# %% ../nbs/lib/32_ledger.ipynb #ab732689
 def _replace(path: Path, text: str) -> None:
     "Put this text in place of the file, whole or not at all."
     made = path.with_name(f".{path.name}.{os.getpid()}")

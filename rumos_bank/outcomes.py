@@ -98,7 +98,7 @@ def add_outcomes(
     rejected = tuple((line[0], fault) for line, fault in zip(lines, faults) if fault)
     return Added(len(fresh), len(good) - len(fresh), rejected)
 
-
+# %% ../nbs/lib/43_outcomes.ipynb #50303cb0
 def _is_decision(log: DecisionLog, decision: str) -> bool:
     "Whether there is a decision under this id; other kinds of entries have no outcome."
     try:

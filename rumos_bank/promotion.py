@@ -183,7 +183,7 @@ def _tell_reason(checks: Sequence[Check], lost: str) -> str:
     outranks = [check.text for check in checks if check.name == "standing" and " outranks " in check.text]
     return "; ".join([f"the champion was lost: {lost}"] * bool(lost) + outranks + saving)
 
-
+# %% ../nbs/lib/38_promotion.ipynb #295b6e26
 def _describe(
     store: Store, challenger: str, version: int, reign: Reign | None, checks: Sequence[Check], reason: str
 ) -> dict[str, Any]:
@@ -237,7 +237,7 @@ def _rules(settings: Settings) -> dict[str, Any]:
     "What a verdict depends on beside data and models."
     return settings.model_dump(mode="json", include={"costs", "split", "gates", "model"})
 
-
+# %% ../nbs/lib/38_promotion.ipynb #bcf110f4
 def _is_known(store: Store, challenger: str, reign: Reign | None, fingerprint: str) -> Verdict | None:
     "Why there is nothing to decide; None if there is."
     now = (reign.version, reign.family) if reign else (0, "")
@@ -279,7 +279,7 @@ def find_judged(
 
 def find_gates(
     events: Sequence[Mapping[str, Any]],  # of a ledger
-    version: int,
+    version: int,  # of the registered model
 ) -> Mapping[str, Any] | None:  # None: the version was never before the gates
     "The newest line that holds the verdicts about a version."
     return next(
@@ -334,7 +334,7 @@ def approve(
 
 _OF_A_LINE = {"number", "event", "when", "who", "before", "signature"}
 
-
+# %% ../nbs/lib/38_promotion.ipynb #e9762b6e
 def _overrule(store: Store, line: Mapping[str, Any], reason: str, user: str) -> dict[str, Any]:
     "Who overrules which failed gates and why; nothing if none failed."
     names = [check.name for check in failed(_read_checks(line))]

@@ -124,7 +124,7 @@ def _describes(event: Any) -> bool:
         and {PLAIN, SKOPS} <= event["files"].keys()
     )
 
-
+# %% ../nbs/lib/36_registry.ipynb #9bb82ad8
 def _read_events(settings: Settings) -> list[dict[str, Any]]:
     try:
         return read_ledger(settings)

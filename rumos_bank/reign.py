@@ -125,7 +125,7 @@ def _restore_alias(store: Store, last: Mapping[str, Any]) -> None:
         append_event(store.settings, "alias restored", {"version": last["version"], "found": str(found)})
         _point(store, last["version"])
 
-
+# %% ../nbs/lib/35_reign.ipynb #368371a9
 def carry_out(
     store: Store,
 ) -> None:
@@ -222,7 +222,7 @@ def _require_usable(store: Store, line: Mapping[str, Any]) -> None:
     if plain := read_plain(content[PLAIN])[1]:
         plain.predict_proba(client)
 
-
+# %% ../nbs/lib/35_reign.ipynb #fe872a73
 def roll_back(
     store: Store,
     version: int | None = None,  # None: the one that reigned before

@@ -16,7 +16,7 @@ from rumos_bank.dossier import SECTIONS
 from rumos_bank.families import FAMILIES
 from rumos_bank.ledger import LEDGER, read_ledger
 from rumos_bank.pipeline import load_road_data
-from rumos_bank.promotion import read_champion
+from rumos_bank.reign import read_champion
 from rumos_bank.search import find_profile
 from rumos_bank.settings import Settings, read_settings
 from rumos_bank.tracking import Store, find_searches, import_mlflow, open_store, tags_of
