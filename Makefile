@@ -7,7 +7,7 @@ NOTEBOOKS := nbs/index.ipynb nbs/experiments/explore.ipynb nbs/experiments/searc
              nbs/experiments/compare.ipynb nbs/experiments/judge.ipynb nbs/experiments/audit.ipynb nbs/experiments/twin.ipynb nbs/experiments/ask.ipynb nbs/app/dashboard.ipynb
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve test test-notebooks test-library browser screens sync outputs check lab hooks record lock clean
+.PHONY: help run serve test test-notebooks test-library browser screens sync outputs check lab hooks record canary lock clean
 
 help:  ## list these targets
 	@echo "rumos_bank: make <target>"
@@ -85,6 +85,9 @@ hooks: $(READY)  ## let git run `make sync check` before each commit
 record: $(READY)  ## write reports/record from the newest full road on real data, and README.md
 	@$(BIN)/rumos record
 	@$(MAKE) --no-print-directory sync
+
+canary: $(READY)  ## what the installed versions make of the champion on record
+	@$(BIN)/rumos canary
 
 lock: $(READY)  ## pin all packages anew (needs uv)
 	@UV_CUSTOM_COMPILE_COMMAND="make lock" UV_PYTHON_DOWNLOADS=never uv pip compile --quiet --universal --generate-hashes \
