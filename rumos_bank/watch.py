@@ -80,7 +80,7 @@ def _read_model(settings: Settings, version: int, digest: str) -> _Model:
 # %% ../nbs/lib/45_watch.ipynb #397160a7
 Shares = tuple[str, float, float]  # a cell, and the share of the clients in it: seen, expected
 
-
+# %% ../nbs/lib/45_watch.ipynb #4ea014e4
 @dataclass(frozen=True)
 class Watch:
     "What was seen in a window, and what it means."
@@ -165,7 +165,7 @@ def _show_spreads(model: _Model, tally: Tally) -> dict[str, list[Shares]]:
         found[f"{model.version} {name}"] = [(cell, *pair) for cell, pair in zip(_name_cells(cells), shares)]
     return found
 
-
+# %% ../nbs/lib/45_watch.ipynb #73a907b8
 def _conclude(settings: Settings, first: str, last: str, parts: Sequence[Part], rejected: int) -> Watch:
     "The judgement of a window."
     least, rate = settings.watch.min_clients, settings.watch.false_alarm_rate
@@ -258,7 +258,7 @@ def _count(model: _Model, decided: Sequence[Mapping[str, Any]], told: Sequence[t
     said, came = np.array(told, float).reshape(-1, 2).T
     return Tally(tally.counts, tally.cost, count_told(model.rule, said, came))
 
-
+# %% ../nbs/lib/45_watch.ipynb #b2d6548a
 class Lookout:
     "Reads what is new in the decision log and judges a window of it."
 
