@@ -9,6 +9,7 @@ __all__ = ['PAUSE', 'AGAIN', 'BATCH', 'MOST', 'LEAST', 'answer_again', 'run_shad
 # %% ../nbs/lib/47_shadow.ipynb #c393e92a
 import asyncio
 import os
+import signal
 import sys
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -69,9 +70,17 @@ def _say(told: Mapping[str, Any]) -> None:
     sys.stdout.buffer.flush()
 
 
+def _stand_back() -> None:
+    "Compute only when nobody else does, and leave Ctrl-C to the service."
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.nice(19)
+    if hasattr(os, "SCHED_IDLE"):  # Linux: never before anybody else, not even on waking up
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+
+
 def run_shadow() -> None:
     "What the service starts: settings in, then ids; who answers out, then counts."
-    os.nice(19)
+    _stand_back()
     settings = Settings.model_validate_json(sys.stdin.buffer.readline())
     audit = settings.audit.model_copy(update={"fsync": False})
     log = DecisionLog(settings.model_copy(update={"audit": audit}))
@@ -137,7 +146,7 @@ async def _ask(process: Any, line: bytes) -> dict[str, Any]:
 async def _attend(shadow: Shadow) -> None:
     "Start the process, and hand it what gathers."
     pipe, command = asyncio.subprocess.PIPE, (sys.executable, "-c", _WORKER)
-    process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, start_new_session=True)
+    process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe)
     try:
         told = await _ask(process, shadow.settings.model_dump_json().encode())
         shadow.tell("shadow", **({"version": 0} | told))

@@ -153,6 +153,18 @@ def test_a_shadow_that_dies_is_told_and_counted_and_the_service_goes_on(store, t
         assert door.get("/health/ready").json["status"] == "ready"
 
 
+@pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="other systems have no such policy")
+def test_it_computes_only_when_nobody_else_does_and_leaves_ctrl_c_to_the_service(store, tmp_path):
+    with serve(store, tmp_path, **SHADOW) as door:
+        process = shadow_process(door)
+        wait_until(lambda: door.events("shadow"))
+        assert os.sched_getscheduler(process.pid) == os.SCHED_IDLE and process.nice() == 19
+        assert os.getsid(process.pid) == os.getsid(door.process.pid), "priorities count inside a session only"
+        process.send_signal(signal.SIGINT)
+        door.post("/decisions", EXAMPLE_CLIENT)
+        wait_until(lambda: count(door, "scored") == 1)
+
+
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
 def test_it_ends_with_the_service(store, tmp_path, end):
     with serve(store, tmp_path, **SHADOW) as door:
