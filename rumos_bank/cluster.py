@@ -249,7 +249,7 @@ def _wait_for_some(client: "Client", waiting: set[Any]) -> set[Any]:
                     "command again; finished parts are kept"
                 ) from None
 
-
+# %% ../nbs/lib/48_cluster.ipynb #0e1b812a
 @contextmanager
 def _told_plainly(target: Path | str) -> Iterator[None]:
     "What may become of a cluster, as a sentence that says what to do."
