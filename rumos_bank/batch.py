@@ -268,7 +268,7 @@ def _to_parquet(table: "pa.Table") -> bytes:
     import pyarrow.parquet as pq
 
     sink = pa.BufferOutputStream()
-    pq.write_table(table.replace_schema_metadata(None).combine_chunks(), sink)
+    pq.write_table(table.replace_schema_metadata(None), sink)
     return sink.getvalue().to_pybytes()
 
 # %% ../nbs/lib/42_batch.ipynb #567cb89a

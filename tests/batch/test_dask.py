@@ -49,6 +49,7 @@ def clients(tmp_path) -> Path:
     "Four thousand clients in a folder of two files with groups of 700 rows; two of them cannot be decided."
     frame = make_twin(4000, seed=6)
     frame.loc[[9, 2600], "PAY_0"] = 44
+    frame["branch"] = pd.Categorical([f"{number * 7 % 11}" for number in range(4000)])
     (tmp_path / "in").mkdir()
     for number, rows in enumerate((frame[:1500], frame[1500:])):
         rows.to_parquet(tmp_path / "in" / f"{number}.parquet", index=False, row_group_size=700)
@@ -145,8 +146,12 @@ def test_after_the_client_was_killed_the_next_run_goes_on_with_or_without_a_clus
     command = [sys.executable, "-c", DIES, str(tmp_path), machines.scheduler_address]
     died = subprocess.run(command, env=environ, check=False)
     assert died.returncode == -signal.SIGKILL
-    done = predict_file(clients, tmp_path / "out.parquet", settings, champion=champion)
-    assert (done.read, done.resumed) == (4000, 2000)
+    engine = run_on_dask(machines.scheduler_address)
+    first = predict_file(clients, tmp_path / "out.parquet", settings, champion=champion, engine=engine)
+    assert (first.read, first.resumed) == (4000, 2000)
+    sorted(first.output.glob("part-*"))[5].unlink()
+    done = predict_file(clients, first.output, settings, champion=champion)
+    assert (done.read, done.resumed) == (4000, 3500)
     clean = predict_file(clients, tmp_path / "clean.parquet", settings, champion=champion)
     assert contents(done.output, done.rejects) == contents(clean.output, clean.rejects)
     again = predict_file(
@@ -384,6 +389,20 @@ def test_what_another_batch_did_meanwhile_is_noticed(champion, settings, tmp_pat
             tell=lambda *_: memory.pipe_file(path, b"{}\n" + memory.cat_file(path)),
         )
     assert not settings.audit_path.exists()
+
+
+def test_an_input_that_changes_in_another_store_is_noticed(champion, settings, clients):
+    memory = fsspec.filesystem("memory")
+    content = (clients / "0.parquet").read_bytes()
+    memory.pipe_file("/changing.parquet", content)
+    with pytest.raises(DataError, match="was changed while it was read"):
+        predict_file(
+            "memory://changing.parquet",
+            "memory://changed.parquet",
+            settings,
+            champion=champion,
+            tell=lambda *_: memory.pipe_file("/changing.parquet", content),
+        )
 
 
 def test_addresses_hold_parquet_only(champion, settings, tmp_path, clients):
