@@ -272,7 +272,7 @@ def _find_alarms(told: Mapping[str, Any]) -> tuple[str, ...]:
     "The figures that raise an alarm, each once."
     return tuple(dict.fromkeys(each["name"] for each in told.get("readings", ()) if each["alarm"]))
 
-# %% ../nbs/lib/56_desk.ipynb #374ce421
+
 def _is_old(told: Mapping[str, Any], seconds: float) -> bool:
     return not told or datetime.now(UTC) - datetime.fromisoformat(told["looked"]) > timedelta(seconds=seconds)
 

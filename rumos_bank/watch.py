@@ -80,7 +80,7 @@ def _read_model(settings: Settings, version: int, digest: str = "") -> _Model:
 # %% ../nbs/lib/45_watch.ipynb #397160a7
 Shares = tuple[str, float, float]  # a cell, and the share of the clients in it: seen, expected
 
-# %% ../nbs/lib/45_watch.ipynb #4ea014e4
+
 @dataclass(frozen=True)
 class Watch:
     "What was seen in a window, and what it means."
