@@ -57,6 +57,7 @@ def refit(
     from rumos_bank.decision import make_decision
     from rumos_bank.explain import make_reference
     from rumos_bank.families import find_family, make_model
+    from rumos_bank.figures import make_watch_reference
     from rumos_bank.integrity import library_digest
     from rumos_bank.search import choose_rule, cross_validate
     from rumos_bank.settings import Costs, ModelSettings, Settings, SplitSettings
@@ -74,6 +75,8 @@ def refit(
     decision = make_decision(model, rule.threshold, costs, protected, recipe["refer_margin"]).fit(train, y)
     decision.reference_ = make_reference(decision, train, probability[0])
     tested = test[["ID"]].assign(defaulted=test[TARGET], probability=decision.predict_proba(test)[:, 1])
+    fresh = tested["probability"].to_numpy(), tested["defaulted"].to_numpy()
+    decision.reference_["watch"] = make_watch_reference(decision, train, *fresh)
     judged.to_parquet(place / "folds.parquet")
     tested.to_parquet(place / "tested.parquet")
     (place / "model.skops").write_bytes(skops.io.dumps(decision))

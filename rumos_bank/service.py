@@ -28,6 +28,7 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
+# %% ../nbs/lib/53_service.ipynb #2b1a7028
 from . import __version__
 from .audit import DecisionLog, Recorded, make_entry, record_override
 from rumos_bank.bodies import (

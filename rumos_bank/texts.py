@@ -43,16 +43,6 @@ _FRAME = {
         "A newer model was refused and the one shown stays in force: {why}",
         "Um modelo mais recente foi rejeitado; mantém-se o que se vê: {why}",
     ),
-    "watched": (
-        "The clients of these days differ from those the model learned from: {what}. Look twice before following it, "
-        "and tell whoever runs this desk: `rumos watch --report` shows more.",
-        "Os clientes destes dias diferem daqueles com que o modelo aprendeu: {what}. Veja bem antes de o seguir e "
-        "avise quem gere este balcão: `rumos watch --report` mostra mais.",
-    ),
-    "watched score": ("the estimated risks", "os riscos estimados"),
-    "watched refused": ("the share refused", "a parte recusada"),
-    "watched cost": ("the expected cost", "o custo esperado"),
-    "watched defaults": ("the defaults", "os incumprimentos"),
     "failed": (
         "Something went wrong here, and it was written down under the number {reference}. What you typed is "
         "kept. Try again; if it happens again, tell the number to whoever runs this desk.",
@@ -65,6 +55,20 @@ _FRAME = {
         "Ainda não há campeão: quem gere este balcão deve primeiro correr `rumos run` (ou `make run`).",
     ),
     "reload": ("Mend it, then reload this page.", "Corrija e recarregue esta página."),
+}
+
+# %% ../nbs/lib/54_texts.ipynb #20f54756
+_WATCHED = {
+    "watched": (
+        "The clients of these days differ from those the model learned from: {what}. Look twice before following it, "
+        "and tell whoever runs this desk: `rumos watch --report` shows more.",
+        "Os clientes destes dias diferem daqueles com que o modelo aprendeu: {what}. Veja bem antes de o seguir e "
+        "avise quem gere este balcão: `rumos watch --report` mostra mais.",
+    ),
+    "watched score": ("the estimated risks", "os riscos estimados"),
+    "watched refused": ("the share refused", "a parte recusada"),
+    "watched cost": ("the expected cost", "o custo esperado"),
+    "watched defaults": ("the defaults", "os incumprimentos"),
 }
 
 # %% ../nbs/lib/54_texts.ipynb #19611a50
@@ -437,6 +441,7 @@ _CODES = {
 # %% ../nbs/lib/54_texts.ipynb #e1d3aa32
 TEXTS: dict[str, tuple[str, str]] = (
     _FRAME
+    | _WATCHED
     | _FORM
     | _ANSWER
     | _DECIDE

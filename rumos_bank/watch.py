@@ -35,7 +35,7 @@ from rumos_bank.figures import (
 from .integrity import read_verified
 from .outcomes import OUTCOME
 from .plain import PLAIN
-from .registry import UnreachableError, find_crowned
+from .registry import UnreachableError, find_crowned, find_version
 from .settings import Settings
 from .tables import find_good_rows, open_source, read_numbers
 
@@ -53,10 +53,10 @@ class _Model(NamedTuple):
     note: str = ""  # why, or what else must be known of it
 
 
-def _read_model(settings: Settings, version: int, digest: str) -> _Model:
-    "From the verified plain form."
+def _read_model(settings: Settings, version: int, digest: str = "") -> _Model:
+    "From the verified plain form; a file of clients tells the version alone."
     try:
-        found = find_crowned(settings, version, digest)
+        found = find_crowned(settings, version, digest) if digest else find_version(settings, version)
         files = {PLAIN: found.line["files"][PLAIN]}
         form = json.loads(read_verified(found.read, files)[PLAIN])
     except UnreachableError:
@@ -80,7 +80,7 @@ def _read_model(settings: Settings, version: int, digest: str) -> _Model:
 # %% ../nbs/lib/45_watch.ipynb #397160a7
 Shares = tuple[str, float, float]  # a cell, and the share of the clients in it: seen, expected
 
-# %% ../nbs/lib/45_watch.ipynb #4ea014e4
+
 @dataclass(frozen=True)
 class Watch:
     "What was seen in a window, and what it means."
@@ -344,7 +344,7 @@ def _look_at_file(settings: Settings, path: Path) -> Watch:
             np.unique(numbers["model_version"][~np.isnan(numbers["model_version"])]).astype(int).tolist()
         ):
             if version not in models:
-                models[version] = _read_model(settings, version, "")
+                models[version] = _read_model(settings, version)
             rows = {name: values[numbers["model_version"] == version] for name, values in numbers.items()}
             tally, bad = _count_rows(models[version], rows, path)
             tallies[version] = tallies[version] + tally if version in tallies else tally
