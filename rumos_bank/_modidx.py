@@ -787,6 +787,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'rumos_bank.pipeline._begin_worker': ('lib/pipeline.html#_begin_worker', 'rumos_bank/pipeline.py'),
                                      'rumos_bank.pipeline._counting_engine': ( 'lib/pipeline.html#_counting_engine',
                                                                                'rumos_bank/pipeline.py'),
+                                     'rumos_bank.pipeline._crown': ('lib/pipeline.html#_crown', 'rumos_bank/pipeline.py'),
                                      'rumos_bank.pipeline._execute': ('lib/pipeline.html#_execute', 'rumos_bank/pipeline.py'),
                                      'rumos_bank.pipeline._facts': ('lib/pipeline.html#_facts', 'rumos_bank/pipeline.py'),
                                      'rumos_bank.pipeline._fetch_notebook': ('lib/pipeline.html#_fetch_notebook', 'rumos_bank/pipeline.py'),

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -619,6 +619,23 @@ def _start(settings: Settings, store: Store, data: RoadData, profile: Profile) -
     folder.mkdir(parents=True)
     return Road(name, folder, data, profile)
 
+# %% ../nbs/lib/62_pipeline.ipynb #888d04b3
+def _crown(road: Road, store: Store, tell: Callable[[str], None]) -> tuple[Choice, Verdict]:
+    "The proposed family and what the gates said."
+    refused: list[str] = []
+    board: Any = road.board
+    while True:
+        choice = choose_champion(board, store.settings.model.tie)
+        verdict = crown(store, choice.run_id, road.data.train, road.data.lending.fingerprint, tell)
+        board = board[board["run_id"] != choice.run_id]
+        if refused:
+            choice = replace(
+                choice, reason=f"{choice.reason}; before it the gates refused {', '.join(refused)}"
+            )
+        if verdict.state != "refused" or verdict.version or board.empty:
+            return choice, verdict
+        refused.append(choice.family)
+
 # %% ../nbs/lib/62_pipeline.ipynb #ed4cba38
 JUDGE_FITS = 4 * 3 * 5  # three finalists and the predecessor, three times five folds
 
@@ -647,10 +664,7 @@ def _walk(
     runs = [step.run_id for step in searches if step.run_id]
     if runs and not road.leaks:
         road.board = read_board(store, runs)
-        road.choice = choose_champion(road.board, settings.model.tie)
-        road.verdict = crown(
-            store, road.choice.run_id, road.data.train, road.data.lending.fingerprint, watcher.tell
-        )
+        road.choice, road.verdict = _crown(road, store, watcher.tell)
         road.looks = count_looks(store, road.data.lending, road.profile.name)
         for step in later:
             step.parameters = {**step.parameters, "runs": runs}
