@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LATEST', 'RECORD', 'COLUMNS', 'PAGE_STYLE', 'summarise', 'format_board', 'write_leaderboard', 'point_latest',
-           'write_record']
+           'write_record', 'draw_distances', 'draw_shares', 'write_watch_report']
 
 # %% ../nbs/lib/60_report.ipynb #80229456
 import base64
@@ -21,8 +21,10 @@ import numpy as np
 
 from .cost import savings, trivial_costs
 from .evaluate import draw_leaderboard
+from .figures import Reading
 from .promotion import Choice, Verdict
 from .settings import Costs
+from .watch import Watch
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -118,6 +120,13 @@ def _paragraph(line: str) -> str:
     return f"<p{kind}>{html.escape(line)}</p>"
 
 
+def _whole_page(title: str, body: str, more_style: str = "") -> str:
+    "A page that needs nothing from elsewhere."
+    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{html.escape(title)}</title>'
+    style = f"<style>{PAGE_STYLE}{more_style}</style>"
+    return f'<!doctype html><html lang="en"><head>{head}{style}</head><body>{body}</body></html>'
+
+
 def _picture(board: "pd.DataFrame", champion: str) -> str:
     "The leaderboard as a picture inside the page."
     buffer = io.BytesIO()
@@ -152,11 +161,8 @@ def write_leaderboard(
         f'<li><a href="{html.escape(page)}">{html.escape(name)}</a></li>' for name, page in pages.items()
     )
     parts.append(f"<h2>Notebooks, as executed</h2><ul>{links}</ul>")
-    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{html.escape(title)}</title>'
     page = folder / "leaderboard.html"
-    page.write_text(
-        f'<!doctype html><html lang="en"><head>{head}<style>{PAGE_STYLE}</style></head><body>{"".join(parts)}</body></html>'
-    )
+    page.write_text(_whole_page(title, "".join(parts)))
     return page
 
 # %% ../nbs/lib/60_report.ipynb #fe19f407
@@ -191,3 +197,102 @@ def _without_links(page: str) -> str:
     "The page without the list of notebooks, which are not part of the record."
     start, end = page.find("<h2>Notebooks"), page.find("</body>")
     return page[:start] + page[end:]
+
+# %% ../nbs/lib/60_report.ipynb #1bc660b6
+_WATCH_STYLE = """
+svg { width: 100%; max-width: 44rem; font-size: 12px; fill: var(--ink); } svg .seen { fill: var(--accent); } svg .rung { fill: var(--alarm); }
+svg .usual { fill: var(--ink); opacity: .3; } .alarm { color: var(--alarm); font-weight: 600; }
+"""
+_WIDTH, _LINE = 700, 20
+
+
+def _picture_of(told: str, height: int, parts: Sequence[str]) -> str:
+    "A picture that says what it shows."
+    head = f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{html.escape(told, quote=True)}">'
+    return f"{head}{''.join(parts)}</svg>"
+
+
+def draw_distances(
+    readings: Sequence[Reading],  # of one model
+) -> str:  # SVG
+    "How far each field has moved, the farthest first."
+    moved = sorted(
+        (each for each in readings if each.distance is not None), key=lambda each: -(each.distance or 0)
+    )
+    longest, parts = max([each.distance or 0 for each in moved] + [0.01]), []
+    for line, each in enumerate(moved):
+        y, width = line * _LINE, 460 * (each.distance or 0) / longest
+        kind = "rung" if each.alarm else "seen"
+        parts.append(f'<text x="90" y="{y + 14}" text-anchor="end">{html.escape(each.name)}</text>')
+        parts.append(f'<rect class="{kind}" x="96" y="{y + 4}" width="{width:.1f}" height="12" rx="2"/>')
+        parts.append(
+            f'<text x="{width + 102:.1f}" y="{y + 14}">{each.distance:.1%} · PSI {each.psi:.3f}</text>'
+        )
+    return _picture_of("Share of the clients in another cell, by field", _LINE * len(moved) + 4, parts)
+
+# %% ../nbs/lib/60_report.ipynb #df93a988
+def draw_shares(
+    name: str,  # of the figure
+    shares: Sequence[tuple[str, float, float]],  # a cell, and the share of the clients in it: seen, expected
+) -> str:  # SVG
+    "How a figure is spread over its cells: as seen, and as expected."
+    most, parts = max(max(seen, usual) for _, seen, usual in shares), []
+    for line, (cell, seen, usual) in enumerate(shares):
+        y = line * 26
+        parts.append(f'<text x="90" y="{y + 15}" text-anchor="end">{html.escape(cell)}</text>')
+        for below, kind, share in ((2, "seen", seen), (12, "usual", usual)):
+            width = 460 * share / most
+            parts.append(
+                f'<rect class="{kind}" x="96" y="{y + below}" width="{width:.1f}" height="9" rx="2"/>'
+            )
+        widest = 460 * max(seen, usual) / most
+        parts.append(f'<text x="{widest + 102:.1f}" y="{y + 15}">{seen:.1%}, {usual:.1%} expected</text>')
+    return _picture_of(
+        f"{name}: share of the clients in each cell, seen and expected", 26 * len(shares) + 4, parts
+    )
+
+# %% ../nbs/lib/60_report.ipynb #3238de12
+def _tell_reading(each: Reading) -> str:
+    "A row of the table of figures."
+    euros, share = "{:,.1f} €".format, "{:.1%}".format
+    write = euros if each.name in ("cost", "realised") else share
+    numbers = [each.seen, each.expected, each.low, each.high]
+    told = ["–" if number is None else write(number) for number in numbers]
+    sizes = [
+        "–" if size is None else form.format(size)
+        for size, form in ((each.psi, "{:.3f}"), (each.distance, "{:.1%}"))
+    ]
+    chance = "not judged" if each.chance is None else f"{each.chance:.2g}"
+    cells = [each.name, f"{each.version}", f"{each.clients:,}", *sizes, *told, chance]
+    kind = ' class="alarm"' if each.alarm else ""
+    return f"<tr{kind}>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>"
+
+
+_WATCH_COLUMNS = ["figure", "version", "clients", "PSI", "distance", "seen", "expected", "95 % from", "to", "chance"]
+
+
+def write_watch_report(
+    seen: Watch,
+    folder: Path,  # made if need be
+) -> Path:  # the page
+    "`watch.html`: what was seen of a window of clients."
+    folder.mkdir(parents=True, exist_ok=True)
+    first, state, *told = str(seen).splitlines()
+    loud = ' class="alarm"' if seen.alarms else ""
+    parts = [f"<h1>Watch: {html.escape(first)}</h1><p{loud}>{html.escape(state)}</p>", *map(_paragraph, told)]
+    for version in sorted({each.version for each in seen.readings}):
+        of_it = [each for each in seen.readings if each.version == version]
+        title = "Share of the clients in another cell than in training"
+        parts += [f"<h2>Version {version}</h2><h3>{title}</h3>", draw_distances(of_it)]
+        shown = [each.name for each in of_it if each.alarm or each.name == "score"]
+        for name in shown:
+            if shares := seen.spreads.get(f"{version} {name}"):
+                parts += [f"<h3>{html.escape(name)}</h3>", draw_shares(name, shares)]
+    head = "".join(f"<th>{name}</th>" for name in _WATCH_COLUMNS)
+    rows = "".join(map(_tell_reading, seen.readings))
+    parts.append(f'<h2>All figures</h2><div class="scroll"><table><tr>{head}</tr>{rows}</table></div>')
+    note = f"Looked at {seen.looked}. A clean window raises an alarm in at most {seen.rate:.2%} of cases; chance is the share of clean windows that show as much in any figure."
+    parts.append(f"<p>{html.escape(note)}</p>")
+    page = folder / "watch.html"
+    page.write_text(_whole_page("Watch", "".join(parts), _WATCH_STYLE), encoding="utf-8")
+    return page
