@@ -268,7 +268,18 @@ def _tell_reading(each: Reading) -> str:
     return f"<tr{kind}>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>"
 
 
-_WATCH_COLUMNS = ["figure", "version", "clients", "PSI", "distance", "seen", "expected", "95 % from", "to", "chance"]
+_WATCH_COLUMNS = [
+    "figure",
+    "version",
+    "clients",
+    "PSI",
+    "distance",
+    "seen",
+    "expected",
+    "95 % from",
+    "to",
+    "chance",
+]
 
 
 def write_watch_report(
