@@ -201,7 +201,7 @@ def _print_readings(seen: Any) -> None:
         table.add_row(*row, style=style)
     Console(width=None if sys.stdout.isatty() else 130).print(table)
 
-
+# %% ../nbs/lib/66_oversight.ipynb #b4f25994
 @app.command()
 def watch(
     first: Annotated[

@@ -281,7 +281,7 @@ _WATCH_COLUMNS = [
     "chance",
 ]
 
-
+# %% ../nbs/lib/60_report.ipynb #18d915ff
 def write_watch_report(
     seen: Watch,
     folder: Path,  # made if need be
