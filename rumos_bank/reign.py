@@ -218,9 +218,7 @@ def _require_usable(store: Store, line: Mapping[str, Any]) -> None:
     folder = store.path / line["folder"]
     content = read_verified(lambda name: (folder / name).read_bytes(), line["files"])
     client = np.array([list(EXAMPLE_CLIENT.values())], float)
-    load_trusted(content[SKOPS]).predict_proba(client)
-    if plain := read_plain(content[PLAIN])[1]:
-        plain.predict_proba(client)
+    (read_plain(content[PLAIN])[1] or load_trusted(content[SKOPS])).predict_proba(client)
 
 # %% ../nbs/lib/35_reign.ipynb #fe872a73
 def roll_back(

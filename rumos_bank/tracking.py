@@ -28,7 +28,6 @@ from .errors import StoreError
 from .families import plain_parameters
 from .integrity import content_digest, digest_folder, load_trusted, read_verified, types_to_trust
 from .plain import PLAIN, SKOPS, make_plain
-from .search import SearchResult
 from .settings import DATABASE, Settings
 from .sources import Lending
 
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
     from rumos_bank.decision import DecisionModel
+    from rumos_bank.search import SearchResult
 
 # %% ../nbs/lib/31_tracking.ipynb #d1bdc8e7
 ARTIFACTS = "artifacts"  # in the store's folder
@@ -178,7 +178,7 @@ def _requirements() -> list[str]:
     return [f"{name}=={version(name)}" for name in names]
 
 # %% ../nbs/lib/31_tracking.ipynb #8cc243a5
-def _log_model(result: SearchResult) -> str:  # MLflow's name for the model
+def _log_model(result: "SearchResult") -> str:  # MLflow's name for the model
     "The decision, as plain MLflow serves it."
     import pandas as pd
 
@@ -207,7 +207,7 @@ def _log_data(lending: Lending, parts: Mapping[str, "pd.DataFrame"]) -> None:
             mlflow.log_input(data, context=context)
 
 # %% ../nbs/lib/31_tracking.ipynb #28bce48b
-def _search_metrics(result: SearchResult, on_test: Mapping[str, float]) -> dict[str, float]:
+def _search_metrics(result: "SearchResult", on_test: Mapping[str, float]) -> dict[str, float]:
     "Everything that is a number."
     rule = result.rule
     return {
@@ -226,7 +226,7 @@ def _search_metrics(result: SearchResult, on_test: Mapping[str, float]) -> dict[
 
 
 def make_card(
-    result: SearchResult,
+    result: "SearchResult",
     tags: Mapping[str, Any],  # key, road, profile, fingerprint, commit, …
 ) -> dict[str, Any]:  # what JSON can hold
     "The recipe of a decision: what is needed to make it again, and what it was made of."
@@ -245,7 +245,7 @@ def make_card(
 # %% ../nbs/lib/31_tracking.ipynb #56eca436
 def log_search(
     store: Store,
-    result: SearchResult,
+    result: "SearchResult",
     on_test: Mapping[str, float],  # metrics on the test clients, from the one look
     tested: "pd.DataFrame",  # (n, 3) ID, defaulted, probability of the test clients, from the same look
     figures: Mapping[str, "Figure"],  # file name without ending → figure
