@@ -1,0 +1,133 @@
+"The commands of those who govern and of those who ask afterwards, as they are typed."
+
+import json
+
+import pytest
+from stores import LENIENT, Place, put_in_charge
+from typer.testing import CliRunner
+
+from rumos_bank.audit import DecisionLog, decide_and_record
+from rumos_bank.champion import Champion
+from rumos_bank.cli import app
+from rumos_bank.clients import EXAMPLE_CLIENT
+from rumos_bank.ledger import LEDGER, read_ledger
+from rumos_bank.reign import read_champion
+
+WHY = "its refusals are easier to explain to the clients who ask"
+
+
+@pytest.fixture
+def typed(reigned, monkeypatch):
+    "A command on a store with a champion and a refused challenger; what it said and its exit code."
+    reigned.crown("dearer")
+    ours = {
+        "RUMOS_STORE_PATH": reigned.store.path,
+        "RUMOS_LEDGER_FOLDER": reigned.settings.ledger_path,
+        "RUMOS_DATA_CACHE": reigned.settings.cache_path,
+        "RUMOS_STORE_REPORTS": f"{reigned.store.path}-reports",
+        "RUMOS_SPLIT_FOLDS": "3",
+        "RUMOS_MODEL_TIE": "0.01",
+        **LENIENT,
+    }
+    for name, value in ours.items():
+        monkeypatch.setenv(name, str(value))
+
+    def run(*words: str) -> tuple[str, int]:
+        done = CliRunner().invoke(app, words)
+        if done.exception and not isinstance(done.exception, SystemExit):
+            return f"{type(done.exception).__name__}: {done.exception}", 2
+        return done.stdout, done.exit_code
+
+    return run
+
+
+def test_gates_are_shown_with_every_check(typed):
+    said, code = typed("gate", "2")
+    assert code == 0 and "Version 2 (Decision_tree) refused" in said
+    assert "✗ fail  saving" in said and "✓ pass  known clients" in said
+    assert "was never put before the gates" in typed("gate", "9")[0]
+
+
+def test_a_refused_version_is_approved_only_with_words_and_taken_back(typed, reigned: Place):
+    assert "it can reign only with --overrule" in typed("approve", "2")[0]
+    said, code = typed("approve", "2", "--overrule", WHY)
+    assert code == 0 and "Overruled: saving" in said and read_champion(reigned.store).version == 2
+    assert "OVERRULED saving by" in typed("gate", "2")[0]
+    said, code = typed("rollback", "--why", WHY)
+    assert code == 0 and "Version 1 (Decision_tree) is the champion again, in place of version 2" in said
+    assert read_champion(reigned.store).version == 1
+
+
+def test_a_refused_version_can_be_rejected_for_good(typed):
+    assert typed("reject", "2", WHY) == ("Version 2 is rejected.\n", 0)
+    assert "waits for nothing" in typed("approve", "2", "--overrule", WHY)[0]
+
+
+def test_what_happened_is_told_in_order_and_who_reigns_at_a_time(typed, reigned: Place):
+    put_in_charge(reigned.settings, 1)
+    said, code = typed("history")
+    lines = said.splitlines()
+    assert code == 0 and len(lines) == len(read_ledger(reigned.settings))
+    assert [line.split()[0] for line in lines] == [str(number) for number in range(1, len(lines) + 1)]
+    assert "was version 1: Decision_tree" in typed("champion", "--at", "2999-01-01")[0]
+    assert "nobody reigned yet" in typed("champion", "--at", "2001-01-01")[0]
+    assert "version 1: Decision_tree" in typed("champion")[0]
+    assert "Models that reigned" in typed("inventory")[0]
+
+
+def test_the_ledger_is_verified_and_its_first_bad_line_named(typed, reigned: Place):
+    said, code = typed("ledger", "verify")
+    assert code == 0 and said.startswith("3 lines, each signed and in its place")
+    assert typed("ledger", "key")[0].strip() in said
+    new = typed("ledger", "rotate")[0].strip()
+    assert typed("ledger", "key")[0].strip() == new and "4 lines" in typed("ledger", "verify")[0]
+    path = reigned.store.path / LEDGER
+    path.write_bytes(path.read_bytes().replace(b'"Decision_tree"', b'"Random_forest"', 1))
+    said, code = typed("ledger", "verify")
+    assert code != 0 and "line 1 is not signed" in said
+
+
+def test_a_ledger_that_was_put_back_is_accepted_with_words(typed, reigned: Place):
+    path = reigned.store.path / LEDGER
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:2]))
+    assert "line 3 is missing" in typed("history")[0]
+    assert typed("ledger", "accept", "restored from the backup of Monday") == ("line 3 says so\n", 0)
+    assert "restored from the backup of Monday" in typed("history")[0]
+
+
+def test_cleaning_says_what_it_would_do_first(typed, reigned: Place):
+    said, _ = typed("gc")
+    assert reigned.runs["dearer"] in said and "would be removed" in said
+    assert typed("gc", "--yes")[0].rstrip().endswith("removed")
+    assert typed("gc")[0].startswith("0 searches")
+
+
+def test_decisions_are_replayed_watched_and_judged(typed, reigned: Place, tmp_path):
+    log = DecisionLog(reigned.settings)
+    told = decide_and_record(Champion.load(reigned.settings), [EXAMPLE_CLIENT] * 3, "test", log)
+    said, code = typed("replay", told[0].id)
+    assert code == 0 and "1 identical" in said
+    said, code = typed("replay", "--first", "20200101")
+    assert code == 0 and "3 identical" in said
+    said, code = typed("watch", "--report")
+    assert code == 0 and "3 clients decided" in said and "NOT JUDGED" in said and "page: " in said
+    outcomes = tmp_path / "outcomes.csv"
+    outcomes.write_text(f"decision,defaulted\n{told[0].id},1\nnobody,0\n")
+    said, code = typed("outcomes", "add", str(outcomes))
+    assert code == 1 and "nobody" in said
+    assert typed("overrides")[1] == 0 and "No officer decided otherwise" in typed("overrides")[0]
+    assert "name a version" in typed("shadow")[0] and typed("shadow", "2")[1] == 0
+
+
+def test_a_watch_over_enough_clients_is_a_table(typed, reigned: Place):
+    log = DecisionLog(reigned.settings)
+    clients = reigned.data.test.head(120).to_dict("records") * 2
+    champion = Champion.load(reigned.settings)
+    decide_and_record(champion, [{name: row[name] for name in champion.seen} for row in clients], "test", log)
+    said, code = typed("watch", "--report")
+    assert code in (0, 1) and "240 clients decided" in said and "LIMIT_BAL" in said and "page: " in said
+
+
+def test_one_decision_is_json(typed):
+    said, code = typed("predict", "--json", json.dumps(EXAMPLE_CLIENT))
+    assert code == 0 and json.loads(said)["model_version"] == 1
