@@ -536,6 +536,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                               'rumos_bank/features.py')},
             'rumos_bank.figures': { 'rumos_bank.figures.Reading': ('lib/figures.html#reading', 'rumos_bank/figures.py'),
                                     'rumos_bank.figures.Reading.__str__': ('lib/figures.html#reading.__str__', 'rumos_bank/figures.py'),
+                                    'rumos_bank.figures.Reading.numbers': ('lib/figures.html#reading.numbers', 'rumos_bank/figures.py'),
                                     'rumos_bank.figures.Rule': ('lib/figures.html#rule', 'rumos_bank/figures.py'),
                                     'rumos_bank.figures.Rule.expected_cost': ( 'lib/figures.html#rule.expected_cost',
                                                                                'rumos_bank/figures.py'),

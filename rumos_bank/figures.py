@@ -131,6 +131,11 @@ class Reading:
     )
     alarm: bool = False
 
+    @property
+    def numbers(self) -> tuple[float | None, ...]:
+        "What was seen, what was expected, and the interval."
+        return self.seen, self.expected, self.low, self.high
+
     def __str__(self) -> str:
         rarely = f"one clean window in {1 / max(self.chance or 0, 1e-6):,.0f}"
         kind = self.name if self.name in _SENTENCES else "field"

@@ -221,7 +221,7 @@ def draw_distances(
     )
     longest, parts = max([each.distance or 0 for each in moved] + [0.01]), []
     for line, each in enumerate(moved):
-        y, width = line * _LINE, 460 * (each.distance or 0) / longest
+        y, width = line * _LINE, 430 * (each.distance or 0) / longest
         kind = "rung" if each.alarm else "seen"
         parts.append(f'<text x="90" y="{y + 14}" text-anchor="end">{html.escape(each.name)}</text>')
         parts.append(f'<rect class="{kind}" x="96" y="{y + 4}" width="{width:.1f}" height="12" rx="2"/>')
@@ -241,11 +241,11 @@ def draw_shares(
         y = line * 26
         parts.append(f'<text x="90" y="{y + 15}" text-anchor="end">{html.escape(cell)}</text>')
         for below, kind, share in ((2, "seen", seen), (12, "usual", usual)):
-            width = 460 * share / most
+            width = 430 * share / most
             parts.append(
                 f'<rect class="{kind}" x="96" y="{y + below}" width="{width:.1f}" height="9" rx="2"/>'
             )
-        widest = 460 * max(seen, usual) / most
+        widest = 430 * max(seen, usual) / most
         parts.append(f'<text x="{widest + 102:.1f}" y="{y + 15}">{seen:.1%}, {usual:.1%} expected</text>')
     return _picture_of(
         f"{name}: share of the clients in each cell, seen and expected", 26 * len(shares) + 4, parts
@@ -256,8 +256,7 @@ def _tell_reading(each: Reading) -> str:
     "A row of the table of figures."
     euros, share = "{:,.1f} €".format, "{:.1%}".format
     write = euros if each.name in ("cost", "realised") else share
-    numbers = [each.seen, each.expected, each.low, each.high]
-    told = ["–" if number is None else write(number) for number in numbers]
+    told = ["–" if number is None else write(number) for number in each.numbers]
     sizes = [
         "–" if size is None else form.format(size)
         for size, form in ((each.psi, "{:.3f}"), (each.distance, "{:.1%}"))

@@ -1,0 +1,78 @@
+"The desk and the watch: calm while nothing is wrong, one line with what to do in both languages when something is."
+
+import asyncio
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from rumos_bank.audit import DecisionLog, decide_and_record
+from rumos_bank.clients import EXAMPLE_CLIENT
+from rumos_bank.dashboard import Page, follow_champion
+from rumos_bank.desk import open_desk
+from rumos_bank.screens import show_warnings
+from rumos_bank.texts import LANGUAGES
+from rumos_bank.watch import keep_watch, watch
+
+
+def wait_for_alarm(desk) -> None:
+    end = time.monotonic() + 10
+    while not desk.watched and time.monotonic() < end:
+        desk.look_around()
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def troubled(place, tmp_path):
+    "A desk whose last 200 clients were one and the same."
+    settings = place.copy_to(tmp_path / "store").settings
+    log = DecisionLog(settings)
+    desk = open_desk(settings)
+    decide_and_record(desk.champion, [EXAMPLE_CLIENT] * 200, "test", log)
+    log.close()
+    return desk
+
+
+def test_nothing_is_said_while_nothing_is_known(desk):
+    assert not desk.watched and "differ from those" not in show_warnings(desk)
+
+
+def test_a_desk_where_nobody_else_looks_looks_itself(troubled):
+    assert not troubled.watched
+    wait_for_alarm(troubled)
+    assert "LIMIT_BAL" in troubled.watched
+
+
+def test_a_desk_believes_a_fresh_look_and_does_not_look_again(troubled):
+    watch(troubled.settings)
+    troubled.look_around()
+    assert (
+        "LIMIT_BAL" in troubled.watched and not troubled._looking.is_alive() and not troubled._lookout._read
+    )
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_an_alarm_is_one_line_that_names_three_figures_and_what_to_do(troubled, language):
+    watch(troubled.settings)
+    troubled.look_around()
+    troubled.language = language
+    shown = show_warnings(troubled)
+    words = {"en": ("Credit limit", "Look twice"), "pt": ("Limite de crédito", "Veja bem")}[language]
+    assert all(word in shown for word in (*words, "rumos watch --report", "…"))
+    assert shown.count("rumos watch") == 1
+
+
+def test_the_line_appears_on_an_open_page_and_goes_again(troubled):
+    async def look_at_the_page() -> list[bool]:
+        page, seen = Page(troubled), []
+        warnings = page.part(show_warnings, "champion alarm watched", "warnings")
+        follow_champion(page, 0.02)
+        calm = watch(troubled.settings, first="20200101", last="20200101")
+        for look in (calm, watch(troubled.settings), calm):
+            keep_watch(troubled.settings, replace(look, looked=datetime.now(UTC).isoformat()))
+            await asyncio.sleep(0.2)
+            seen.append("Look twice" in warnings.value)
+        return seen
+
+    assert asyncio.run(look_at_the_page()) == [False, True, False]

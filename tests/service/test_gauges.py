@@ -1,0 +1,48 @@
+"What Prometheus is told of the clients of these days: seen beside the answers, by the service itself, of every door."
+
+import re
+import time
+
+from doors import serve
+from stores import settings_for
+
+from rumos_bank.audit import DecisionLog, decide_and_record
+from rumos_bank.champion import Champion
+from rumos_bank.clients import EXAMPLE_CLIENT
+from rumos_bank.watch import last_watch
+
+
+def read_gauges(door) -> dict[str, float]:
+    found = re.findall(r"^rumos_watch_(\S+) (\S+)$", door.get("/metrics").body.decode(), re.MULTILINE)
+    return {name: float(value) for name, value in found}
+
+
+def wait_for(door, name: str, value: float) -> dict[str, float]:
+    end = time.monotonic() + 20
+    while (gauges := read_gauges(door)).get(name) != value:
+        assert time.monotonic() < end, f"{name} did not become {value}: {gauges}"
+        time.sleep(0.1)
+    return gauges
+
+
+def test_an_alarm_shows_in_the_gauges_the_log_and_beside_the_decisions(store, tmp_path):
+    "The same client 300 times is no clean window, whichever door they came through."
+    settings = settings_for(store)
+    with serve(store, tmp_path, RUMOS_WATCH_SECONDS="1") as door:
+        quiet = wait_for(door, "clients", 0)
+        assert (quiet["alarm"], quiet["judged"]) == (0, 0) and not [name for name in quiet if "psi" in name]
+        assert door.post("/decisions", [EXAMPLE_CLIENT] * 150).status == 200
+        assert wait_for(door, "clients", 150)["judged"] == 0
+        log = DecisionLog(settings)
+        decide_and_record(Champion.load(settings), [EXAMPLE_CLIENT] * 150, "another door", log)
+        gauges = wait_for(door, "clients", 300)
+        log.close()
+        assert (gauges["alarm"], gauges["judged"]) == (1, 1)
+        assert gauges['psi{figure="LIMIT_BAL"}'] > 0.25 and gauges['psi{figure="score"}'] > 0.25
+        assert gauges["refused_share"] in (0, 1) and gauges["expected_cost_eur"] > 0
+        assert abs(gauges["looked_timestamp_seconds"] - time.time()) < 60
+        states = [event["state"] for event in door.events("clients")]
+        assert states == ["not judged", "alarm"] and not door.events("lookout_failed")
+        assert last_watch(settings)["state"] == "alarm"
+        start = time.monotonic()
+    assert time.monotonic() - start < 10, "the lookout does not keep the service from ending"
