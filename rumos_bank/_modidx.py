@@ -1158,6 +1158,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'rumos_bank.shadow._say': ('lib/shadow.html#_say', 'rumos_bank/shadow.py'),
                                    'rumos_bank.shadow._stand_back': ('lib/shadow.html#_stand_back', 'rumos_bank/shadow.py'),
                                    'rumos_bank.shadow.answer_again': ('lib/shadow.html#answer_again', 'rumos_bank/shadow.py'),
+                                   'rumos_bank.shadow.check_shadow': ('lib/shadow.html#check_shadow', 'rumos_bank/shadow.py'),
                                    'rumos_bank.shadow.describe_shadow': ('lib/shadow.html#describe_shadow', 'rumos_bank/shadow.py'),
                                    'rumos_bank.shadow.judge_shadow': ('lib/shadow.html#judge_shadow', 'rumos_bank/shadow.py'),
                                    'rumos_bank.shadow.run_shadow': ('lib/shadow.html#run_shadow', 'rumos_bank/shadow.py')},

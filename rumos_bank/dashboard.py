@@ -817,6 +817,7 @@ def voila_environment(
         "RUMOS_STORE_PATH": settings.store_path,
         "RUMOS_STORE_REPORTS": settings.reports_path,
         "RUMOS_AUDIT_FOLDER": settings.audit_path,
+        "RUMOS_LEDGER_FOLDER": settings.ledger_path,
         **({"RUMOS_SETTINGS": file} if file.is_file() else {}),
         **({"JUPYTER_TOKEN_FILE": token} if token else {}),
     }

@@ -143,7 +143,7 @@ class Reading:
         size = describe_psi(self.psi or 0)
         return _SENTENCES[kind].format(**facts, what=_MEANINGS.get(self.name, ""), size=size, rarely=rarely)
 
-
+# %% ../nbs/lib/44_figures.ipynb #6c4ac473
 _MEANINGS = {field.name: field.meaning for field in FIELDS}
 _END = "At most {rarely} shows as much."  # a million stands for whatever is rarer
 _SENTENCES = {

@@ -80,16 +80,28 @@ def propose(
 
     Example: `rumos propose LightGBM --why "cheaper for clients with a high limit"`
     """
+    from functools import partial
+
     from rumos_bank.pipeline import load_road_data
     from rumos_bank.promotion import crown
     from rumos_bank.search import find_profile
+    from rumos_bank.shadow import check_shadow
     from rumos_bank.tracking import find_searches, read_card
 
     store = _open()
     newest = find_searches(store, family=run)
     run_id = newest[0].info.run_id if newest else run
     data = load_road_data(store.settings, find_profile(read_card(store, run_id)["profile"]), tell=print)
-    verdict = crown(store, run_id, data.train, data.lending.fingerprint, print, only_propose=True, why=why)
+    verdict = crown(
+        store,
+        run_id,
+        data.train,
+        data.lending.fingerprint,
+        print,
+        partial(check_shadow, store.settings),
+        only_propose=True,
+        why=why,
+    )
     if verdict.state != "proposed":
         raise RumosError(f"nothing to propose: {verdict.reason}")
     _print_gates({"gates": [check.to_dict() for check in verdict.checks]})

@@ -43,6 +43,7 @@ from .reign import mend
 from .report import LATEST, RECORD, point_latest, summarise, write_leaderboard, write_record
 from .search import PROFILES, Profile, count_fits, find_profile
 from .settings import Settings
+from .shadow import check_shadow
 from .sources import Lending, load_lending, sample_clients, split_clients
 from rumos_bank.tracking import (
     Store,
@@ -626,7 +627,8 @@ def _crown(road: Road, store: Store, tell: Callable[[str], None]) -> tuple[Choic
     board: Any = road.board
     while True:
         choice = choose_champion(board, store.settings.model.tie)
-        verdict = crown(store, choice.run_id, road.data.train, road.data.lending.fingerprint, tell)
+        fingerprint, heard = road.data.lending.fingerprint, partial(check_shadow, store.settings)
+        verdict = crown(store, choice.run_id, road.data.train, fingerprint, tell, heard)
         board = board[board["run_id"] != choice.run_id]
         if refused:
             choice = replace(

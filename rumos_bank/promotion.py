@@ -208,6 +208,9 @@ def crown(
     train: "pd.DataFrame",  # today's train clients
     fingerprint: str,  # of today's clients
     tell: Callable[[str], None] = lambda text: None,  # told what is being checked
+    heard: Callable[
+        [int], list[Check]
+    ] = lambda version: [],  # what else is known of that version: its shadow's report
     only_propose: bool = False,  # leave it to `approve`, and propose what fails a gate too
     why: str = "",  # of whoever proposes
 ) -> Verdict:
@@ -217,8 +220,8 @@ def crown(
         reign, lost = find_reign(store)
         if known := _is_known(store, challenger, reign, fingerprint):
             return known
-        checks = _run_gates(store, challenger, reign, train, fingerprint, tell)
         version = int(register_winner(store, challenger).version)
+        checks = [*_run_gates(store, challenger, reign, train, fingerprint, tell), *heard(version)]
         reason = "; ".join(filter(None, [why.strip(), _tell_reason(checks, lost)]))
         facts = _describe(store, challenger, version, reign, checks, reason)
         facts |= {"rules": _rules(store.settings), "today": fingerprint}

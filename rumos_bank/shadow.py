@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PAUSE', 'AGAIN', 'BATCH', 'MOST', 'LEAST', 'answer_again', 'run_shadow', 'Shadow', 'ShadowReport', 'judge_shadow',
-           'describe_shadow']
+           'check_shadow', 'describe_shadow']
 
 # %% ../nbs/lib/47_shadow.ipynb #c393e92a
 import asyncio
@@ -27,6 +27,7 @@ from .clients import EXAMPLE_CLIENT
 from .cost import business_cost
 from .errors import StoreError
 from .evaluate import compare_costs
+from .gates import PASS, WARN, Check
 from .integrity import read_verified
 from .outcomes import read_outcomes
 from .registry import find_version
@@ -287,6 +288,24 @@ def judge_shadow(
         microseconds=float(np.median(pairs.microseconds)),
         **_realise(pairs, read_outcomes(settings), settings.costs),
     )
+
+# %% ../nbs/lib/47_shadow.ipynb #405da806
+def check_shadow(
+    settings: Settings,  # which log, which costs
+    version: int,  # of the challenger
+) -> list[Check]:  # one; none if it was never in the shadow
+    "The euros that the challenger would have saved on requests as they came, by whichever model's belief is harsher."
+    try:
+        report = judge_shadow(settings, version)
+    except StoreError:
+        return []
+    saved = min(costs["champion"] - costs["challenger"] for costs in report.expected.values())
+    text = (
+        f"asked unheard about {report.scored:,} of {report.decisions:,} requests, it would have refused {report.to_refuse:,} "
+        f"that the champion accepted and accepted {report.to_accept:,} that it refused; by the harsher belief that saves "
+        f"{saved:.1f} € per client"
+    )
+    return [Check("shadow", saved, 0.0, PASS if saved >= 0 else WARN, text)]
 
 # %% ../nbs/lib/47_shadow.ipynb #8dbcd80c
 def describe_shadow(

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from stores import LENIENT, Place, put_in_charge
+from stores import LENIENT, Place, put_in_charge, settings_for
 from typer.testing import CliRunner
 
 from rumos_bank.audit import DecisionLog, decide_and_record
@@ -12,6 +12,7 @@ from rumos_bank.cli import app
 from rumos_bank.clients import EXAMPLE_CLIENT
 from rumos_bank.ledger import LEDGER, read_ledger
 from rumos_bank.reign import read_champion
+from rumos_bank.shadow import check_shadow
 
 WHY = "its refusals are easier to explain to the clients who ask"
 
@@ -116,7 +117,33 @@ def test_decisions_are_replayed_watched_and_judged(typed, reigned: Place, tmp_pa
     said, code = typed("outcomes", "add", str(outcomes))
     assert code == 1 and "nobody" in said
     assert typed("overrides")[1] == 0 and "No officer decided otherwise" in typed("overrides")[0]
-    assert "name a version" in typed("shadow")[0] and typed("shadow", "2")[1] == 0
+    assert "name a version" in typed("shadow")[0]
+    assert "version 2 answered none of the 3 decisions of these days" in typed("shadow", "2")[0]
+
+
+def test_a_shadow_is_heard_at_the_gates(typed, reigned: Place):
+    log = DecisionLog(reigned.settings)
+    told = decide_and_record(Champion.load(reigned.settings), [EXAMPLE_CLIENT] * 4, "test", log)
+    line = next(event for event in read_ledger(reigned.settings) if event["event"] == "refused")
+    model = {"version": line["version"], "digest": "0" * 64}
+    for one in told:  # the champion accepts; the challenger would have refused, and believes it is right
+        answer = one.decision.to_dict() | {"prediction": 1, "probability": 0.9}
+        entry = {"kind": "shadow", "decision": one.id, "answer": answer, "model": model, "microseconds": 30}
+        log.append(entry)
+    (check,) = check_shadow(reigned.settings, line["version"])
+    p = told[0].decision.probability
+    assert check.figure == pytest.approx(3000 * p - 1000 * (1 - p)) and check.verdict == "warn"
+    assert "about 4 of 4 requests" in check.text and "refused 4 that the champion accepted" in check.text
+    assert check_shadow(reigned.settings, 77) == []
+    put = reigned.crown(
+        "dearer", heard=lambda version: check_shadow(reigned.settings, version), only_propose=True
+    )
+    assert put.state == "refused"  # known already: the same question has the same answer
+    reigned.settings = settings_for(reigned.store.path, RUMOS_GATES_MAX_FLIPS="0.5")
+    put = reigned.crown(
+        "dearer", heard=lambda version: check_shadow(reigned.settings, version), only_propose=True
+    )
+    assert put.state == "proposed" and put.checks[-1].name == "shadow"
 
 
 def test_a_watch_over_enough_clients_is_a_table(typed, reigned: Place):
