@@ -220,8 +220,9 @@ def crown(
         reign, lost = find_reign(store)
         if known := _is_known(store, challenger, reign, fingerprint):
             return known
+        checks = _run_gates(store, challenger, reign, train, fingerprint, tell)
         version = int(register_winner(store, challenger).version)
-        checks = [*_run_gates(store, challenger, reign, train, fingerprint, tell), *heard(version)]
+        checks += heard(version)
         reason = "; ".join(filter(None, [why.strip(), _tell_reason(checks, lost)]))
         facts = _describe(store, challenger, version, reign, checks, reason)
         facts |= {"rules": _rules(store.settings), "today": fingerprint}

@@ -268,6 +268,8 @@ def test_tags_tell_what_the_run_was_made_of(logged):
     card = read_card(place.store, run_id)
     files = json.loads(tags.pop("files"))
     assert files == digest_folder(find_model_files(place.store, run_id)) and "plain.json" in files
+    skops = (find_model_files(place.store, run_id) / "model.skops").read_bytes()
+    assert tags.pop("content") == content_digest(skops)
     assert {name: str(card[name]) for name in tags} == tags
     assert card["parameters"] == place.found.parameters and card["threshold"] == place.found.rule.threshold
     assert (
