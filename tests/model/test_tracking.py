@@ -18,7 +18,7 @@ from stores import TOP, settings_for
 from rumos_bank import tracking
 from rumos_bank.clients import CLIENT_COLUMNS, TARGET
 from rumos_bank.errors import StoreError
-from rumos_bank.integrity import TRUSTED_TYPES, digest_folder
+from rumos_bank.integrity import TRUSTED_TYPES, content_digest, digest_folder
 from rumos_bank.tracking import (
     DATABASE,
     PATH_COLUMNS,
