@@ -1,10 +1,9 @@
 "An officer decides otherwise over HTTP: with a name and a reason, on record beside the decision, and with a key for it."
 
-import asyncio
 import json
 
 import pytest
-from doors import serve, settings_of
+from doors import run_alone, serve, settings_of
 
 from rumos_bank.audit import DecisionLog
 from rumos_bank.clients import EXAMPLE_CLIENT, LATE_CLIENT
@@ -131,6 +130,6 @@ def test_what_cannot_be_written_was_not_decided(store):
     service.log.append_many = fail
     headers = [(b"host", b"localhost"), (b"content-type", b"application/json")]
     scope = {"type": "http", "method": "POST", "path": "/overrides", "query_string": b"", "headers": headers}
-    asyncio.run(app(scope, receive, send))
+    run_alone(app(scope, receive, send))
     assert sent[0]["status"] == 503 and b"nothing was decided" in sent[1]["body"]
     assert service.metrics.unrecorded._value.get() == 1

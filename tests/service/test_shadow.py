@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from doors import Door, serve, set_alias, settings_of
+from doors import Door, run_alone, serve, set_alias, settings_of
 
 from rumos_bank import shadow as shadowing
 from rumos_bank.audit import DecisionLog, read_log
@@ -217,7 +217,7 @@ def listening(store, monkeypatch):
             with suppress(asyncio.CancelledError):
                 await task
 
-        asyncio.run(both())
+        run_alone(both())
         assert holds(), (counts, told)
 
     return made, counts, told, run_until
