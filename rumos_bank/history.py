@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import ParameterError, StoreError
-from .integrity import read_verified
+from .integrity import read_folder
 from .ledger import CROWNED, INTENT, ROLLED_BACK, find_changes, read_ledger
 from .promotion import find_judged
 from .reign import carry_out, lock_promotions
@@ -81,9 +81,8 @@ def find_champion_at(
 # %% ../nbs/lib/39_history.ipynb #29527ab2
 def _check_files(settings: Settings, line: Mapping[str, Any]) -> str:
     "Whether the files are as they were crowned, in words."
-    folder = settings.store_path / line["folder"]
     try:
-        read_verified(lambda name: (folder / name).read_bytes(), line["files"])
+        read_folder(settings.store_path / line["folder"], line["files"])
     except StoreError as error:
         return str(error)
     return "as crowned"
@@ -126,21 +125,6 @@ def make_inventory(
     return inventory
 
 # %% ../nbs/lib/39_history.ipynb #49110d3f
-_QUIET = {
-    "number",
-    "event",
-    "when",
-    "who",
-    "before",
-    "signature",
-    "version",
-    "family",
-    "run",
-    "reason",
-    "checks",
-}
-
-
 def tell_event(
     event: Mapping[str, Any],  # of a ledger
 ) -> str:

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['TRUSTED_TYPES', 'digest_file', 'digest_folder', 'digest_value', 'library_digest', 'notebook_digest', 'lock_digest',
-           'git_state', 'require_inside', 'read_verified', 'require_trusted', 'types_to_trust', 'load_trusted',
-           'content_digest']
+           'git_state', 'require_inside', 'read_verified', 'read_folder', 'require_trusted', 'types_to_trust',
+           'load_trusted', 'content_digest']
 
 # %% ../nbs/lib/30_integrity.ipynb #ebff464e
 import hashlib
@@ -120,6 +120,14 @@ def read_verified(
                 f"({len(found[name]):,} bytes); it was changed or cut after it was logged and is not loaded"
             )
     return found
+
+
+def read_folder(
+    folder: Path,  # of a model
+    files: Mapping[str, str],  # path inside the folder → the SHA-256 that was recorded
+) -> dict[str, bytes]:  # path → bytes, all of them as recorded
+    "As `read_verified`, from a folder of this machine."
+    return read_verified(lambda name: (folder / name).read_bytes(), files)
 
 # %% ../nbs/lib/30_integrity.ipynb #882f6168
 TRUSTED_TYPES = frozenset(

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LEDGER', 'INTENT', 'CROWNED', 'ROLLED_BACK', 'ABANDONED', 'CHAMPION', 'START', 'ROTATED', 'find_public_key',
            'read_ledger', 'Verified', 'verify_ledger', 'find_user', 'append_event', 'keep_head', 'finish_rotation',
-           'rotate_key', 'accept_ledger', 'last_change', 'find_changes', 'allowed_versions']
+           'rotate_key', 'accept_ledger', 'facts_of', 'last_change', 'find_changes', 'allowed_versions']
 
 # %% ../nbs/lib/32_ledger.ipynb #4bf86511
 import getpass
@@ -366,6 +366,14 @@ def accept_ledger(
     return _write(settings, _signing_key(settings, not lines), "accepted", facts)
 
 # %% ../nbs/lib/32_ledger.ipynb #ba97335f
+def facts_of(
+    line: Mapping[str, Any],  # of a ledger
+) -> dict[str, Any]:
+    "What the line was told, without what makes it a line."
+    own = ("number", "event", "when", "who", "before", "signature")
+    return {name: value for name, value in line.items() if name not in own}
+
+
 def last_change(
     events: Sequence[Mapping[str, Any]],  # of a ledger
 ) -> Mapping[str, Any] | None:  # None: nobody was ever crowned

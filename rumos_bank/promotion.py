@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['EVIDENCE', 'JUDGED', 'Choice', 'choose_champion', 'Verdict', 'make_candidate', 'crown', 'find_judged', 'find_gates',
-           'approve', 'reject', 'note_data']
+           'read_checks', 'approve', 'reject', 'note_data']
 
 # %% ../nbs/lib/38_promotion.ipynb #8dc4adb3
 import math
@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 from .clients import ID, TARGET
 from .errors import ParameterError, StoreError
 from .families import find_family
-from .gates import Candidate, Check, check_candidate, failed, require_own_words
+from .gates import FAIL, PASS, Candidate, Check, check_candidate, failed, require_own_words
 from .integrity import load_trusted
-from .ledger import CROWNED, INTENT, append_event, find_user, read_ledger
+from .ledger import CROWNED, INTENT, append_event, facts_of, find_user, read_ledger
 from .plain import SKOPS
 from .reign import Reign, carry_out, find_reign, lock_promotions, seat
 from .search import cross_validate, make_folds
@@ -104,7 +104,7 @@ def _check_standing(card: Mapping[str, Any], reign: Reign | None) -> Check:
         (True, True): "full search, real data",
     }
     if reign is None:
-        return Check("standing", None, None, "pass", f"nobody reigns; the challenger: {words[ours]}")
+        return Check("standing", None, None, PASS, f"nobody reigns; the challenger: {words[ours]}")
     verb = (
         "outranks"
         if ours > theirs
@@ -113,7 +113,7 @@ def _check_standing(card: Mapping[str, Any], reign: Reign | None) -> Check:
         else "does not outrank"
     )
     text = f"the challenger ({words[ours]}) {verb} the champion ({words[theirs]})"
-    return Check("standing", None, None, "fail" if ours < theirs else "pass", text)
+    return Check("standing", None, None, FAIL if ours < theirs else PASS, text)
 
 # %% ../nbs/lib/38_promotion.ipynb #d83d2a2e
 def _judge_today(
@@ -258,16 +258,10 @@ def _is_known(store: Store, challenger: str, reign: Reign | None, fingerprint: s
         return None
     again = {"refused": "refused", "proposed": "unchanged"}[judged["event"]]
     words = "" if again == "refused" else f"it is proposed since {judged['when']} and waits for approval: "
-    return Verdict(again, *now, words + judged["reason"], _read_checks(judged), judged["version"])
+    return Verdict(again, *now, words + judged["reason"], read_checks(judged), judged["version"])
 
 # %% ../nbs/lib/38_promotion.ipynb #1a6d0531
-JUDGED = (
-    "proposed",
-    "refused",
-    "rejected",
-    "approved",
-    INTENT,
-)  # what can be the last word about a challenger
+JUDGED = ("proposed", "refused", "rejected", INTENT)  # what can be the last word about a challenger
 
 
 def find_judged(
@@ -291,7 +285,10 @@ def find_gates(
     )
 
 
-def _read_checks(line: Mapping[str, Any]) -> list[Check]:
+def read_checks(
+    line: Mapping[str, Any],  # of a ledger
+) -> list[Check]:
+    "The verdicts that a line holds."
     return [Check(**each) for each in line.get("gates", ())]
 
 
@@ -324,24 +321,18 @@ def approve(
             raise ParameterError(
                 f"{user} proposed version {version}: another person must approve it (two_people)"
             )
-        facts = {name: value for name, value in line.items() if name not in _OF_A_LINE} | {
-            "approved_by": user
-        }
-        facts |= _overrule(store, line, overrule, user)
         read_model(store, line["run"])  # nothing was changed since it was proposed
+        facts = facts_of(line) | {"approved_by": user} | _overrule(store, line, overrule, user)
         append_event(
             store.settings, "approved", {"version": version, "run": line["run"], "line": line["number"]}
         )
         seat(store, facts, CROWNED)
         return facts
 
-
-_OF_A_LINE = {"number", "event", "when", "who", "before", "signature"}
-
 # %% ../nbs/lib/38_promotion.ipynb #e9762b6e
 def _overrule(store: Store, line: Mapping[str, Any], reason: str, user: str) -> dict[str, Any]:
     "Who overrules which failed gates and why; nothing if none failed."
-    names = [check.name for check in failed(_read_checks(line))]
+    names = [check.name for check in failed(read_checks(line))]
     if not names:
         return {}
     if not reason.strip():
@@ -349,7 +340,11 @@ def _overrule(store: Store, line: Mapping[str, Any], reason: str, user: str) -> 
             f"version {line['version']} failed {', '.join(names)} (`rumos gate {line['version']}` says how): "
             "it can reign only with --overrule and a reason in own words"
         )
-    earlier = [each["reason"] for each in read_ledger(store.settings) if each["event"] == "overruled"]
+    said = [each for each in read_ledger(store.settings) if each["event"] == "overruled"]
+    unfinished = [
+        each for each in said if each["number"] > line["number"] and each["version"] == line["version"]
+    ]
+    earlier = [each["reason"] for each in said if each not in unfinished]  # a crash came before the crown
     told = {"who": user, "reason": require_own_words(reason, earlier), "checks": names}
     append_event(store.settings, "overruled", {"version": line["version"], "run": line["run"], **told})
     return {"overruled": told}

@@ -28,6 +28,7 @@ from .clients import ID
 from .cost import business_cost, decide
 from .errors import DataError, RoadError, StoreError
 from .integrity import content_digest, digest_file, library_digest, lock_digest, notebook_digest
+from .pipeline import ONE_THREAD
 from .recipe import Recipe, find_run, load_recipe, read_recipe
 from .reign import read_champion
 from .report import RECORD
@@ -402,14 +403,11 @@ def _divide(recipe: Recipe, clients: "pd.DataFrame") -> tuple["pd.DataFrame", "p
     return by_id.loc[recipe.folds[ID]], by_id.loc[recipe.tested[ID]]  # type: ignore[index]
 
 # %% ../nbs/lib/63_redo.ipynb #5ef220e4
-_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-
-
 def _redo(recipe: Recipe, clients: "pd.DataFrame", code: Path, python: Path) -> Redone:
     "Send the work to another Python and another library, and read what came out."
     source = f"__package__ = 'rumos_bank'\n{inspect.getsource(refit)}\nimport sys\nrefit(sys.argv[1])"
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("RUMOS_", "PYTHON"))}
-    environment = kept | _ONE_THREAD | {"PYTHONPATH": str(code), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = kept | ONE_THREAD | {"PYTHONPATH": str(code), "PYTHONDONTWRITEBYTECODE": "1"}
     with tempfile.TemporaryDirectory() as folder:
         _write_job(Path(folder), recipe, *_divide(recipe, clients))
         command = [str(python), "-c", source, folder]

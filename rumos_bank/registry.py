@@ -185,18 +185,16 @@ def find_version(
 def find_crowned(
     settings: Settings,  # which store, which server
     version: int,  # of the registered model
-    digest: str = "",  # of the line's files, as a decision on record names it; empty: the newest line counts
+    digest: str,  # of the line's files, as a decision on record names it
 ) -> Crowning:
-    "A version that was crowned once, whether or not it reigns still."
-    crownings = read_crownings(settings)
-    meant = [event for event in crownings if digest in ("", digest_value(event["files"]))]
-    try:
-        return _find_described(settings, version, meant)
-    except StoreError:
-        raise StoreError(
-            f"no line of {settings.store_path / LEDGER} crowned version {version} with the files of digest "
-            f"{digest[:16] or 'any'}…: another store gave this decision, or its model never reigned"
-        ) from None
+    "The version that gave a decision, whether or not it reigns still."
+    for event in reversed(read_crownings(settings)):
+        if event["version"] == version and digest_value(event["files"]) == digest:
+            return Crowning(version, event, _reader(settings, event["folder"]))
+    raise StoreError(
+        f"no line of {settings.store_path / LEDGER} crowned version {version} with the files of digest "
+        f"{digest[:16]}…: another store gave this decision, or its model never reigned"
+    )
 
 # %% ../nbs/lib/36_registry.ipynb #e4a1730d
 def glance(

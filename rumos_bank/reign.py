@@ -15,7 +15,7 @@ import numpy as np
 
 from .clients import EXAMPLE_CLIENT
 from .errors import ParameterError, StoreError
-from .integrity import load_trusted, read_verified
+from .integrity import load_trusted, read_folder
 from rumos_bank.ledger import (
     ABANDONED,
     CHAMPION,
@@ -23,6 +23,7 @@ from rumos_bank.ledger import (
     INTENT,
     ROLLED_BACK,
     append_event,
+    facts_of,
     find_changes,
     finish_rotation,
     keep_head,
@@ -73,8 +74,7 @@ def find_reign(
         reign = read_champion(store)
     except StoreError as error:
         return None, str(error)
-    changes = find_changes(read_ledger(store.settings))
-    if reign is None and changes:
+    if reign is None and (changes := find_changes(read_ledger(store.settings))):
         return None, f"no alias {CHAMPION} points to version {changes[-1]['version']}, the last one crowned"
     return reign, ""
 
@@ -131,7 +131,8 @@ def carry_out(
 ) -> None:
     "Finish or give up what was begun, and put the alias and its mirror where they belong; the caller holds the lock."
     finish_rotation(store.settings)
-    last = last_change(read_ledger(store.settings))
+    events = read_ledger(store.settings)
+    last, changes = last_change(events), find_changes(events)
     begun = last if last and last["event"] == INTENT else None
     if begun and not _has_version(store, begun["version"]):
         gone = {"version": begun["version"], "run": begun["run"], "intent": begun["number"]}
@@ -139,7 +140,7 @@ def carry_out(
         return carry_out(store)
     if begun:
         _point(store, begun["version"])
-    elif changes := find_changes(read_ledger(store.settings)):
+    elif changes:
         _restore_alias(store, changes[-1])
     reign, _ = find_reign(store)
     if reign:
@@ -147,14 +148,13 @@ def carry_out(
     if begun:
         facts = {name: begun[name] for name in ("version", "run", "family", "reason")}
         done = {"intent": begun["number"], "replaces": begun.get("replaces")}
-        append_event(store.settings, begun.get("done", CROWNED), facts | done)
-    _retire(store)
+        events.append(append_event(store.settings, begun.get("done", CROWNED), facts | done))
+    _retire(store, events)
     keep_head(store.settings)
 
 
-def _retire(store: Store) -> None:
+def _retire(store: Store, events: Sequence[Mapping[str, Any]]) -> None:
     "Write down whose reign the newest change ended."
-    events = read_ledger(store.settings)
     changes = find_changes(events)
     old = changes[-1].get("replaces") if changes else None
     if old and not any(
@@ -197,26 +197,20 @@ def find_previous(
     return reigns[-2] if len(reigns) > 1 else None
 
 
-def _find_target(store: Store, version: int) -> Mapping[str, Any]:
+def _find_target(events: Sequence[Mapping[str, Any]], version: int) -> Mapping[str, Any]:
     "The newest line that crowned this version."
-    reigned = [event for event in read_ledger(store.settings) if event["event"] in (CROWNED, ROLLED_BACK)]
-    found = [
-        event
-        for event in read_ledger(store.settings)
-        if event["event"] == INTENT and event["version"] == version
-    ]
-    if not found or version not in {event["version"] for event in reigned}:
-        known = ", ".join(str(each) for each in sorted({event["version"] for event in reigned}))
+    reigned = {event["version"] for event in find_changes(events)}
+    if version not in reigned:
+        known = ", ".join(map(str, sorted(reigned)))
         raise ParameterError(f"version {version} never reigned; these did: {known or 'none'}")
-    return found[-1]
+    return [event for event in events if event["event"] == INTENT and event["version"] == version][-1]
 
 
 def _require_usable(store: Store, line: Mapping[str, Any]) -> None:
     "Raise if the version's files are not as they were crowned, or do not decide."
     if not _has_version(store, line["version"]):
         raise StoreError(f"version {line['version']} was deleted from the registry: it cannot reign again")
-    folder = store.path / line["folder"]
-    content = read_verified(lambda name: (folder / name).read_bytes(), line["files"])
+    content = read_folder(store.path / line["folder"], line["files"])
     client = np.array([list(EXAMPLE_CLIENT.values())], float)
     (read_plain(content[PLAIN])[1] or load_trusted(content[SKOPS])).predict_proba(client)
 
@@ -230,20 +224,21 @@ def roll_back(
     with lock_promotions(store):
         carry_out(store)
         events = read_ledger(store.settings)
-        current = find_changes(events)[-1]["version"] if find_changes(events) else None
+        changes = find_changes(events)
+        current = changes[-1]["version"] if changes else None
         target = version if version is not None else find_previous(events)
         if target is None:
             raise StoreError(
                 "there is no earlier champion to go back to: `rumos inventory` shows who reigned"
             )
-        line = _find_target(store, target)
+        line = _find_target(events, target)
         if target == current:
             raise ParameterError(f"version {target} is the champion already")
         _require_usable(store, line)
         told = {"reason": reason.strip() or f"rolled back from version {current}", "replaces": current}
-        kept = {name: value for name, value in line.items() if name not in _OF_A_LINE}
+        kept = {name: value for name, value in facts_of(line).items() if name not in _OF_ITS_TIME}
         seat(store, kept | told, ROLLED_BACK)
         return find_changes(read_ledger(store.settings))[-1]
 
 
-_OF_A_LINE = {"number", "event", "when", "who", "before", "signature", "done", "overruled", "approved_by"}
+_OF_ITS_TIME = ("done", "overruled", "approved_by")  # said when it was crowned, not when it comes back

@@ -17,9 +17,8 @@ from typing import Any, NamedTuple
 
 from .audit import DecisionLog, read_log
 from .batch import predict_file
-from .champion import Champion
+from .champion import Champion, read_version
 from .errors import ParameterError, RumosError, StoreError
-from .integrity import read_verified
 from .registry import find_crowned
 from .settings import AuditSettings, Settings
 
@@ -30,8 +29,7 @@ def load_crowned(
     digest: str,  # of its files, as the decision names it
 ) -> Champion:
     "The very model that gave a decision, verified, whether or not it reigns still."
-    crowning = find_crowned(settings, version, digest)
-    return Champion(version, crowning.line, read_verified(crowning.read, crowning.line["files"]))
+    return read_version(find_crowned(settings, version, digest))
 
 # %% ../nbs/lib/48_replay.ipynb #bbfd00f7
 def find_differences(
@@ -186,9 +184,6 @@ def replay_days(
     tell: Callable[[int], None] = lambda done: None,  # hears how many are done, after each
 ) -> Tally:
     "Answer every decision of these days again."
-    for name, day in (("first", first), ("last", last)):
-        if day and not (len(day) == 8 and day.isdecimal()):
-            raise ParameterError(f"{name} must be a day as YYYYMMDD, such as 20261124, got {day!r}")
     tally, recall = Tally(), _remember(settings)
     for entry in _answered(read_log(settings.audit_path, first, last)):
         tally.add(_replay(entry, recall))

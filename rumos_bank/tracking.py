@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from .clients import CLIENT_COLUMNS, EXAMPLE_CLIENT, TARGET
 from .errors import StoreError
 from .families import plain_parameters
-from .integrity import content_digest, digest_folder, load_trusted, read_verified, types_to_trust
+from .integrity import content_digest, digest_folder, load_trusted, read_folder, types_to_trust
 from .plain import PLAIN, SKOPS, make_plain
 from .settings import DATABASE, Settings
 from .sources import Lending
@@ -410,7 +410,7 @@ def read_files(store: Store, run_id: str) -> dict[str, str]:
 def read_model(store: Store, run_id: str) -> dict[str, bytes]:
     "The files of the run's model, each as it was logged."
     folder, files = find_model_files(store, run_id), read_files(store, run_id)
-    return read_verified(lambda name: (folder / name).read_bytes(), files)
+    return read_folder(folder, files)
 
 
 def load_decision(

@@ -39,3 +39,22 @@ def read_answers(path: Path) -> pd.DataFrame:
     if path.suffix == ".xlsx":
         return pd.read_excel(path, dtype={"branch": str})
     return pd.read_csv(path, dtype={"branch": str}, float_precision="round_trip")
+
+
+DIES = """
+import os, pickle, signal, sys
+from pathlib import Path
+from rumos_bank import batch, cluster, tables
+from rumos_bank.settings import read_settings
+tables.CHUNK_ROWS = 500
+done = []
+def tell(rows, whole, seconds):
+    done.append(rows)
+    if len(done) == 4:
+        os.kill(os.getpid(), signal.SIGKILL)
+folder, given = Path(sys.argv[1]), sys.argv[2]
+asked = {"champion": pickle.loads((folder / "champion").read_bytes()), "tell": tell}
+if len(sys.argv) > 3:
+    asked["engine"] = cluster.run_on_dask(sys.argv[3])
+batch.predict_file(folder / given, folder / "out.parquet", read_settings(), **asked)
+"""  # a batch that is killed after four chunks

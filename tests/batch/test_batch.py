@@ -17,7 +17,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from books import PROTECTED, read_answers
+from books import DIES, PROTECTED, read_answers
 from hypothesis import given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
@@ -364,28 +364,11 @@ def test_a_run_killed_at_any_write_is_completed_to_the_same_bytes(
     assert moment > 20
 
 
-DIES = """
-import os, pickle, signal, sys
-from pathlib import Path
-from rumos_bank import batch, tables
-from rumos_bank.settings import read_settings
-tables.CHUNK_ROWS = 500
-done = []
-def tell(rows, whole, seconds):
-    done.append(rows)
-    if len(done) == 4:
-        os.kill(os.getpid(), signal.SIGKILL)
-folder = Path(sys.argv[1])
-champion = pickle.loads((folder / "champion").read_bytes())
-batch.predict_file(folder / "in.parquet", folder / "out.parquet", read_settings(), tell=tell, champion=champion)
-"""
-
-
 def test_after_kill_9_the_next_run_goes_on(champion, settings, tmp_path, monkeypatch):
     make_twin(5000, seed=6).to_parquet(tmp_path / "in.parquet", index=False)
     environ = os.environ | {"RUMOS_STORE_PATH": str(tmp_path / "store")}
     (tmp_path / "champion").write_bytes(pickle.dumps(champion))
-    died = subprocess.run([sys.executable, "-c", DIES, str(tmp_path)], env=environ, check=False)
+    died = subprocess.run([sys.executable, "-c", DIES, str(tmp_path), "in.parquet"], env=environ, check=False)
     assert died.returncode == -signal.SIGKILL
     monkeypatch.setattr(tables, "CHUNK_ROWS", 500)
     done = predict_file(tmp_path / "in.parquet", tmp_path / "out.parquet", settings, champion=champion)

@@ -14,7 +14,7 @@ import fsspec
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from books import make_champion, read_answers
+from books import DIES, make_champion, read_answers
 from distributed import LocalCluster, get_worker
 from hypothesis import given
 from hypothesis import settings as effort
@@ -118,32 +118,12 @@ def die_once(name: str, plan: tables.Plan) -> Done:
     return done
 
 
-DIES = """
-import os, pickle, signal, sys
-from pathlib import Path
-from rumos_bank import tables
-from rumos_bank.batch import predict_file
-from rumos_bank.cluster import run_on_dask
-from rumos_bank.settings import read_settings
-tables.CHUNK_ROWS = 500
-done = []
-def tell(rows, whole, seconds):
-    done.append(rows)
-    if len(done) == 4:
-        os.kill(os.getpid(), signal.SIGKILL)
-folder = Path(sys.argv[1])
-champion = pickle.loads((folder / "champion").read_bytes())
-engine = run_on_dask(sys.argv[2])
-predict_file(folder / "in", folder / "out.parquet", read_settings(), tell=tell, champion=champion, engine=engine)
-"""
-
-
 def test_after_the_client_was_killed_the_next_run_goes_on_with_or_without_a_cluster(
     machines, champion, settings, tmp_path, clients, chunks_of_500
 ):
     environ = os.environ | {"RUMOS_STORE_PATH": str(tmp_path / "store")}
     (tmp_path / "champion").write_bytes(pickle.dumps(champion))
-    command = [sys.executable, "-c", DIES, str(tmp_path), machines.scheduler_address]
+    command = [sys.executable, "-c", DIES, str(tmp_path), "in", machines.scheduler_address]
     died = subprocess.run(command, env=environ, check=False)
     assert died.returncode == -signal.SIGKILL
     engine = run_on_dask(machines.scheduler_address)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from loops import run_alone
 
 from rumos_bank.audit import DecisionLog, decide_and_record
 from rumos_bank.clients import EXAMPLE_CLIENT
@@ -75,4 +76,4 @@ def test_the_line_appears_on_an_open_page_and_goes_again(troubled):
             seen.append("Look twice" in warnings.value)
         return seen
 
-    assert asyncio.run(look_at_the_page()) == [False, True, False]
+    assert run_alone(look_at_the_page()) == [False, True, False]

@@ -20,7 +20,7 @@ from rumos_bank.decision import DecisionModel
 from rumos_bank.evaluate import measure
 from rumos_bank.explain import make_reference
 from rumos_bank.figures import make_watch_reference
-from rumos_bank.ledger import INTENT, LEDGER, ROLLED_BACK, START, append_event, read_ledger
+from rumos_bank.ledger import INTENT, LEDGER, ROLLED_BACK, START, append_event, facts_of, read_ledger
 from rumos_bank.pipeline import describe_search
 from rumos_bank.plain import PLAIN, SKOPS, make_plain
 from rumos_bank.promotion import Verdict, crown
@@ -144,8 +144,7 @@ def put_in_charge(settings: Settings, version: int) -> None:
     "Another version that was crowned once reigns again, as after a rollback, without waiting for MLflow."
     intents = [event for event in read_ledger(settings) if event["event"] == INTENT]
     known = [event for event in intents if event["version"] == version] or intents[-1:]
-    own = {"number", "event", "when", "who", "before", "signature"}
-    facts = {name: value for name, value in known[-1].items() if name not in own} | {"version": version}
+    facts = facts_of(known[-1]) | {"version": version}
     append_event(settings, INTENT, facts)
     move_alias(settings, version)
     append_event(

@@ -219,6 +219,38 @@ def test_a_crash_in_a_rollback_is_finished_forward(thrice, monkeypatch, step, wh
         assert events(thrice)[-3:] == ["intent", "rolled back", "retired"]
 
 
+@pytest.mark.parametrize("step", range(1, 4))
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_crash_in_an_approval_is_finished_or_approved_again_with_the_same_words(
+    reigned, monkeypatch, step, when
+):
+    version, calls = reigned.crown("dearer").candidate, []
+
+    def crashing(act):
+        def append(*given):
+            calls.append(given)
+            if len(calls) == step and when == "before":
+                raise Crash
+            line = act(*given)
+            if len(calls) == step:
+                raise Crash
+            return line
+
+        return append
+
+    with monkeypatch.context() as broken, pytest.raises(Crash):
+        for module in (promotion, reign):  # overruled, approved, intent
+            broken.setattr(module, "append_event", crashing(module.append_event))
+        approve(reigned.store, version, overrule=WHY)
+    mend(reigned.store)
+    begun = (step, when) == (3, "after")
+    assert reigned.reigns == ("dearer" if begun else "first")
+    if not begun:
+        approve(reigned.store, version, overrule=WHY)
+    assert reigned.reigns == "dearer" and find_gates(read_ledger(reigned.settings), version)["overruled"]
+    assert events(reigned)[-3:] == ["intent", "crowned", "retired"]
+
+
 # an alias that a hand moved, an intent without its version
 
 

@@ -32,6 +32,7 @@ def store(crowned, tmp_path) -> Path:
 
 @pytest.fixture(scope="session")
 def door(crowned, tmp_path_factory) -> Iterator[Door]:
-    "A service that several tests ask."
-    with serve(crowned.store.path, tmp_path_factory.mktemp("door")) as started:
+    "A service that several tests ask, on a copy: it writes its decisions into it."
+    place = crowned.copy_to(tmp_path_factory.mktemp("asked") / "store")
+    with serve(place.store.path, tmp_path_factory.mktemp("door")) as started:
         yield started

@@ -1,6 +1,5 @@
 "What the tests of the service are made of: stores with champions, a started server, and requests byte by byte."
 
-import asyncio
 import http.client
 import json
 import os
@@ -9,8 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Coroutine, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,12 +43,6 @@ def variables_of(store: Path, **more: str) -> dict[str, str]:
 def set_alias(store: Path, version: int) -> None:
     "Let a version reign, as a rollback would; every version of these stores was crowned once."
     put_in_charge(settings_of(store), version)
-
-
-def run_alone(coroutine: Coroutine) -> Any:
-    "To its end in a thread of its own: Playwright leaves its event loop running in ours."
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(asyncio.run, coroutine).result()
 
 
 @dataclass

@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from doors import run_alone, serve, settings_of
+from doors import serve, settings_of
+from loops import run_alone
 
 from rumos_bank.audit import DecisionLog
 from rumos_bank.clients import EXAMPLE_CLIENT, LATE_CLIENT

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from doors import Door, run_alone, serve, set_alias, settings_of
+from doors import Door, serve, set_alias, settings_of
+from loops import run_alone
 
 from rumos_bank import shadow as shadowing
 from rumos_bank.audit import DecisionLog, read_log
