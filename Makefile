@@ -7,7 +7,7 @@ NOTEBOOKS := nbs/index.ipynb nbs/experiments/explore.ipynb nbs/experiments/searc
              nbs/experiments/compare.ipynb nbs/experiments/judge.ipynb nbs/experiments/audit.ipynb nbs/experiments/twin.ipynb nbs/experiments/ask.ipynb nbs/app/dashboard.ipynb
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve test test-notebooks test-library browser screens sync outputs check lab hooks record canary lock clean
+.PHONY: help run serve test test-notebooks test-library browser screens sync outputs check lab hooks bench bench-compare record canary lock clean
 
 help:  ## list these targets
 	@echo "rumos_bank: make <target>"
@@ -82,8 +82,15 @@ hooks: $(READY)  ## let git run `make sync check` before each commit
 	@chmod +x "$$(git rev-parse --git-path hooks)/pre-commit"
 	@echo "Installed: each commit now runs make sync check."
 
-record: $(READY)  ## write reports/record from the newest full road on real data, and README.md
+bench: $(READY)  ## ours beside the alternatives, as ratios, into reports/bench (half an hour, a quiet machine)
+	@$(BIN)/python benchmarks/bench.py
+
+bench-compare: $(READY)  ## the brief benchmarks beside the record; warns where a ratio lost 20 %
+	@$(BIN)/python benchmarks/bench.py --compare
+
+record: $(READY)  ## write reports/record from the newest full road on real data and the newest benchmarks, and README.md
 	@$(BIN)/rumos record
+	@$(BIN)/python benchmarks/bench.py --record
 	@$(MAKE) --no-print-directory sync
 
 canary: $(READY)  ## what the installed versions make of the champion on record

@@ -2,16 +2,20 @@
 
 The least is three things one after the other: read the Parquet file, let the bare booster score matrices that are
 already made (on all cores), write the Parquet file with the answers. The batch does the same and checks, engineers,
-decides, counts, hashes, writes durably and keeps a manifest. The aim is a ratio of at most 2.
+decides, counts, hashes, writes durably and keeps a manifest. The aim is a ratio of at most 2. The other side is the usual
+way, MLflow's pyfunc on one DataFrame after the other, timed on one chunk.
 
-    python benchmarks/batch.py                         # 1,000,000 twin clients, the reigning champion
-    python benchmarks/batch.py --rows 10000000 --csv   # the whole book, and once more as CSV
+At the end a batch in a process of its own is killed in the middle (kill -9) and taken up again; its parts must have the
+content-addressed names of the batch that nobody disturbed.
+
+    python benchmarks/batch.py --rows 10000000 --picture memory.png
 """
 
 import argparse
-import os
-import platform
 import resource
+import signal
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -20,8 +24,8 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
+from ratios import CORES, Ratio, run
 from threadpoolctl import threadpool_limits
 
 from rumos_bank.batch import predict_file
@@ -30,10 +34,8 @@ from rumos_bank.clients import CLIENT_COLUMNS
 from rumos_bank.features import feature_matrix
 from rumos_bank.settings import read_settings
 from rumos_bank.tables import CHUNK_ROWS
+from rumos_bank.tracking import import_mlflow, open_store
 from rumos_bank.twin import twin_chunks
-
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
 
 Cost = tuple[
     float, float
@@ -57,12 +59,6 @@ def make_book(path: Path, rows: int) -> None:
         writer = writer or pq.ParquetWriter(path, table.schema)
         writer.write_table(table)
     writer.close()
-
-
-def to_csv(book: Path, path: Path) -> None:
-    with pq.ParquetFile(book) as file, pacsv.CSVWriter(path, file.schema_arrow) as writer:
-        for batch in file.iter_batches():
-            writer.write_batch(batch)
 
 
 def read_tables(book: Path) -> Iterator[pa.Table]:
@@ -101,6 +97,16 @@ def measure_bare(champion: Champion, book: Path, rows: int, folder: Path) -> dic
     }
 
 
+def time_pyfunc(book: Path, rows: int) -> float:
+    "Seconds for all rows, from those of one chunk."
+    mlflow = import_mlflow()
+    mlflow.set_tracking_uri(open_store(SETTINGS).uri)
+    usual = mlflow.pyfunc.load_model(f"models:/{SETTINGS.store.registered_model}@champion")
+    frame = next(read_tables(book)).select(list(CLIENT_COLUMNS)).to_pandas()
+    with threadpool_limits(1):
+        return fastest([time_it(lambda: usual.predict(frame)) for _ in range(2)])[1] * rows / len(frame)
+
+
 def resident() -> float:
     "MiB at this moment (Linux), or the most so far."
     statm = Path("/proc/self/statm")
@@ -112,68 +118,92 @@ def resident() -> float:
 def measure_batch(champion: Champion, source: Path, target: Path) -> tuple[Cost, list[float]]:
     "What it takes, and resident memory after each chunk."
     memory: list[float] = []
-    cost = time_it(
-        lambda: predict_file(
-            source, target, SETTINGS, tell=lambda *_: memory.append(resident()), champion=champion
-        )
-    )
-    return cost, memory
+
+    def tell(*_: object) -> None:
+        memory.append(resident())
+
+    return time_it(lambda: predict_file(source, target, SETTINGS, tell=tell, champion=champion)), memory
 
 
-def show(label: str, cost: Cost, rows: int, bare: Cost) -> None:
-    clock, cores = cost
-    rate, ratios = rows / clock, (clock / bare[0], cores / bare[1])
-    print(
-        f"{label:32} {clock:8.2f} s {rate:11,.0f} rows/s {ratios[0]:7.2f} × {cores:8.2f} CPU s {ratios[1]:7.2f} ×"
-    )
+def list_parts(target: Path) -> list[str]:
+    "Their names tell their content."
+    return sorted(path.name for path in target.glob("part-*.parquet"))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--rows", type=int, default=1_000_000, help="twin clients, in whole 100,000 (default 1,000,000)"
-    )
-    parser.add_argument(
-        "--repeat", type=int, default=3, help="rounds, of which the fastest counts (default 3)"
-    )
-    parser.add_argument("--csv", action="store_true", help="also measure CSV to CSV")
-    chosen = parser.parse_args()
-    champion = Champion.load(SETTINGS)
-    print(
-        f"{platform.machine()}, {CORES} cores, Python {platform.python_version()}; {champion.family}, {chosen.rows:,} rows"
-    )
+def kill_and_resume(source: Path, target: Path, parts: int) -> int:
+    "Chunks that were there when the batch was killed; afterwards it is whole."
+    words = ("predict", str(source), str(target))
+    command = [sys.executable, "-c", "from rumos_bank.cli import main; main()", *words]
+    with tempfile.TemporaryFile() as log:
+        batch = subprocess.Popen(command, stdout=log, stderr=log)
+        while batch.poll() is None and len(list_parts(target)) < parts // 2:
+            time.sleep(0.05)
+        batch.send_signal(signal.SIGKILL)
+        if batch.wait() != -signal.SIGKILL:
+            raise SystemExit("the batch ended before it could be killed: use more rows")
+        before = len(list_parts(target))
+        subprocess.run(command, stdout=log, stderr=log, check=True)
+    return before
+
+
+def draw_memory(memory: list[float], rows: int, path: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(7, 3), layout="constrained")
+    axes.plot(np.linspace(0, rows / 1e6, len(memory)), memory, color="#1f5f8b")
+    axes.axhline(1024, color="#b23a48", linestyle="--", linewidth=1)
+    axes.text(0, 1010, "1 GiB", color="#b23a48", va="top")
+    axes.set(ylim=(0, 1100), xlabel="million clients decided", ylabel="resident memory, MiB")
+    axes.set_title(f"A batch of {rows:,} clients, Parquet to Parquet", loc="left", fontsize=10)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def measure(asked: argparse.Namespace) -> Iterator[Ratio]:
+    "Time, memory, and a kill."
+    champion, rows, repeat = Champion.load(SETTINGS), asked.rows, asked.repeat
+    if asked.brief:
+        rows, repeat = min(rows, 500_000), 2
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         book = folder / "book.parquet"
-        make_book(book, chosen.rows)
+        make_book(book, rows)
         rounds = []
-        for turn in range(chosen.repeat):
-            bare = measure_bare(champion, book, chosen.rows, folder)
+        for turn in range(repeat):
+            bare = measure_bare(champion, book, rows, folder)
             rounds.append((bare, *measure_batch(champion, book, folder / f"out-{turn}.parquet")))
         parts = {label: fastest([bare[label] for bare, *_ in rounds]) for label in rounds[0][0]}
         least = sum(clock for clock, _ in parts.values()), sum(cores for _, cores in parts.values())
-        taken_by_batch = fastest([taken for _, taken, _ in rounds])
-        for label, taken in parts.items():
-            show(label, taken, chosen.rows, least)
-        show("all three", least, chosen.rows, least)
-        show("batch, Parquet to Parquet", taken_by_batch, chosen.rows, least)
-        if chosen.csv:
-            to_csv(book, folder / "book.csv")
-            show(
-                "batch, CSV to CSV",
-                measure_batch(champion, folder / "book.csv", folder / "out.csv")[0],
-                chosen.rows,
-                least,
-            )
+        clock, cores = fastest([taken for _, taken, _ in rounds])
+        what, all_three = f"a file of {rows:,} clients, Parquet to Parquet", "bare booster, read and write"
+        yield Ratio(what, all_three, clock, least[0], "s", 2.0)
+        yield Ratio(what, all_three, cores, least[1], "CPU s", 2.0)
+        for label, (_, used) in parts.items():
+            yield Ratio(label, what, used, cores, "CPU s")
+        yield Ratio(what, "pyfunc, a DataFrame a chunk, no file", cores, time_pyfunc(book, rows), "CPU s")
         memory = rounds[0][2]
-        told = ", ".join(f"{memory[int(share * (len(memory) - 1))]:.0f}" for share in (0, 0.25, 0.5, 0.75, 1))
-        print(
-            f"resident memory of the first batch after 0, 25, 50, 75, 100 % of its chunks, MiB: {told}; most {max(memory):.0f}"
-        )
+        yield Ratio("most resident memory of it", "1 GiB", max(memory), 1024, "MiB", 1.0)
+        middle, end = memory[len(memory) // 4], memory[-1]
+        yield Ratio("its memory at the end", "its memory after a quarter", end, middle, "MiB", steady=False)
+        if asked.picture:
+            draw_memory(memory, rows, asked.picture)
+        whole = list_parts(folder / "out-0.parquet")
+        there = kill_and_resume(book, folder / "killed.parquet", len(whole))
+        assert list_parts(folder / "killed.parquet") == whole, "a batch that was killed and resumed differs"
+        what = "parts of a killed and resumed batch"
+        yield Ratio(what, f"undisturbed, equal by name; {there} were kept", len(whole), len(whole), "parts")
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--rows", type=int, default=1_000_000, help="twin clients, in whole 100,000")
+    parser.add_argument("--repeat", type=int, default=3, help="rounds, of which the fastest counts")
+    parser.add_argument("--picture", type=Path, help="draw resident memory into this file")
 
 
 if __name__ == "__main__":
     SETTINGS = read_settings()
-    main()
+    run(__doc__, measure, add_options)

@@ -8,13 +8,10 @@ digest of the input, durable parts, manifest, entry in the log. Starting the pro
 any size, is told apart.
 
     python benchmarks/cluster.py                                  # 250,000, 1 and 4 million twin clients
-    python benchmarks/cluster.py --rows 250000 --repeat 1 --json table.json
+    python benchmarks/cluster.py --rows 250000 --repeat 1
 """
 
 import argparse
-import json
-import os
-import platform
 import tempfile
 import time
 from collections.abc import Iterator
@@ -22,11 +19,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-import distributed
 import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 from distributed import LocalCluster
+from ratios import CORES, Ratio, run, tree_seconds
 
 from rumos_bank.batch import Engine, predict_file, run_on_threads
 from rumos_bank.champion import Champion
@@ -35,7 +32,6 @@ from rumos_bank.settings import read_settings
 from rumos_bank.tables import CHUNK_ROWS
 from rumos_bank.twin import twin_chunks
 
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 WAYS = ("1 worker", "2 workers", "threads")
 
 
@@ -73,13 +69,6 @@ def busy() -> float:
     return sum(times) - times.idle - getattr(times, "iowait", 0) - getattr(times, "guest", 0)
 
 
-def ours() -> float:
-    "Seconds that this process and its workers have worked."
-    this = psutil.Process()
-    every = [this.cpu_times(), *(child.cpu_times() for child in this.children(recursive=True))]
-    return sum(each.user + each.system for each in every)
-
-
 def wait_until_idle(patience: float) -> None:
     end = time.monotonic() + patience
     while psutil.cpu_percent(1.5) > 10 and time.monotonic() < end:
@@ -87,9 +76,9 @@ def wait_until_idle(patience: float) -> None:
 
 
 def time_run(champion: Champion, book: Path, target: Path, engine: Engine) -> Round:
-    start, before, all_before = time.perf_counter(), ours(), busy()
+    start, before, all_before = time.perf_counter(), tree_seconds(psutil.Process()), busy()
     predict_file(book, target, SETTINGS, champion=champion, engine=engine)
-    seconds, used = time.perf_counter() - start, ours() - before
+    seconds, used = time.perf_counter() - start, tree_seconds(psutil.Process()) - before
     return Round(seconds, used, max(0.0, busy() - all_before - used) / (seconds * CORES))
 
 
@@ -105,7 +94,7 @@ def cluster_of(workers: int) -> Iterator[str]:
         yield cluster.scheduler_address
 
 
-def measure(
+def measure_rounds(
     champion: Champion, folder: Path, sizes: list[int], repeat: int, patience: float
 ) -> dict[tuple[str, int], list[Round]]:
     "Every round, by way and size. The clusters stay, and have seen the champion before they are timed."
@@ -126,57 +115,34 @@ def measure(
     return taken
 
 
-def summarise(taken: dict[tuple[str, int], list[Round]], start: Round, family: str) -> dict:
-    "What is worth keeping."
-    best = {key: min(rounds) for key, rounds in taken.items()}
-    table = [
-        {
-            "engine": way,
-            "rows": rows,
-            "seconds": round(each.seconds, 2),
-            "rows_per_second": round(rows / each.seconds),
-            "cpu_seconds_per_million": round(each.used / rows * 1e6, 2),
-            "share_of_other_programs": round(each.others, 2),
-            "slowest_round_over_this": round(max(taken[way, rows]).seconds / each.seconds, 2),
-        }
-        for (way, rows), each in best.items()
-    ]
-    sizes = sorted({rows for _, rows in best})
-    speed_up = {
-        rows: round(best["1 worker", rows].seconds / best["2 workers", rows].seconds, 2) for rows in sizes
-    }
-    versions = f"Python {platform.python_version()}, distributed {distributed.__version__}"
-    return {
-        "machine": f"{platform.machine()}, {CORES} cores, {versions}",
-        "family": family,
-        "seconds_to_start_two_workers": round(start.seconds, 1),
-        "two_workers_over_one": speed_up,
-        "table": table,
-    }
+def measure(asked: argparse.Namespace) -> Iterator[Ratio]:
+    "The fastest of the rounds, and for cost the one with the least CPU time."
+    champion = Champion.load(SETTINGS)
+    sizes = [250_000] if asked.brief else [int(rows) for rows in asked.rows.split(",")]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        taken = measure_rounds(champion, folder, sizes, 1 if asked.brief else asked.repeat, asked.patience)
+        start = time_run(champion, folder / "few.parquet", folder / "start.parquet", run_on_dask(workers=2))
+    clock = {key: min(rounds).seconds for key, rounds in taken.items()}
+    used = {key: min(each.used for each in rounds) for key, rounds in taken.items()}
+    for rows in sizes:
+        what, aim = f"{rows:,} clients, two Dask workers", 1 / 1.6 if rows >= 1_000_000 else None
+        yield Ratio(what, "one Dask worker", clock["2 workers", rows], clock["1 worker", rows], "s", aim)
+        yield Ratio(what, "threads, no Dask", used["2 workers", rows], used["threads", rows], "CPU s")
+    first, last = sizes[0], sizes[-1]
+    if last > first:
+        what, scale = f"a million of {last:,} clients, two Dask workers", 1e6
+        ours, theirs = (used["2 workers", rows] / rows * scale for rows in (last, first))
+        yield Ratio(what, f"a million of {first:,}", ours, theirs, "CPU s")
+    yield Ratio("starting two workers", "a second", start.seconds, 1, "s, with a book of 1,000", steady=False)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rows", default="250000,1000000,4000000", help="sizes of the book, with commas")
     parser.add_argument("--repeat", type=int, default=3, help="rounds (default 3)")
     parser.add_argument("--patience", type=float, default=30, help="seconds to wait for an idle machine (30)")
-    parser.add_argument("--json", type=Path, help="also write the table to this file")
-    chosen = parser.parse_args()
-    champion = Champion.load(SETTINGS)
-    sizes = [int(rows) for rows in chosen.rows.split(",")]
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        taken = measure(champion, folder, sizes, chosen.repeat, chosen.patience)
-        wait_until_idle(chosen.patience)
-        start = time_run(champion, folder / "few.parquet", folder / "start.parquet", run_on_dask(workers=2))
-        told = json.dumps(summarise(taken, start, champion.family), indent=1)
-    print(told)
-    if chosen.json:
-        chosen.json.write_text(f"{told}\n")
 
 
 if __name__ == "__main__":
     SETTINGS = read_settings()
-    main()
+    run(__doc__, measure, add_options)

@@ -1,19 +1,18 @@
 """One decision in process, beside the usual way: plain MLflow with a DataFrame of one row.
 
 Asks the reigning champion of the store that settings.ini names. Each way is timed in turns, several rounds; the median of the
-rounds is told in microseconds of processor time, which depends less on what else the machine does, and as a ratio of the usual way.
+rounds is told in microseconds of processor time, which depends less on what else the machine does.
 """
 
 import argparse
-import os
-import platform
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
+from ratios import Ratio, run
 
 from rumos_bank.audit import DecisionLog, decide_and_record
 from rumos_bank.champion import Champion
@@ -21,6 +20,13 @@ from rumos_bank.clients import CLIENT_COLUMNS, EXAMPLE_CLIENT, LATE_CLIENT
 from rumos_bank.features import engineer
 from rumos_bank.settings import AuditSettings, read_settings
 from rumos_bank.tracking import import_mlflow, open_store
+
+FEATURES = "the features of one client"
+SCORE = "one decision about a checked client"
+DECIDE = "one decision, client checked"
+RECORD = "one decision, checked and on record"
+REASONS = "the reasons of a refusal"
+USUAL = "plain MLflow, a DataFrame of one row"
 
 
 def find_ways(champion: Champion, log: DecisionLog) -> dict[str, Callable[[], object]]:
@@ -30,14 +36,12 @@ def find_ways(champion: Champion, log: DecisionLog) -> dict[str, Callable[[], ob
     mlflow.set_tracking_uri(open_store(settings).uri)
     usual = mlflow.pyfunc.load_model(f"models:/{settings.store.registered_model}@champion")
     return {
-        "features alone": lambda: engineer(values, champion.protected),
-        "decision of a checked client": lambda: champion.score(values),
-        "decision of a dict, checked": lambda: champion.decide(EXAMPLE_CLIENT),
-        "the same, on record": lambda: decide_and_record(champion, EXAMPLE_CLIENT, "benchmark", log),
-        "reasons of a refusal": lambda: champion.explain(LATE_CLIENT),
-        "plain MLflow, a DataFrame": lambda: usual.predict(
-            pd.DataFrame([EXAMPLE_CLIENT], columns=CLIENT_COLUMNS)
-        ),
+        FEATURES: lambda: engineer(values, champion.protected),
+        SCORE: lambda: champion.score(values),
+        DECIDE: lambda: champion.decide(EXAMPLE_CLIENT),
+        RECORD: lambda: decide_and_record(champion, EXAMPLE_CLIENT, "benchmark", log),
+        REASONS: lambda: champion.explain(LATE_CLIENT),
+        USUAL: lambda: usual.predict(pd.DataFrame([EXAMPLE_CLIENT], columns=CLIENT_COLUMNS)),
     }
 
 
@@ -55,27 +59,20 @@ def time_ways(ways: dict[str, Callable[[], object]], rounds: int, seconds: float
     return {name: statistics.median(each) for name, each in found.items()}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--rounds", type=int, default=5, help="how often each way is timed")
-    parser.add_argument("--seconds", type=float, default=0.5, help="of each way in each round")
-    given = parser.parse_args()
+def measure(asked: argparse.Namespace) -> Iterator[Ratio]:
+    "Each of ours beside the usual way, and what a decision on record is made of."
     champion = Champion.load()
     with tempfile.TemporaryDirectory() as folder:
         settings = read_settings()
         log = DecisionLog(settings.model_copy(update={"audit": AuditSettings(folder=Path(folder))}))
-        found = time_ways(find_ways(champion, log), given.rounds, given.seconds)
+        rounds, seconds = (3, 0.2) if asked.brief else (7, 0.5)
+        found = time_ways(find_ways(champion, log), rounds, seconds)
         log.close()
-    load = os.getloadavg()[0]
-    print(
-        f"{champion.family}, version {champion.version}; Python {platform.python_version()}, {os.cpu_count()} cores, load {load:.1f}"
-    )
-    *_, usual = found.values()
-    for name, each in found.items():
-        print(f"{name:<30} {each:10.1f} µs   1 / {usual / each:,.0f}")
+    for name in (DECIDE, RECORD, REASONS):
+        yield Ratio(name, USUAL, found[name], found[USUAL], "µs CPU")
+    for name in (FEATURES, SCORE, DECIDE):
+        yield Ratio(name, RECORD, found[name], found[RECORD], "µs CPU")
 
 
 if __name__ == "__main__":
-    main()
+    run(__doc__, measure)

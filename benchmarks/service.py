@@ -8,6 +8,7 @@ from the kernel's own account of the server's process, is the number to trust.
   nothing, framed   the same inside our frame: request id, hosts, headers, metrics, a line of log
   service           the champion's decision on record, by POST /default_prediction
   predecessor       FastAPI endpoint, pydantic, a DataFrame of one row, mlflow.pyfunc
+  mlflow serve      `mlflow models serve`: MLflow's own server, as it comes
 """
 
 import argparse
@@ -15,23 +16,34 @@ import asyncio
 import http.client
 import json
 import os
-import platform
 import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+
+import psutil
+from ratios import Ratio, run, tree_seconds
 
 from rumos_bank.clients import EXAMPLE_CLIENT
 from rumos_bank.settings import Settings, read_settings
 
+SERVERS = ("nothing, bare", "nothing, framed", "service", "predecessor", "mlflow serve")
 BODY = json.dumps(EXAMPLE_CLIENT).encode()
-HEAD = b"POST /default_prediction HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
-REQUEST = HEAD % len(BODY) + BODY
-SERVERS = ("nothing, bare", "nothing, framed", "service", "predecessor")
+SPLIT = {"columns": list(EXAMPLE_CLIENT), "data": [list(EXAMPLE_CLIENT.values())]}
+ASKED = dict.fromkeys(SERVERS, ("/default_prediction", BODY))
+ASKED["mlflow serve"] = ("/invocations", json.dumps({"dataframe_split": SPLIT}).encode())
+
+
+def make_request(server: str) -> bytes:
+    "All bytes of one request."
+    path, body = ASKED[server]
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
 # Servers
@@ -56,18 +68,24 @@ def make_nothing(settings: Settings, framed: bool):
     return app
 
 
+def find_files(settings: Settings) -> str:
+    "The folder of the champion's MLflow model."
+    from rumos_bank.champion import Champion
+    from rumos_bank.tracking import find_model_files, open_store
+
+    return str(find_model_files(open_store(settings), Champion.load(settings).about["run"]))
+
+
 def make_predecessor(settings: Settings):
     "A DataFrame for one client, and plain MLflow."
     import pandas as pd
     from fastapi import FastAPI
 
     from rumos_bank.bodies import make_client_model
-    from rumos_bank.champion import Champion
-    from rumos_bank.tracking import find_model_files, import_mlflow, open_store
+    from rumos_bank.tracking import import_mlflow
 
-    store = open_store(settings)
-    files = find_model_files(store, Champion.load(settings).about["run"])
-    model, app, Client = import_mlflow().pyfunc.load_model(str(files)), FastAPI(), make_client_model()
+    model = import_mlflow().pyfunc.load_model(find_files(settings))
+    app, Client = FastAPI(), make_client_model()
 
     @app.post("/default_prediction")
     def default_prediction(client: Client):
@@ -83,6 +101,9 @@ def run_server(name: str, port: int) -> None:
         from rumos_bank.service import run_api
 
         return run_api(settings)
+    if name == "mlflow serve":
+        words = ("models", "serve", "--model-uri", find_files(settings), "--env-manager", "local")
+        os.execv(sys.executable, [sys.executable, "-m", "mlflow", *words, "--port", str(port)])
     import uvicorn
 
     app = (
@@ -99,27 +120,30 @@ def started(name: str, folder: Path):
     with closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    environment = os.environ | {"RUMOS_PORTS_API": str(port)}
+    tools = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"  # mlflow calls uvicorn
+    environment = os.environ | {"RUMOS_PORTS_API": str(port), "PATH": tools}
     start = time.monotonic()
     with (folder / "log").open("ab") as log:
         command = [sys.executable, __file__, "--serve", name, "--port", str(port)]
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        process = psutil.Popen(command, env=environment, stdout=log, stderr=log)
     try:
-        while ask(port) != 200:
+        while ask(port, *ASKED[name]) != 200:
             if process.poll() is not None or time.monotonic() - start > 60:
                 raise SystemExit(f"{name} did not start: {(folder / 'log').read_text()[-2000:]}")
             time.sleep(0.01)
         yield port, process, time.monotonic() - start
     finally:
-        process.terminate()
-        process.wait()
+        every = [*process.children(recursive=True), process] if process.is_running() else []
+        for each in every:
+            each.terminate()
+        psutil.wait_procs(every, timeout=10)
 
 
-def ask(port: int) -> int:
+def ask(port: int, path: str, body: bytes) -> int:
     "The status of one request; 0 if nobody answers."
     try:
         with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
-            connection.request("POST", "/default_prediction", BODY, {"Content-Type": "application/json"})
+            connection.request("POST", path, body, {"Content-Type": "application/json"})
             return connection.getresponse().status
     except OSError:
         return 0
@@ -131,8 +155,10 @@ def ask(port: int) -> int:
 class Connection(asyncio.Protocol):
     "Asks, waits for the whole answer, and asks again."
 
-    def __init__(self, seconds: float, pace: float, waited: list[float], ended: asyncio.Future):
-        self.end, self.pace = time.perf_counter() + seconds, pace
+    def __init__(
+        self, request: bytes, seconds: float, pace: float, waited: list[float], ended: asyncio.Future
+    ):
+        self.request, self.end, self.pace = request, time.perf_counter() + seconds, pace
         self.waited, self.ended, self.answer = waited, ended, b""
 
     def connection_made(self, transport) -> None:
@@ -141,7 +167,7 @@ class Connection(asyncio.Protocol):
 
     def ask(self) -> None:
         self.start = time.perf_counter()
-        self.transport.write(REQUEST)
+        self.transport.write(self.request)
 
     def data_received(self, data: bytes) -> None:
         self.answer += data
@@ -162,14 +188,14 @@ class Connection(asyncio.Protocol):
         self.ended.set_result(None)
 
 
-async def run_load(port: int, connections: int, seconds: float, pace: float = 0) -> None:
+async def run_load(server: str, port: int, connections: int, seconds: float, pace: float = 0) -> None:
     "Print what was measured, as JSON."
     loop, waited = asyncio.get_running_loop(), []
     ends = [loop.create_future() for _ in range(connections)]
     start = time.perf_counter()
     for end in ends:
         await loop.create_connection(
-            lambda end=end: Connection(seconds, pace, waited, end), "127.0.0.1", port
+            lambda end=end: Connection(make_request(server), seconds, pace, waited, end), "127.0.0.1", port
         )
     await asyncio.gather(*ends)
     waited.sort()
@@ -177,136 +203,69 @@ async def run_load(port: int, connections: int, seconds: float, pace: float = 0)
     print(json.dumps({"requests": len(waited), "seconds": time.perf_counter() - start, **share}))
 
 
-def cpu_seconds(process: subprocess.Popen) -> float:
-    "User and system time of a process so far."
-    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def measure(port: int, process: subprocess.Popen, connections: int, seconds: float) -> dict[str, float]:
+def measure_round(server: str, port: int, process: psutil.Process, seconds: float) -> dict[str, float]:
     "One round on one server."
-    before = cpu_seconds(process)
-    command = [
-        sys.executable,
-        __file__,
-        "--load",
-        str(connections),
-        "--port",
-        str(port),
-        "--seconds",
-        str(seconds),
-    ]
+    before = tree_seconds(process)
+    words = {"--load": CONNECTIONS, "--port": port, "--seconds": seconds, "--serve": server}
+    command = [sys.executable, __file__, *(str(word) for pair in words.items() for word in pair)]
     told = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    per_request = 1e6 * (cpu_seconds(process) - before) / told["requests"]
-    rate = told["requests"] / told["seconds"]
-    return {"rate": rate, "cpu": per_request, "p50": 1e3 * told["p50"], "p99": 1e3 * told["p99"]}
+    per_request = 1e6 * (tree_seconds(process) - before) / told["requests"]
+    pause = 1e6 * told["seconds"] / told["requests"]
+    return {"cpu": per_request, "pause": pause, "p50": 1e3 * told["p50"], "p99": 1e3 * told["p99"]}
 
 
 # What is told
 
-
-def make_store(folder: Path) -> None:
-    "A quick road on twins, for a machine that has no champion."
-    print("No store named: a quick road on synthetic clients makes a champion …", flush=True)
-    os.environ |= {"RUMOS_STORE_PATH": str(folder / "store"), "RUMOS_STORE_REPORTS": str(folder / "reports")}
-    os.environ["RUMOS_LEDGER_FOLDER"] = str(folder / "keys")
-    words = ["run", "--profile", "quick", "--families", "LightGBM"]
-    command = [sys.executable, "-c", "from rumos_bank.cli import main; main()", *words]
-    environment = os.environ | {"RUMOS_DATA_SOURCES": "twin"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(done.stdout + done.stderr)
+CONNECTIONS = 8
 
 
-def describe_machine() -> str:
-    "What the numbers depend on."
-    from importlib.metadata import version
-
-    names = ("fastapi", "uvicorn", "pydantic", "mlflow")
-    packages = ", ".join(f"{name} {version(name)}" for name in names)
-    return f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {packages}"
-
-
-def print_table(rounds: dict[str, list[dict[str, float]]], starts: dict[str, float]) -> None:
-    "Medians, and ratios of CPU time and of requests per second."
+def measure(asked: argparse.Namespace) -> Iterator[Ratio]:
+    "One round on each server after the other, again and again; medians."
+    count, seconds = (2, 1) if asked.brief else (5, 3)
+    rounds: dict[str, list[dict[str, float]]] = {name: [] for name in SERVERS}
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(count):
+            for name in SERVERS:
+                with started(name, Path(folder)) as (port, process, start):
+                    measure_round(name, port, process, 0.5)  # to warm up
+                    rounds[name].append(measure_round(name, port, process, seconds) | {"start": start})
     middle = {
         name: {key: statistics.median(each[key] for each in found) for key in found[0]}
         for name, found in rounds.items()
     }
-    bare, framed = middle["nothing, bare"], middle["nothing, framed"]
-    head = (
-        "",
-        "CPU µs",
-        "of framed",
-        "of bare",
-        "requests/s",
-        "of framed",
-        "of bare",
-        "p50 ms",
-        "p99 ms",
-        "start s",
-    )
-    print("".join(f"{word:>12}" if word else f"{word:<16}" for word in head))
-    for name, found in middle.items():
-        numbers = (
-            f"{found['cpu']:.0f}",
-            f"{framed['cpu'] / found['cpu']:.2f}",
-            f"{bare['cpu'] / found['cpu']:.2f}",
-            f"{found['rate']:,.0f}",
-            f"{found['rate'] / framed['rate']:.2f}",
-            f"{found['rate'] / bare['rate']:.2f}",
-            f"{found['p50']:.2f}",
-            f"{found['p99']:.2f}",
-            f"{starts[name]:.2f}",
-        )
-        print(f"{name:<16}" + "".join(f"{number:>12}" for number in numbers))
+    ours = middle["service"]
+    names = {"nothing, bare": "do-nothing FastAPI", "nothing, framed": "the same in our frame"}
+    names |= {"predecessor": "FastAPI, DataFrame, pyfunc", "mlflow serve": "mlflow models serve"}
+    for server, name in names.items():
+        yield Ratio("a decision by the API", name, ours["cpu"], middle[server]["cpu"], "µs CPU")
+    for key, what in (
+        ("pause", "µs from answer to answer"),
+        ("p50", "ms, half wait"),
+        ("p99", "ms, 1 % wait"),
+    ):
+        for server, name in names.items():
+            what_is = "the API under 8 connections"
+            yield Ratio(what_is, name, ours[key], middle[server][key], what, steady=key == "p50")
+    for server in ("predecessor", "mlflow serve"):
+        theirs = middle[server]["start"]
+        yield Ratio("the API from start to first answer", names[server], ours["start"], theirs, "s")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds; the median is told")
-    parser.add_argument("--seconds", type=float, default=3, help="of load in each round on each server")
-    parser.add_argument("--connections", type=int, default=8, help="that ask at the same time")
-    parser.add_argument("--store", help="a store with a champion; without it a quick road makes one")
-    for name, kind in (("--serve", str), ("--load", int), ("--port", int), ("--pace", float)):
-        parser.add_argument(name, type=kind, help=argparse.SUPPRESS)  # how it calls itself
-    asked = parser.parse_args()
-    if asked.serve:
-        return run_server(asked.serve, asked.port)
+def call_itself() -> bool:
+    "The servers and the load are this script too, in processes of their own."
+    parser = argparse.ArgumentParser(add_help=False)
+    kinds = {"--serve": str, "--load": int, "--port": int, "--seconds": float, "--pace": float}
+    for name, kind in kinds.items():
+        parser.add_argument(name, type=kind)
+    asked, _ = parser.parse_known_args()
     if asked.load:
         import uvloop
 
-        return uvloop.run(run_load(asked.port, asked.load, asked.seconds, asked.pace or 0))
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
-        os.environ["RUMOS_AUDIT_FOLDER"] = str(folder / "decisions")
-        if asked.store:
-            os.environ["RUMOS_STORE_PATH"] = str(Path(asked.store).absolute())
-        else:
-            make_store(folder)
-        run_rounds(folder, asked)
+        uvloop.run(run_load(asked.serve, asked.port, asked.load, asked.seconds, asked.pace or 0))
+    elif asked.serve:
+        run_server(asked.serve, asked.port)
+    return bool(asked.serve)
 
 
-def run_rounds(folder: Path, asked: argparse.Namespace) -> None:
-    "All servers started, one round on each after the other, again and again."
-    print(describe_machine())
-    print(
-        f"{asked.connections} connections, {asked.rounds} rounds of {asked.seconds:g} s, audit log on",
-        flush=True,
-    )
-    starts, rounds = {}, {name: [] for name in SERVERS}
-    for name in SERVERS:
-        with started(name, folder) as (_, _, seconds):
-            starts[name] = seconds
-    for _ in range(asked.rounds):
-        for name in SERVERS:
-            with started(name, folder) as (port, process, _):
-                measure(port, process, asked.connections, 0.5)  # to warm up
-                rounds[name].append(measure(port, process, asked.connections, asked.seconds))
-    print_table(rounds, starts)
-
-
-if __name__ == "__main__":
-    main()
+if __name__ == "__main__" and not call_itself():
+    run(__doc__, measure)

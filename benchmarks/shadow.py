@@ -18,10 +18,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from service import cpu_seconds, describe_machine, make_store, started
+import psutil
+from ratios import Ratio, run, tree_seconds
+from service import started
 
 
 def count(port: int) -> dict[str, int]:
@@ -46,43 +49,33 @@ def settle(port: int, asked: int) -> None:
 class Way:
     "A service that runs, with or without a shadow."
 
-    def __init__(self, port: int, process: subprocess.Popen, asked: argparse.Namespace):
+    def __init__(self, port: int, process: psutil.Process, asked: argparse.Namespace, seconds: float):
         self.port, self.process, self.requests = port, process, 1  # one was asked to see that it answers
-        load = [sys.executable, str(Path(__file__).with_name("service.py")), "--load", str(asked.connections)]
-        self.command = [
-            *load,
-            "--port",
-            str(port),
-            "--seconds",
-            str(asked.seconds),
-            "--pace",
-            str(asked.pace),
-        ]
+        words = {"--load": asked.connections, "--port": port, "--seconds": seconds, "--pace": asked.pace}
+        words["--serve"] = "service"
+        script = Path(__file__).with_name("service.py")
+        self.command = [sys.executable, str(script), *(str(word) for pair in words.items() for word in pair)]
 
     def measure(self) -> dict[str, float]:
         "One turn."
-        before = cpu_seconds(self.process)
+        before = tree_seconds(self.process)
         told = json.loads(subprocess.run(self.command, capture_output=True, text=True, check=True).stdout)
-        cpu = cpu_seconds(self.process) - before
+        cpu = tree_seconds(self.process) - before
         self.requests += told["requests"]
-        own = {"p50 µs": 1e6 * told["p50"], "p99 µs": 1e6 * told["p99"]}
-        return own | {
-            "requests/s": told["requests"] / told["seconds"],
-            "CPU µs": 1e6 * cpu / told["requests"],
-        }
+        own = {"p50": 1e6 * told["p50"], "p99": 1e6 * told["p99"]}
+        return own | {"CPU": 1e6 * cpu / told["requests"]}
 
 
-def run_rounds(
-    folder: Path, asked: argparse.Namespace
-) -> tuple[list[dict[str, dict[str, float]]], dict[str, float]]:
+def run_rounds(folder: Path, asked: argparse.Namespace) -> tuple[list[dict[str, dict]], dict[str, float]]:
     "Every round's numbers, and what became of the decisions at the shadow."
+    count_of, seconds = (4, 0.5) if asked.brief else (asked.rounds, 1)
     with ExitStack() as stack:
         ways = {}
         for name, version in (("without", 0), ("with", asked.version)):
             os.environ["RUMOS_SHADOW_VERSION"] = str(version)
-            ways[name] = Way(*stack.enter_context(started("service", folder))[:2], asked)
+            ways[name] = Way(*stack.enter_context(started("service", folder))[:2], asked, seconds)
         rounds = []
-        for number in range(asked.rounds + 1):
+        for number in range(count_of + 1):
             rounds.append({})
             for name in list(ways)[:: 1 if number % 2 else -1]:
                 settle(ways["with"].port, ways["with"].requests)
@@ -93,54 +86,25 @@ def run_rounds(
     return rounds[1:], shares  # the first one warms up
 
 
-def print_table(
-    rounds: list[dict[str, dict[str, float]]], shares: dict[str, float]
-) -> dict[str, dict[str, float]]:
-    "Medians of both ways, and the ratio of each round."
-    table = {}
-    print(f"{'':<12}{'without':>12}{'with':>12}{'ratio':>10}   middle half of the rounds")
-    for name in ("p50 µs", "p99 µs", "requests/s", "CPU µs"):
-        low, ratio, high = statistics.quantiles(
-            [each["with"][name] / each["without"][name] for each in rounds]
-        )
-        found = {way: statistics.median(each[way][name] for each in rounds) for way in ("without", "with")}
-        table[name] = found | {"ratio": ratio, "low": low, "high": high}
-        print(
-            f"{name:<12}{found['without']:>12,.0f}{found['with']:>12,.0f}{ratio:>10.3f}   {low:.3f} … {high:.3f}"
-        )
+def measure(asked: argparse.Namespace) -> Iterator[Ratio]:
+    "Medians of both ways."
+    with tempfile.TemporaryDirectory() as place:
+        rounds, shares = run_rounds(Path(place), asked)
+    for name, unit in (("CPU", "µs CPU"), ("p50", "µs, half wait"), ("p99", "µs, 1 % wait")):
+        each = [one["with"][name] / one["without"][name] for one in rounds]
+        low, _, high = statistics.quantiles(each)
+        ours, theirs = (statistics.median(one[way][name] for one in rounds) for way in ("with", "without"))
+        what = f"an answer with a shadow, middle half of the rounds {low:.2f} to {high:.2f}"
+        yield Ratio(what, "without", ours, theirs, unit, steady=name == "CPU")
     print("of the decisions the shadow " + ", ".join(f"{name} {share:.1%}" for name, share in shares.items()))
-    return table | {"shadow": shares}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, default=30, help="each measures both ways")
-    parser.add_argument("--seconds", type=float, default=1, help="of load in a turn")
     parser.add_argument("--connections", type=int, default=8, help="that ask at the same time")
     parser.add_argument("--pace", type=float, default=0, help="seconds between two requests of a connection")
-    parser.add_argument("--store", help="a store with a champion; without it a quick road makes one")
     parser.add_argument("--version", type=int, default=1, help="that listens")
-    parser.add_argument("--json", help="write what was measured to this file")
-    asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
-        os.environ["RUMOS_AUDIT_FOLDER"] = str(folder / "decisions")
-        if asked.store:
-            os.environ["RUMOS_STORE_PATH"] = str(Path(asked.store).absolute())
-        else:
-            make_store(folder)
-        print(
-            f"{describe_machine()}\n{asked.connections} connections, {asked.rounds} rounds, pace {asked.pace:g} s"
-        )
-        table = print_table(*run_rounds(folder, asked))
-    if asked.json:
-        facts = {"machine": describe_machine(), "connections": asked.connections, "pace": asked.pace}
-        Path(asked.json).write_text(
-            json.dumps(facts | {"rounds": asked.rounds, "table": table}, indent=1) + "\n"
-        )
 
 
 if __name__ == "__main__":
-    main()
+    run(__doc__, measure, add_options)

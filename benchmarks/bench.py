@@ -1,0 +1,131 @@
+"""All benchmarks one after the other, each in a process of its own: a table of ratios, and a comparison with the record.
+
+python benchmarks/bench.py             # make bench: whole and brief, into reports/bench (half an hour on two cores)
+python benchmarks/bench.py --compare   # make bench-compare: brief, warns where a ratio lost 20 % against the record
+python benchmarks/bench.py --record    # what `make record` does with reports/bench
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ratios import Ratio, a_champion, describe_machine
+
+from rumos_bank.settings import read_settings
+
+SCRIPTS = {  # how a whole run is asked for; a brief one is the same with --brief
+    "decision": (),
+    "service": (),
+    "startup": (),
+    "batch": ("--rows", "10000000", "--repeat", "1", "--picture", "{folder}/batch_memory.png"),
+    "cluster": ("--rows", "250000,1000000,4000000", "--repeat", "2"),
+    "search": (),
+    "shadow": ("--pace", "0.02"),
+}
+LOSS = 0.2  # of a ratio, that is told
+HERE = Path(__file__).parent
+
+
+def run_script(name: str, folder: Path, brief: bool) -> list[dict[str, Any]]:
+    "Its ratios; what it prints is shown as it comes."
+    words = ("--brief",) if brief else tuple(word.format(folder=folder) for word in SCRIPTS[name])
+    with tempfile.TemporaryDirectory() as place:
+        answer = Path(place) / "ratios.json"
+        print(f"\n{name} {' '.join(words)}", flush=True)
+        subprocess.run(
+            [sys.executable, str(HERE / f"{name}.py"), *words, "--json", str(answer)],
+            check=True,
+            cwd=HERE.parent,
+        )
+        return [each | {"script": name} for each in json.loads(answer.read_text())]
+
+
+def run_all(folder: Path, brief: bool) -> list[dict[str, Any]]:
+    return [each for name in SCRIPTS for each in run_script(name, folder, brief)]
+
+
+def read_ratio(told: dict[str, Any]) -> Ratio:
+    return Ratio(**{name: value for name, value in told.items() if name != "script"})
+
+
+def write_table(told: dict[str, Any]) -> str:
+    "For people, in Markdown."
+    lines = [f"{told['machine']}; {told['when']}, commit `{told['commit']}`; less is better.", ""]
+    lines += ["| measured | beside | ratio | ours | theirs | unit | aim |", "|---|---|--:|--:|--:|---|--:|"]
+    for each in map(read_ratio, told["whole"]):
+        aim = "" if each.aim is None else f"≤ {each.aim:.3g}"
+        numbers = f"**{each.ratio:.3g}** | {each.ours:,.4g} | {each.theirs:,.4g}"
+        lines.append(f"| {each.what} | {each.beside} | {numbers} | {each.unit} | {aim} |")
+    return "\n".join(lines) + "\n"
+
+
+def bench(folder: Path) -> None:
+    "Whole and brief."
+    folder.mkdir(parents=True, exist_ok=True)
+    git = ("git", "-C", str(HERE), "rev-parse", "--short=10", "HEAD")
+    commit = subprocess.run(git, capture_output=True, text=True).stdout.strip()
+    with a_champion():
+        told = {"machine": describe_machine(), "when": datetime.now(UTC).date().isoformat(), "commit": commit}
+        told |= {"brief": run_all(folder, brief=True), "whole": run_all(folder, brief=False)}
+    (folder / "benchmarks.json").write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n")
+    print(f"\n{write_table(told)}\nwritten to {folder}: `make record` puts it on record")
+
+
+def record(folder: Path, into: Path) -> None:
+    "From a run into the record."
+    if not (folder / "benchmarks.json").exists():
+        print(f"no benchmarks in {folder}: the record keeps those it has (`make bench` measures anew)")
+        return
+    told = json.loads((folder / "benchmarks.json").read_text())
+    (into / "benchmarks.md").write_text(write_table(told))
+    for name in ("benchmarks.json", "batch_memory.png"):
+        (into / name).write_bytes((folder / name).read_bytes())
+
+
+def compare(into: Path) -> None:
+    "Today's brief ratios beside those on record."
+    known = {(one["script"], one["what"], one["beside"], one["unit"]): one for one in on_record(into)}
+    annotation = "::warning::" if os.environ.get("GITHUB_ACTIONS") else "WARNING: "
+    lost = 0
+    with tempfile.TemporaryDirectory() as folder, a_champion():
+        for one in run_all(Path(folder), brief=True):
+            now = read_ratio(one)
+            before = known.get((one["script"], one["what"], one["beside"], one["unit"]))
+            if before is None or not now.steady:
+                continue
+            was = read_ratio(before).ratio
+            if now.ratio > was * (1 + LOSS):
+                lost += 1
+                print(f"{annotation}{now}; on record {was:.3g}", flush=True)
+    print(f"{lost} of {len(known)} ratios lost more than {LOSS:.0%} against the record")
+
+
+def on_record(into: Path) -> list[dict[str, Any]]:
+    if not (into / "benchmarks.json").exists():
+        raise SystemExit(f"there is nothing to compare with in {into}: `make bench record` writes it")
+    return json.loads((into / "benchmarks.json").read_text())["brief"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--compare", action="store_true", help="brief, beside the record")
+    parser.add_argument("--record", action="store_true", help="copy the last run into the record")
+    asked = parser.parse_args()
+    reports = read_settings().reports_path
+    if asked.compare:
+        return compare(reports / "record")
+    if asked.record:
+        return record(reports / "bench", reports / "record")
+    bench(reports / "bench")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""What every benchmark tells: ours beside an alternative, as a ratio. These machines are noisy; an absolute time means little.
+
+A script offers `measure(asked)`, which yields a `Ratio` as soon as it is known, and ends with `run(__doc__, measure, …)`: it
+then understands `--brief` (smaller and fewer rounds, for a comparison with the record) and `--json FILE`.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from rumos_bank.champion import Champion
+from rumos_bank.errors import StoreError
+from rumos_bank.settings import read_settings
+
+RUMOS = (sys.executable, "-c", "from rumos_bank.cli import main; main()")
+
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class Ratio:
+    "One line of the table."
+
+    what: str  # is measured
+    beside: str  # what it is compared with
+    ours: float
+    theirs: float
+    unit: str  # of both; less is better
+    aim: float | None = None  # the most that the ratio may be; None: told, not promised
+    steady: bool = True  # whether it may be compared with the record on another day
+
+    @property
+    def ratio(self) -> float:
+        return self.ours / self.theirs
+
+    def __str__(self) -> str:
+        aim = "" if self.aim is None else f", aim ≤ {self.aim:g}"
+        return f"{self.what} / {self.beside}: {self.ratio:.3g} ({self.ours:,.4g} and {self.theirs:,.4g} {self.unit}{aim})"
+
+
+def describe_machine() -> str:
+    "What the numbers depend on."
+    from importlib.metadata import version
+
+    names = ("scikit-learn", "lightgbm", "pyarrow", "fastapi", "mlflow", "distributed")
+    packages = ", ".join(f"{name} {version(name)}" for name in names)
+    memory = psutil.virtual_memory().total / 2**30
+    return f"{platform.machine()}, {CORES} cores, {memory:.0f} GiB, Python {platform.python_version()}, {packages}"
+
+
+def tree_seconds(process: psutil.Process) -> float:
+    "CPU seconds of a process and of all that it has started."
+    every = [process, *process.children(recursive=True)]
+    return sum(each.cpu_times().user + each.cpu_times().system for each in every)
+
+
+@contextmanager
+def a_champion() -> Iterator[None]:
+    "The store that the settings name, or, where nobody reigns there, one of a quick road on synthetic clients."
+    with tempfile.TemporaryDirectory() as place:
+        os.environ["RUMOS_AUDIT_FOLDER"] = f"{place}/decisions"  # benchmarks decide about nobody
+        try:
+            Champion.load(read_settings())
+        except StoreError:
+            print("Nobody reigns: a quick road on synthetic clients makes a champion …", flush=True)
+            names = ("store_path", "store_reports", "ledger_folder")
+            os.environ |= {f"RUMOS_{name.upper()}": f"{place}/{name}" for name in names}
+            words = ("run", "--profile", "quick", "--families", "LightGBM")
+            twin = os.environ | {"RUMOS_DATA_SOURCES": "twin"}
+            done = subprocess.run([*RUMOS, *words], env=twin, capture_output=True, text=True)
+            if done.returncode:
+                raise SystemExit(done.stdout + done.stderr) from None
+        yield
+
+
+def run(
+    doc: str,
+    measure: Callable[[argparse.Namespace], Iterator[Ratio]],
+    options: Callable[[argparse.ArgumentParser], Any] = lambda parser: None,
+) -> None:
+    "A script's main."
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--brief", action="store_true", help="smaller, with fewer rounds")
+    parser.add_argument("--json", type=Path, help="also write the ratios to this file")
+    options(parser)
+    asked = parser.parse_args()
+    print(describe_machine(), f"load {os.getloadavg()[0]:.1f}", flush=True)
+    told = []
+    with a_champion():
+        for each in measure(asked):
+            print(each, flush=True)
+            told.append(asdict(each))
+    if asked.json:
+        asked.json.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n")
