@@ -27,8 +27,9 @@ def wait_for(door, name: str, value: float) -> dict[str, float]:
 
 def test_an_alarm_shows_in_the_gauges_the_log_and_beside_the_decisions(store, tmp_path):
     "The same client 300 times is no clean window, whichever door they came through."
-    settings = settings_for(store)
-    with serve(store, tmp_path, RUMOS_WATCH_SECONDS="1") as door:
+    log_folder = str(tmp_path / "decisions")  # the store's own log holds what other tests asked
+    settings = settings_for(store, RUMOS_AUDIT_FOLDER=log_folder)
+    with serve(store, tmp_path, RUMOS_WATCH_SECONDS="1", RUMOS_AUDIT_FOLDER=log_folder) as door:
         quiet = wait_for(door, "clients", 0)
         assert (quiet["alarm"], quiet["judged"]) == (0, 0) and not [name for name in quiet if "psi" in name]
         assert door.post("/decisions", [EXAMPLE_CLIENT] * 150).status == 200
