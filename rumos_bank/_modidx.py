@@ -807,6 +807,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'rumos_bank.pipeline._run_all': ('lib/pipeline.html#_run_all', 'rumos_bank/pipeline.py'),
                                      'rumos_bank.pipeline._settle': ('lib/pipeline.html#_settle', 'rumos_bank/pipeline.py'),
                                      'rumos_bank.pipeline._start': ('lib/pipeline.html#_start', 'rumos_bank/pipeline.py'),
+                                     'rumos_bank.pipeline._timed': ('lib/pipeline.html#_timed', 'rumos_bank/pipeline.py'),
                                      'rumos_bank.pipeline._walk': ('lib/pipeline.html#_walk', 'rumos_bank/pipeline.py'),
                                      'rumos_bank.pipeline._write_dossier': ('lib/pipeline.html#_write_dossier', 'rumos_bank/pipeline.py'),
                                      'rumos_bank.pipeline._write_html': ('lib/pipeline.html#_write_html', 'rumos_bank/pipeline.py'),

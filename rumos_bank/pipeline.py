@@ -417,6 +417,7 @@ class Road:
     verdict: Verdict | None = None
     looks: int = 0  # at the test clients, in this store
     seconds: float = 0.0
+    phases: dict[str, float] = field(default_factory=dict)  # seconds on the clock, in their order
 
     def summary(self, settings: Settings) -> list[str]:
         "What came out, in sentences."
@@ -643,6 +644,14 @@ def _crown(road: Road, store: Store, tell: Callable[[str], None]) -> tuple[Choic
 JUDGE_FITS = 4 * 3 * 5  # three finalists and the predecessor, three times five folds
 
 
+@contextmanager
+def _timed(road: Road, phase: str) -> Iterator[None]:
+    "How long a phase takes, into the road."
+    begun = time.monotonic()
+    yield
+    road.phases[phase] = time.monotonic() - begun
+
+
 def _walk(
     road: Road,
     store: Store,
@@ -663,16 +672,19 @@ def _walk(
     ]
     road.steps = [*searches, explore, *later]
     watcher.show(road.steps)
-    _run_all(road, [*searches, explore], notebooks, lambda step: _keep_notebook(store, step), watcher)
+    with _timed(road, "search"):
+        _run_all(road, [*searches, explore], notebooks, lambda step: _keep_notebook(store, step), watcher)
     runs = [step.run_id for step in searches if step.run_id]
     if runs and not road.leaks:
         road.board = read_board(store, runs)
-        road.choice, road.verdict = _crown(road, store, watcher.tell)
+        with _timed(road, "crown"):
+            road.choice, road.verdict = _crown(road, store, watcher.tell)
         road.looks = count_looks(store, road.data.lending, road.profile.name)
         for step in later:
             step.parameters = {**step.parameters, "runs": runs}
         later[0].parameters = {**later[0].parameters, "jobs": count_cores()}  # the longest: alone at its end
-        _run_all(road, later, notebooks, lambda step: None, watcher)
+        with _timed(road, "judge, compare, audit"):
+            _run_all(road, later, notebooks, lambda step: None, watcher)
     _write_dossier(road, store, settings)
     _report(road, settings)
 
@@ -693,6 +705,7 @@ def _facts(road: Road, settings: Settings) -> dict[str, Any]:
         "cores": count_cores(),
         "python": platform.python_version(),
         "seconds": {step.name: round(step.seconds, 1) for step in road.steps},
+        "phases": {name: round(seconds, 1) for name, seconds in road.phases.items()},
         "failed": [step.name for step in road.failed],
         "champion_run": road.choice.run_id if road.choice else "",
         "summary": road.summary(settings),
