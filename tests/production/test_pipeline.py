@@ -107,7 +107,9 @@ def test_a_job_ends_and_leaves_no_credentials_behind(job):
 def test_every_action_is_pinned_by_its_commit_and_names_its_version(path):
     used = re.findall(r"^\s*(?:- )?uses: (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
     assert used
-    loose = [line for line in used if not re.fullmatch(r"[\w.-]+/[\w.-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", line)]
+    loose = [
+        line for line in used if not re.fullmatch(r"[\w.-]+/[\w.-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", line)
+    ]
     assert not loose
 
 

@@ -76,7 +76,11 @@ def test_the_record_tells_what_its_champion_costs():
 
 TODAY = date(2026, 12, 1)
 ACCEPTED = '[[accepted]]\nid = "GHSA-1"\npackage = "a"\nreason = "never parsed here"\nsince = 2026-11-01\nuntil = 2026-12-31\n'
-FOUND = {"name": "a", "version": "1", "vulns": [{"id": "CVE-1", "aliases": ["GHSA-1"], "fix_versions": ["2"]}]}
+FOUND = {
+    "name": "a",
+    "version": "1",
+    "vulns": [{"id": "CVE-1", "aliases": ["GHSA-1"], "fix_versions": ["2"]}],
+}
 CLEAN = {"name": "b", "version": "1", "vulns": []}
 
 
