@@ -8,7 +8,7 @@ NOTEBOOKS := nbs/index.ipynb nbs/experiments/explore.ipynb nbs/experiments/searc
 IMAGES    := mlflow service dashboard runner
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve test test-notebooks test-library browser screens sync outputs check lint-pipeline audit lab hooks record canary reproduce lock newest release images smoke publish clean
+.PHONY: help run serve test test-notebooks test-library browser screens sync outputs check lint-pipeline audit lab hooks record canary reproduce lock newest conda release images smoke publish clean
 
 help:  ## list these targets
 	@echo "rumos_bank: make <target>"
@@ -106,6 +106,12 @@ reproduce: $(READY)  ## make the champion again from what is on record, in an en
 lock: $(READY)  ## pin all packages anew (needs uv)
 	@UV_CUSTOM_COMPILE_COMMAND="make lock" UV_PYTHON_DOWNLOADS=never uv pip compile --quiet --universal --generate-hashes \
 	  --upgrade --python-version 3.11 --python $(BIN)/python pyproject.toml --extra api --extra desk --extra cluster --group dev --group lint -o requirements.lock
+
+conda:  ## make the environment of conda.yaml in build/conda and hold it against the lock (needs conda)
+	@$${CONDA:+$$CONDA/bin/}conda env create --quiet --yes --file conda.yaml --prefix build/conda
+	@build/conda/bin/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@build/conda/bin/python tests/production/installed.py
+	@build/conda/bin/rumos --help >/dev/null && echo "rumos answers."
 
 newest: $(READY)  ## pin all packages anew and see what they break or change (needs uv)
 	@$(MAKE) --no-print-directory lock

@@ -3,14 +3,18 @@
 import os
 import subprocess
 import sys
+import tomllib
 from datetime import date
 from pathlib import Path
 
 import pytest
+import yaml
+from packaging.specifiers import SpecifierSet
 
 sys.path.append(str(Path(__file__).parent))
 from audit import judge, read_accepted
 from changelog import find_faults, find_release_faults, read_recorded_cost
+from installed import find_differences, read_pins
 
 ROOT = Path(__file__).parents[2]
 OLD = "## 0.1.0 — 2026-11-01\n\n### Added\n\n- The road.\n"
@@ -138,3 +142,33 @@ def test_every_image_is_pushed_with_its_papers_and_signed_by_its_digest(tmp_path
     )  # the digest that was pushed
     refused = subprocess.run(command[:2], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert refused.returncode and "REGISTRY=… TAG=…" in refused.stdout
+
+
+# The environment
+
+
+def test_a_package_of_another_version_is_told():
+    pins = read_pins(
+        "pytest==0.1 \\\n    --hash=sha256:0\nnowhere==1 \\\nelsewhere==2 ; sys_platform == 'none' \\\n    --hash=sha256:0\n"
+    )
+    assert pins == {"pytest": "0.1", "nowhere": "1"}
+    assert find_differences(pins) == [
+        f"pytest is {pytest.__version__}, the lock says 0.1",
+        "nowhere is missing, the lock says 1",
+    ]
+    assert not find_differences({"pytest": pytest.__version__})
+
+
+def test_conda_takes_a_python_that_the_project_supports_and_asks_pip_for_the_lock_alone(tmp_path):
+    described = yaml.safe_load((ROOT / "conda.yaml").read_text(encoding="utf-8"))
+    assert set(described) <= {"name", "channels", "dependencies"}  # what conda's schema of this file knows
+    supported = SpecifierSet(
+        tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
+    )
+    (python,) = (line for line in described["dependencies"] if str(line).startswith("python="))
+    assert supported.contains(python.partition("=")[2] + ".0")
+    # conda hands these lines to pip as a file that lies beside conda.yaml, so that the path in them is meant from there
+    lines = described["dependencies"][-1]["pip"]
+    named = [ROOT / line.removeprefix("-r ") for line in lines if line.startswith("-r ")]
+    assert named == [ROOT / "requirements.lock"] and len(read_pins(named[0].read_text())) > 100
+    assert all(line.startswith("-") for line in lines), "nothing but the lock"
