@@ -124,10 +124,11 @@ release: $(READY)  ## tag a release whose changelog and version agree (VERSION=x
 	@echo "Tagged. To publish it: git push origin v$(VERSION)"
 
 images:  ## build the four images (needs Docker)
-	@for image in $(IMAGES); do docker build --target "$$image" --tag "rumos_bank/$$image" . || exit 1; done
+	@docker compose build
 
-smoke:  ## start the composition on synthetic clients, ask each door, stop it (needs Docker)
-	@RUMOS_DATA_SOURCES=twin docker compose up --detach --build && $(PYTHON) tests/production/smoke.py; status=$$?; \
+smoke:  ## start the images on synthetic clients, ask each door, stop them (needs Docker)
+	@export RUMOS_UID="$$(id -u)" RUMOS_GID="$$(id -g)" RUMOS_DATA_SOURCES=twin; \
+	  docker compose up --detach && $(PYTHON) tests/production/smoke.py; status=$$?; \
 	  [ $$status = 0 ] || docker compose logs --tail 200; docker compose down; exit $$status
 
 publish:  ## push the images with SBOM, provenance and signature (REGISTRY=… TAG=…; what CI does)
@@ -135,7 +136,7 @@ publish:  ## push the images with SBOM, provenance and signature (REGISTRY=… T
 	@docker buildx inspect rumos >/dev/null 2>&1 || docker buildx create --name rumos --driver docker-container >/dev/null
 	@mkdir -p build && home="$$(echo "$(REGISTRY)" | tr '[:upper:]' '[:lower:]')" && for image in $(IMAGES); do \
 	  docker buildx build --builder rumos --target "$$image" --tag "$$home/$$image:$(TAG)" --sbom=true \
-	    --provenance=mode=max --metadata-file "build/$$image.json" --push . && \
+	    --build-arg VERSION="$(TAG)" --build-arg REVISION="$$(git rev-parse HEAD)" --provenance=mode=max --metadata-file "build/$$image.json" --push . && \
 	  cosign sign --yes "$$home/$$image@$$(sed -n 's/.*"containerimage.digest": "\([^"]*\)".*/\1/p' "build/$$image.json")" || exit 1; \
 	done
 
