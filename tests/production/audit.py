@@ -38,7 +38,9 @@ def judge(report: dict, accepted: dict[str, str]) -> tuple[int, list[str]]:
             head = f"{package['name']} {package['version']}: {found['id']}, mended in {fixed}"
             lines.append(f"{head}: accepted, {accepted[known.pop()]}" if known else head)
             code = code if lines[-1] != head else 1
-    if unknown or not packages:
+    if not packages:
+        return 2, ["NOT AUDITED: pip-audit gave no report, see above."]
+    if unknown:
         lines.append(
             f"NOT AUDITED: {len(unknown)} of {len(packages)} packages could not be looked up. There is no way to the "
             "advisories from here; the weekly workflow runs this audit where there is one."
