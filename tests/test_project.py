@@ -86,6 +86,7 @@ def test_the_lock_holds_every_package_that_is_asked_for():
         *project["dependencies"],
         *project["optional-dependencies"]["desk"],
         *PROJECT["dependency-groups"]["dev"],
+        *PROJECT["dependency-groups"]["lint"],
         *PROJECT["build-system"]["requires"],
     ]
     assert len(asked) > 30

@@ -365,6 +365,7 @@ def test_behind_a_proxy_with_a_base_url_and_a_token(place, chromium, tmp_path):
             expect(opened.page.locator("#lost")).to_be_visible(timeout=8_000)
             opened.close()
             assert not opened.errors
+        assert "a-token-for" not in served.log.read_text(), "it came by form and by address, and is in no log"
 
 
 def test_without_a_champion_the_page_is_a_sentence(chromium, tmp_path):

@@ -128,6 +128,26 @@ def test_a_token_is_nowhere_in_the_store(store):
     assert KeyRing(settings).find(token.encode()).name == "branch-7"
 
 
+def test_a_key_is_neither_logged_nor_recorded_nor_counted_wherever_a_caller_puts_it(guarded):
+    door, keys = guarded
+    bad, token = f"rumos_{'x' * 43}", keys["score"]
+    for sent in (token, bad):
+        for header in ("Authorization", "X_Api_Key", "Cookie", "X_Request_Id", "User_Agent", "Traceparent"):
+            for value in (sent, f"Bearer {sent}"):
+                door.ask("POST", f"/default_prediction?key={sent}", EXAMPLE_CLIENT, **{header: value})
+        door.get(f"/decisions/{sent}", Authorization=f"Bearer {keys['read']}")
+        door.get(f"/{sent}")
+        door.send(f"GET / {sent}\r\nAuthorization: {sent}\r\n\r\n".encode())
+        door.post("/default_prediction", EXAMPLE_CLIENT | {sent: sent}, Authorization=f"Bearer {token}")
+    door.post("/default_prediction", EXAMPLE_CLIENT, Authorization=f"Bearer {token}")
+    told = door.get("/metrics", Authorization=f"Bearer {keys['read']}").body
+    written = [path.read_bytes() for path in (door.log, *door.store.rglob("*")) if path.is_file()]
+    assert door.events() and b"rumos_requests" in told
+    assert any(b'"scorer"' in content for content in written), "the decision is on record, by the key's name"
+    for secret in (*keys.values(), bad):
+        assert not [content for content in (told, *written) if secret.encode() in content]
+
+
 def test_tokens_differ_and_names_are_never_given_twice(tmp_path):
     settings = settings_of(tmp_path)
     tokens = {add_key(settings, f"key-{number}", ["score"]) for number in range(20)}
