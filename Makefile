@@ -6,8 +6,11 @@ READY   := .venv/.ready
 NOTEBOOKS := nbs/index.ipynb nbs/experiments/explore.ipynb nbs/experiments/search.ipynb \
              nbs/experiments/compare.ipynb nbs/experiments/judge.ipynb nbs/experiments/audit.ipynb nbs/experiments/twin.ipynb nbs/experiments/ask.ipynb nbs/app/dashboard.ipynb
 
+COMPILE    := UV_CUSTOM_COMPILE_COMMAND="make lock" UV_PYTHON_DOWNLOADS=never uv pip compile --quiet --generate-hashes --python $(BIN)/python
+FOR_IMAGES := --constraint requirements.lock --universal --python-version 3.11 --no-annotate
+
 .DEFAULT_GOAL := help
-.PHONY: help run serve test test-notebooks test-library browser screens sync outputs check lab hooks record canary lock clean
+.PHONY: help run serve test test-notebooks test-library browser screens sync outputs check lab hooks record canary lock image-locks containers postgres clean
 
 help:  ## list these targets
 	@echo "rumos_bank: make <target>"
@@ -35,7 +38,7 @@ run: $(READY)  ## data, notebooks, leaderboard, champion, report (PROFILE=quick:
 serve: $(READY)  ## MLflow on 5000, the API on 5001, the dashboard on 5002, until Ctrl-C
 	@$(BIN)/rumos serve all
 
-test: $(READY) browser test-notebooks test-library  ## everything: notebooks (nbval) and library (pytest)
+test: $(READY) browser postgres test-notebooks test-library  ## everything: notebooks (nbval) and library (pytest)
 
 test-notebooks: $(READY)  ## run every notebook; the library's must give the outputs they show
 	@$(BIN)/python -m pytest --nbval nbs/lib
@@ -49,6 +52,11 @@ browser: $(READY)  ## a Chromium for the desk's tests: Debian's as root, else Pl
 	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 && apt-get install -y -qq chromium >/dev/null 2>&1; } || \
 	  $(BIN)/python -m playwright install chromium >/dev/null 2>&1 || \
 	  echo "No Chromium could be installed: the desk's tests in a browser will be skipped."
+
+postgres:  ## Debian's PostgreSQL, for the test of a store in a database (as root)
+	@command -v initdb >/dev/null 2>&1 || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || \
+	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 && apt-get install -y -qq postgresql >/dev/null 2>&1; } || \
+	  echo "No PostgreSQL could be installed: the test of a store in a database will be skipped."
 
 screens: $(READY) browser  ## pictures of the desk over the bank's store, and what it takes, into reports/record/screens
 	@$(BIN)/python tests/dashboard/record_screens.py
@@ -89,9 +97,18 @@ record: $(READY)  ## write reports/record from the newest full road on real data
 canary: $(READY)  ## what the installed versions make of the champion on record
 	@$(BIN)/rumos canary
 
-lock: $(READY)  ## pin all packages anew (needs uv)
-	@UV_CUSTOM_COMPILE_COMMAND="make lock" UV_PYTHON_DOWNLOADS=never uv pip compile --quiet --universal --generate-hashes \
-	  --upgrade --python-version 3.11 --python $(BIN)/python pyproject.toml --extra api --extra desk --extra cluster --group dev -o requirements.lock
+lock: $(READY)  ## pin all packages anew, and for each image a part of them (needs uv)
+	@$(COMPILE) --universal --upgrade --python-version 3.11 pyproject.toml \
+	  --extra api --extra desk --extra cluster --extra postgres --group dev -o requirements.lock
+	@$(MAKE) --no-print-directory image-locks
+
+image-locks: $(READY)  ## of the pins, those that each image installs (needs uv)
+	@for image in build service dashboard mlflow; do \
+	  $(COMPILE) --group pyproject.toml:$$image $(FOR_IMAGES) -o containers/$$image.lock || exit 1; done
+	@$(COMPILE) pyproject.toml --extra cluster --extra postgres $(FOR_IMAGES) -o containers/runner.lock
+
+containers: $(READY) postgres  ## start what each image starts, from its own lock; tables and sizes into reports/record
+	@$(BIN)/python -m pytest -m containers tests/production
 
 clean:  ## remove what was made: .venv, caches, reports of roads (the store is kept)
 	@rm -rf .venv build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis _proc

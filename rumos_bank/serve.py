@@ -20,7 +20,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 from .errors import ParameterError, SettingsError
-from .settings import BEHIND_LOOPBACK, Settings, read_settings
+from .settings import BEHIND_LOOPBACK, Settings
 
 LOOPBACK = "127.0.0.1"
 DOORS = ("mlflow", "api", "dashboard")
