@@ -107,8 +107,9 @@ image-locks: $(READY)  ## of the pins, those that each image installs (needs uv)
 	  $(COMPILE) --group pyproject.toml:$$image $(FOR_IMAGES) -o containers/$$image.lock || exit 1; done
 	@$(COMPILE) pyproject.toml --extra cluster --extra postgres $(FOR_IMAGES) -o containers/runner.lock
 
-containers: $(READY) postgres  ## start what each image starts, from its own lock; tables and sizes into reports/record
+containers: $(READY) postgres  ## start what each image starts, from its own lock; sizes into reports/record/images.md
 	@$(BIN)/python -m pytest -m containers tests/production
+	@$(BIN)/python tests/production/record_images.py
 
 clean:  ## remove what was made: .venv, caches, reports of roads (the store is kept)
 	@rm -rf .venv build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis _proc

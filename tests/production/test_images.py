@@ -13,7 +13,10 @@ from images import DOORS, IMAGES, ROOT, read_pins, read_stages
 
 STAGES = read_stages()
 BIN = Path(sys.executable).parent
-COMPOSE = {name: yaml.safe_load((ROOT / name).read_text()) for name in ("docker-compose.yaml", "docker-compose.prod.yaml")}
+COMPOSE = {
+    name: yaml.safe_load((ROOT / name).read_text())
+    for name in ("docker-compose.yaml", "docker-compose.prod.yaml")
+}
 OURS = {
     (file, name): service
     for file, compose in COMPOSE.items()
@@ -83,7 +86,16 @@ def test_a_lock_holds_what_its_group_asks_for():
 
 
 def test_the_service_holds_no_notebooks_and_no_mlflow():
-    unwanted = {"mlflow", "papermill", "voila", "jupyterlab", "nbconvert", "ipykernel", "pandas", "matplotlib"}
+    unwanted = {
+        "mlflow",
+        "papermill",
+        "voila",
+        "jupyterlab",
+        "nbconvert",
+        "ipykernel",
+        "pandas",
+        "matplotlib",
+    }
     assert not unwanted & read_pins(ROOT / "containers" / "service.lock").keys()
 
 
@@ -97,7 +109,11 @@ def test_a_service_is_hardened(place):
 
 
 def test_on_one_machine_ports_are_published_on_the_loopback_only():
-    published = [port for service in COMPOSE["docker-compose.yaml"]["services"].values() for port in service.get("ports", [])]
+    published = [
+        port
+        for service in COMPOSE["docker-compose.yaml"]["services"].values()
+        for port in service.get("ports", [])
+    ]
     assert sorted(published) == [f"127.0.0.1:{port}:{port}" for port in (5000, 5001, 5002)]
 
 
@@ -117,7 +133,9 @@ def test_in_production_no_secret_stands_in_an_environment_and_images_are_named_b
 @pytest.mark.parametrize("file", COMPOSE)
 def test_only_the_road_has_the_key_that_signs(file):
     for name, service in COMPOSE[file]["services"].items():
-        folders = [volume.split(":")[1] for volume in service.get("volumes", []) if volume.startswith("ledger")]
+        folders = [
+            volume.split(":")[1] for volume in service.get("volumes", []) if volume.startswith("ledger")
+        ]
         assert ("/ledger" in folders) == (name == "rumos-road")
         if name in ("lending-prediction-service", "lending-prediction-ui"):
             assert "ledger-public:/ledger-public:ro" in service["volumes"]

@@ -40,7 +40,7 @@ def taken(database, tmp_path_factory) -> tuple[Place, subprocess.CompletedProces
 
 
 def settings_of(place, database, **more):
-    return read_settings(place.repository / "settings.ini", place.environment(**database.settings, **more))
+    return read_settings(place.repository / "settings.ini", place.environment(**database.settings | more))
 
 
 def test_a_road_crowns_a_champion(taken, database):
@@ -54,7 +54,9 @@ def test_a_road_crowns_a_champion(taken, database):
 def test_the_ledger_holds_and_the_champion_decides(taken, database):
     place, _ = taken
     assert place.rumos("ledger", "verify", **database.settings).returncode == 0
-    answer = json.loads(place.rumos("predict", "--json", json.dumps(EXAMPLE_CLIENT), **database.settings).stdout)
+    answer = json.loads(
+        place.rumos("predict", "--json", json.dumps(EXAMPLE_CLIENT), **database.settings).stdout
+    )
     champion = Champion.load(settings_of(place, database))
     assert answer["model_version"] == champion.version == 1
     assert answer["probability"] == champion.decide(EXAMPLE_CLIENT).probability
@@ -92,7 +94,9 @@ def test_a_wrong_password_is_said_without_showing_it(taken, database, tmp_path):
     settings = settings_of(place, database, RUMOS_STORE_DATABASE_PASSWORD_FILE=str(tmp_path / "wrong"))
     with pytest.raises(UnreachableError, match="does not answer") as told:
         glance(settings)
-    assert "not the password" not in str(told.value) and "RUMOS_STORE_DATABASE_PASSWORD_FILE" in str(told.value)
+    assert "not the password" not in str(told.value) and "RUMOS_STORE_DATABASE_PASSWORD_FILE" in str(
+        told.value
+    )
 
 
 def test_a_champion_goes_on_while_the_database_is_away(taken, database):
