@@ -10,7 +10,7 @@ COMPILE    := UV_CUSTOM_COMPILE_COMMAND="make lock" UV_PYTHON_DOWNLOADS=never uv
 FOR_IMAGES := --constraint requirements.lock --universal --python-version 3.11 --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve test test-notebooks test-library browser screens sync outputs check lab hooks record canary lock image-locks containers postgres clean
+.PHONY: help run serve test test-notebooks test-library browser screens sync outputs check lab hooks record canary lock image-locks containers servers clean
 
 help:  ## list these targets
 	@echo "rumos_bank: make <target>"
@@ -38,7 +38,7 @@ run: $(READY)  ## data, notebooks, leaderboard, champion, report (PROFILE=quick:
 serve: $(READY)  ## MLflow on 5000, the API on 5001, the dashboard on 5002, until Ctrl-C
 	@$(BIN)/rumos serve all
 
-test: $(READY) browser postgres test-notebooks test-library  ## everything: notebooks (nbval) and library (pytest)
+test: $(READY) browser servers test-notebooks test-library  ## everything: notebooks (nbval) and library (pytest)
 
 test-notebooks: $(READY)  ## run every notebook; the library's must give the outputs they show
 	@$(BIN)/python -m pytest --nbval nbs/lib
@@ -53,10 +53,11 @@ browser: $(READY)  ## a Chromium for the desk's tests: Debian's as root, else Pl
 	  $(BIN)/python -m playwright install chromium >/dev/null 2>&1 || \
 	  echo "No Chromium could be installed: the desk's tests in a browser will be skipped."
 
-postgres:  ## Debian's PostgreSQL, for the test of a store in a database (as root)
-	@command -v initdb >/dev/null 2>&1 || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || \
-	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 && apt-get install -y -qq postgresql >/dev/null 2>&1; } || \
-	  echo "No PostgreSQL could be installed: the test of a store in a database will be skipped."
+servers:  ## Debian's PostgreSQL and nginx, for the tests of production (as root)
+	@{ command -v nginx && ls /usr/lib/postgresql/*/bin/initdb; } >/dev/null 2>&1 || \
+	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 && \
+	    apt-get install -y -qq --no-install-recommends postgresql nginx >/dev/null 2>&1; } || \
+	  echo "PostgreSQL and nginx could not both be installed: tests that need them will be skipped."
 
 screens: $(READY) browser  ## pictures of the desk over the bank's store, and what it takes, into reports/record/screens
 	@$(BIN)/python tests/dashboard/record_screens.py
@@ -107,7 +108,7 @@ image-locks: $(READY)  ## of the pins, those that each image installs (needs uv)
 	  $(COMPILE) --group pyproject.toml:$$image $(FOR_IMAGES) -o containers/$$image.lock || exit 1; done
 	@$(COMPILE) pyproject.toml --extra cluster --extra postgres $(FOR_IMAGES) -o containers/runner.lock
 
-containers: $(READY) postgres  ## start what each image starts, from its own lock; sizes into reports/record/images.md
+containers: $(READY) servers  ## start what each image starts, from its own lock; sizes into reports/record/images.md
 	@$(BIN)/python -m pytest -m containers tests/production
 	@$(BIN)/python tests/production/record_images.py
 

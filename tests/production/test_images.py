@@ -105,7 +105,7 @@ def test_a_service_is_hardened(place):
     assert service["read_only"] is True and service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert service["mem_limit"] and service["cpus"] and service["pids_limit"]
-    assert not service.get("privileged") and "host" != service.get("network_mode")
+    assert not service.get("privileged") and service.get("network_mode") != "host"
 
 
 def test_on_one_machine_ports_are_published_on_the_loopback_only():

@@ -9,14 +9,14 @@ import pytest
 from databases import PASSWORD, find_programs, run_postgres
 
 sys.path.append(str(Path(__file__).parents[1] / "road"))
-from places import Place  # noqa: E402
+from places import Place
 
-from rumos_bank.champion import Champion  # noqa: E402
-from rumos_bank.clients import EXAMPLE_CLIENT  # noqa: E402
-from rumos_bank.errors import StoreError  # noqa: E402
-from rumos_bank.registry import UnreachableError, glance  # noqa: E402
-from rumos_bank.settings import DATABASE, read_settings  # noqa: E402
-from rumos_bank.tracking import open_store  # noqa: E402
+from rumos_bank.champion import Champion
+from rumos_bank.clients import EXAMPLE_CLIENT
+from rumos_bank.errors import StoreError
+from rumos_bank.registry import UnreachableError, glance
+from rumos_bank.settings import DATABASE, read_settings
+from rumos_bank.tracking import open_store
 
 FAMILIES = "Decision_tree,Scorecard"
 
@@ -26,7 +26,7 @@ def database():
     pytest.importorskip("psycopg", reason="PostgreSQL's driver is not installed: rumos_bank[postgres]")
     programs = find_programs()
     if programs is None:
-        pytest.skip("there is no PostgreSQL on this machine: make postgres installs Debian's")
+        pytest.skip("there is no PostgreSQL on this machine: make servers installs Debian's")
     with run_postgres(programs) as running:
         yield running
 
