@@ -65,7 +65,11 @@ def _describe_mlflow(settings: Settings) -> Door:
     store = open_store(settings)  # makes the tables before the server looks for them
     words = ("server", "--host", host, "--port", str(port), "--workers", "1")
     hosts = ",".join(f"{name},{name}:*" for name in settings.api.trusted_hosts)  # with any port, as published
-    places = ("--artifacts-destination", str(store.path / ARTIFACTS), "--allowed-hosts", hosts)
+    pages = ",".join(
+        f"https://{name}" for name in settings.api.trusted_hosts
+    )  # its own, behind a reverse proxy
+    names = ("--allowed-hosts", hosts, "--cors-allowed-origins", pages)
+    places = ("--artifacts-destination", str(store.path / ARTIFACTS), *names)
     own = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
     own["MLFLOW_BACKEND_STORE_URI"] = store.uri
     return Door("mlflow", port, (sys.executable, "-m", "mlflow", *words, *places), own, "/health")
