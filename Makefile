@@ -7,8 +7,11 @@ NOTEBOOKS := nbs/index.ipynb nbs/experiments/explore.ipynb nbs/experiments/searc
              nbs/experiments/compare.ipynb nbs/experiments/judge.ipynb nbs/experiments/audit.ipynb nbs/experiments/twin.ipynb nbs/experiments/ask.ipynb nbs/app/dashboard.ipynb
 IMAGES    := mlflow service dashboard runner
 
+COMPILE    := UV_CUSTOM_COMPILE_COMMAND="make lock" UV_PYTHON_DOWNLOADS=never uv pip compile --quiet --generate-hashes --python $(BIN)/python
+FOR_IMAGES := --constraint requirements.lock --universal --python-version 3.11 --no-annotate
+
 .DEFAULT_GOAL := help
-.PHONY: help run serve test test-notebooks test-library browser screens sync outputs check lab hooks bench bench-compare record canary lock clean lint-pipeline audit reproduce newest conda release images smoke publish
+.PHONY: help run serve test test-notebooks test-library browser screens sync outputs check lab hooks bench bench-compare record canary lock clean lint-pipeline audit reproduce newest conda release images smoke publish image-locks containers servers
 
 help:  ## list these targets
 	@echo "rumos_bank: make <target>"
@@ -36,7 +39,7 @@ run: $(READY)  ## data, notebooks, leaderboard, champion, report (PROFILE=quick:
 serve: $(READY)  ## MLflow on 5000, the API on 5001, the dashboard on 5002, until Ctrl-C
 	@$(BIN)/rumos serve all
 
-test: $(READY) browser test-notebooks test-library  ## everything: notebooks (nbval) and library (pytest)
+test: $(READY) browser servers test-notebooks test-library  ## everything: notebooks (nbval) and library (pytest)
 
 test-notebooks: $(READY)  ## run every notebook; the library's must give the outputs they show
 	@$(BIN)/python -m pytest --nbval nbs/lib
@@ -50,6 +53,12 @@ browser: $(READY)  ## a Chromium for the desk's tests: Debian's as root, else Pl
 	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 && apt-get install -y -qq chromium >/dev/null 2>&1; } || \
 	  $(BIN)/python -m playwright install chromium >/dev/null 2>&1 || \
 	  echo "No Chromium could be installed: the desk's tests in a browser will be skipped."
+
+servers:  ## Debian's PostgreSQL and nginx, for the tests of production (as root)
+	@{ command -v nginx && ls /usr/lib/postgresql/*/bin/initdb; } >/dev/null 2>&1 || \
+	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 && \
+	    apt-get install -y -qq --no-install-recommends postgresql nginx >/dev/null 2>&1; } || \
+	  echo "PostgreSQL and nginx could not both be installed: tests that need them will be skipped."
 
 screens: $(READY) browser  ## pictures of the desk over the bank's store, and what it takes, into reports/record/screens
 	@$(BIN)/python tests/dashboard/record_screens.py
@@ -110,9 +119,15 @@ canary: $(READY)  ## what the installed versions make of the champion on record
 reproduce: $(READY)  ## make the champion again from what is on record, in an environment of its own
 	@$(BIN)/rumos reproduce champion
 
-lock: $(READY)  ## pin all packages anew (needs uv)
-	@UV_CUSTOM_COMPILE_COMMAND="make lock" UV_PYTHON_DOWNLOADS=never uv pip compile --quiet --universal --generate-hashes \
-	  --upgrade --python-version 3.11 --python $(BIN)/python pyproject.toml --extra api --extra desk --extra cluster --group dev --group lint -o requirements.lock
+lock: $(READY)  ## pin all packages anew, and for each image a part of them (needs uv)
+	@$(COMPILE) --universal --upgrade --python-version 3.11 pyproject.toml \
+	  --extra api --extra desk --extra cluster --extra postgres --group dev --group lint --group docs -o requirements.lock
+	@$(MAKE) --no-print-directory image-locks
+
+image-locks: $(READY)  ## of the pins, those that each image installs (needs uv)
+	@for image in build service dashboard mlflow; do \
+	  $(COMPILE) --group pyproject.toml:$$image $(FOR_IMAGES) -o containers/$$image.lock || exit 1; done
+	@$(COMPILE) pyproject.toml --extra cluster --extra postgres $(FOR_IMAGES) -o containers/runner.lock
 
 conda:  ## make the environment of conda.yaml in build/conda and hold it against the lock (needs conda)
 	@$${CONDA:+$$CONDA/bin/}conda env create --quiet --yes --file conda.yaml --prefix build/conda
@@ -129,6 +144,10 @@ release: $(READY)  ## tag a release whose changelog and version agree (VERSION=x
 	@$(BIN)/python tests/production/changelog.py "$(VERSION)"
 	@git tag --annotate "v$(VERSION)" --message "rumos_bank $(VERSION)"
 	@echo "Tagged. To publish it: git push origin v$(VERSION)"
+
+containers: $(READY) servers  ## start what each image starts, from its own lock; sizes into reports/record/images.md
+	@$(BIN)/python -m pytest -m containers tests/production
+	@$(BIN)/python tests/production/record_images.py
 
 images:  ## build the four images (needs Docker)
 	@docker compose build

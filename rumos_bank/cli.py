@@ -135,6 +135,7 @@ def run(
     profile: Profiles = "full",
     families: Families = "",
     fresh: Annotated[bool, typer.Option("--fresh", help="run again what is finished in the store")] = False,
+    once: Annotated[bool, typer.Option("--once", help="do nothing if somebody reigns already")] = False,
 ) -> None:
     """Take the road: data, notebooks, leaderboard, champion, report.
 
@@ -143,9 +144,13 @@ def run(
     Example: `rumos run --profile quick --families SVC,LightGBM`
     """
     from rumos_bank.pipeline import run_road
+    from rumos_bank.reign import read_champion
     from rumos_bank.settings import read_settings
+    from rumos_bank.tracking import open_store
 
     settings = read_settings()
+    if once and (reign := read_champion(open_store(settings))):
+        return print(f"version {reign.version} ({reign.family}) reigns already: no road is taken")
     names = [name.strip() for name in families.split(",") if name.strip()]
     watcher = _make_watcher()
     try:

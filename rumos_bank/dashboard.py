@@ -753,7 +753,7 @@ def _find_token(settings: Settings) -> Path | None:
     "The file with the token, checked; None: there is none, and none is needed."
     named = settings.desk.token_file
     if named == Path():
-        if settings.desk.host not in _LOOPBACK:
+        if settings.is_open(settings.desk.host):
             raise SettingsError(
                 f"[desk] host is {settings.desk.host!r}, which others can reach, but [desk] token_file is empty: name a file "
                 f"with a token, or keep host = 127.0.0.1 and put a reverse proxy in front"

@@ -447,7 +447,7 @@ def find_recipe(
     settings: Settings,  # which store, which record
 ) -> tuple[Recipe, str]:  # and where it was found
     "The reigning champion's recipe; where nobody reigns, the one on record."
-    if (settings.store_path / DATABASE).exists():
+    if settings.store.database or (settings.store_path / DATABASE).exists():
         store = open_store(settings)
         reign = read_champion(store)
         if reign:

@@ -27,7 +27,7 @@ class UnreachableError(StoreError):
 
 # %% ../nbs/lib/36_registry.ipynb #ed02ffc2
 def _ask_store(settings: Settings) -> str | None:
-    "The version with the alias, from the database."
+    "The version with the alias, from the store's SQLite file."
     path = settings.store_path / DATABASE
     if not path.exists():
         return None
@@ -41,6 +41,21 @@ def _ask_store(settings: Settings) -> str | None:
         raise UnreachableError(f"{path} does not answer: {error}") from None
     except sqlite3.Error as error:
         raise UnreachableError(f"{path} cannot be read: {error}; restore it from a backup") from None
+    return str(found[0]) if found else None
+
+
+def _ask_database(settings: Settings) -> str | None:
+    "The version with the alias, from PostgreSQL."
+    from rumos_bank.tracking import connect_database
+
+    query = "SELECT version FROM registered_model_aliases WHERE name = %s AND alias = %s"
+    try:
+        with connect_database(settings, PATIENCE) as database:
+            if database.execute("SELECT to_regclass('registered_model_aliases')").fetchone() == (None,):
+                return None  # a store that MLflow is just making
+            found = database.execute(query, (settings.store.registered_model, CHAMPION)).fetchone()
+    except StoreError as error:
+        raise UnreachableError(str(error)) from None
     return str(found[0]) if found else None
 
 
@@ -141,7 +156,9 @@ def read_crownings(
 # %% ../nbs/lib/36_registry.ipynb #8d2fd997
 def _find_version(settings: Settings) -> str | None:
     "The version with the alias."
-    return (_ask_server if settings.store.server else _ask_store)(settings)
+    if settings.store.server:
+        return _ask_server(settings)
+    return _ask_database(settings) if settings.store.database else _ask_store(settings)
 
 
 def find_crowning(

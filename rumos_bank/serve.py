@@ -20,7 +20,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 from .errors import ParameterError, SettingsError
-from .settings import Settings
+from .settings import BEHIND_LOOPBACK, Settings
 
 LOOPBACK = "127.0.0.1"
 DOORS = ("mlflow", "api", "dashboard")
@@ -56,14 +56,23 @@ class Door:
 def _describe_mlflow(settings: Settings) -> Door:
     from rumos_bank.tracking import ARTIFACTS, open_store
 
-    store, port = (
-        open_store(settings),
-        settings.ports.mlflow,
-    )  # makes the tables before the server looks for them
-    words = ("server", "--host", LOOPBACK, "--port", str(port), "--workers", "1")
-    places = ("--backend-store-uri", store.uri, "--artifacts-destination", str(store.path / ARTIFACTS))
-    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    return Door("mlflow", port, (sys.executable, "-m", "mlflow", *words, *places), quiet, "/health")
+    host, port = settings.mlflow.host, settings.ports.mlflow
+    if settings.is_open(host):
+        raise SettingsError(
+            f"[mlflow] host = {host} opens MLflow to a network, and it asks nobody for a key: keep 127.0.0.1, with a reverse "
+            f"proxy in front; in a container whose port is published on the loopback only, set {BEHIND_LOOPBACK}=1"
+        )
+    store = open_store(settings)  # makes the tables before the server looks for them
+    words = ("server", "--host", host, "--port", str(port), "--workers", "1")
+    hosts = ",".join(f"{name},{name}:*" for name in settings.api.trusted_hosts)  # with any port, as published
+    pages = ",".join(
+        f"https://{name}" for name in settings.api.trusted_hosts
+    )  # its own, behind a reverse proxy
+    names = ("--allowed-hosts", hosts, "--cors-allowed-origins", pages)
+    places = ("--artifacts-destination", str(store.path / ARTIFACTS), *names)
+    own = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    own["MLFLOW_BACKEND_STORE_URI"] = store.uri
+    return Door("mlflow", port, (sys.executable, "-m", "mlflow", *words, *places), own, "/health")
 
 
 def _describe_api(settings: Settings) -> Door:
@@ -181,6 +190,8 @@ def serve(
     asked = threading.Event()
     before = {each: signal.signal(each, lambda *_: asked.set()) for each in (signal.SIGINT, signal.SIGTERM)}
     started: list[_Running] = []
+    if settings.behind_loopback:
+        tell(f"{BEHIND_LOOPBACK}=1: nobody is asked for a key; publish these ports on the loopback only")
     try:
         for door in doors:
             started.append(_start(door, logs / f"{door.name}.log" if len(doors) > 1 else None))

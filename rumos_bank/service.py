@@ -9,7 +9,6 @@ __all__ = ['SLICE', 'MOST_EXPLAINED', 'NOBODY', 'NO_DECISION', 'REST', 'Service'
 # %% ../nbs/lib/53_service.ipynb #c77c0872
 import asyncio
 import errno
-import ipaddress
 import socket
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -486,12 +485,7 @@ def is_exposed(
     settings: Settings,
 ) -> bool:
     "Whether other machines may reach the service."
-    host = settings.api.host
-    try:
-        inside = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        inside = False
-    return not inside and not settings.behind_loopback
+    return settings.is_open(settings.api.host)
 
 
 def _require_safe(service: Service) -> None:
@@ -543,6 +537,11 @@ def make_app(
 ) -> FastAPI:
     "The service as an ASGI application."
     service = Service(settings, tell)
+    if settings.behind_loopback:
+        tell(
+            "exempted",
+            why=f"{BEHIND_LOOPBACK}=1: keys and real data are not asked for; publish the port on the loopback only",
+        )
     _require_safe(service)
     _announce(service)
 

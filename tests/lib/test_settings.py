@@ -38,7 +38,7 @@ def test_the_file_says_what_the_defaults_say():
             if (section, key) not in lists_without_default:
                 assert getattr(getattr(read, section), key) == getattr(getattr(default, section), key)
                 compared += 1
-    assert compared == 56
+    assert compared == 59
 
 
 def test_every_key_stands_in_the_file():
@@ -71,7 +71,7 @@ def test_the_bank_costs():
         ("[cost]\nfalse_positive = 1", "did you mean costs?"),
         (
             "[zebra]\nstripes = 1",
-            "allowed: alarm, api, audit, canary, costs, data, desk, gates, ledger, model, ports, refer, shadow, split, store, watch",
+            "allowed: alarm, api, audit, canary, costs, data, desk, gates, ledger, mlflow, model, ports, refer, shadow, split, store, watch",
         ),
         ("[home]\nhome = x", "unknown section"),
     ],

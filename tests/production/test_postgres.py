@@ -1,0 +1,109 @@
+"A road, a champion and decisions whose MLflow tables lie in PostgreSQL."
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from databases import PASSWORD, find_programs, run_postgres
+
+sys.path.append(str(Path(__file__).parents[1] / "road"))
+from places import Place
+
+from rumos_bank.champion import Champion
+from rumos_bank.clients import EXAMPLE_CLIENT
+from rumos_bank.errors import StoreError
+from rumos_bank.registry import UnreachableError, glance
+from rumos_bank.settings import DATABASE, read_settings
+from rumos_bank.tracking import open_store
+
+FAMILIES = "Decision_tree,Scorecard"
+
+
+@pytest.fixture(scope="module")
+def database():
+    pytest.importorskip("psycopg", reason="PostgreSQL's driver is not installed: rumos_bank[postgres]")
+    programs = find_programs()
+    if programs is None:
+        pytest.skip("there is no PostgreSQL on this machine: make servers installs Debian's")
+    with run_postgres(programs) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def taken(database, tmp_path_factory) -> tuple[Place, subprocess.CompletedProcess]:
+    "A quick road of two families on twins."
+    place = Place(tmp_path_factory.mktemp("postgres"))
+    road = ("run", "--profile", "quick", "--families", FAMILIES)
+    return place, place.rumos(*road, **database.settings)
+
+
+def settings_of(place, database, **more):
+    return read_settings(place.repository / "settings.ini", place.environment(**database.settings | more))
+
+
+def test_a_road_crowns_a_champion(taken, database):
+    place, done = taken
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = place.rumos("champion", **database.settings)
+    assert "@champion is version 1" in told.stdout, told.stderr
+    assert not (place.store / DATABASE).exists(), "the tables are in PostgreSQL, not in the folder"
+
+
+def test_the_ledger_holds_and_the_champion_decides(taken, database):
+    place, _ = taken
+    assert place.rumos("ledger", "verify", **database.settings).returncode == 0
+    answer = json.loads(
+        place.rumos("predict", "--json", json.dumps(EXAMPLE_CLIENT), **database.settings).stdout
+    )
+    champion = Champion.load(settings_of(place, database))
+    assert answer["model_version"] == champion.version == 1
+    assert answer["probability"] == champion.decide(EXAMPLE_CLIENT).probability
+
+
+def test_what_was_found_is_found_again(taken, database):
+    place, _ = taken
+    board = place.rumos("leaderboard", "--profile", "quick", **database.settings)
+    assert all(family in board.stdout for family in FAMILIES.split(",")), board.stderr
+    again = place.rumos("run", "--once", "--profile", "quick", **database.settings)
+    assert (again.returncode, "reigns already: no road is taken" in again.stdout) == (0, True), again.stderr
+
+
+def test_the_password_is_written_nowhere(taken):
+    place, done = taken
+    quoted = "p%40ss"
+    assert PASSWORD not in done.stdout + done.stderr and quoted not in done.stdout + done.stderr
+    files = [path for path in place.folder.rglob("*") if path.is_file()]
+    assert len(files) > 50
+    for path in files:
+        content = path.read_bytes()
+        assert PASSWORD.encode() not in content and quoted.encode() not in content, path
+
+
+def test_another_folder_is_not_taken_for_the_one_that_the_database_was_made_for(taken, database, tmp_path):
+    place, _ = taken
+    settings = settings_of(place, database, RUMOS_STORE_PATH=str(tmp_path))
+    with pytest.raises(StoreError, match="mount that folder under its own name"):
+        open_store(settings)
+    assert open_store(settings_of(place, database)).experiment_id
+
+
+def test_a_wrong_password_is_said_without_showing_it(taken, database, tmp_path):
+    place, _ = taken
+    (tmp_path / "wrong").write_text("not the password")
+    settings = settings_of(place, database, RUMOS_STORE_DATABASE_PASSWORD_FILE=str(tmp_path / "wrong"))
+    with pytest.raises(UnreachableError, match="does not answer") as told:
+        glance(settings)
+    assert "not the password" not in str(told.value) and "RUMOS_STORE_DATABASE_PASSWORD_FILE" in str(
+        told.value
+    )
+
+
+def test_a_champion_goes_on_while_the_database_is_away(taken, database):
+    place, _ = taken
+    champion = Champion.load(settings_of(place, database))
+    away = {"RUMOS_STORE_DATABASE": "postgresql+psycopg://mlflow@127.0.0.1:1/mlflow"}
+    cached = Champion.load(read_settings(place.repository / "settings.ini", place.environment(**away)))
+    assert "does not answer" in cached.cached
+    assert cached.decide(EXAMPLE_CLIENT) == champion.decide(EXAMPLE_CLIENT)

@@ -1,0 +1,142 @@
+"The reverse proxy of production: nginx with our file, TLS with a certificate of its own, and doors that echo."
+
+import http.client
+import json
+import os
+import shutil
+import socket
+import ssl
+import subprocess
+import threading
+import time
+from base64 import b64encode
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from databases import find_free_port
+from images import ROOT
+
+DOORS = {"mlflow": 5000, "api": 5001, "desk": 5002}
+
+
+class Echo(BaseHTTPRequestHandler):
+    "Answers with what it was asked."
+
+    def do_GET(self) -> None:
+        told = {"port": self.server.server_address[1], "headers": dict(self.headers), "path": self.path}
+        body = json.dumps(told).encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        "Nothing."
+
+
+def make_certificate(folder: Path) -> None:
+    "A self-signed one for the three names."
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
+    names = x509.SubjectAlternativeName([x509.DNSName(f"{door}.bank.example") for door in DOORS])
+    now = datetime.now(UTC)
+    made = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    made = made.serial_number(1).not_valid_before(now - timedelta(1)).not_valid_after(now + timedelta(1))
+    signed = made.add_extension(names, critical=True).sign(key, hashes.SHA256())
+    forms = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (folder / "certificate").write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+    (folder / "certificate_key").write_bytes(key.private_bytes(*forms))
+
+
+@pytest.fixture(scope="module")
+def proxy(tmp_path_factory):
+    "A started proxy: the folder of its certificate, its port, and the ports of its doors."
+    nginx = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
+    if nginx is None:
+        pytest.skip("there is no nginx on this machine: make servers installs Debian's")
+    folder, port = tmp_path_factory.mktemp("proxy"), find_free_port()
+    make_certificate(folder)
+    (folder / "mlflow_users").write_text("auditor:{PLAIN}for-this-test-only\n")
+    doors = {name: ThreadingHTTPServer(("127.0.0.1", 0), Echo) for name in DOORS}
+    text = (ROOT / "containers" / "nginx.conf").read_text().replace("/tmp/", f"{folder}/")
+    text = text.replace("/run/secrets", str(folder)).replace("listen 8443", f"listen 127.0.0.1:{port}")
+    for name, door in doors.items():
+        text = text.replace(f"127.0.0.1:{DOORS[name]}", f"127.0.0.1:{door.server_address[1]}")
+        threading.Thread(target=door.serve_forever, daemon=True).start()
+    (folder / "nginx.conf").write_text(text)
+    as_root = "user root; " if os.getuid() == 0 else ""
+    words = [nginx, "-e", "stderr", "-c", str(folder / "nginx.conf"), "-g", f"{as_root}daemon off;"]
+    checked = subprocess.run([*words, "-t"], capture_output=True, text=True, timeout=60)
+    assert checked.returncode == 0, checked.stderr
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        end = time.monotonic() + 30
+        while socket.socket().connect_ex(("127.0.0.1", port)) and time.monotonic() < end:
+            time.sleep(0.05)
+        yield folder, port, {name: door.server_address[1] for name, door in doors.items()}
+    finally:
+        process.terminate()
+        process.wait(10)
+        for door in doors.values():
+            door.shutdown()
+            door.server_close()
+
+
+class Secure(http.client.HTTPSConnection):
+    "A connection to the proxy by one of its names, which no name server knows."
+
+    def connect(self) -> None:
+        plain = socket.create_connection(("127.0.0.1", self.port), 10)
+        self.sock = self._context.wrap_socket(plain, server_hostname=self.host)
+
+
+def ask(proxy, name: str, **headers: str) -> tuple[int, dict[str, str], bytes]:
+    "What the proxy answers under this name, with its certificate checked."
+    folder, port, _ = proxy
+    context = ssl.create_default_context(cafile=str(folder / "certificate"))
+    with closing(Secure(f"{name}.bank.example", port, context=context, timeout=10)) as connection:
+        connection.request("GET", "/a/path", headers=headers)
+        answer = connection.getresponse()
+        return answer.status, {key.lower(): value for key, value in answer.headers.items()}, answer.read()
+
+
+@pytest.mark.parametrize("name", ["api", "desk"])
+def test_a_name_leads_to_its_door_with_its_key_and_host(proxy, name):
+    status, headers, body = ask(proxy, name, Authorization="Bearer of-the-caller")
+    told = json.loads(body)
+    assert (status, told["port"], told["path"]) == (200, proxy[2][name], "/a/path")
+    assert told["headers"]["Host"] == f"{name}.bank.example:{proxy[1]}"
+    assert told["headers"]["Authorization"] == "Bearer of-the-caller"
+    assert "max-age" in headers["strict-transport-security"] and headers["server"] == "nginx"
+
+
+def test_the_desk_gets_its_websockets(proxy):
+    _, _, body = ask(proxy, "desk", Upgrade="websocket", Connection="Upgrade")
+    told = json.loads(body)["headers"]
+    assert (told["Upgrade"], told["Connection"]) == ("websocket", "upgrade")
+
+
+def test_mlflow_is_shown_to_its_users_only(proxy):
+    def basic(password: str) -> str:
+        return "Basic " + b64encode(f"auditor:{password}".encode()).decode()
+
+    assert ask(proxy, "mlflow")[0] == 401
+    assert ask(proxy, "mlflow", Authorization=basic("a guess"))[0] == 401
+    status, _, body = ask(proxy, "mlflow", Authorization=basic("for-this-test-only"))
+    assert (status, json.loads(body)["port"]) == (200, proxy[2]["mlflow"])
+
+
+def test_another_name_is_not_served(proxy):
+    assert ask(proxy, "api", Host="elsewhere.example")[0] == 421
+
+
+def test_nothing_is_said_without_tls(proxy):
+    with closing(http.client.HTTPConnection("127.0.0.1", proxy[1], timeout=10)) as plain:
+        plain.request("GET", "/", headers={"Host": "api.bank.example"})
+        assert plain.getresponse().status == 400
