@@ -7,7 +7,7 @@ NOTEBOOKS := nbs/index.ipynb nbs/experiments/explore.ipynb nbs/experiments/searc
              nbs/experiments/compare.ipynb nbs/experiments/judge.ipynb nbs/experiments/audit.ipynb nbs/experiments/twin.ipynb nbs/experiments/ask.ipynb nbs/app/dashboard.ipynb
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve test test-notebooks test-library browser screens sync outputs check lab hooks record canary lock clean
+.PHONY: help run serve test test-notebooks test-library browser screens sync outputs check lab hooks record canary docs lock clean
 
 help:  ## list these targets
 	@echo "rumos_bank: make <target>"
@@ -89,11 +89,15 @@ record: $(READY)  ## write reports/record from the newest full road on real data
 canary: $(READY)  ## what the installed versions make of the champion on record
 	@$(BIN)/rumos canary
 
+docs: $(READY)  ## build the documentation into _site, readable without a server or a network
+	@$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --jobs auto --conf-dir docs --doctree-dir _proc/docs . _site
+	@echo "Open _site/index.html"
+
 lock: $(READY)  ## pin all packages anew (needs uv)
 	@UV_CUSTOM_COMPILE_COMMAND="make lock" UV_PYTHON_DOWNLOADS=never uv pip compile --quiet --universal --generate-hashes \
-	  --upgrade --python-version 3.11 --python $(BIN)/python pyproject.toml --extra api --extra desk --extra cluster --group dev -o requirements.lock
+	  --upgrade --python-version 3.11 --python $(BIN)/python pyproject.toml --extra api --extra desk --extra cluster --group dev --group docs -o requirements.lock
 
 clean:  ## remove what was made: .venv, caches, reports of roads (the store is kept)
-	@rm -rf .venv build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis _proc
+	@rm -rf .venv build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis _proc _site docs/reference
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	@find reports -mindepth 1 -maxdepth 1 ! -name README.md ! -name record -exec rm -rf {} +
