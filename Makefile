@@ -11,7 +11,7 @@ COMPILE    := UV_CUSTOM_COMPILE_COMMAND="make lock" UV_PYTHON_DOWNLOADS=never uv
 FOR_IMAGES := --constraint requirements.lock --universal --python-version 3.11 --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve test test-notebooks test-library browser screens sync outputs check lab hooks bench bench-compare record canary lock clean lint-pipeline audit reproduce newest conda release images smoke publish image-locks containers servers
+.PHONY: help run serve test test-notebooks test-library browser screens sync outputs check lab hooks bench bench-compare record canary lock clean lint-pipeline audit reproduce newest conda release images smoke publish image-locks containers servers docs
 
 help:  ## list these targets
 	@echo "rumos_bank: make <target>"
@@ -119,6 +119,10 @@ canary: $(READY)  ## what the installed versions make of the champion on record
 reproduce: $(READY)  ## make the champion again from what is on record, in an environment of its own
 	@$(BIN)/rumos reproduce champion
 
+docs: $(READY)  ## build the documentation into _site, readable without a server or a network
+	@$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --jobs auto --conf-dir docs --doctree-dir _proc/docs . _site
+	@echo "Open _site/index.html"
+
 lock: $(READY)  ## pin all packages anew, and for each image a part of them (needs uv)
 	@$(COMPILE) --universal --upgrade --python-version 3.11 pyproject.toml \
 	  --extra api --extra desk --extra cluster --extra postgres --group dev --group lint --group docs -o requirements.lock
@@ -167,6 +171,6 @@ publish:  ## push the images with SBOM, provenance and signature (REGISTRY=… T
 	done
 
 clean:  ## remove what was made: .venv, caches, reports of roads (the store is kept)
-	@rm -rf .venv build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis _proc
+	@rm -rf .venv build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis _proc _site docs/reference
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	@find reports -mindepth 1 -maxdepth 1 ! -name README.md ! -name record -exec rm -rf {} +
