@@ -59,7 +59,12 @@ def describe_module(name: str) -> str:
     tree = ast.parse(text)
     (names,) = (ast.literal_eval(node.value) for node in tree.body if _assigned(node) == "__all__")
     comments = _read_comments(text)
-    shown = [_describe_name(node, text, comments) for node in tree.body if _name_of(node) in names]
+    shown = [
+        _describe_name(name, node, text, comments)
+        for node in tree.body
+        for name in _names_of(node)
+        if name in names
+    ]
     chapter = f"[{CHAPTERS[name].stem}](../../nbs/lib/{CHAPTERS[name].name})"
     return (
         "\n\n".join([f"# rumos_bank.{name}", f"{ast.get_docstring(tree)}. Why it is so: {chapter}.", *shown])
@@ -68,12 +73,13 @@ def describe_module(name: str) -> str:
 
 
 def _assigned(node: ast.stmt) -> str:
+    "The name that an assignment gives, or several with commas."
     target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
-    return target.id if isinstance(target, ast.Name) else ""
+    return ast.unparse(target).strip("()") if isinstance(target, ast.Name | ast.Tuple) else ""
 
 
-def _name_of(node: ast.stmt) -> str:
-    return _assigned(node) or getattr(node, "name", "")
+def _names_of(node: ast.stmt) -> list[str]:
+    return (_assigned(node) or getattr(node, "name", "")).split(", ")
 
 
 def _read_comments(text: str) -> dict[int, str]:
@@ -82,9 +88,9 @@ def _read_comments(text: str) -> dict[int, str]:
     return {each.start[0]: each.string.lstrip("# ") for each in tokens if each.type == tokenize.COMMENT}
 
 
-def _describe_name(node: ast.stmt, text: str, comments: dict[int, str]) -> str:
+def _describe_name(name: str, node: ast.stmt, text: str, comments: dict[int, str]) -> str:
     "A heading, what it does, and the lines that say how it is called."
-    name, doc = _name_of(node), ""
+    doc = ""
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         doc = ast.get_docstring(node) or ""
         kind = {"ClassDef": "class"}.get(type(node).__name__, "def")
