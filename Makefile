@@ -1,13 +1,14 @@
 # The one vocabulary of people, hooks and CI.
 PYTHON  ?= python3
 PROFILE ?= full
+KILLS   ?= 5
 BIN     := .venv/bin
 READY   := .venv/.ready
 NOTEBOOKS := nbs/index.ipynb nbs/experiments/explore.ipynb nbs/experiments/search.ipynb \
              nbs/experiments/compare.ipynb nbs/experiments/judge.ipynb nbs/experiments/audit.ipynb nbs/experiments/twin.ipynb nbs/experiments/ask.ipynb nbs/app/dashboard.ipynb
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve test test-notebooks test-library browser screens sync outputs check lab hooks record canary lock clean
+.PHONY: help run serve test test-notebooks test-library browser screens chaos sync outputs check lab hooks record canary lock clean
 
 help:  ## list these targets
 	@echo "rumos_bank: make <target>"
@@ -52,6 +53,9 @@ browser: $(READY)  ## a Chromium for the desk's tests: Debian's as root, else Pl
 
 screens: $(READY) browser  ## pictures of the desk over the bank's store, and what it takes, into reports/record/screens
 	@$(BIN)/python tests/dashboard/record_screens.py
+
+chaos: $(READY)  ## break a small bank in every known way into reports/record/chaos.md (KILLS=50: so many killed roads)
+	@$(BIN)/python tests/chaos/run_chaos.py --kills $(KILLS)
 
 sync: $(READY)  ## format notebooks, export the library, write README.md
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix .
