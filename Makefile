@@ -1,6 +1,7 @@
 # The one vocabulary of people, hooks and CI.
 PYTHON  ?= python3
 PROFILE ?= full
+KILLS   ?= 5
 BIN     := .venv/bin
 READY   := .venv/.ready
 NOTEBOOKS := nbs/index.ipynb nbs/experiments/explore.ipynb nbs/experiments/search.ipynb \
@@ -11,7 +12,7 @@ COMPILE    := UV_CUSTOM_COMPILE_COMMAND="make lock" UV_PYTHON_DOWNLOADS=never uv
 FOR_IMAGES := --constraint requirements.lock --universal --python-version 3.11 --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve test test-notebooks test-library browser screens sync outputs check lab hooks bench bench-compare record canary lock clean lint-pipeline audit reproduce newest conda release images smoke publish image-locks containers servers docs
+.PHONY: help run serve test test-notebooks test-library browser screens sync outputs check lab hooks bench bench-compare record canary lock clean lint-pipeline audit reproduce newest conda release images smoke publish image-locks containers servers docs chaos
 
 help:  ## list these targets
 	@echo "rumos_bank: make <target>"
@@ -62,6 +63,9 @@ servers:  ## Debian's PostgreSQL and nginx, for the tests of production (as root
 
 screens: $(READY) browser  ## pictures of the desk over the bank's store, and what it takes, into reports/record/screens
 	@$(BIN)/python tests/dashboard/record_screens.py
+
+chaos: $(READY)  ## break a small bank in every known way into reports/record/chaos.md (KILLS=50: so many killed roads)
+	@$(BIN)/python tests/chaos/run_chaos.py --kills $(KILLS)
 
 sync: $(READY)  ## format notebooks, export the library, write README.md
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix .

@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['LEDGER', 'INTENT', 'CROWNED', 'ROLLED_BACK', 'ABANDONED', 'CHAMPION', 'START', 'ROTATED', 'find_public_key',
-           'read_ledger', 'Verified', 'verify_ledger', 'find_user', 'append_event', 'keep_head', 'finish_rotation',
-           'rotate_key', 'accept_ledger', 'facts_of', 'last_change', 'find_changes', 'allowed_versions']
+           'trust_key', 'read_ledger', 'Verified', 'verify_ledger', 'find_user', 'append_event', 'keep_head',
+           'finish_rotation', 'rotate_key', 'accept_ledger', 'facts_of', 'last_change', 'find_changes',
+           'allowed_versions']
 
 # %% ../nbs/lib/32_ledger.ipynb #4bf86511
 import getpass
@@ -73,6 +74,16 @@ def _publish(private: Path) -> str:
     public = _load_key(private).public_key().public_bytes_raw().hex()
     _replace(private.with_name(_PUBLIC), public + "\n")
     return public
+
+# %% ../nbs/lib/32_ledger.ipynb #c54eab71
+def trust_key(
+    settings: Settings,  # where the key is kept
+    public_key: str,  # 64 hexadecimal digits
+) -> None:
+    "Keep this public key here, if none is known yet."
+    if not find_public_key(settings):
+        settings.ledger_path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _replace(settings.ledger_path / _PUBLIC, public_key + "\n")
 
 # %% ../nbs/lib/32_ledger.ipynb #ab732689
 def _replace(path: Path, text: str) -> None:

@@ -1,0 +1,163 @@
+"A small bank that may be broken: a store, its commands, its door, and what must hold in it after anything."
+
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "service"), str(ROOT / "tests" / "model")]
+from doors import Door, find_free_port, serve, variables_of  # noqa: E402
+from stores import LENIENT  # noqa: E402
+
+from rumos_bank.audit import read_log  # noqa: E402
+from rumos_bank.ledger import CHAMPION, allowed_versions, read_ledger  # noqa: E402
+from rumos_bank.settings import DATABASE, Settings, read_settings  # noqa: E402
+from rumos_bank.twin import make_twin  # noqa: E402
+
+RUMOS = (sys.executable, "-c", "from rumos_bank.cli import main; main()")
+FAMILIES = "Decision_tree,logistic_reg"
+CLIENTS = 2_000
+
+
+@dataclass
+class Bank:
+    "Everything lies in one folder."
+
+    folder: Path
+    answered: dict[str, int] = field(default_factory=dict)  # id → prediction, as the door told it
+    more: dict[str, str] = field(default_factory=dict)  # settings of the moment
+
+    @property
+    def store(self) -> Path:
+        return self.folder / "store"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("RUMOS_")}
+        ours = {f"RUMOS_PORTS_{name}": str(find_free_port()) for name in ("MLFLOW", "API", "DASHBOARD")}
+        ours |= {
+            "RUMOS_STORE_REPORTS": str(self.folder / "reports"),
+            "RUMOS_SETTINGS": str(ROOT / "settings.ini"),
+        }
+        ours |= {"RUMOS_DATA_SOURCES": str(self.folder / "clients.csv"), "PYTHONPATH": str(ROOT), **LENIENT}
+        ours |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        return clean | variables_of(self.store) | ours | self.more
+
+    @property
+    def settings(self) -> Settings:
+        ours = {name: value for name, value in self.environment.items() if name.startswith("RUMOS_")}
+        return read_settings(ROOT / "settings.ini", environ=ours)
+
+    def make_clients(self) -> None:
+        make_twin(CLIENTS, seed=11).to_csv(self.folder / "clients.csv", index=False)
+
+    def copy_to(self, folder: Path) -> "Bank":
+        shutil.copytree(self.folder, folder, ignore=shutil.ignore_patterns("reports"))
+        return Bank(folder, dict(self.answered))
+
+    def rumos(self, *words: str, timeout: float = 300) -> subprocess.CompletedProcess:
+        "A command, run to its end."
+        return subprocess.run(
+            [*RUMOS, *words], cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=timeout
+        )
+
+    def start(self, *words: str, log: Path) -> subprocess.Popen:
+        "A command, running in a group of its own."
+        with log.open("w") as output:
+            return subprocess.Popen(
+                [*RUMOS, *words],
+                cwd=ROOT,
+                env=self.environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @contextmanager
+    def open_door(self, **more: str) -> Iterator[Door]:
+        with serve(self.store, self.folder, **self.more, **more) as door:
+            yield door
+
+    def decide(self, door: Door, clients: int = 20) -> None:
+        "Ask the door, and remember what it answered."
+        columns = [
+            name for name in make_twin(1, seed=3).columns if name not in ("ID", "default.payment.next.month")
+        ]
+        twins = make_twin(clients, seed=3)[columns]
+        for client in json.loads(twins.to_json(orient="records")):
+            answer = door.post("/default_prediction", client)
+            require(answer.status == 200, f"the door answers {answer.status}: {answer.body[:200]!r}")
+            self.answered[answer.headers["x-decision-id"]] = answer.json["prediction"]
+
+
+def road(*more: str) -> tuple[str, ...]:
+    return ("run", "--profile", "quick", "--families", FAMILIES, *more)
+
+
+def end_group(process: subprocess.Popen) -> None:
+    "kill -9 for all of it, as a machine that loses power."
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait(timeout=30)
+
+
+def require(held: bool, what: str) -> None:
+    if not held:
+        raise AssertionError(what)
+
+
+def require_sentence(done: subprocess.CompletedProcess, *words: str) -> str:
+    "The command failed with a sentence that names these; it is given back."
+    told = done.stderr.strip()
+    require(done.returncode == 2, f"exit code {done.returncode}, expected 2: {(told or done.stdout)[-300:]}")
+    require("Traceback" not in told, f"a traceback: {told[-300:]}")
+    for word in words:
+        require(word in told, f"{word!r} is not said: {told[-300:]}")
+    return told
+
+
+def require_done(done: subprocess.CompletedProcess) -> str:
+    "The command did its work."
+    require(done.returncode == 0, f"exit code {done.returncode}: {(done.stderr or done.stdout)[-400:]}")
+    return done.stdout
+
+
+def find_aliases(store: Path) -> list[int]:
+    "The versions that bear the champion's alias."
+    query = "SELECT version FROM registered_model_aliases WHERE name = 'rumos_lending' AND alias = ?"
+    with closing(sqlite3.connect(f"{(store / DATABASE).as_uri()}?mode=ro", uri=True, timeout=30)) as database:
+        return [int(row[0]) for row in database.execute(query, (CHAMPION,))]
+
+
+def require_recorded(answered: Mapping[str, int], settings: Settings) -> None:
+    "No answer is missing from the log, and none stands there otherwise."
+    logged = {entry["id"]: entry for entry in read_log(settings.audit_path, kind="decision")}
+    lost = [each for each in answered if each not in logged]
+    require(not lost, f"{len(lost)} of {len(answered)} answered decisions are not on record")
+    wrong = [each for each, said in answered.items() if logged[each]["answer"]["prediction"] != said]
+    require(not wrong, f"{len(wrong)} decisions are on record otherwise than they were answered")
+
+
+def require_whole(bank: Bank) -> None:
+    "The store opens, exactly one champion reigns by the ledger's word, the ledger verifies, no decision is lost."
+    require_done(bank.rumos("champion"))
+    require_done(bank.rumos("ledger", "verify"))
+    aliases = find_aliases(bank.store)
+    require(len(aliases) == 1, f"{len(aliases)} versions bear the alias")
+    require({*aliases} <= allowed_versions(read_ledger(bank.settings)), "the ledger knows another champion")
+    require_recorded(bank.answered, bank.settings)
+
+
+def wait_until(asked, seconds: float, what: str) -> None:
+    end = time.monotonic() + seconds
+    while not asked():
+        require(time.monotonic() < end, f"{what}: not within {seconds:.0f} s")
+        time.sleep(0.05)

@@ -1,0 +1,333 @@
+"One of each fault: what is done to a bank, what it says, and what must hold."
+
+import os
+import shutil
+import socket
+import sqlite3
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from bank import (
+    Bank,
+    end_group,
+    find_aliases,
+    require,
+    require_done,
+    require_recorded,
+    require_sentence,
+    require_whole,
+    road,
+    wait_until,
+)
+from loads import Load
+
+from rumos_bank.ledger import read_ledger
+from rumos_bank.settings import DATABASE
+
+
+class Skipped(Exception):
+    "This machine cannot show it; the reason is told."
+
+
+def remember(bank: Bank, load: Load) -> None:
+    "Every whole answer of a load must be on record from now on."
+    bank.answered |= {decision: said for _, status, decision, _, said in load.answers if status == 200}
+
+
+def newest_backup(bank: Bank) -> str:
+    return str(max((bank.folder / "backups").glob("rumos-*.zip")))
+
+
+def state_of(door) -> str:
+    return door.get("/health/ready").json["status"]
+
+
+@contextmanager
+def small_disk(folder: Path, megabytes: int):
+    "A disk of this size in the folder; only root may make one."
+    folder.mkdir(parents=True)
+    made = (
+        os.geteuid() == 0
+        and not subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)], capture_output=True
+        ).returncode
+    )
+    if not made:
+        raise Skipped("a small disk can be mounted by root only")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def fill(disk: Path) -> Path:
+    "A file that leaves no byte free."
+    filler = disk / "filler"
+    with suppress(OSError), filler.open("wb") as opened:
+        while True:
+            opened.write(b"0" * 65536)
+            opened.flush()
+    with suppress(OSError), filler.open("ab") as opened:
+        while True:
+            opened.write(b"0")
+            opened.flush()
+    return filler
+
+
+def full_disk_under_the_door(bank: Bank) -> str:
+    "The log's disk is full while the door decides: nothing is told that is not on record."
+    with (
+        small_disk(bank.folder / "disk", 4) as disk,
+        bank.open_door(RUMOS_AUDIT_FOLDER=str(disk / "log")) as door,
+    ):
+        before = dict(bank.answered)
+        bank.decide(door)
+        filler = fill(disk)
+        refused = [door.post("/default_prediction", {**door_client()}) for _ in range(5)]
+        require({each.status for each in refused} == {503}, f"got {[each.status for each in refused]}")
+        require("cannot be written" in refused[0].body.decode(), refused[0].body.decode())
+        filler.unlink()
+        bank.decide(door)
+        own = {each: said for each, said in bank.answered.items() if each not in before}
+        require_recorded(
+            own, bank.settings.model_copy(update={"audit": type(bank.settings.audit)(folder=disk / "log")})
+        )
+        bank.answered = before  # they lie on the disk that goes away
+        return f"{len(own)} answers on record; with the disk full 503: {refused[0].json.get('detail', '')}"
+
+
+def door_client() -> dict:
+    from rumos_bank.clients import EXAMPLE_CLIENT
+
+    return dict(EXAMPLE_CLIENT)
+
+
+def full_disk_under_a_road(bank: Bank) -> str:
+    "The store's disk is full in the middle of a road: it says so, and a second road finishes."
+    size = sum(path.stat().st_size for path in bank.folder.rglob("*") if path.is_file()) // 10**6
+    with small_disk(bank.folder / "disk", size + 40) as disk:
+        shutil.copytree(
+            bank.folder, disk / "bank", ignore=shutil.ignore_patterns("disk", "backups", "reports")
+        )
+        small = Bank(disk / "bank", dict(bank.answered), {"RUMOS_SPLIT_SEED": "77"})
+        log = bank.folder / "full.log"
+        process = small.start(*road(), log=log)
+        try:
+            wait_until(lambda: "started" in log.read_text(), 120, "a search begins")
+            filler = fill(disk)
+            process.wait(timeout=240)
+        finally:
+            if process.poll() is None:
+                end_group(process)
+        said = log.read_text()
+        require(process.returncode in (1, 2), f"exit code {process.returncode}: {said[-300:]}")
+        require("Traceback" not in said, f"a traceback: {said[-400:]}")
+        filler.unlink()
+        require_done(small.rumos(*road()))
+        require_whole(small)
+    told = [line for line in said.splitlines() if "FAILED" in line or line.startswith("rumos:")]
+    require(any("full" in line or "No space" in line for line in told), f"it does not say why: {told[:3]}")
+    return f"exit code {process.returncode}: {told[-1].strip()[:160]}"
+
+
+def locked_database(bank: Bank) -> str:
+    "Somebody holds the database for ten seconds: the door answers all along, a command waits for it."
+    with bank.open_door() as door:
+        bank.decide(door)
+        holder = sqlite3.connect(bank.store / DATABASE, isolation_level=None, check_same_thread=False)
+        holder.execute("BEGIN EXCLUSIVE")
+        freed = threading.Timer(10, lambda: (holder.execute("ROLLBACK"), holder.close()))
+        freed.start()
+        try:
+            begun = time.monotonic()
+            command = bank.start("champion", log=bank.folder / "locked.log")
+            while freed.is_alive():
+                bank.decide(door, clients=5)
+            command.wait(timeout=120)
+        finally:
+            freed.join()
+        said = (bank.folder / "locked.log").read_text()
+        require(command.returncode == 0 and "champion is version" in said, said[-300:])
+        wait_until(lambda: state_of(door) == "ready", 20, "the door is ready again")
+    return f"`rumos champion` waited and answered after {time.monotonic() - begun:.0f} s"
+
+
+def corrupt_database(bank: Bank) -> str:
+    "The database is overwritten: the open door goes on, commands say what to do, the backup brings it back."
+    with bank.open_door() as door:
+        bank.decide(door)
+        (bank.store / DATABASE).write_bytes(b"no database at all" * 1000)
+        wait_until(lambda: state_of(door) == "degraded", 20, "the door says that it is degraded")
+        bank.decide(door)
+        said = require_sentence(bank.rumos("champion"), "cannot be opened")
+    with bank.open_door() as door:
+        bank.decide(door)  # a door that starts now takes the champion that was last verified
+    kept = dict(bank.answered)
+    restored = require_done(bank.rumos("restore", newest_backup(bank), "--replace"))
+    (aside,) = bank.folder.glob("store.before-*")
+    shutil.copytree(aside / "decisions", bank.store / "decisions", dirs_exist_ok=True)
+    require_recorded(kept, bank.settings)
+    require("is kept in" in restored, restored)
+    return said
+
+
+def truncated_artifact(bank: Bank) -> str:
+    "The champion's file is cut: the open door goes on, nobody loads it, the backup brings it back."
+    line = [event for event in read_ledger(bank.settings) if event["event"] == "intent"][-1]
+    with bank.open_door() as door:
+        model = bank.store / line["folder"] / "plain.json"
+        model.write_bytes(model.read_bytes()[:-100])
+        bank.decide(door)
+    import json
+
+    said = require_sentence(
+        bank.rumos("predict", "--json", json.dumps(door_client())), "is not what was recorded"
+    )
+    require_sentence(bank.rumos("backup", str(bank.folder / "bad")), "is not what was recorded")
+    require(not list((bank.folder / "bad").glob("rumos-*")), "a backup of a broken store was written")
+    require_done(bank.rumos("restore", newest_backup(bank), "--replace"))
+    (aside,) = bank.folder.glob("store.before-*")
+    shutil.copytree(aside / "decisions", bank.store / "decisions", dirs_exist_ok=True)
+    return said[:200]
+
+
+def moved_store(bank: Bank) -> str:
+    "The store's folder is moved: the next command mends the paths, and a road goes on from what is finished."
+    moved = Bank(bank.folder.with_name("moved"), bank.answered)
+    bank.folder.rename(moved.folder)
+    bank.folder = moved.folder
+    done = require_done(moved.rumos(*road()))
+    require("found finished in the store" in done, done[-400:])
+    return "both searches were found finished at the new place"
+
+
+def alias_to_a_deleted_version(bank: Bank) -> str:
+    "The alias points to a version that is gone: readers refuse it, the next command puts it back."
+    version = find_aliases(bank.store)[0]
+    with bank.open_door() as door:
+        with sqlite3.connect(bank.store / DATABASE, timeout=30) as database:
+            database.execute("UPDATE registered_model_aliases SET version = 99 WHERE alias = 'champion'")
+        database.close()
+        wait_until(lambda: state_of(door) == "degraded", 20, "the door says that it is degraded")
+        bank.decide(door)
+        import json
+
+        said = require_sentence(bank.rumos("predict", "--json", json.dumps(door_client())), "moved by hand")
+        require_done(bank.rumos("champion"))
+        wait_until(lambda: state_of(door) == "ready", 20, "the door is ready again")
+    require(find_aliases(bank.store) == [version], "the alias was not put back")
+    return said[:200]
+
+
+def mlflow_gone_under_load(bank: Bank) -> str:
+    "The MLflow server dies under the load of the API: every answer comes, the door says that it is degraded."
+    variables = bank.environment
+    port = variables["RUMOS_PORTS_MLFLOW"]
+    bank.more = {"RUMOS_PORTS_MLFLOW": port}
+    server = bank.start("serve", "mlflow", log=bank.folder / "mlflow.log")
+    try:
+        wait_until(lambda: "ready on" in (bank.folder / "mlflow.log").read_text(), 120, "MLflow answers")
+        with bank.open_door(RUMOS_STORE_SERVER=f"http://127.0.0.1:{port}") as door, Load(door) as load:
+            load.wait_for(200)
+            stop_doors(server)
+            wait_until(lambda: state_of(door) == "degraded", 30, "the door says that it is degraded")
+            load.wait_for(500)
+        require({status for _, status, *_ in load.answers} == {200}, "an answer failed")
+    finally:
+        if server.poll() is None:
+            stop_doors(server)
+    remember(bank, load)
+    return f"{len(load.answers):,} answers, all 200"
+
+
+def stop_doors(server: subprocess.Popen) -> None:
+    "`rumos serve` and the group of the server that it started, all with kill -9."
+    children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
+    for child in children:
+        with suppress(ProcessLookupError):
+            os.killpg(int(child), 9)
+    with suppress(ProcessLookupError):
+        os.killpg(server.pid, 9)
+    server.wait(timeout=30)
+
+
+def two_roads_at_once(bank: Bank) -> str:
+    "The second road is refused in words; the first one finishes."
+    bank.more = {"RUMOS_SPLIT_SEED": "78"}
+    log = bank.folder / "first.log"
+    first = bank.start(*road(), log=log)
+    try:
+        wait_until(lambda: "started" in log.read_text(), 120, "the first road is on its way")
+        said = require_sentence(bank.rumos(*road()), "another road is running", "RUMOS_STORE_PATH")
+        first.wait(timeout=300)
+    finally:
+        if first.poll() is None:
+            end_group(first)
+    require(first.returncode == 0, log.read_text()[-300:])
+    return said[:160]
+
+
+def slow_and_broken_clients(bank: Bank) -> str:
+    "64 connections that ask, among 32 that send a byte now and then and others that break off: all who ask are answered."
+    body = (
+        b"POST /default_prediction HTTP/1.1\r\nHost: localhost\r\nContent-Length: 400\r\n\r\n{" + b" " * 300
+    )
+    stopped = threading.Event()
+
+    def drip(door) -> None:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", door.port), timeout=30) as connection:
+            for place in range(len(body)):
+                connection.sendall(body[place : place + 1])
+                if stopped.wait(0.1):
+                    return
+
+    def break_off(door) -> None:
+        while not stopped.wait(0.05):
+            for sent in (body[:60], b"\x16\x03\x01\x02nonsense", b""):
+                with (
+                    suppress(OSError),
+                    socket.create_connection(("127.0.0.1", door.port), timeout=30) as connection,
+                ):
+                    connection.sendall(sent)
+
+    with bank.open_door() as door:
+        threads = [threading.Thread(target=drip, args=(door,)) for _ in range(32)]
+        threads += [threading.Thread(target=break_off, args=(door,)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        try:
+            with Load(door, connections=64) as load:
+                load.wait_for(3000)
+        finally:
+            stopped.set()
+            for thread in threads:
+                thread.join(timeout=60)
+        require({status for _, status, *_ in load.answers} == {200}, "an answer failed")
+        bank.decide(door)
+    remember(bank, load)
+    return f"{len(load.answers):,} answers, all 200"
+
+
+FAULTS: tuple[Callable[[Bank], str], ...] = (
+    locked_database,
+    corrupt_database,
+    truncated_artifact,
+    alias_to_a_deleted_version,
+    slow_and_broken_clients,
+    full_disk_under_the_door,
+    full_disk_under_a_road,
+    mlflow_gone_under_load,
+    two_roads_at_once,
+    moved_store,
+)
+
+
+def suffer(fault: Callable[[Bank], str], bank: Bank) -> str:
+    "One fault, and then everything that must hold after any."
+    said = fault(bank)
+    require_whole(bank)
+    return said

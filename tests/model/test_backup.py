@@ -1,0 +1,387 @@
+"A store is lost and comes back: whole, checked, with the same champion, the same decisions and the same history."
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+from stores import LENIENT, TOP, Place, settings_for
+
+from rumos_bank import backup as room
+from rumos_bank.audit import DecisionLog, decide_and_record, read_log
+from rumos_bank.backup import check_restore, read_backup, require_space, restore_backup, write_backup
+from rumos_bank.champion import Champion
+from rumos_bank.clients import CLIENT_COLUMNS
+from rumos_bank.errors import StoreError
+from rumos_bank.keys import KEYS, add_key, list_keys
+from rumos_bank.ledger import append_event, read_ledger, rotate_key, verify_ledger
+from rumos_bank.outcomes import OUTCOME, read_outcomes
+from rumos_bank.reign import mend, read_champion
+from rumos_bank.replay import replay
+from rumos_bank.settings import DATABASE, Settings
+from rumos_bank.tracking import ARTIFACTS, find_searches, open_store
+from rumos_bank.twin import make_twin
+
+CLIENTS = make_twin(20, seed=4)[list(CLIENT_COLUMNS)].to_dict("records")
+
+
+@pytest.fixture(autouse=True)
+def closed_doors(monkeypatch):
+    "Whatever listens on the bank's ports of this machine is not ours."
+    monkeypatch.setattr(room, "Door", lambda *_: type("Closed", (), {"is_ready": lambda self: False})())
+
+
+def decide(settings: Settings) -> list:
+    log = DecisionLog(settings)
+    recorded = decide_and_record(Champion.load(settings), CLIENTS, "test", log)
+    log.close()
+    return recorded
+
+
+def as_stored(settings: Settings) -> dict[str, bytes]:
+    "What a backup must bring back, byte for byte; the database's paths are mended, so it is asked for what it says."
+    kept = ("ledger.jsonl", KEYS)
+    store = settings.store_path
+    paths = [
+        path for folder in (ARTIFACTS, "decisions") for path in (store / folder).rglob("*") if path.is_file()
+    ]
+    return {
+        str(path.relative_to(store)): path.read_bytes() for path in [*paths, *(store / name for name in kept)]
+    }
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    "For a process of its own: MLflow keeps a lost database open in the one that knew it."
+    ours = {"RUMOS_STORE_PATH": settings.store_path, "RUMOS_LEDGER_FOLDER": settings.ledger_path, **LENIENT}
+    ours |= {"RUMOS_DATA_CACHE": settings.cache_path, "PYTHONPATH": TOP.parent, "RUMOS_SETTINGS": TOP}
+    closed = {f"RUMOS_PORTS_{name}": find_free_port() for name in ("MLFLOW", "API", "DASHBOARD")}
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("RUMOS_")}
+    return clean | {name: str(value) for name, value in {**ours, **closed}.items()}
+
+
+def find_free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def type_in(settings: Settings, *words: str) -> str:
+    "A command as an operator types it."
+    command = [sys.executable, "-c", "from rumos_bank.cli import main; main()", *words]
+    done = subprocess.run(command, env=environment_of(settings), capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_lost_store_comes_back_with_all_that_was_in_it(reigned: Place, tmp_path):
+    settings = reigned.settings
+    decided = decide(settings)
+    log = DecisionLog(settings)
+    log.append({"kind": OUTCOME, "decision": decided[0].id, "defaulted": 1})
+    log.close()
+    add_key(settings, "back-office", ["score"])
+    before, events, safe = as_stored(settings), read_ledger(settings), str(tmp_path / "safe")
+    assert "would be copied" in type_in(settings, "backup", safe, "--dry-run") and not Path(safe).exists()
+    said = type_in(settings, "backup", safe)
+    assert "champion version 1" in said and "The private key in" in said
+    (made,) = Path(safe).iterdir()
+    shutil.rmtree(settings.store_path)
+    assert "would be restored" in type_in(settings, "restore", str(made), "--dry-run")
+    assert not settings.store_path.exists()
+    assert "restored from" in type_in(settings, "restore", str(made))
+    assert as_stored(settings) == before and read_ledger(settings) == events
+    assert f"head kept here is line {len(events)}" in type_in(settings, "ledger", "verify")
+    assert reigned.runs["first"] in type_in(settings, "champion") and read_ledger(settings) == events
+    assert Champion.load(settings).decide(CLIENTS) == [each.decision for each in decided]
+    assert "1 identical" in type_in(settings, "replay", decided[7].id)
+    assert read_outcomes(settings) == {decided[0].id: 1}
+    assert [key.name for key in list_keys(settings)] == ["back-office"]
+    assert (settings.store_path / KEYS).stat().st_mode & 0o077 == 0
+
+
+def test_another_machine_takes_over_and_governs_once_the_private_key_is_there(reigned: Place, tmp_path):
+    decided, runs = decide(reigned.settings), {run.info.run_id for run in find_searches(reigned.store)}
+    made, other = write_backup(reigned.settings, tmp_path / "safe"), settings_for(tmp_path / "other")
+    assert restore_backup(other, made.path).told == ""
+    store = open_store(other)
+    mend(store)
+    assert read_champion(store).run_id == reigned.runs["first"]
+    assert {run.info.run_id for run in find_searches(store)} == runs
+    assert (verify_ledger(other).lines, verify_ledger(other).head) == (made.head, made.head)
+    assert replay(other, decided[7].id).outcome == "identical"
+    with pytest.raises(StoreError, match=r"private key is not in .* only its holder may write"):
+        append_event(other, "data changed", {"fingerprint": "f"})
+    shutil.copy2(reigned.settings.ledger_path / "private.pem", other.ledger_path)
+    assert append_event(other, "data changed", {"fingerprint": "f"})["number"] == made.head + 1
+
+
+def test_no_private_key_is_in_a_backup_and_only_its_owner_reads_it(reigned: Place, tmp_path):
+    inside = settings_for(reigned.store.path, RUMOS_LEDGER_FOLDER=str(reigned.store.path / "keys"))
+    shutil.copytree(reigned.settings.ledger_path, inside.ledger_path)
+    made = write_backup(inside, tmp_path / "safe")
+    with zipfile.ZipFile(made.path) as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    secret = (inside.ledger_path / "private.pem").read_bytes().splitlines()[1]
+    assert len(content) > 10 and not [name for name, text in content.items() if secret in text]
+    assert made.path.stat().st_mode & 0o077 == 0
+
+
+def test_what_was_answered_before_a_backup_began_is_in_it(reigned: Place, tmp_path):
+    champion, settings = Champion.load(reigned.settings), reigned.settings
+    answered, stopped = [], threading.Event()
+
+    def keep_deciding() -> None:
+        log = DecisionLog(settings)
+        while not stopped.is_set():
+            answered.extend(each.id for each in decide_and_record(champion, CLIENTS, "test", log))
+        log.close()
+
+    threads = [threading.Thread(target=keep_deciding) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        while len(answered) < 2000:
+            time.sleep(0.01)
+        before = list(answered)
+        made = write_backup(settings, tmp_path / "safe")
+        during = len(answered) - len(before)
+    finally:
+        stopped.set()
+        for thread in threads:
+            thread.join()
+    assert during > 0
+    other = settings_for(tmp_path / "other")
+    restore_backup(other, made.path)
+    kept = {entry["id"] for entry in read_log(other.audit_path)}
+    assert set(before) <= kept <= set(answered)
+
+
+def test_a_backup_is_of_one_moment_while_searches_are_logged_and_a_champion_is_crowned(
+    reigned: Place, tmp_path
+):
+    work = threading.Thread(
+        target=lambda: [
+            reigned.crown("cheaper"),
+            reigned.log(reigned.found, key="late"),
+            reigned.crown("cheapest"),
+        ]
+    )
+    work.start()
+    made = []
+    while work.is_alive() or not made:
+        made.append(write_backup(reigned.settings, tmp_path / "safe"))
+    work.join()
+    heads = [each.head for each in made]
+    assert heads == sorted(heads)
+    for number, each in enumerate({each.head: each for each in made}.values()):
+        other = settings_for(tmp_path / f"other{number}")
+        restore_backup(other, each.path)
+        assert read_champion(open_store(other)).version == each.champion["version"]
+
+
+@pytest.fixture
+def made(reigned: Place, tmp_path) -> room.Backup:
+    decide(reigned.settings)
+    return write_backup(reigned.settings, tmp_path / "safe")
+
+
+@pytest.mark.parametrize("share", [0, 0.1, 0.5, 0.999])
+@pytest.mark.parametrize("harm", ["cut", "changed"])
+def test_a_harmed_backup_is_refused_before_anything_is_touched(reigned: Place, made, tmp_path, harm, share):
+    whole = made.path.read_bytes()
+    place = int(len(whole) * share)
+    bad = tmp_path / "bad.zip"
+    bad.write_bytes(
+        whole[:place] if harm == "cut" else whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :]
+    )
+    before = as_files(reigned.store.path)
+    with pytest.raises(StoreError, match=r"was changed or cut|cannot be read as a backup"):
+        restore_backup(reigned.settings, bad, replace=True)
+    assert as_files(reigned.store.path) == before
+
+
+def as_files(folder: Path) -> dict[str, int]:
+    return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*") if path.suffix != ".lock"}
+
+
+def reseal(made: room.Backup, target: Path, **changed: bytes) -> Path:
+    "The backup as a forger writes it: other content under right digests."
+    with zipfile.ZipFile(made.path) as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    manifest = json.loads(content.pop(room.MANIFEST))
+    content |= {name.replace("__", "/").replace("_dot_", "."): text for name, text in changed.items()}
+    manifest["files"] = {
+        name: {"size": len(text), "sha256": hashlib.sha256(text).hexdigest()}
+        for name, text in content.items()
+    }
+    with zipfile.ZipFile(target, "w") as archive:
+        for name, text in content.items():
+            archive.writestr(name, text)
+        archive.writestr(room.MANIFEST, json.dumps(manifest))
+        archive.comment = b"0" * 64
+    room._seal(target)
+    return target
+
+
+def test_a_forged_backup_is_refused_by_the_ledger_and_by_the_names_in_it(reigned: Place, made, tmp_path):
+    with zipfile.ZipFile(made.path) as archive:
+        ledger = archive.read("ledger.jsonl")
+    forged = reseal(
+        made, tmp_path / "a.zip", ledger_dot_jsonl=ledger.replace(b"Decision_tree", b"Random_fores")
+    )
+    before = as_files(reigned.store.path)
+    with pytest.raises(StoreError, match=r"line 1 is not signed with the key"):
+        restore_backup(reigned.settings, forged, replace=True)
+    outside = reseal(made, tmp_path / "b.zip", artifacts__dot__x=b"", **{"artifacts/../../evil": b"x"})
+    with pytest.raises(StoreError, match="which is no part of a store"):
+        restore_backup(reigned.settings, outside, replace=True)
+    assert as_files(reigned.store.path) == before and not (tmp_path / "evil").exists()
+    rotate_key(reigned.settings)
+    with pytest.raises(StoreError, match=r"trusted here is .* set \[ledger\] public_key to the former one"):
+        restore_backup(reigned.settings, made.path, replace=True)
+
+
+def test_a_store_that_is_there_is_kept_aside_and_only_if_asked(reigned: Place, made):
+    settings = reigned.settings
+    (settings.store_path / "README.md").write_text("the folder's own note")
+    with pytest.raises(StoreError, match="is not empty: --replace puts it aside"):
+        restore_backup(settings, made.path)
+    reigned.crown("cheaper")
+    later = decide(settings)
+    restored = restore_backup(settings, made.path, replace=True)
+    assert Champion.load(settings).version == 1 and "was further" in restored.told
+    last = read_ledger(settings)[-1]
+    assert last["event"] == "accepted" and made.path.name in last["reason"]
+    assert verify_ledger(settings).lines == made.head + 1
+    assert (settings.store_path / "README.md").read_text() == "the folder's own note"
+    old = settings_for(restored.aside)
+    assert {each.id for each in later} <= {entry["id"] for entry in read_log(old.audit_path)}
+
+
+def test_a_log_outside_of_the_store_loses_nothing_to_an_older_backup(reigned: Place, tmp_path):
+    settings = settings_for(reigned.store.path, RUMOS_AUDIT_FOLDER=str(tmp_path / "log"))
+    old = decide(settings)
+    made = write_backup(settings, tmp_path / "safe")
+    (lost,) = settings.audit_path.glob("*.jsonl")
+    new = decide(settings)
+    lost.unlink()
+    shutil.rmtree(settings.store_path)
+    restore_backup(settings, made.path)
+    kept = {entry["id"] for entry in read_log(settings.audit_path)}
+    assert kept == {each.id for each in [*old, *new]}
+    assert not (settings.store_path / "decisions").exists()
+
+
+def test_a_broken_store_is_not_backed_up(reigned: Place, tmp_path):
+    settings, safe = reigned.settings, tmp_path / "safe"
+    model = reigned.model / "plain.json"
+    whole = model.read_bytes()
+    model.write_bytes(whole[:-9])
+    with pytest.raises(StoreError, match=r"plain.json of the model is not what was recorded"):
+        write_backup(settings, safe)
+    model.write_bytes(whole)
+    database = settings.store_path / DATABASE
+    pages = bytearray(database.read_bytes())
+    pages[4096 * 3 : 4096 * 40] = b"\xff" * 4096 * 37
+    database.write_bytes(pages)
+    with pytest.raises(
+        StoreError, match=r"mlflow.db .*(damaged|malformed|cannot be copied).*restore a backup"
+    ):
+        write_backup(settings, safe)
+    assert not list(safe.rglob("*.zip"))
+
+
+def test_too_little_space_is_said_before_anything_is_written(reigned: Place, made, monkeypatch, tmp_path):
+    monkeypatch.setattr(room.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000})())
+    for attempt in (
+        lambda: write_backup(reigned.settings, tmp_path / "full"),
+        lambda: restore_backup(reigned.settings, made.path, replace=True),
+    ):
+        with pytest.raises(StoreError, match=r"are needed in .* 0.0 MB are free: make room"):
+            attempt()
+    require_space(tmp_path, 1000)
+    assert not list(tmp_path.glob("full/*.zip")) and Champion.load(reigned.settings).version == 1
+
+
+def test_an_open_door_and_a_running_road_are_in_the_way(reigned: Place, made, monkeypatch):
+    from filelock import FileLock
+
+    with (
+        FileLock(reigned.store.path / "road.lock"),
+        pytest.raises(StoreError, match="a road or a promotion works"),
+    ):
+        restore_backup(reigned.settings, made.path, replace=True)
+    monkeypatch.undo()
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        port = door.getsockname()[1]
+        busy = settings_for(reigned.store.path, RUMOS_PORTS_API=str(port))
+        busy = busy.model_copy(update={"ports": busy.ports.model_copy(update={"mlflow": port})})
+        with pytest.raises(
+            StoreError, match=f"something answers on port {port}, that of mlflow: stop the doors"
+        ):
+            check_restore(busy, made.path, replace=True)
+
+
+RESTORE = """
+import os, signal, sys
+from pathlib import Path
+from rumos_bank import backup as room
+from rumos_bank.settings import read_settings
+step, act = sys.argv[2], getattr(room, sys.argv[2])
+def die(*given):
+    if "before" in sys.argv[3]:
+        os.kill(os.getpid(), signal.SIGKILL)
+    act(*given)
+    os.kill(os.getpid(), signal.SIGKILL)
+setattr(room, step, die)
+room.restore_backup(read_settings(sys.argv[4]), Path(sys.argv[1]), replace=True)
+"""
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("step", ["_unpack", "_prove", "_switch", "_settle"])
+def test_a_restore_that_is_killed_leaves_a_usable_store_and_a_second_one_finishes(
+    reigned: Place, made, step, when
+):
+    settings = reigned.settings
+    reigned.crown("cheaper")
+    command = [sys.executable, "-c", RESTORE, str(made.path), step, when, str(TOP)]
+    died = subprocess.run(command, env=environment_of(settings), capture_output=True, text=True, timeout=120)
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    switched = step == "_settle" or (step, when) == ("_switch", "after")
+    if not switched:
+        assert Champion.load(settings).version == 2 and verify_ledger(settings)
+    restore_backup(settings, made.path, replace=True)
+    assert Champion.load(settings).version == 1 and verify_ledger(settings)
+    assert not list(settings.store_path.parent.glob(".*.restoring"))
+
+
+def test_a_kill_between_the_two_renames_loses_nothing(reigned: Place, made, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    rename = Path.rename
+
+    def half(self, target):
+        if self.name == "store" and self.parent.name == "work":
+            raise Killed
+        return rename(self, target)
+
+    settings = reigned.settings
+    with monkeypatch.context() as broken, pytest.raises(Killed):
+        broken.setattr(Path, "rename", half)
+        restore_backup(settings, made.path, replace=True)
+    (aside,) = settings.store_path.parent.glob("store.before-*")
+    assert not settings.store_path.exists() and (aside / DATABASE).is_file()
+    restore_backup(settings, made.path)
+    assert Champion.load(settings).version == 1 and verify_ledger(settings).lines == made.head
+    assert read_backup(made.path).head == made.head
