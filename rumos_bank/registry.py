@@ -58,7 +58,7 @@ def _ask_database(settings: Settings) -> str | None:
         raise UnreachableError(str(error)) from None
     return str(found[0]) if found else None
 
-
+# %% ../nbs/lib/36_registry.ipynb #ab14c3f0
 def _get(settings: Settings, path: str, **query: str) -> Any:
     "A response of the MLflow server."
     import requests
