@@ -24,7 +24,9 @@ from pages import (
 from rumos_bank.cli import app
 
 sys.path.append(str(ROOT / "docs"))
-sys.path.append(str(ROOT / "tests" / "dashboard"))
+sys.path += [
+    str(ROOT / "tests" / folder) for folder in ("dashboard", "model")
+]  # the browser, and what it needs
 
 COMMAND = typer.main.get_command(app)
 (TARGETS,) = re.findall(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
