@@ -43,7 +43,7 @@ def _ask_store(settings: Settings) -> str | None:
         raise UnreachableError(f"{path} cannot be read: {error}; restore it from a backup") from None
     return str(found[0]) if found else None
 
-
+# %% ../nbs/lib/36_registry.ipynb #0c892d51
 def _ask_database(settings: Settings) -> str | None:
     "The version with the alias, from PostgreSQL."
     from rumos_bank.tracking import connect_database
@@ -58,7 +58,7 @@ def _ask_database(settings: Settings) -> str | None:
         raise UnreachableError(str(error)) from None
     return str(found[0]) if found else None
 
-
+# %% ../nbs/lib/36_registry.ipynb #2eab4f74
 def _get(settings: Settings, path: str, **query: str) -> Any:
     "A response of the MLflow server."
     import requests
