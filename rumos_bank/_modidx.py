@@ -35,6 +35,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'rumos_bank.backup._pack': ('lib/backup.html#_pack', 'rumos_bank/backup.py'),
                                    'rumos_bank.backup._prove': ('lib/backup.html#_prove', 'rumos_bank/backup.py'),
                                    'rumos_bank.backup._require_free': ('lib/backup.html#_require_free', 'rumos_bank/backup.py'),
+                                   'rumos_bank.backup._require_sqlite': ('lib/backup.html#_require_sqlite', 'rumos_bank/backup.py'),
                                    'rumos_bank.backup._seal': ('lib/backup.html#_seal', 'rumos_bank/backup.py'),
                                    'rumos_bank.backup._settle': ('lib/backup.html#_settle', 'rumos_bank/backup.py'),
                                    'rumos_bank.backup._switch': ('lib/backup.html#_switch', 'rumos_bank/backup.py'),

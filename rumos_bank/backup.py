@@ -22,7 +22,7 @@ from typing import Any
 
 from .champion import Champion
 from .clients import EXAMPLE_CLIENT
-from .errors import NoChampionError, StoreError
+from .errors import NoChampionError, SettingsError, StoreError
 from .keys import KEYS
 from rumos_bank.ledger import (
     LEDGER,
@@ -54,6 +54,15 @@ def _list_files(settings: Settings) -> dict[str, Path]:
         inside = sorted(path for path in folder.rglob("[!.]*") if path.is_file())  # .x: not yet in its place
         found |= {f"{name}/{path.relative_to(folder).as_posix()}": path for path in inside}
     return found
+
+
+def _require_sqlite(settings: Settings) -> None:
+    "A server's tables are not in the folder, so a copy of the folder would be half a backup."
+    if settings.store.database:
+        raise SettingsError(
+            f"MLflow's tables are in {settings.store.database}: back them up and restore them with the server's own "
+            f"tools (pg_dump), and the folder {settings.store_path} with them; this command keeps SQLite only"
+        )
 
 
 def measure_store(
@@ -237,6 +246,7 @@ def write_backup(
     tell: Tell = lambda done, total: None,
 ) -> Backup:
     "Copy what cannot be lost into one new file, and read it back."
+    _require_sqlite(settings)
     if not (settings.store_path / DATABASE).is_file():
         raise StoreError(
             f"there is no store in {settings.store_path}: run `rumos run`, or correct RUMOS_STORE_PATH"
@@ -420,6 +430,7 @@ def check_restore(
     tell: Tell = lambda done, total: None,
 ) -> Backup:
     "Raise if this backup could not be restored here; nothing is changed."
+    _require_sqlite(settings)
     backup = read_backup(path, tell)
     _require_free(settings, replace)
     store = settings.store_path

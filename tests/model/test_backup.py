@@ -21,7 +21,7 @@ from rumos_bank.audit import DecisionLog, decide_and_record, read_log
 from rumos_bank.backup import check_restore, read_backup, require_space, restore_backup, write_backup
 from rumos_bank.champion import Champion
 from rumos_bank.clients import CLIENT_COLUMNS
-from rumos_bank.errors import StoreError
+from rumos_bank.errors import SettingsError, StoreError
 from rumos_bank.keys import KEYS, add_key, list_keys
 from rumos_bank.ledger import append_event, read_ledger, rotate_key, verify_ledger
 from rumos_bank.outcomes import OUTCOME, read_outcomes
@@ -298,6 +298,17 @@ def test_a_broken_store_is_not_backed_up(reigned: Place, tmp_path):
     ):
         write_backup(settings, safe)
     assert not list(safe.rglob("*.zip"))
+
+
+def test_tables_in_a_server_are_for_its_own_tools(reigned: Place, made, tmp_path):
+    server = settings_for(reigned.store.path, RUMOS_STORE_DATABASE="postgresql+psycopg://mlflow@db/mlflow")
+    for command in (
+        lambda: write_backup(server, tmp_path / "elsewhere"),
+        lambda: restore_backup(server, made),
+    ):
+        with pytest.raises(SettingsError, match="with the server's own tools"):
+            command()
+    assert not (tmp_path / "elsewhere").exists()
 
 
 def test_too_little_space_is_said_before_anything_is_written(reigned: Place, made, monkeypatch, tmp_path):
