@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ SCRIPTS = {  # how a whole run is asked for; a brief one is the same with --brie
     "service": (),
     "startup": (),
     "batch": ("--rows", "10000000", "--repeat", "1", "--picture", "{folder}/batch_memory.png"),
-    "cluster": ("--rows", "250000,1000000,4000000", "--repeat", "2"),
+    "cluster": ("--rows", "250000,1000000,4000000", "--repeat", "1"),
     "search": (),
     "shadow": ("--pace", "0.02"),
 }
@@ -46,8 +47,9 @@ def run_script(name: str, folder: Path, brief: bool) -> list[dict[str, Any]]:
         return [each | {"script": name} for each in json.loads(answer.read_text())]
 
 
-def run_all(folder: Path, brief: bool) -> list[dict[str, Any]]:
-    return [each for name in SCRIPTS for each in run_script(name, folder, brief)]
+def run_all(folder: Path, brief: bool) -> Iterator[dict[str, Any]]:
+    for name in SCRIPTS:
+        yield from run_script(name, folder, brief)
 
 
 def read_ratio(told: dict[str, Any]) -> Ratio:
@@ -71,9 +73,14 @@ def bench(folder: Path) -> None:
     git = ("git", "-C", str(HERE), "rev-parse", "--short=10", "HEAD")
     commit = subprocess.run(git, capture_output=True, text=True).stdout.strip()
     with a_champion():
-        told = {"machine": describe_machine(), "when": datetime.now(UTC).date().isoformat(), "commit": commit}
-        told |= {"brief": run_all(folder, brief=True), "whole": run_all(folder, brief=False)}
-    (folder / "benchmarks.json").write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n")
+        told: dict[str, Any] = {"machine": describe_machine(), "commit": commit}
+        told["when"] = datetime.now(UTC).date().isoformat()
+        for kind in ("whole", "brief"):
+            told[kind] = []
+            for each in run_all(folder, brief=kind == "brief"):
+                told[kind].append(each)
+                text = json.dumps(told, indent=1, ensure_ascii=False) + "\n"
+                (folder / "benchmarks.json").write_text(text)  # at once: what is measured is kept
     print(f"\n{write_table(told)}\nwritten to {folder}: `make record` puts it on record")
 
 
