@@ -132,7 +132,8 @@ def open_store(
             store.experiment_id  # the first use makes the tables
     except (OSError, sqlite3.Error) as error:
         raise StoreError(
-            f"the store in {path} cannot be opened: {error}; set RUMOS_STORE_PATH to another folder"
+            f"the store in {path} cannot be opened: {error}; set RUMOS_STORE_PATH to another folder, "
+            "or put a backup in its place with `rumos restore`"
         ) from None
     import_mlflow().set_tracking_uri(store.uri)
     return store
