@@ -54,6 +54,9 @@ def import_mlflow() -> Any:
 
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    logging.getLogger("mlflow.store.db.utils").setLevel(
+        logging.CRITICAL
+    )  # whatever it logs it raises as well
     return mlflow
 
 # %% ../nbs/lib/31_tracking.ipynb #1d16cf56
