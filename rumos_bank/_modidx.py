@@ -208,6 +208,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'rumos_bank.champion.read_version': ('lib/champion.html#read_version', 'rumos_bank/champion.py')},
             'rumos_bank.cli': { 'rumos_bank.cli._choose_engine': ('lib/cli.html#_choose_engine', 'rumos_bank/cli.py'),
                                 'rumos_bank.cli._describe_step': ('lib/cli.html#_describe_step', 'rumos_bank/cli.py'),
+                                'rumos_bank.cli._is_disk_full': ('lib/cli.html#_is_disk_full', 'rumos_bank/cli.py'),
                                 'rumos_bank.cli._make_bars': ('lib/cli.html#_make_bars', 'rumos_bank/cli.py'),
                                 'rumos_bank.cli._make_tell': ('lib/cli.html#_make_tell', 'rumos_bank/cli.py'),
                                 'rumos_bank.cli._make_watcher': ('lib/cli.html#_make_watcher', 'rumos_bank/cli.py'),

@@ -9,6 +9,7 @@ __all__ = ['app', 'Profiles', 'Families', 'keys', 'run', 'data', 'leaderboard', 
 # %% ../nbs/lib/69_cli.ipynb #bf7d54f4
 import sys
 from collections.abc import Sequence
+from errno import ENOSPC
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -499,11 +500,21 @@ def _root(
 ) -> None:
     pass
 
+# %% ../nbs/lib/69_cli.ipynb #7e7e612a
+_FULL = "a disk is full: make room and give the same command again; what was finished is found"
+
+
+def _is_disk_full(error: BaseException) -> bool:
+    "Whether the system or SQLite says so, whoever passed it on."
+    return getattr(error, "errno", None) == ENOSPC or "database or disk is full" in str(error)
+
 
 def main() -> None:
     "The console script: errors that a user can mend are a sentence."
     try:
         app()
-    except RumosError as error:
-        print(f"rumos: {error}", file=sys.stderr)
+    except Exception as error:
+        if not isinstance(error, RumosError) and not _is_disk_full(error):
+            raise
+        print(f"rumos: {error if isinstance(error, RumosError) else _FULL}", file=sys.stderr)
         raise SystemExit(2) from None

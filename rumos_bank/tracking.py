@@ -55,6 +55,9 @@ def import_mlflow() -> Any:
 
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    logging.getLogger("mlflow.store.db.utils").setLevel(
+        logging.CRITICAL
+    )  # whatever it logs it raises as well
     return mlflow
 
 # %% ../nbs/lib/31_tracking.ipynb #1d16cf56
@@ -167,7 +170,8 @@ def open_store(
             _require_place(store)  # the first use makes the tables
     except (OSError, sqlite3.Error) as error:
         raise StoreError(
-            f"the store in {path} cannot be opened: {error}; set RUMOS_STORE_PATH to another folder"
+            f"the store in {path} cannot be opened: {error}; set RUMOS_STORE_PATH to another folder, "
+            "or put a backup in its place with `rumos restore`"
         ) from None
     import_mlflow().set_tracking_uri(store.uri)
     return store

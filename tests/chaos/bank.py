@@ -25,7 +25,6 @@ from rumos_bank.twin import make_twin  # noqa: E402
 
 RUMOS = (sys.executable, "-c", "from rumos_bank.cli import main; main()")
 FAMILIES = "Decision_tree,logistic_reg"
-CLIENTS = 2_000
 
 
 @dataclass
@@ -48,7 +47,7 @@ class Bank:
             "RUMOS_STORE_REPORTS": str(self.folder / "reports"),
             "RUMOS_SETTINGS": str(ROOT / "settings.ini"),
         }
-        ours |= {"RUMOS_DATA_SOURCES": str(self.folder / "clients.csv"), "PYTHONPATH": str(ROOT), **LENIENT}
+        ours |= {"RUMOS_DATA_SOURCES": "twin", "PYTHONPATH": str(ROOT), **LENIENT}
         ours |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         return clean | variables_of(self.store) | ours | self.more
 
@@ -56,9 +55,6 @@ class Bank:
     def settings(self) -> Settings:
         ours = {name: value for name, value in self.environment.items() if name.startswith("RUMOS_")}
         return read_settings(ROOT / "settings.ini", environ=ours)
-
-    def make_clients(self) -> None:
-        make_twin(CLIENTS, seed=11).to_csv(self.folder / "clients.csv", index=False)
 
     def copy_to(self, folder: Path) -> "Bank":
         shutil.copytree(self.folder, folder, ignore=shutil.ignore_patterns("reports"))

@@ -62,7 +62,6 @@ def make_bank(folder: Path) -> tuple[Bank, float]:
     "A bank with a champion, a backup and some decisions, and the seconds of its road."
     bank = Bank(folder)
     folder.mkdir()
-    bank.make_clients()
     begun = time.monotonic()
     require_done(bank.rumos(*road()))
     seconds = time.monotonic() - begun

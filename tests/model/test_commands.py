@@ -1,11 +1,13 @@
 "The commands of those who govern and of those who ask afterwards, as they are typed."
 
+import errno
 import json
 
 import pytest
 from stores import LENIENT, Place, put_in_charge, settings_for
 from typer.testing import CliRunner
 
+from rumos_bank import cli
 from rumos_bank.audit import DecisionLog, decide_and_record
 from rumos_bank.champion import Champion
 from rumos_bank.cli import app
@@ -158,3 +160,28 @@ def test_a_watch_over_enough_clients_is_a_table(typed, reigned: Place):
 def test_one_decision_is_json(typed):
     said, code = typed("predict", "--json", json.dumps(EXAMPLE_CLIENT))
     assert code == 0 and json.loads(said)["model_version"] == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        RuntimeError("(sqlite3) database or disk is full\n[SQL]"),
+    ],
+)
+def test_a_full_disk_is_a_sentence_and_another_failure_is_not(monkeypatch, capsys, error):
+    def fail(raised):
+        def app():
+            raise raised
+
+        monkeypatch.setattr(cli, "app", app)
+
+    fail(error)
+    with pytest.raises(SystemExit, match="2"):
+        cli.main()
+    assert capsys.readouterr().err.startswith(
+        "rumos: a disk is full: make room and give the same command again"
+    )
+    fail(RuntimeError("a defect"))
+    with pytest.raises(RuntimeError, match="a defect"):
+        cli.main()
