@@ -537,10 +537,9 @@ def _plan(
         fits = count_fits(family, road.profile, settings)
         output = road.folder / f"search-{family}.ipynb"
         step = make_step(f"search {family}", "search", given, output, experiments_folder(settings), fits)
-        if not fresh and (found := _find_whole(store, key)):
+        if not fresh and (found := _find_whole(store, key)) and _fetch_notebook(store, found, output):
             step.state, step.run_id = "reused", found
             register_family(store, step.run_id)  # a kill may have come between the two
-            _fetch_notebook(store, step.run_id, step.output)
         steps.append(step)
     return steps
 
@@ -554,13 +553,14 @@ def _find_whole(store: Store, key: str) -> str:  # "" if there is none
     return ""
 
 
-def _fetch_notebook(store: Store, run_id: str, output: Path) -> None:
-    "The executed notebook of an earlier road into this report."
+def _fetch_notebook(store: Store, run_id: str, output: Path) -> bool:
+    "The executed notebook of an earlier road into this report; whether there is one."
     try:
         output.write_bytes(read_artifact(store, run_id, f"notebook/{output.name}").read_bytes())
     except StoreError:
-        return  # killed between logging the run and keeping its notebook: the result counts all the same
+        return False  # killed between logging the run and keeping its notebook: the dossier would lack it
     _write_html(output)
+    return True
 
 # %% ../nbs/lib/62_pipeline.ipynb #403e824c
 def _keep_notebook(store: Store, step: Step) -> None:

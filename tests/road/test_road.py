@@ -19,7 +19,7 @@ from rumos_bank.pipeline import load_road_data
 from rumos_bank.reign import read_champion
 from rumos_bank.search import find_profile
 from rumos_bank.settings import Settings, read_settings
-from rumos_bank.tracking import Store, find_searches, import_mlflow, open_store, tags_of
+from rumos_bank.tracking import Store, find_searches, import_mlflow, open_store, read_artifact, tags_of
 
 SMALL = ("--profile", "quick", "--families", "Random_forest,Decision_tree")
 
@@ -213,6 +213,13 @@ def test_kill_9_in_a_search_loses_nothing(place):
     left = store.client.search_runs([store.experiment_id], "attributes.status = 'RUNNING'")
     assert not left
     assert read_champion(store) is not None
+    tree = runs_by_family(store)["Decision_tree"][0].info.run_id
+    read_artifact(store, tree, "notebook/search-Decision_tree.ipynb").unlink()  # killed before it was kept
+    done = place.rumos("run", *SMALL)
+    assert done.returncode == 0 and "found finished in the store" in done.stdout, done.stdout + done.stderr
+    assert (
+        len(runs_by_family(store)["Decision_tree"]) == 2 and (place.reports / "latest/dossier.html").exists()
+    )
     told = [event["event"] for event in read_ledger(settings_of(place)) if event["event"] != "refused"]
     assert told == ["data changed", "intent", "crowned"]
 
