@@ -12,20 +12,20 @@ content-addressed names of the batch that nobody disturbed.
 """
 
 import argparse
-import resource
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
-from ratios import CORES, Ratio, run
+from ratios import CORES, RUMOS, Ratio, run
 from threadpoolctl import threadpool_limits
 
 from rumos_bank.batch import predict_file
@@ -107,22 +107,23 @@ def time_pyfunc(book: Path, rows: int) -> float:
         return fastest([time_it(lambda: usual.predict(frame)) for _ in range(2)])[1] * rows / len(frame)
 
 
-def resident() -> float:
-    "MiB at this moment (Linux), or the most so far."
-    statm = Path("/proc/self/statm")
-    if statm.exists():
-        return int(statm.read_text().split()[1]) * resource.getpagesize() / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def run_command(source: Path, target: Path) -> psutil.Popen:
+    "As a person starts it, in a process of its own."
+    words = ("predict", str(source), str(target))
+    return psutil.Popen([*RUMOS, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def measure_batch(champion: Champion, source: Path, target: Path) -> tuple[Cost, list[float]]:
-    "What it takes, and resident memory after each chunk."
-    memory: list[float] = []
-
-    def tell(*_: object) -> None:
-        memory.append(resident())
-
-    return time_it(lambda: predict_file(source, target, SETTINGS, tell=tell, champion=champion)), memory
+def watch_memory(source: Path, target: Path) -> list[float]:
+    "MiB of resident memory, four times a second, from the first chunk to the end."
+    batch, memory = run_command(source, target), []
+    while batch.poll() is None:
+        if list_parts(target):
+            with suppress(psutil.Error):
+                memory.append(batch.memory_info().rss / 2**20)
+        time.sleep(0.25)
+    if batch.returncode:
+        raise SystemExit(f"the batch failed with code {batch.returncode}")
+    return [each for each in memory if each]  # a process that has just ended holds nothing
 
 
 def list_parts(target: Path) -> list[str]:
@@ -132,17 +133,15 @@ def list_parts(target: Path) -> list[str]:
 
 def kill_and_resume(source: Path, target: Path, parts: int) -> int:
     "Chunks that were there when the batch was killed; afterwards it is whole."
-    words = ("predict", str(source), str(target))
-    command = [sys.executable, "-c", "from rumos_bank.cli import main; main()", *words]
-    with tempfile.TemporaryFile() as log:
-        batch = subprocess.Popen(command, stdout=log, stderr=log)
-        while batch.poll() is None and len(list_parts(target)) < parts // 2:
-            time.sleep(0.05)
-        batch.send_signal(signal.SIGKILL)
-        if batch.wait() != -signal.SIGKILL:
-            raise SystemExit("the batch ended before it could be killed: use more rows")
-        before = len(list_parts(target))
-        subprocess.run(command, stdout=log, stderr=log, check=True)
+    batch = run_command(source, target)
+    while batch.poll() is None and len(list_parts(target)) < parts // 2:
+        time.sleep(0.05)
+    batch.send_signal(signal.SIGKILL)
+    if batch.wait() != -signal.SIGKILL:
+        raise SystemExit("the batch ended before it could be killed: use more rows")
+    before = len(list_parts(target))
+    if run_command(source, target).wait():
+        raise SystemExit("the batch could not be resumed")
     return before
 
 
@@ -153,10 +152,10 @@ def draw_memory(memory: list[float], rows: int, path: Path) -> None:
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(figsize=(7, 3), layout="constrained")
-    axes.plot(np.linspace(0, rows / 1e6, len(memory)), memory, color="#1f5f8b")
+    axes.plot(np.arange(len(memory)) / 4, memory, color="#1f5f8b")
     axes.axhline(1024, color="#b23a48", linestyle="--", linewidth=1)
     axes.text(0, 1010, "1 GiB", color="#b23a48", va="top")
-    axes.set(ylim=(0, 1100), xlabel="million clients decided", ylabel="resident memory, MiB")
+    axes.set(ylim=(0, 1100), xlabel="seconds since the first part", ylabel="resident memory, MiB")
     axes.set_title(f"A batch of {rows:,} clients, Parquet to Parquet", loc="left", fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=110)
@@ -175,17 +174,19 @@ def measure(asked: argparse.Namespace) -> Iterator[Ratio]:
         rounds = []
         for turn in range(repeat):
             bare = measure_bare(champion, book, rows, folder)
-            rounds.append((bare, *measure_batch(champion, book, folder / f"out-{turn}.parquet")))
-        parts = {label: fastest([bare[label] for bare, *_ in rounds]) for label in rounds[0][0]}
+            target = folder / f"out-{turn}.parquet"
+            taken = time_it(lambda target=target: predict_file(book, target, SETTINGS, champion=champion))
+            rounds.append((bare, taken))
+        parts = {label: fastest([bare[label] for bare, _ in rounds]) for label in rounds[0][0]}
         least = sum(clock for clock, _ in parts.values()), sum(cores for _, cores in parts.values())
-        clock, cores = fastest([taken for _, taken, _ in rounds])
+        clock, cores = fastest([taken for _, taken in rounds])
         what, all_three = f"a file of {rows:,} clients, Parquet to Parquet", "bare booster, read and write"
         yield Ratio(what, all_three, clock, least[0], "s", 2.0)
         yield Ratio(what, all_three, cores, least[1], "CPU s", 2.0)
         for label, (_, used) in parts.items():
             yield Ratio(label, what, used, cores, "CPU s")
         yield Ratio(what, "pyfunc, a DataFrame a chunk, no file", cores, time_pyfunc(book, rows), "CPU s")
-        memory = rounds[0][2]
+        memory = watch_memory(book, folder / "watched.parquet")
         yield Ratio("most resident memory of it", "1 GiB", max(memory), 1024, "MiB", 1.0)
         middle, end = memory[len(memory) // 4], memory[-1]
         yield Ratio("its memory at the end", "its memory after a quarter", end, middle, "MiB", steady=False)

@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -47,8 +47,8 @@ def run_script(name: str, folder: Path, brief: bool) -> list[dict[str, Any]]:
         return [each | {"script": name} for each in json.loads(answer.read_text())]
 
 
-def run_all(folder: Path, brief: bool) -> Iterator[dict[str, Any]]:
-    for name in SCRIPTS:
+def run_all(names: Sequence[str], folder: Path, brief: bool) -> Iterator[dict[str, Any]]:
+    for name in names:
         yield from run_script(name, folder, brief)
 
 
@@ -67,8 +67,8 @@ def write_table(told: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def bench(folder: Path) -> None:
-    "Whole and brief."
+def bench(folder: Path, names: Sequence[str]) -> None:
+    "Whole and brief; what others than these scripts have measured before is kept."
     folder.mkdir(parents=True, exist_ok=True)
     git = ("git", "-C", str(HERE), "rev-parse", "--short=10", "HEAD")
     commit = subprocess.run(git, capture_output=True, text=True).stdout.strip()
@@ -76,12 +76,19 @@ def bench(folder: Path) -> None:
         told: dict[str, Any] = {"machine": describe_machine(), "commit": commit}
         told["when"] = datetime.now(UTC).date().isoformat()
         for kind in ("whole", "brief"):
-            told[kind] = []
-            for each in run_all(folder, brief=kind == "brief"):
-                told[kind].append(each)
+            told[kind] = [each for each in read_told(folder).get(kind, []) if each["script"] not in names]
+        for kind in ("whole", "brief"):
+            for each in run_all(names, folder, brief=kind == "brief"):
+                told[kind] = sorted([*told[kind], each], key=lambda each: list(SCRIPTS).index(each["script"]))
                 text = json.dumps(told, indent=1, ensure_ascii=False) + "\n"
                 (folder / "benchmarks.json").write_text(text)  # at once: what is measured is kept
     print(f"\n{write_table(told)}\nwritten to {folder}: `make record` puts it on record")
+
+
+def read_told(folder: Path) -> dict[str, Any]:
+    "What was measured before; nothing if nothing was."
+    path = folder / "benchmarks.json"
+    return json.loads(path.read_text()) if path.exists() else {}
 
 
 def record(folder: Path, into: Path) -> None:
@@ -101,7 +108,7 @@ def compare(into: Path) -> None:
     annotation = "::warning::" if os.environ.get("GITHUB_ACTIONS") else "WARNING: "
     lost = 0
     with tempfile.TemporaryDirectory() as folder, a_champion():
-        for one in run_all(Path(folder), brief=True):
+        for one in run_all(list(SCRIPTS), Path(folder), brief=True):
             now = read_ratio(one)
             before = known.get((one["script"], one["what"], one["beside"], one["unit"]))
             if before is None or not now.steady:
@@ -124,6 +131,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--compare", action="store_true", help="brief, beside the record")
+    parser.add_argument(
+        "--only", nargs="+", choices=SCRIPTS, default=list(SCRIPTS), help="measure these anew"
+    )
     parser.add_argument("--record", action="store_true", help="copy the last run into the record")
     asked = parser.parse_args()
     reports = read_settings().reports_path
@@ -131,7 +141,7 @@ def main() -> None:
         return compare(reports / "record")
     if asked.record:
         return record(reports / "bench", reports / "record")
-    bench(reports / "bench")
+    bench(reports / "bench", asked.only)
 
 
 if __name__ == "__main__":

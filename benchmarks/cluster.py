@@ -140,7 +140,7 @@ def measure(asked: argparse.Namespace) -> Iterator[Ratio]:
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rows", default="250000,1000000,4000000", help="sizes of the book, with commas")
     parser.add_argument("--repeat", type=int, default=3, help="rounds (default 3)")
-    parser.add_argument("--patience", type=float, default=30, help="seconds to wait for an idle machine (30)")
+    parser.add_argument("--patience", type=float, default=5, help="seconds to wait for an idle machine (5)")
 
 
 if __name__ == "__main__":

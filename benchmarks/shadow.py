@@ -100,7 +100,7 @@ def measure(asked: argparse.Namespace) -> Iterator[Ratio]:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--rounds", type=int, default=30, help="each measures both ways")
+    parser.add_argument("--rounds", type=int, default=12, help="each measures both ways")
     parser.add_argument("--connections", type=int, default=8, help="that ask at the same time")
     parser.add_argument("--pace", type=float, default=0, help="seconds between two requests of a connection")
     parser.add_argument("--version", type=int, default=1, help="that listens")
