@@ -58,7 +58,12 @@ def read_ratio(told: dict[str, Any]) -> Ratio:
 
 def write_table(told: dict[str, Any]) -> str:
     "For people, in Markdown."
-    lines = [f"{told['machine']}; {told['when']}, commit `{told['commit']}`; less is better.", ""]
+    lines = [
+        "# Benchmarks",
+        "",
+        f"{told['machine']}; {told['when']}, commit `{told['commit']}`; less is better.",
+        "",
+    ]
     lines += ["| measured | beside | ratio | ours | theirs | unit | aim |", "|---|---|--:|--:|--:|---|--:|"]
     for each in map(read_ratio, told["whole"]):
         aim = "" if each.aim is None else f"≤ {each.aim:.3g}"
