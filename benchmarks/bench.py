@@ -56,6 +56,11 @@ def read_ratio(told: dict[str, Any]) -> Ratio:
     return Ratio(**{name: value for name, value in told.items() if name != "script"})
 
 
+def name_ratio(told: dict[str, Any]) -> tuple[str, ...]:
+    "What makes it the same ratio on another day."
+    return told["script"], told["what"], told["beside"], told["unit"]
+
+
 def write_table(told: dict[str, Any]) -> str:
     "For people, in Markdown."
     lines = [
@@ -98,10 +103,9 @@ def read_told(folder: Path) -> dict[str, Any]:
 
 def record(folder: Path, into: Path) -> None:
     "From a run into the record."
-    if not (folder / "benchmarks.json").exists():
+    if not (told := read_told(folder)):
         print(f"no benchmarks in {folder}: the record keeps those it has (`make bench` measures anew)")
         return
-    told = json.loads((folder / "benchmarks.json").read_text())
     (into / "benchmarks.md").write_text(write_table(told))
     for name in ("benchmarks.json", "batch_memory.png"):
         (into / name).write_bytes((folder / name).read_bytes())
@@ -109,26 +113,18 @@ def record(folder: Path, into: Path) -> None:
 
 def compare(into: Path) -> None:
     "Today's brief ratios beside those on record."
-    known = {(one["script"], one["what"], one["beside"], one["unit"]): one for one in on_record(into)}
+    if not (told := read_told(into)):
+        raise SystemExit(f"there is nothing to compare with in {into}: `make bench record` writes it")
+    known = {name_ratio(one): read_ratio(one).ratio for one in told["brief"]}
     annotation = "::warning::" if os.environ.get("GITHUB_ACTIONS") else "WARNING: "
     lost = 0
     with tempfile.TemporaryDirectory() as folder, a_champion():
         for one in run_all(list(SCRIPTS), Path(folder), brief=True):
-            now = read_ratio(one)
-            before = known.get((one["script"], one["what"], one["beside"], one["unit"]))
-            if before is None or not now.steady:
-                continue
-            was = read_ratio(before).ratio
-            if now.ratio > was * (1 + LOSS):
+            now, was = read_ratio(one), known.get(name_ratio(one))
+            if now.steady and was is not None and now.ratio > was * (1 + LOSS):
                 lost += 1
                 print(f"{annotation}{now}; on record {was:.3g}", flush=True)
     print(f"{lost} of {len(known)} ratios lost more than {LOSS:.0%} against the record")
-
-
-def on_record(into: Path) -> list[dict[str, Any]]:
-    if not (into / "benchmarks.json").exists():
-        raise SystemExit(f"there is nothing to compare with in {into}: `make bench record` writes it")
-    return json.loads((into / "benchmarks.json").read_text())["brief"]
 
 
 def main() -> None:

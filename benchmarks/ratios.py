@@ -19,13 +19,13 @@ from typing import Any
 
 import psutil
 
+from rumos_bank.batch import count_cores
 from rumos_bank.champion import Champion
 from rumos_bank.errors import StoreError
 from rumos_bank.settings import read_settings
 
 RUMOS = (sys.executable, "-c", "from rumos_bank.cli import main; main()")
-
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+CORES = count_cores()
 
 
 @dataclass(frozen=True)

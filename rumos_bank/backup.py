@@ -7,6 +7,7 @@ __all__ = ['DECISIONS', 'MANIFEST', 'FORMAT', 'Tell', 'measure_store', 'copy_dat
            'write_backup', 'Restored', 'check_restore', 'restore_backup']
 
 # %% ../nbs/lib/68_backup.ipynb #37e3c4f8
+import dataclasses
 import hashlib
 import json
 import os
@@ -262,14 +263,14 @@ def write_backup(
                 **_take_state(settings, work),
             }
             _write_archive(work / target.name, settings, work, facts, lambda done: tell(done, size))
-            read_backup(work / target.name)
+            written = read_backup(work / target.name)
             (work / target.name).chmod(0o600)
             (work / target.name).rename(target)
     except OSError as error:
         raise StoreError(
             f"no backup could be written into {folder}: {error}; nothing was left there"
         ) from None
-    return read_backup(target)
+    return dataclasses.replace(written, path=target)  # it was read back before it got its name
 
 # %% ../nbs/lib/68_backup.ipynb #7231ec1f
 def _write_archive(
@@ -279,10 +280,12 @@ def _write_archive(
     sources = {name: state / name for name in (DATABASE, LEDGER) if (state / name).is_file()}
     sources |= _list_files(settings)
     files: dict[str, Any] = {}
+    done = 0
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for name, source in sources.items():
             files[name] = _pack(archive, name, source)
-            tell(sum(each["size"] for each in files.values()))
+            done += files[name]["size"]
+            tell(done)
         archive.writestr(MANIFEST, json.dumps({**facts, "files": files}, indent=1))
         archive.comment = b"0" * _SEAL
     _seal(path)

@@ -4,6 +4,7 @@ import shutil
 import time
 
 import pytest
+from crashes import Crash, crash_at
 from stores import Place, settings_for, with_refusals
 
 from rumos_bank import promotion, reign
@@ -190,26 +191,11 @@ def test_a_running_reader_follows_a_rollback(thrice):
     assert follower.refresh() and follower.champion.version == 2 and not follower.alarm
 
 
-class Crash(BaseException):
-    "The machine loses power."
-
-
 @pytest.mark.parametrize("step", range(1, 4))
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_crash_in_a_rollback_is_finished_forward(thrice, monkeypatch, step, when):
-    act, calls = reign.append_event, []
-
-    def crashing(*given):
-        calls.append(given)
-        if len(calls) == step and when == "before":
-            raise Crash
-        line = act(*given)
-        if len(calls) == step:
-            raise Crash
-        return line
-
     with monkeypatch.context() as broken, pytest.raises(Crash):
-        broken.setattr(reign, "append_event", crashing)
+        crash_at(broken, reign, "append_event", step, when)
         roll_back(thrice.store)
     begun = (step, when) != (1, "before")
     assert thrice.reigns in ("cheaper", "cheapest")
@@ -224,23 +210,9 @@ def test_a_crash_in_a_rollback_is_finished_forward(thrice, monkeypatch, step, wh
 def test_a_crash_in_an_approval_is_finished_or_approved_again_with_the_same_words(
     reigned, monkeypatch, step, when
 ):
-    version, calls = reigned.crown("dearer").candidate, []
-
-    def crashing(act):
-        def append(*given):
-            calls.append(given)
-            if len(calls) == step and when == "before":
-                raise Crash
-            line = act(*given)
-            if len(calls) == step:
-                raise Crash
-            return line
-
-        return append
-
+    version = reigned.crown("dearer").candidate
     with monkeypatch.context() as broken, pytest.raises(Crash):
-        for module in (promotion, reign):  # overruled, approved, intent
-            broken.setattr(module, "append_event", crashing(module.append_event))
+        crash_at(broken, promotion, "append_event", step, when, reign)  # overruled, approved, intent
         approve(reigned.store, version, overrule=WHY)
     mend(reigned.store)
     begun = (step, when) == (3, "after")

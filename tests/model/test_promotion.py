@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from crashes import Crash, crash_at
 from stores import TINY, Data, Place, make_data, settings_for, with_folds, with_refusals
 
 from rumos_bank import ledger, promotion, reign
@@ -254,26 +255,6 @@ def test_on_changed_folds_both_recipes_are_run_again(reigned, monkeypatch):
 
 
 # a crash between any two steps
-
-
-class Crash(BaseException):
-    "The machine loses power."
-
-
-def crash_at(monkeypatch, owner: object, name: str, call: int, when: str) -> None:
-    "Let the call-th call of a function end the process, before or after it has acted."
-    act, calls = getattr(owner, name), []
-
-    def crashing(*given, **named):
-        calls.append(name)
-        if len(calls) == call and when == "before":
-            raise Crash
-        answer = act(*given, **named)
-        if len(calls) == call:
-            raise Crash
-        return answer
-
-    monkeypatch.setattr(owner, name, crashing)
 
 
 STEPS = [  # what crown does one after the other; the call of that name
