@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import psutil
@@ -29,8 +30,9 @@ def settings_in(folder: Path, **more: str) -> Settings:
     return settings_for(folder / "store", **ours, **more)
 
 
+@cache
 def find_chromium() -> str | None:
-    "Debian's Chromium, or else the one that Playwright has downloaded."
+    "Debian's Chromium, or else the one that Playwright has downloaded; asked before its event loop runs."
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:

@@ -152,24 +152,31 @@ def test_every_chapter_and_experiment_has_its_page_with_outputs(site):
     assert "<h1>20 Cost" in cost and "4000.0" in cost and "<math" in cost and "#| export" not in cost
 
 
+async def search_site(site: Path, executable: str) -> tuple[list[str], list[str]]:
+    "Titles that a search finds, and every address that the browser asked for."
+    from playwright.async_api import async_playwright
+
+    asked: list[str] = []
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=executable)
+        page = await browser.new_page()
+        page.on("request", lambda request: asked.append(request.url))
+        await page.goto((site / "index.html").as_uri())
+        await page.wait_for_url("**/docs/index.html")
+        await page.locator("input[name=q]").first.fill("calibration")
+        await page.locator("input[name=q]").first.press("Enter")
+        await page.wait_for_selector("ul.search li a")
+        found = await page.locator("ul.search li a").all_inner_texts()
+        await browser.close()
+    return found, asked
+
+
 def test_the_site_works_from_a_file_and_its_search_finds(site):
     from browsing import find_chromium
+    from loops import run_alone
 
     if (executable := find_chromium()) is None:
         pytest.skip("NO BROWSER: the search of the site was not tried. Install one with: make browser")
-    from playwright.sync_api import sync_playwright
-
-    asked: list[str] = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable)
-        page = browser.new_page()
-        page.on("request", lambda request: asked.append(request.url))
-        page.goto((site / "index.html").as_uri())
-        page.wait_for_url("**/docs/index.html")
-        page.locator("input[name=q]").first.fill("calibration")
-        page.locator("input[name=q]").first.press("Enter")
-        page.wait_for_selector("ul.search li a")
-        found = page.locator("ul.search li a").all_inner_texts()
-        browser.close()
+    found, asked = run_alone(search_site(site, executable))
     assert any("calibration" in title.lower() or re.match(r"\d\d ", title) for title in found)
     assert not [address for address in asked if not address.startswith(("file:", "data:"))]
