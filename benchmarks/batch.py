@@ -195,8 +195,8 @@ def measure(asked: argparse.Namespace) -> Iterator[Ratio]:
         whole = list_parts(folder / "out-0.parquet")
         there = kill_and_resume(book, folder / "killed.parquet", len(whole))
         assert list_parts(folder / "killed.parquet") == whole, "a batch that was killed and resumed differs"
-        what = "parts of a killed and resumed batch"
-        yield Ratio(what, f"undisturbed, equal by name; {there} were kept", len(whole), len(whole), "parts")
+        what, kept = "parts of a killed and resumed batch", f"{there} were there when it was killed"
+        yield Ratio(what, "undisturbed, equal by name", len(whole), len(whole), "parts", note=kept)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

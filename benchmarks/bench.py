@@ -6,12 +6,14 @@ python benchmarks/bench.py --record    # what `make record` does with reports/be
 """
 
 import argparse
+import ast
 import json
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -33,7 +35,7 @@ LOSS = 0.2  # of a ratio, that is told
 HERE = Path(__file__).parent
 
 
-def run_script(name: str, folder: Path, brief: bool) -> list[dict[str, Any]]:
+def run_script(name: str, folder: Path, brief: bool) -> list[Ratio]:
     "Its ratios; what it prints is shown as it comes."
     words = ("--brief",) if brief else tuple(word.format(folder=folder) for word in SCRIPTS[name])
     with tempfile.TemporaryDirectory() as place:
@@ -44,59 +46,57 @@ def run_script(name: str, folder: Path, brief: bool) -> list[dict[str, Any]]:
             check=True,
             cwd=HERE.parent,
         )
-        return [each | {"script": name} for each in json.loads(answer.read_text())]
+        return [Ratio(**each) for each in json.loads(answer.read_text())]
 
 
-def run_all(names: Sequence[str], folder: Path, brief: bool) -> Iterator[dict[str, Any]]:
-    for name in names:
-        yield from run_script(name, folder, brief)
-
-
-def read_ratio(told: dict[str, Any]) -> Ratio:
-    return Ratio(**{name: value for name, value in told.items() if name != "script"})
-
-
-def name_ratio(told: dict[str, Any]) -> tuple[str, ...]:
+def name_ratio(script: str, ratio: Ratio) -> tuple[str, ...]:
     "What makes it the same ratio on another day."
-    return told["script"], told["what"], told["beside"], told["unit"]
+    return script, ratio.what, ratio.beside, ratio.unit
+
+
+def describe_script(name: str) -> str:
+    "The first sentence of its docstring."
+    return ast.get_docstring(ast.parse((HERE / f"{name}.py").read_text())).splitlines()[0]
 
 
 def write_table(told: dict[str, Any]) -> str:
     "For people, in Markdown."
-    lines = [
-        "# Benchmarks",
-        "",
-        f"{told['machine']}; {told['when']}, commit `{told['commit']}`; less is better.",
-        "",
-    ]
-    lines += ["| measured | beside | ratio | ours | theirs | unit | aim |", "|---|---|--:|--:|--:|---|--:|"]
-    for each in map(read_ratio, told["whole"]):
-        aim = "" if each.aim is None else f"≤ {each.aim:.3g}"
-        numbers = f"**{each.ratio:.3g}** | {each.ours:,.4g} | {each.theirs:,.4g}"
-        lines.append(f"| {each.what} | {each.beside} | {numbers} | {each.unit} | {aim} |")
+    lines = ["# Benchmarks", "", "Less is better."]
+    for script, one in told.items():
+        of = f"{one['champion']}; {one['when']}, commit `{one['commit']}`; {one['machine']}."
+        lines += ["", f"## {script}", "", f"{describe_script(script)} Champion: {of}", ""]
+        lines += [
+            "| measured | beside | ratio | ours | theirs | unit | aim |",
+            "|---|---|--:|--:|--:|---|--:|",
+        ]
+        for each in (Ratio(**each) for each in one["whole"]):
+            aim = "" if each.aim is None else f"≤ {each.aim:.3g}"
+            numbers = f"**{each.ratio:.3g}** | {each.ours:,.4g} | {each.theirs:,.4g}"
+            what = f"{each.what} ({each.note})" if each.note else each.what
+            lines.append(f"| {what} | {each.beside} | {numbers} | {each.unit} | {aim} |")
     return "\n".join(lines) + "\n"
 
 
 def bench(folder: Path, names: Sequence[str]) -> None:
-    "Whole and brief; what others than these scripts have measured before is kept."
+    "Each script whole and brief; what others than these have measured before is kept, with its champion and commit."
     folder.mkdir(parents=True, exist_ok=True)
     git = ("git", "-C", str(HERE), "rev-parse", "--short=10", "HEAD")
     commit = subprocess.run(git, capture_output=True, text=True).stdout.strip()
-    with a_champion():
-        told: dict[str, Any] = {"machine": describe_machine(), "commit": commit}
-        told["when"] = datetime.now(UTC).date().isoformat()
-        for kind in ("whole", "brief"):
-            told[kind] = [each for each in read_told(folder).get(kind, []) if each["script"] not in names]
-        for kind in ("whole", "brief"):
-            for each in run_all(names, folder, brief=kind == "brief"):
-                told[kind] = sorted([*told[kind], each], key=lambda each: list(SCRIPTS).index(each["script"]))
-                text = json.dumps(told, indent=1, ensure_ascii=False) + "\n"
-                (folder / "benchmarks.json").write_text(text)  # at once: what is measured is kept
+    told = read_told(folder)
+    with a_champion() as champion:
+        for name in names:
+            told[name] = {"champion": champion, "commit": commit, "when": f"{datetime.now(UTC):%Y-%m-%d}"}
+            told[name] |= {"machine": describe_machine()}
+            for kind in ("whole", "brief"):
+                told[name][kind] = [asdict(each) for each in run_script(name, folder, brief=kind == "brief")]
+            told = {script: told[script] for script in SCRIPTS if script in told}
+            text = json.dumps(told, indent=1, ensure_ascii=False) + "\n"
+            (folder / "benchmarks.json").write_text(text)  # at once: what is measured is kept
     print(f"\n{write_table(told)}\nwritten to {folder}: `make record` puts it on record")
 
 
 def read_told(folder: Path) -> dict[str, Any]:
-    "What was measured before; nothing if nothing was."
+    "What was measured before, by script; nothing if nothing was."
     path = folder / "benchmarks.json"
     return json.loads(path.read_text()) if path.exists() else {}
 
@@ -115,15 +115,20 @@ def compare(into: Path) -> None:
     "Today's brief ratios beside those on record."
     if not (told := read_told(into)):
         raise SystemExit(f"there is nothing to compare with in {into}: `make bench record` writes it")
-    known = {name_ratio(one): read_ratio(one).ratio for one in told["brief"]}
+    known = {
+        name_ratio(script, one): one.ratio
+        for script in told
+        for one in (Ratio(**each) for each in told[script]["brief"])
+    }
     annotation = "::warning::" if os.environ.get("GITHUB_ACTIONS") else "WARNING: "
     lost = 0
     with tempfile.TemporaryDirectory() as folder, a_champion():
-        for one in run_all(list(SCRIPTS), Path(folder), brief=True):
-            now, was = read_ratio(one), known.get(name_ratio(one))
-            if now.steady and was is not None and now.ratio > was * (1 + LOSS):
-                lost += 1
-                print(f"{annotation}{now}; on record {was:.3g}", flush=True)
+        for script in SCRIPTS:
+            for now in run_script(script, Path(folder), brief=True):
+                was = known.get(name_ratio(script, now))
+                if now.steady and was is not None and now.ratio > was * (1 + LOSS):
+                    lost += 1
+                    print(f"{annotation}{now}; on record {was:.3g}", flush=True)
     print(f"{lost} of {len(known)} ratios lost more than {LOSS:.0%} against the record")
 
 

@@ -39,6 +39,7 @@ class Ratio:
     unit: str  # of both; less is better
     aim: float | None = None  # the most that the ratio may be; None: told, not promised
     steady: bool = True  # whether it may be compared with the record on another day
+    note: str = ""  # of this run alone: how it spread, what was counted beside it
 
     @property
     def ratio(self) -> float:
@@ -46,7 +47,8 @@ class Ratio:
 
     def __str__(self) -> str:
         aim = "" if self.aim is None else f", aim ≤ {self.aim:g}"
-        return f"{self.what} / {self.beside}: {self.ratio:.3g} ({self.ours:,.4g} and {self.theirs:,.4g} {self.unit}{aim})"
+        told = f"{self.ours:,.4g} and {self.theirs:,.4g} {self.unit}{aim}"
+        return f"{self.what} / {self.beside}: {self.ratio:.3g} ({told}){self.note and '; ' + self.note}"
 
 
 def describe_machine() -> str:
@@ -66,12 +68,12 @@ def tree_seconds(process: psutil.Process) -> float:
 
 
 @contextmanager
-def a_champion() -> Iterator[None]:
-    "The store that the settings name, or, where nobody reigns there, one of a quick road on synthetic clients."
+def a_champion() -> Iterator[str]:
+    "The store that the settings name, or, where nobody reigns there, one of a quick road on synthetic clients; who reigns."
     with tempfile.TemporaryDirectory() as place:
         os.environ["RUMOS_AUDIT_FOLDER"] = f"{place}/decisions"  # benchmarks decide about nobody
         try:
-            Champion.load(read_settings())
+            champion = Champion.load(read_settings())
         except StoreError:
             print("Nobody reigns: a quick road on synthetic clients makes a champion …", flush=True)
             names = ("store_path", "store_reports", "ledger_folder")
@@ -81,7 +83,8 @@ def a_champion() -> Iterator[None]:
             done = subprocess.run([*RUMOS, *words], env=twin, capture_output=True, text=True)
             if done.returncode:
                 raise SystemExit(done.stdout + done.stderr) from None
-        yield
+            champion = Champion.load(read_settings())
+        yield f"{champion.family}, version {champion.version}"
 
 
 def run(

@@ -94,8 +94,10 @@ def measure(asked: argparse.Namespace) -> Iterator[Ratio]:
         each = [one["with"][name] / one["without"][name] for one in rounds]
         low, _, high = statistics.quantiles(each)
         ours, theirs = (statistics.median(one[way][name] for one in rounds) for way in ("with", "without"))
-        what = f"an answer with a shadow, middle half of the rounds {low:.2f} to {high:.2f}"
-        yield Ratio(what, "without", ours, theirs, unit, steady=name == "CPU")
+        spread = f"middle half of the rounds {low:.2f} to {high:.2f}"
+        yield Ratio(
+            "an answer with a shadow", "without", ours, theirs, unit, steady=name == "CPU", note=spread
+        )
     print("of the decisions the shadow " + ", ".join(f"{name} {share:.1%}" for name, share in shares.items()))
 
 
