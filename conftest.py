@@ -5,6 +5,13 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# A busy machine is slow, and a new one makes hypothesis' tables of characters first: neither is a failure. (Where CI is set,
+# hypothesis knows so itself.)
+if "CI" not in os.environ:
+    settings.register_profile("people", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("people")
 
 # No test signs with the user's key
 os.environ.setdefault("RUMOS_LEDGER_FOLDER", tempfile.mkdtemp(prefix="rumos-keys-"))

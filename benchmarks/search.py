@@ -57,16 +57,18 @@ def measure(asked: argparse.Namespace) -> Iterator[Ratio]:
         settings.split.folds,
     )
     held_out = make_folds(y, folds, settings.split.seed) == 0
-    ours, theirs = 0.0, 0.0
+    found = []
     for name, (model, tried) in GRID.items():
         family, old = find_family(name), make_pipeline(MinMaxScaler(), model)
         mine = time_cpu(lambda family=family: cross_validate(family, family.trials, train, settings))
         one = time_cpu(lambda old=old: old.fit(raw[~held_out], y[~held_out]).predict_proba(raw[held_out]))
-        ours, theirs = ours + mine, theirs + one * tried * folds
         fits = f"{len(family.trials)} trials × {folds} folds"
         beside = f"the earlier grid, one fit × {tried} settings × {folds} folds"
-        yield Ratio(f"search of {name}, {fits}", beside, mine, one * tried * folds, "CPU s")
+        found.append(Ratio(f"search of {name}, {fits}", beside, mine, one * tried * folds, "CPU s"))
+        print(f"{name} …", flush=True)
+    ours, theirs = sum(each.ours for each in found), sum(each.theirs for each in found)
     yield Ratio("search of these six families", "the earlier grids", ours, theirs, "CPU s")
+    yield from found
 
 
 if __name__ == "__main__":

@@ -34,9 +34,16 @@ class ClientField:
     unit: str  # of the number, or "code"
     low: int  # smallest value allowed
     high: int  # largest value allowed
+    example: int  # the value of the bank's example client
     codes: Mapping[int, str] = field(
         default_factory=dict
     )  # value → meaning; empty: any whole number in range
+    short: str = ""  # what people call it where the meaning is too long; empty: the meaning
+
+    @property
+    def title(self) -> str:
+        "What forms and reasons call it."
+        return self.short or self.meaning
 
 # %% ../nbs/lib/10_clients.ipynb #1de67131
 STATUS_CODES = {
@@ -52,24 +59,22 @@ BILLS = tuple(f"BILL_AMT{month}" for month in range(1, 7))
 PAYMENTS = tuple(f"PAY_AMT{month}" for month in range(1, 7))
 
 # %% ../nbs/lib/10_clients.ipynb #8ca58b3b
+_EXAMPLE_BILLS = (8864, 10062, 11581, 12580, 13716, 14828)
+_EXAMPLE_PAYMENTS = (1500, 2000, 1500, 1500, 1500, 2000)
 FIELDS = (
-    ClientField("LIMIT_BAL", "credit limit, family included", "TWD", 1_000, 10_000_000),
-    ClientField("SEX", "sex", "code", 1, 2, {1: "male", 2: "female"}),
+    ClientField(
+        "LIMIT_BAL", "credit limit, family included", "TWD", 1_000, 10_000_000, 30_000, short="credit limit"
+    ),
+    ClientField("SEX", "sex", "code", 1, 2, 1, {1: "male", 2: "female"}),
     ClientField(
         "EDUCATION",
         "education",
         "code",
         0,
         6,
-        {
-            0: "unknown (undocumented)",
-            1: "graduate school",
-            2: "university",
-            3: "high school",
-            4: "other",
-            5: "unknown (undocumented)",
-            6: "unknown (undocumented)",
-        },
+        2,
+        {1: "graduate school", 2: "university", 3: "high school", 4: "other"}
+        | dict.fromkeys((0, 5, 6), "unknown (undocumented)"),
     ),
     ClientField(
         "MARRIAGE",
@@ -77,35 +82,27 @@ FIELDS = (
         "code",
         0,
         3,
+        2,
         {0: "unknown (undocumented)", 1: "married", 2: "single", 3: "other"},
     ),
-    ClientField("AGE", "age", "years", 18, 120),
+    ClientField("AGE", "age", "years", 18, 120, 25),
     *(
-        ClientField(name, f"repayment status in {month}", "code", -2, 9, STATUS_CODES)
+        ClientField(name, f"repayment status in {month}", "code", -2, 9, 0, STATUS_CODES)
         for name, month in zip(STATUSES, MONTHS, strict=True)
     ),
     *(
-        ClientField(name, f"bill of {month}", "TWD", -10_000_000, 10_000_000)
-        for name, month in zip(BILLS, MONTHS, strict=True)
+        ClientField(name, f"bill of {month}", "TWD", -10_000_000, 10_000_000, example)
+        for name, month, example in zip(BILLS, MONTHS, _EXAMPLE_BILLS, strict=True)
     ),
     *(
-        ClientField(name, f"paid in {month}", "TWD", 0, 10_000_000)
-        for name, month in zip(PAYMENTS, MONTHS, strict=True)
+        ClientField(name, f"paid in {month}", "TWD", 0, 10_000_000, example)
+        for name, month, example in zip(PAYMENTS, MONTHS, _EXAMPLE_PAYMENTS, strict=True)
     ),
 )
 CLIENT_COLUMNS = tuple(field.name for field in FIELDS)  # the 23 features, in the order of the data set
 
 # %% ../nbs/lib/10_clients.ipynb #4fcd2145
-EXAMPLE_CLIENT: dict[str, int] = dict(
-    zip(
-        CLIENT_COLUMNS,
-        (30000, 1, 2, 2, 25)
-        + (0,) * 6
-        + (8864, 10062, 11581, 12580, 13716, 14828)
-        + (1500, 2000, 1500, 1500, 1500, 2000),
-        strict=True,
-    )
-)
+EXAMPLE_CLIENT = {field.name: field.example for field in FIELDS}
 LATE_CLIENT = EXAMPLE_CLIENT | dict.fromkeys(STATUSES, 7)
 
 # %% ../nbs/lib/10_clients.ipynb #2925d0a1
@@ -156,7 +153,7 @@ def client_schema(
     import pandera.pandas as pa
 
     needed = set(columns)
-    target = ClientField(TARGET, "defaulted the month after", "code", 0, 1, {0: "paid", 1: "defaulted"})
+    target = ClientField(TARGET, "defaulted the month after", "code", 0, 1, 0, {0: "paid", 1: "defaulted"})
     known = [*FIELDS, target] if labelled else FIELDS
     whole = pa.Check(_is_whole, error="a whole number", ignore_na=False)  # a missing value breaks the rule
 

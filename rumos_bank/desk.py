@@ -21,7 +21,7 @@ from traitlets import Dict, Enum, HasTraits, Instance, Unicode, observe
 
 from .audit import DecisionLog, decide_and_record, record_override
 from .champion import Champion, Decision, Follower
-from .clients import BILLS, CLIENT_COLUMNS, ID, PAYMENTS, STATUSES, TARGET
+from .clients import BILLS, CLIENT_COLUMNS, EXAMPLE_CLIENT, ID, PAYMENTS, STATUSES, TARGET
 from .settings import Costs, Settings
 from .texts import LANGUAGES, OfficerError, read_whole, write_number
 from .uploads import Upload, divide_upload, find_fault, read_upload, tell_problem
@@ -35,9 +35,8 @@ CALLER = "desk"  # as the decision log names this door
 
 # %% ../nbs/lib/56_desk.ipynb #f98d6c6c
 def _make_client(limit: int, statuses: tuple, bills: tuple, payments: tuple) -> dict[str, int]:
-    person = {"LIMIT_BAL": limit, "SEX": 2, "EDUCATION": 2, "MARRIAGE": 2, "AGE": 35}
     history = zip(STATUSES + BILLS + PAYMENTS, statuses + bills + payments, strict=True)
-    return person | dict(history)
+    return EXAMPLE_CLIENT | {"LIMIT_BAL": limit, "SEX": 2, "AGE": 35} | dict(history)
 
 
 PRESETS: dict[str, dict[str, int]] = {  # key of the text → client

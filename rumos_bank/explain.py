@@ -16,7 +16,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from .clients import BILLS, CLIENT_COLUMNS, MONTHS, PAYMENTS, STATUSES, TARGET, check_client
+from rumos_bank.clients import (
+    BILLS,
+    CLIENT_COLUMNS,
+    FIELDS,
+    MONTHS,
+    PAYMENTS,
+    STATUSES,
+    TARGET,
+    check_client,
+)
 from .cost import decide
 from .errors import ParameterError, require_same_length
 from .features import feature_matrix
@@ -36,17 +45,14 @@ class Decides(Protocol):
         "Probability of paying and of default, (n, 2)."
 
 # %% ../nbs/lib/26_explain.ipynb #5d88a08b
-GROUPS: dict[str, tuple[str, ...]] = {  # the officer's words → the raw fields they stand for
+_TOGETHER: dict[str, tuple[str, ...]] = {
     "latest repayment status": STATUSES[:1],
     "history of late payments": STATUSES[1:],
     "bills and use of the limit": BILLS,
     "size of the payments": PAYMENTS,
-    "credit limit": ("LIMIT_BAL",),
-    "education": ("EDUCATION",),
-    "sex": ("SEX",),
-    "marital status": ("MARRIAGE",),
-    "age": ("AGE",),
 }
+_ALONE = {field.title: (field.name,) for field in FIELDS if field.name not in STATUSES + BILLS + PAYMENTS}
+GROUPS = _TOGETHER | _ALONE  # the officer's words → the raw fields they stand for
 
 
 def seen_groups(

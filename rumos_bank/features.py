@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from .clients import CLIENT_COLUMNS, PAYMENTS, STATUSES
+from .clients import BILLS, CLIENT_COLUMNS, PAYMENTS, STATUSES
 from .errors import ParameterError
 
 # %% ../nbs/lib/21_features.ipynb #8417419e
@@ -208,7 +208,7 @@ def feature_names(
     unknown = set(protected) - set(CLIENT_COLUMNS)
     if unknown:
         raise ParameterError(f"unknown fields {sorted(unknown)}; allowed: {', '.join(CLIENT_COLUMNS)}")
-    needed = set(protected) - {"SEX", "EDUCATION", "MARRIAGE", "AGE"}
+    needed = set(protected) & {"LIMIT_BAL", *STATUSES, *BILLS, *PAYMENTS}
     if needed:
         raise ParameterError(
             f"{', '.join(sorted(needed))} cannot be left out: the engineered columns are made of it"

@@ -90,7 +90,7 @@ class TwinParameters(DataParameters):
     write: bool = False  # whether to write the packaged description; real data only
     seed: int = Field(42, ge=0, lt=2**32)  # of the clients drawn and of the models
 
-
+# %% ../nbs/lib/62_pipeline.ipynb #f48e50c1
 class RoadParameters(DataParameters):
     "What `explore.ipynb` may be given, and with more the notebooks below."
 
@@ -443,7 +443,7 @@ class Road:
         "The notebooks that were stopped by the leakage alarm: then nobody is crowned."
         return [step for step in self.failed if step.error.startswith("LeakError")]
 
-
+# %% ../nbs/lib/62_pipeline.ipynb #60b59757
 class Watcher:
     "Told what a road does; the command line shows it, tests and notebooks need not."
 
@@ -485,7 +485,7 @@ def _hearing_ctrl_c() -> Iterator[Callable[[], None]]:
         if is_main:
             signal.signal(signal.SIGINT, before)
 
-
+# %% ../nbs/lib/62_pipeline.ipynb #02f9a0cb
 def _run_all(
     road: Road, steps: Sequence[Step], folder: Path, after: Callable[[Step], None], watcher: Watcher
 ) -> None:
@@ -584,7 +584,7 @@ def _lock_road(store: Store) -> Iterator[None]:
             f"another road is running on the store in {store.path}: wait for it, or set RUMOS_STORE_PATH to another folder"
         ) from None
 
-
+# %% ../nbs/lib/62_pipeline.ipynb #ac8c2bb5
 def run_road(
     settings: Settings,
     profile: str = "full",  # full or quick
@@ -652,6 +652,14 @@ def _timed(road: Road, phase: str) -> Iterator[None]:
     road.phases[phase] = time.monotonic() - begun
 
 
+def _plan_later(road: Road, common: Mapping[str, Any], notebooks: Path) -> list[Step]:
+    "What is looked at when the searches are over, the longest first."
+    return [
+        make_step(name, name, common, road.folder / f"{name}.ipynb", notebooks, fits)
+        for name, fits in (("judge", JUDGE_FITS), ("compare", 0), ("audit", 0))
+    ]
+
+# %% ../nbs/lib/62_pipeline.ipynb #fd798579
 def _walk(
     road: Road,
     store: Store,
@@ -666,10 +674,7 @@ def _walk(
     common = {"data": road.data.lending.source, "profile": road.profile.name}
     searches = _plan(road, store, parent, families, settings, fresh)
     explore = make_step("explore", "explore", common, road.folder / "explore.ipynb", notebooks)
-    later = [
-        make_step(name, name, common, road.folder / f"{name}.ipynb", notebooks, fits)
-        for name, fits in (("judge", JUDGE_FITS), ("compare", 0), ("audit", 0))
-    ]
+    later = _plan_later(road, common, notebooks)
     road.steps = [*searches, explore, *later]
     watcher.show(road.steps)
     with _timed(road, "search"):

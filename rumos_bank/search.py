@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PROFILES', 'Tick', 'Profile', 'find_profile', 'make_folds', 'cross_validate', 'cost_by_fold', 'tuned_cost_by_fold',
-           'Rule', 'choose_rule', 'SearchResult', 'count_fits', 'search']
+           'Rule', 'choose_rule', 'SearchResult', 'count_fits', 'search', 'find_leaks']
 
 # %% ../nbs/lib/25_search.ipynb #89fe1dd5
 import time
@@ -17,8 +17,8 @@ import numpy as np
 from .clients import ID, TARGET
 from .cost import business_cost, choose_threshold, decide
 from .decision import DecisionModel, make_decision
-from .errors import ParameterError, RumosError
-from .evaluate import calibration_error
+from .errors import ParameterError, RumosError, require_same_length
+from .evaluate import as_judged, calibration_error
 from .families import Family, find_family, make_model
 from .features import feature_matrix, feature_names
 from .settings import Costs, Settings
@@ -287,3 +287,40 @@ def _fit_winner(
     decision = make_decision(model, rule.threshold, *rest)
     decision.fit(train, train[TARGET].to_numpy())
     return decision, time.process_time() - start
+
+# %% ../nbs/lib/25_search.ipynb #e8202968
+def _rank_auc(
+    columns: np.ndarray,  # (n, k) any numbers
+    outcome: np.ndarray,  # (n,) 0 or 1, both of them
+) -> np.ndarray:  # (k,) 0 to 1
+    "The AUC of every column at once."
+    from scipy.stats import rankdata
+
+    defaulters = int((outcome == 1).sum())
+    sums = rankdata(columns, axis=0)[outcome == 1].sum(axis=0)
+    return (sums - defaulters * (defaulters + 1) / 2) / (defaulters * (len(outcome) - defaulters))
+
+# %% ../nbs/lib/25_search.ipynb #f838420c
+def find_leaks(
+    clients: "pd.DataFrame",  # (n, any) canonical clients
+    defaulted: np.ndarray,  # (n,) 0 or 1; 1 = the client defaulted
+    probability: np.ndarray,  # (n,) probability of default, 0 to 1
+    max_auc: float,  # 0.5 to 1; a model above it is suspected
+    max_single_auc: float,  # 0.5 to 1; a column above it is suspected
+) -> list[str]:  # a sentence per suspicion; empty if all is well
+    "What ranks the clients better than is plausible: the model, or one column alone."
+    require_same_length(clients=clients, defaulted=defaulted, probability=probability)
+    for name, limit in (("max_auc", max_auc), ("max_single_auc", max_single_auc)):
+        if not 0.5 <= limit <= 1:
+            raise ParameterError(f"{name} must be between 0.5 and 1, got {limit}")
+    outcome, chance = as_judged(defaulted, probability)
+    model = _rank_auc(chance[:, None], outcome)[0]
+    single = _rank_auc(feature_matrix(clients), outcome)
+    single = np.maximum(single, 1 - single)
+    found = [f"the model has an AUC of {model:.3f}, above {max_auc}"] if model > max_auc else []
+    found += [
+        f"{name} alone has an AUC of {auc:.3f}, above {max_single_auc}"
+        for name, auc in zip(feature_names(), single, strict=True)
+        if auc > max_single_auc
+    ]
+    return [f"{what}: look for what knows the outcome" for what in found]

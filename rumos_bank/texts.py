@@ -12,7 +12,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from .clients import BILLS, MONTHS, PAYMENTS, STATUSES
+from .clients import BILLS, FIELDS, MONTHS, PAYMENTS, STATUSES, ClientField
 from .errors import DataError, ParameterError
 
 # %% ../nbs/lib/54_texts.ipynb #11384e1e
@@ -203,11 +203,6 @@ _REASONS = {
     ),
     "bills and use of the limit": ("{use} of the limit is used", "Usa {use} do limite"),
     "size of the payments": ("Last payment of NT$ {paid}", "Último pagamento de NT$ {paid}"),
-    "credit limit": ("Credit limit of NT$ {limit}", "Limite de crédito de NT$ {limit}"),
-    "education": ("Education: {education}", "Escolaridade: {education}"),
-    "sex": ("Sex: {sex}", "Sexo: {sex}"),
-    "marital status": ("Marital status: {marital}", "Estado civil: {marital}"),
-    "age": ("Age: {age}", "Idade: {age}"),
     "change card": ("What would have changed it", "O que teria mudado a resposta"),
     "change": (
         "Had {what}, the risk would have been {chance}: accept.",
@@ -396,12 +391,12 @@ _FAIRNESS = {
 }
 
 # %% ../nbs/lib/54_texts.ipynb #6b58bebc
-_FIELDS = {
-    "LIMIT_BAL": ("Credit limit", "Limite de crédito"),
-    "SEX": ("Sex", "Sexo"),
-    "EDUCATION": ("Education", "Escolaridade"),
-    "MARRIAGE": ("Marital status", "Estado civil"),
-    "AGE": ("Age", "Idade"),
+_TITLES = {  # Portuguese; the English ones stand with the fields
+    "LIMIT_BAL": "limite de crédito",
+    "SEX": "sexo",
+    "EDUCATION": "escolaridade",
+    "MARRIAGE": "estado civil",
+    "AGE": "idade",
 }
 _MONTHS = dict(zip(MONTHS, ("setembro", "agosto", "julho", "junho", "maio", "abril"), strict=True))
 _NUMBERS = (
@@ -482,6 +477,10 @@ class OfficerError(DataError):
         return say(language, self.key, **self.values)
 
 # %% ../nbs/lib/54_texts.ipynb #a72211b8
+_BY_NAME = {field.name: field for field in FIELDS}
+_BY_TITLE = {field.title: field for field in FIELDS}
+
+
 def name_month(
     language: str,  # `en` or `pt`
     months_back: int,  # 0 = the latest
@@ -498,7 +497,7 @@ def name_field(
     for kind, columns in (("cell status", STATUSES), ("cell bill", BILLS), ("cell paid", PAYMENTS)):
         if field in columns:
             return say(language, kind, month=name_month(language, columns.index(field)))
-    return _pick(language, _FIELDS[field])
+    return _pick(language, (_BY_NAME[field].title, _TITLES[field])).capitalize()
 
 
 def name_figure(
@@ -583,20 +582,26 @@ def read_whole(
     return int(number) if number.is_finite() and number == int(number) else None
 
 # %% ../nbs/lib/54_texts.ipynb #03f26f4f
+def _tell_field(language: str, field: ClientField, value: int) -> str:
+    "A field and its value."
+    told = _pick(language, _CODES[field.name][value]) if field.codes else write_number(language, value)
+    unit = "NT$ " if field.unit == "TWD" else ""
+    return f"{name_field(language, field.name)}: {unit}{told}"
+
+
 def tell_group(
     language: str,  # `en` or `pt`
     group: str,  # in the words of `rumos_bank.explain`
     client: Mapping[str, int],  # raw fields by name
 ) -> str:
     "What a group of fields says about this client."
+    if alone := _BY_TITLE.get(group):
+        return _tell_field(language, alone, client[alone.name])
     words: dict[str, Any] = {"paid": write_number(language, client[PAYMENTS[0]])}
     words["status"] = _pick(language, _STATUSES[client[STATUSES[0]]])
     words["late"] = sum(client[name] > 0 for name in STATUSES[1:])
-    words["limit"] = write_number(language, client["LIMIT_BAL"])
     words["use"] = write_percent(language, client[BILLS[0]] / client["LIMIT_BAL"])
-    for name, field in {"education": "EDUCATION", "sex": "SEX", "marital": "MARRIAGE"}.items():
-        words[name] = _pick(language, _CODES[field][client[field]]) if field in client else ""
-    return say(language, group, age=client.get("AGE", ""), **words)
+    return say(language, group, **words)
 
 # %% ../nbs/lib/54_texts.ipynb #44936d13
 def tell_change(

@@ -1,5 +1,6 @@
 "One of each fault: what is done to a bank, what it says, and what must hold."
 
+import json
 import os
 import shutil
 import socket
@@ -26,8 +27,10 @@ from bank import (
 from doors import Answer
 from loads import Load
 
-from rumos_bank.ledger import read_ledger
+from rumos_bank.clients import EXAMPLE_CLIENT
+from rumos_bank.ledger import CHAMPION, read_ledger
 from rumos_bank.settings import DATABASE
+from rumos_bank.tracking import open_store
 
 
 class Skipped(Exception):
@@ -104,17 +107,11 @@ def full_disk_under_the_door(bank: Bank) -> str:
 def ask_until_refused(bank: Bank, door) -> Answer:
     "What the door says at last; the little that still fits into the log's last page is answered, and must be on record."
     for _ in range(100):
-        answer = door.post("/default_prediction", door_client())
+        answer = door.post("/default_prediction", EXAMPLE_CLIENT)
         if answer.status != 200:
             return answer
         bank.answered[answer.headers["x-decision-id"]] = answer.json["prediction"]
     raise AssertionError("a hundred decisions were answered with a full disk")
-
-
-def door_client() -> dict:
-    from rumos_bank.clients import EXAMPLE_CLIENT
-
-    return dict(EXAMPLE_CLIENT)
 
 
 def full_disk_under_a_road(bank: Bank) -> str:
@@ -193,10 +190,8 @@ def truncated_artifact(bank: Bank) -> str:
         model = bank.store / line["folder"] / "plain.json"
         model.write_bytes(model.read_bytes()[:-100])
         bank.decide(door)
-    import json
-
     said = require_sentence(
-        bank.rumos("predict", "--json", json.dumps(door_client())), "is not what was recorded"
+        bank.rumos("predict", "--json", json.dumps(EXAMPLE_CLIENT)), "is not what was recorded"
     )
     require_sentence(bank.rumos("backup", str(bank.folder / "bad")), "is not what was recorded")
     require(not list((bank.folder / "bad").glob("rumos-*")), "a backup of a broken store was written")
@@ -216,21 +211,41 @@ def moved_store(bank: Bank) -> str:
     return "both searches were found finished at the new place"
 
 
+def set_alias_by_hand(bank: Bank, version: int) -> None:
+    "Behind MLflow's back, as somebody with the database open would."
+    with sqlite3.connect(bank.store / DATABASE, timeout=30) as database:
+        database.execute(
+            "UPDATE registered_model_aliases SET version = ? WHERE alias = ?", (version, CHAMPION)
+        )
+    database.close()
+
+
 def alias_to_a_deleted_version(bank: Bank) -> str:
-    "The alias points to a version that is gone: readers refuse it, the next command puts it back."
-    version = find_aliases(bank.store)[0]
+    "The alias points to a version that was deleted: readers refuse it, the next command puts it back."
+    name, client = bank.settings.store.registered_model, open_store(bank.settings).client
+    champion = client.get_model_version_by_alias(name, CHAMPION)
+    deleted = client.create_model_version(name, champion.source, champion.run_id).version
+    client.delete_model_version(name, deleted)
     with bank.open_door() as door:
-        with sqlite3.connect(bank.store / DATABASE, timeout=30) as database:
-            database.execute("UPDATE registered_model_aliases SET version = 99 WHERE alias = 'champion'")
-        database.close()
+        set_alias_by_hand(bank, int(deleted))
         wait_until(lambda: state_of(door) == "degraded", 20, "the door says that it is degraded")
         bank.decide(door)
-        import json
-
-        said = require_sentence(bank.rumos("predict", "--json", json.dumps(door_client())), "moved by hand")
+        said = require_sentence(bank.rumos("predict", "--json", json.dumps(EXAMPLE_CLIENT)), "moved by hand")
         require_done(bank.rumos("champion"))
         wait_until(lambda: state_of(door) == "ready", 20, "the door is ready again")
-    require(find_aliases(bank.store) == [version], "the alias was not put back")
+    require(find_aliases(bank.store) == [int(champion.version)], "the alias was not put back")
+    return said[:200]
+
+
+def deleted_champion(bank: Bank) -> str:
+    "The champion is deleted in MLflow: the open door goes on, commands refuse, a road finds its search and crowns it again."
+    name, client = bank.settings.store.registered_model, open_store(bank.settings).client
+    with bank.open_door() as door:
+        client.delete_model_version(name, client.get_model_version_by_alias(name, CHAMPION).version)
+        wait_until(lambda: state_of(door) == "degraded", 20, "the door says that it is degraded")
+        bank.decide(door)
+        said = require_sentence(bank.rumos("champion"), "rumos run")
+    require_done(bank.rumos(*road()))
     return said[:200]
 
 
@@ -328,6 +343,7 @@ FAULTS: tuple[Callable[[Bank], str], ...] = (
     corrupt_database,
     truncated_artifact,
     alias_to_a_deleted_version,
+    deleted_champion,
     slow_and_broken_clients,
     full_disk_under_the_door,
     full_disk_under_a_road,

@@ -35,6 +35,11 @@ def describe_machine() -> dict[str, Any]:
     }
 
 
+def count_killed(state: dict[str, Any]) -> int:
+    "The roads that were really killed; one that was over before its moment counts for nothing."
+    return sum(each["said"] != OVER for each in state["kills"])
+
+
 def read_state(kills: int) -> dict[str, Any]:
     "What the same library has suffered already, as long as something is left to do; else a fresh start."
     fresh = {"library": library_digest(), "machine": describe_machine(), "kills": [], "faults": {}}
@@ -42,7 +47,7 @@ def read_state(kills: int) -> dict[str, Any]:
     if not with_file.exists():
         return fresh
     state = json.loads(with_file.read_text())
-    is_done = len(state["kills"]) >= kills and len(state["faults"]) == len(FAULTS)
+    is_done = count_killed(state) >= kills and len(state["faults"]) == len(FAULTS)
     return fresh if is_done or state["library"] != fresh["library"] else state
 
 
@@ -127,9 +132,9 @@ def write_table(state: dict[str, Any]) -> None:
         "",
         "## kill -9 of a road",
         "",
-        f"{len(kills)} roads, {sum(each['said'] != OVER for each in kills)} of them killed with their whole process group at "
-        "a random moment between 0 s and the length of an undisturbed road (the others were over before it). Each time the "
-        "same command had to finish afterwards.",
+        f"{count_killed(state)} roads killed with their whole process group at a random moment between 0 s and the length of "
+        f"an undisturbed road ({len(kills) - count_killed(state)} more were over before it). Each time the same command had "
+        "to finish afterwards.",
         "",
         cells("seed", "killed after s", "outcome", "the last it had told", "all s"),
         "|---|---|---|---|---|",
@@ -148,7 +153,7 @@ def write_table(state: dict[str, Any]) -> None:
 
 def main() -> int:
     asked = argparse.ArgumentParser(description=__doc__)
-    asked.add_argument("--kills", type=int, default=5, help="roads to kill")
+    asked.add_argument("--kills", type=int, default=5, help="roads to kill (5)")
     asked.add_argument("--only", default="", help="one fault, by its name; nothing is written")
     given = asked.parse_args()
     state = read_state(given.kills)
@@ -173,7 +178,7 @@ def main() -> int:
             if not given.only:
                 write_table(state)
         bank = base.copy_to(folder / "killed")
-        while not given.only and len(state["kills"]) < given.kills:
+        while not given.only and count_killed(state) < given.kills:
             row = kill_a_road(bank, len(state["kills"]) + 1, seconds)
             keep(f"kill {row['seed']}", row)
             state["kills"].append(row)

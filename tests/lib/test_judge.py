@@ -7,10 +7,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from simulated import draw_outcomes
 
 from rumos_bank.clients import TARGET
 from rumos_bank.cost import business_cost, decide
-from rumos_bank.judge import Contender, compare_by_folds, judge, make_predecessor, tabulate, tell_difference
+from rumos_bank.evaluate import calibration_error
+from rumos_bank.judge import (
+    Contender,
+    _split_brier,
+    compare_by_folds,
+    judge,
+    make_predecessor,
+    measure_calibration,
+    tabulate,
+    tell_difference,
+)
 from rumos_bank.settings import Costs
 from rumos_bank.twin import make_twin
 
@@ -101,3 +112,54 @@ def test_the_table_compares_with_the_reference_and_puts_the_cheapest_first():
 )
 def test_what_may_be_said(costs, said):
     assert said in tell_difference("one", "two", compare_by_folds(costs, [10, 10, 10, 10], 1 / 3))
+
+
+# calibration
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 1), st.floats(0, 1)), min_size=2, max_size=60).filter(
+        lambda rows: len({outcome for outcome, _ in rows}) == 2
+    )
+)
+def test_the_parts_add_up_to_the_brier_score(rows):
+    outcome, chance = (np.array(column) for column in zip(*rows, strict=True))
+    parts = _split_brier(outcome, chance)
+    total = parts["reliability"] - parts["resolution"] + parts["uncertainty"] + parts["within_bins"]
+    assert total == pytest.approx(parts["brier"], abs=1e-12)
+    assert parts["brier"] == pytest.approx(np.mean((chance - outcome) ** 2), abs=1e-12)
+
+
+def test_nothing_remains_within_bins_of_one_probability():
+    defaulted, probability = draw_outcomes(3000)
+    assert _split_brier(defaulted, np.where(probability > 0.3, 0.5, 0.1))["within_bins"] == pytest.approx(0)
+    assert abs(_split_brier(defaulted, probability)["within_bins"]) > 1e-4
+
+
+def test_chance_agrees_with_a_simulation_by_the_public_metric():
+    defaulted, probability = draw_outcomes(1500, seed=2)
+    found = measure_calibration(defaulted, probability, seed=0)
+    rng = np.random.default_rng(11)
+    errors = [
+        calibration_error((rng.random(1500) < probability).astype(int), probability) for _ in range(1000)
+    ]
+    assert found.ece_by_chance == pytest.approx(np.mean(errors), rel=0.04)
+    assert found.ece_by_chance_95 == pytest.approx(np.quantile(errors, 0.95), rel=0.08)
+    assert found.ece == calibration_error(defaulted, probability)
+    assert found == measure_calibration(defaulted, probability, seed=0)
+    assert found != measure_calibration(defaulted, probability, seed=1)
+
+
+def test_the_slope_tells_overconfidence():
+    defaulted, probability = draw_outcomes(20_000, seed=3)
+    odds = probability / (1 - probability)
+    for power, slope in ((1, 1), (2, 0.5), (0.5, 2)):
+        found = measure_calibration(defaulted, odds**power / (1 + odds**power))
+        assert found.slope == pytest.approx(slope, rel=0.05)
+    tenfold = measure_calibration(defaulted, 10 * odds / (1 + 10 * odds))
+    assert tenfold.intercept == pytest.approx(-np.log(10), rel=0.05)
+
+
+def test_certain_probabilities_have_a_finite_slope():
+    found = measure_calibration([0, 0, 1, 1, 0, 1], [0, 0.2, 1, 0.6, 1, 0])
+    assert np.isfinite(found.slope) and np.isfinite(found.intercept)

@@ -5,7 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from simulated import judge_twins
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import KNeighborsClassifier
 
 from rumos_bank import search as searching
@@ -247,3 +249,41 @@ def test_probabilities_that_are_no_numbers_stop_the_search(train, monkeypatch):
 def test_an_unknown_family_is_refused(train):
     with pytest.raises(ParameterError, match="unknown family"):
         search("XGBoost", train, SETTINGS)
+
+
+# leaks
+
+
+@pytest.fixture(scope="module")
+def judged():
+    return judge_twins(3000, seed=5)
+
+
+def test_rank_auc_agrees_with_scikit_learn(judged):
+    clients, defaulted, _ = judged
+    columns = feature_matrix(clients)
+    expected = [roc_auc_score(defaulted, column) for column in columns.T]
+    assert searching._rank_auc(columns, defaulted) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("copy", [lambda d: 1 + d, lambda d: 2 - d])
+def test_a_copy_of_the_label_is_found_whichever_way_it_points(judged, copy):
+    clients, defaulted, probability = judged
+    leaks = searching.find_leaks(clients.assign(SEX=copy(defaulted)), defaulted, probability, 0.81, 0.77)
+    assert [leak.split(" alone")[0] for leak in leaks] == ["SEX"] and "1.000, above 0.77" in leaks[0]
+
+
+def test_honest_models_raise_no_alarm_and_perfect_ones_do(judged):
+    clients, defaulted, probability = judged
+    assert searching.find_leaks(clients, defaulted, probability, 0.81, 0.77) == []
+    perfect = searching.find_leaks(clients, defaulted, 0.2 + 0.6 * defaulted, 0.81, 0.77)
+    assert len(perfect) == 1 and perfect[0].startswith("the model has an AUC of 1.000, above 0.81")
+    auc = roc_auc_score(defaulted, probability)
+    assert searching.find_leaks(clients, defaulted, probability, auc + 1e-9, 0.77) == []
+    assert len(searching.find_leaks(clients, defaulted, probability, auc - 1e-9, 0.77)) == 1
+
+
+def test_impossible_limits_are_refused(judged):
+    for limits, name in (((0.4, 0.77), "max_auc"), ((0.81, 77), "max_single_auc")):
+        with pytest.raises(ParameterError, match=f"{name} must be between 0.5 and 1"):
+            searching.find_leaks(*judged, *limits)

@@ -1,4 +1,4 @@
-"Group tables agree with loops and with fairlearn, calibration with its definition, alarms with what was injected."
+"Group tables agree with loops and with fairlearn, the price of a referral with a loop."
 
 import subprocess
 import sys
@@ -6,20 +6,18 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+import simulated
 from fairlearn import metrics as fl
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import roc_auc_score
 
 from rumos_bank import slices as sl
-from rumos_bank.clients import EXAMPLE_CLIENT, FIELDS, STATUSES, TARGET
+from rumos_bank.clients import EXAMPLE_CLIENT, FIELDS, STATUSES
 from rumos_bank.cost import business_cost, decide
 from rumos_bank.errors import ParameterError
-from rumos_bank.evaluate import bootstrap_cost, calibration_error, draw_refer_curve, draw_slices
+from rumos_bank.evaluate import bootstrap_cost, draw_refer_curve, draw_slices
 from rumos_bank.explain import wilson_interval
-from rumos_bank.features import feature_matrix
 from rumos_bank.settings import Costs
-from rumos_bank.twin import make_twin
 
 COSTS = Costs(false_positive=10, false_negative=10_000)  # powers of ten apart, so that a mix-up shows
 BANK = Costs(false_positive=1000, false_negative=3000)
@@ -28,10 +26,7 @@ SLICINGS = {"limit", "delay history", "education", "age band", "sex", "marital s
 
 @pytest.fixture(scope="module")
 def judged():
-    "Synthetic clients with the probabilities of a simple scorecard."
-    clients = make_twin(3000, seed=5)
-    late = (clients[list(STATUSES)] >= 1).sum(axis=1).to_numpy()
-    return clients, clients[TARGET].to_numpy(), np.minimum(0.12 + 0.12 * late, 0.72)
+    return simulated.judge_twins(3000, seed=5)
 
 
 @pytest.fixture(scope="module")
@@ -42,13 +37,6 @@ def table(judged):
 @pytest.fixture(scope="module")
 def fairness(judged):
     return sl.measure_fairness(*judged, 0.25, draws=500)
-
-
-def simulate(n, seed=0):
-    "Clients who default with exactly the probability given."
-    rng = np.random.default_rng(seed)
-    probability = rng.beta(1.1, 3.9, size=n)
-    return (rng.random(n) < probability).astype(int), probability
 
 
 # slicing
@@ -250,92 +238,6 @@ def test_seeds_repeat_and_bad_numbers_are_refused(judged, fairness):
         sl.measure_slices(clients, defaulted, probability * 100, 0.25, BANK)
 
 
-# calibration
-
-
-@given(
-    st.lists(st.tuples(st.integers(0, 1), st.floats(0, 1)), min_size=2, max_size=60).filter(
-        lambda rows: len({outcome for outcome, _ in rows}) == 2
-    )
-)
-def test_the_parts_add_up_to_the_brier_score(rows):
-    outcome, chance = (np.array(column) for column in zip(*rows, strict=True))
-    parts = sl._split_brier(outcome, chance)
-    total = parts["reliability"] - parts["resolution"] + parts["uncertainty"] + parts["within_bins"]
-    assert total == pytest.approx(parts["brier"], abs=1e-12)
-    assert parts["brier"] == pytest.approx(np.mean((chance - outcome) ** 2), abs=1e-12)
-
-
-def test_nothing_remains_within_bins_of_one_probability():
-    defaulted, probability = simulate(3000)
-    assert sl._split_brier(defaulted, np.where(probability > 0.3, 0.5, 0.1))["within_bins"] == pytest.approx(
-        0
-    )
-    assert abs(sl._split_brier(defaulted, probability)["within_bins"]) > 1e-4
-
-
-def test_chance_agrees_with_a_simulation_by_the_public_metric():
-    defaulted, probability = simulate(1500, seed=2)
-    found = sl.measure_calibration(defaulted, probability, seed=0)
-    rng = np.random.default_rng(11)
-    errors = [
-        calibration_error((rng.random(1500) < probability).astype(int), probability) for _ in range(1000)
-    ]
-    assert found.ece_by_chance == pytest.approx(np.mean(errors), rel=0.04)
-    assert found.ece_by_chance_95 == pytest.approx(np.quantile(errors, 0.95), rel=0.08)
-    assert found.ece == calibration_error(defaulted, probability)
-    assert found == sl.measure_calibration(defaulted, probability, seed=0)
-    assert found != sl.measure_calibration(defaulted, probability, seed=1)
-
-
-def test_the_slope_tells_overconfidence():
-    defaulted, probability = simulate(20_000, seed=3)
-    odds = probability / (1 - probability)
-    for power, slope in ((1, 1), (2, 0.5), (0.5, 2)):
-        found = sl.measure_calibration(defaulted, odds**power / (1 + odds**power))
-        assert found.slope == pytest.approx(slope, rel=0.05)
-    tenfold = sl.measure_calibration(defaulted, 10 * odds / (1 + 10 * odds))
-    assert tenfold.intercept == pytest.approx(-np.log(10), rel=0.05)
-
-
-def test_certain_probabilities_have_a_finite_slope():
-    found = sl.measure_calibration([0, 0, 1, 1, 0, 1], [0, 0.2, 1, 0.6, 1, 0])
-    assert np.isfinite(found.slope) and np.isfinite(found.intercept)
-
-
-# leaks
-
-
-def test_rank_auc_agrees_with_scikit_learn(judged):
-    clients, defaulted, _ = judged
-    columns = feature_matrix(clients)
-    expected = [roc_auc_score(defaulted, column) for column in columns.T]
-    assert sl._rank_auc(columns, defaulted) == pytest.approx(expected, abs=1e-12)
-
-
-@pytest.mark.parametrize("copy", [lambda d: 1 + d, lambda d: 2 - d])
-def test_a_copy_of_the_label_is_found_whichever_way_it_points(judged, copy):
-    clients, defaulted, probability = judged
-    leaks = sl.find_leaks(clients.assign(SEX=copy(defaulted)), defaulted, probability, 0.81, 0.77)
-    assert [leak.split(" alone")[0] for leak in leaks] == ["SEX"] and "1.000, above 0.77" in leaks[0]
-
-
-def test_honest_models_raise_no_alarm_and_perfect_ones_do(judged):
-    clients, defaulted, probability = judged
-    assert sl.find_leaks(clients, defaulted, probability, 0.81, 0.77) == []
-    perfect = sl.find_leaks(clients, defaulted, 0.2 + 0.6 * defaulted, 0.81, 0.77)
-    assert len(perfect) == 1 and perfect[0].startswith("the model has an AUC of 1.000, above 0.81")
-    auc = roc_auc_score(defaulted, probability)
-    assert sl.find_leaks(clients, defaulted, probability, auc + 1e-9, 0.77) == []
-    assert len(sl.find_leaks(clients, defaulted, probability, auc - 1e-9, 0.77)) == 1
-
-
-def test_impossible_limits_are_refused(judged):
-    for limits, name in (((0.4, 0.77), "max_auc"), ((0.81, 77), "max_single_auc")):
-        with pytest.raises(ParameterError, match=f"{name} must be between 0.5 and 1"):
-            sl.find_leaks(*judged, *limits)
-
-
 # referral
 
 
@@ -357,7 +259,7 @@ def test_no_margin_is_no_band():
 
 
 def test_the_curve_agrees_with_a_loop():
-    defaulted, probability = simulate(300, seed=4)
+    defaulted, probability = simulated.draw_outcomes(300, seed=4)
     curve = sl.refer_curve(defaulted, probability, 0.3, COSTS, referral_cost=7, human_error=0.2)
     for row in curve.itertuples():
         right = erring = referred = 0.0
@@ -375,7 +277,7 @@ def test_the_curve_agrees_with_a_loop():
 
 
 def test_a_free_and_perfect_human_ends_all_cost():
-    defaulted, probability = simulate(300)
+    defaulted, probability = simulated.draw_outcomes(300)
     curve = sl.refer_curve(defaulted, probability, 0.25, BANK, referral_cost=0, human_error=0)
     assert curve["cost_if_right"].iloc[-1] == 0 and curve["cost_if_right"].is_monotonic_decreasing
     assert curve["cost_if_right"].equals(curve["cost_if_human_errs"])
@@ -397,7 +299,7 @@ def test_the_figures_show_the_tables(table):
     names = [label.get_text() for axes in figure.axes[::2] for label in axes.get_yticklabels()]
     assert len(figure.axes) == 12 and len(names) == len(table)
     assert names[0] == f"{table['group'][0]}  ({table['clients'][0]:,})"
-    defaulted, probability = simulate(300)
+    defaulted, probability = simulated.draw_outcomes(300)
     good, bad = (sl.refer_curve(defaulted, probability, 0.25, BANK, cost) for cost in (10, 5000))
     assert draw_refer_curve(good).get_suptitle().startswith("Referring ")
     assert draw_refer_curve(bad).get_suptitle() == "Referring clients costs more than it saves"
