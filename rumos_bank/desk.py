@@ -25,7 +25,7 @@ from .clients import BILLS, CLIENT_COLUMNS, EXAMPLE_CLIENT, ID, PAYMENTS, STATUS
 from .settings import Costs, Settings
 from .texts import LANGUAGES, OfficerError, read_whole, write_number
 from .uploads import Upload, divide_upload, find_fault, read_upload, tell_problem
-from .watch import Lookout, keep_watch, last_watch
+from .watch import REST, Lookout, keep_watch, last_watch
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -262,7 +262,7 @@ class Watching(Finding):
 
     def _look_out(self) -> None:
         try:
-            keep_watch(self.settings, self._lookout.look(rest=lambda: sleep(0.1)))
+            keep_watch(self.settings, self._lookout.look(rest=lambda: sleep(REST)))
         except Exception as error:  # the desk decides all the same
             _LOG.warning("the clients of these days could not be looked at: %r", error)
 
