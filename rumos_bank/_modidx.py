@@ -1142,7 +1142,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'rumos_bank.service._wants_explanation': ( 'lib/service.html#_wants_explanation',
                                                                                'rumos_bank/service.py'),
                                     'rumos_bank.service._watch': ('lib/service.html#_watch', 'rumos_bank/service.py'),
-                                    'rumos_bank.service.is_exposed': ('lib/service.html#is_exposed', 'rumos_bank/service.py'),
                                     'rumos_bank.service.make_app': ('lib/service.html#make_app', 'rumos_bank/service.py'),
                                     'rumos_bank.service.run_api': ('lib/service.html#run_api', 'rumos_bank/service.py')},
             'rumos_bank.settings': { 'rumos_bank.settings.AlarmSettings': ('lib/settings.html#alarmsettings', 'rumos_bank/settings.py'),

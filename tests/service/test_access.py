@@ -13,7 +13,8 @@ from rumos_bank.clients import EXAMPLE_CLIENT
 from rumos_bank.errors import ParameterError, SettingsError, StoreError
 from rumos_bank.keys import KEYS, KeyRing, add_key, list_keys, revoke_key
 from rumos_bank.problems import Refusal
-from rumos_bank.service import is_exposed, make_app
+from rumos_bank.service import make_app
+from rumos_bank.settings import Settings
 
 READS = ("/champion", "/model_params", "/model_metrics", "/metrics", "/decisions/x", "/nowhere")
 OPEN = ("/health/live", "/health/ready", "/docs", "/openapi.json", "/docs/swagger-ui.css")
@@ -181,6 +182,10 @@ def test_a_damaged_file_of_keys_opens_nothing(tmp_path, content):
 
 
 # What is opened to a network
+
+
+def is_exposed(settings: Settings) -> bool:
+    return settings.is_open(settings.api.host)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "api.bank.example", ""])
