@@ -116,7 +116,7 @@ def write_table(state: dict[str, Any]) -> None:
         "# What was broken, and what held",
         "",
         f"Written by `make chaos` on {state['when']}: {machine['system']}, {machine['cores']} cores, "
-        f"{machine['memory_gb']} GiB{', as root' if machine['root'] else ''}. {counts}.",
+        f"{machine['memory_gb']} GiB{', as root' if machine['root'] else ''}; library `{state['library'][:12]}`. {counts}.",
         "",
         "After each: the store opens, exactly one champion reigns by the ledger's word, the ledger verifies, and no "
         "decision that was answered is missing from the log.",
