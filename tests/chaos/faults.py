@@ -238,14 +238,17 @@ def alias_to_a_deleted_version(bank: Bank) -> str:
 
 
 def deleted_champion(bank: Bank) -> str:
-    "The champion is deleted in MLflow: the open door goes on, commands refuse, a road finds its search and crowns it again."
+    "The champion is deleted in MLflow: the open door goes on, commands refuse, its run is proposed and crowned again."
     name, client = bank.settings.store.registered_model, open_store(bank.settings).client
+    champion = client.get_model_version_by_alias(name, CHAMPION)
     with bank.open_door() as door:
-        client.delete_model_version(name, client.get_model_version_by_alias(name, CHAMPION).version)
+        client.delete_model_version(name, champion.version)
         wait_until(lambda: state_of(door) == "degraded", 20, "the door says that it is degraded")
         bank.decide(door)
         said = require_sentence(bank.rumos("champion"), "rumos run")
-    require_done(bank.rumos(*road()))
+    require_done(bank.rumos("propose", champion.run_id, "--why", "it was deleted by mistake"))
+    again = max(client.search_model_versions(f"name='{name}'"), key=lambda each: int(each.version))
+    require_done(bank.rumos("approve", str(again.version)))
     return said[:200]
 
 
