@@ -978,6 +978,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'rumos_bank.registry.find_version': ('lib/registry.html#find_version', 'rumos_bank/registry.py'),
                                      'rumos_bank.registry.glance': ('lib/registry.html#glance', 'rumos_bank/registry.py'),
                                      'rumos_bank.registry.is_crowning': ('lib/registry.html#is_crowning', 'rumos_bank/registry.py'),
+                                     'rumos_bank.registry.miss_champion': ('lib/registry.html#miss_champion', 'rumos_bank/registry.py'),
                                      'rumos_bank.registry.read_crownings': ('lib/registry.html#read_crownings', 'rumos_bank/registry.py')},
             'rumos_bank.reign': { 'rumos_bank.reign.Reign': ('lib/reign.html#reign', 'rumos_bank/reign.py'),
                                   'rumos_bank.reign._find_target': ('lib/reign.html#_find_target', 'rumos_bank/reign.py'),

@@ -212,6 +212,7 @@ def champion(
     """
     from rumos_bank.history import find_champion_at, find_periods
     from rumos_bank.ledger import read_ledger
+    from rumos_bank.registry import miss_champion
     from rumos_bank.reign import mend, read_champion
     from rumos_bank.settings import read_settings
     from rumos_bank.tracking import open_store
@@ -228,7 +229,7 @@ def champion(
     mend(store)
     reign = read_champion(store)
     if reign is None:
-        raise RumosError(f"there is no champion yet in {store.path}: run `rumos run` (or `make run`) first")
+        raise miss_champion(settings)
     period = find_periods(read_ledger(settings))[-1]
     if reign.card["twin"]:
         print("TWIN: trained on synthetic clients; nothing it says is true of real ones.")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import StoreError
 from .integrity import content_digest
 from .plain import PLAIN, SKOPS
+from .registry import miss_champion
 from .reign import read_champion
 from .settings import SplitSettings
 from rumos_bank.tracking import (
@@ -69,9 +70,7 @@ def find_run(
     if name == "champion":
         reign = read_champion(store)
         if reign is None:
-            raise StoreError(
-                f"there is no champion yet in {store.path}: run `rumos run` (or `make run`) first"
-            )
+            raise miss_champion(store.settings)
         return reign.run_id
     found = find_searches(store)
     full = [run for run in found if tags_of(run).get("profile") == "full"]

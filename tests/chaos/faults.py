@@ -245,7 +245,7 @@ def deleted_champion(bank: Bank) -> str:
         client.delete_model_version(name, champion.version)
         wait_until(lambda: state_of(door) == "degraded", 20, "the door says that it is degraded")
         bank.decide(door)
-        said = require_sentence(bank.rumos("champion"), "rumos run")
+        said = require_sentence(bank.rumos("champion"), f"`rumos propose {champion.run_id}`")
     require_done(bank.rumos("propose", champion.run_id, "--why", "it was deleted by mistake"))
     again = max(client.search_model_versions(f"name='{name}'"), key=lambda each: int(each.version))
     require_done(bank.rumos("approve", str(again.version)))

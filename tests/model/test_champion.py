@@ -28,6 +28,7 @@ from rumos_bank.errors import DataError, NoChampionError, ParameterError, StoreE
 from rumos_bank.families import find_family, make_model
 from rumos_bank.ledger import LEDGER
 from rumos_bank.plain import PLAIN, SKOPS
+from rumos_bank.recipe import find_run
 from rumos_bank.registry import UnreachableError, glance
 from rumos_bank.settings import Costs, Settings
 from rumos_bank.tracking import ARTIFACTS, DATABASE, import_mlflow
@@ -222,6 +223,15 @@ def test_the_champion_knows_who_crowned_it_and_why(reigned):
     assert champion.reference["typical"]
 
 
+def test_a_champion_that_was_deleted_is_named(reigned):
+    reigned.store.client.delete_model_version("rumos_lending", "1")
+    for ask in (lambda: Champion.load(reigned.settings), lambda: find_run(reigned.store, "champion")):
+        with pytest.raises(
+            NoChampionError, match=f"version 1 was .* `rumos propose {reigned.runs['first']}`"
+        ):
+            ask()
+
+
 def test_before_the_first_road_there_is_no_champion(place, tmp_path):
     for settings in (place.settings, settings_for(tmp_path / "nothing")):
         with pytest.raises(NoChampionError, match=r"no champion yet .*run `rumos run`"):
@@ -323,7 +333,7 @@ def test_from_a_server_and_without_it(served, asked):
     missing = place.store.path / place.line["folder"] / SKOPS  # of version 3
     put_in_charge(place.settings, 2)
     assert follower.refresh() and (follower.champion.version, follower.alarm) == (2, "")
-    with pytest.raises(NoChampionError, match=f"no champion yet in {settings.store.server}"):
+    with pytest.raises(NoChampionError, match=f"no version of other in {settings.store.server}"):
         Champion.load(
             settings_for(
                 place.store.path,
