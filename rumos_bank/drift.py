@@ -28,7 +28,7 @@ def choose_cells(
     if coded:
         return {"codes": distinct.astype(float)}
     edges, last, least = [], 0, _SHARE * len(values)
-    for value, below in zip(distinct, np.cumsum(counts)):
+    for value, below in zip(distinct.tolist(), np.cumsum(counts).tolist()):
         if below - last >= least and len(values) - below >= least / 2:
             edges.append(value)
             last = below
