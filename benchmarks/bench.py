@@ -54,6 +54,11 @@ def name_ratio(script: str, ratio: Ratio) -> tuple[str, ...]:
     return script, ratio.what, ratio.beside, ratio.unit
 
 
+def tell_number(number: float) -> str:
+    "Four digits, never a power of ten."
+    return f"{number:,.0f}" if number >= 1000 else f"{number:.4g}"
+
+
 def describe_script(name: str) -> str:
     "The first sentence of its docstring."
     return ast.get_docstring(ast.parse((HERE / f"{name}.py").read_text())).splitlines()[0]
@@ -71,7 +76,7 @@ def write_table(told: dict[str, Any]) -> str:
         ]
         for each in (Ratio(**each) for each in one["whole"]):
             aim = "" if each.aim is None else f"≤ {each.aim:.3g}"
-            numbers = f"**{each.ratio:.3g}** | {each.ours:,.4g} | {each.theirs:,.4g}"
+            numbers = f"**{each.ratio:.3g}** | {tell_number(each.ours)} | {tell_number(each.theirs)}"
             what = f"{each.what} ({each.note})" if each.note else each.what
             lines.append(f"| {what} | {each.beside} | {numbers} | {each.unit} | {aim} |")
     return "\n".join(lines) + "\n"
