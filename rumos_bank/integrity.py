@@ -136,8 +136,9 @@ TRUSTED_TYPES = frozenset(
         "collections.OrderedDict",
         "lightgbm.basic.Booster",
         "lightgbm.sklearn.LGBMClassifier",
-        "scipy._lib.array_api_compat.numpy._aliases.asarray",
+        "scipy._lib.array_api_compat.numpy._aliases.asarray",  # of a spline before scipy 1.18
         "scipy.interpolate._bsplines.BSpline",
+        "scipy.interpolate._bsplines._BSpline",  # of a spline from scipy 1.18 on
         "sklearn.calibration._CalibratedClassifier",
         "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
         "sklearn.calibration._SigmoidCalibration",

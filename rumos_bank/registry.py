@@ -175,7 +175,7 @@ def miss_champion(
         "`rumos approve` put it back, `rumos run` crowns the best"
     )
 
-
+# %% ../nbs/lib/36_registry.ipynb #3087adc4
 def find_crowning(
     settings: Settings,  # which store, which server
 ) -> Crowning:

@@ -68,7 +68,11 @@ def test_every_family_survives_its_file_bit_by_bit(name, decisions, twins, tmp_p
 
 def test_the_list_holds_nothing_that_no_family_needs(decisions):
     needed = {each for decision in decisions.values() for each in types_to_trust(decision)}
-    assert needed == TRUSTED_TYPES
+    of_splines = {  # one of them, by scipy's version
+        "scipy._lib.array_api_compat.numpy._aliases.asarray",
+        "scipy.interpolate._bsplines._BSpline",
+    }
+    assert len(needed & of_splines) == 1 and needed | of_splines == TRUSTED_TYPES
 
 
 def test_a_model_with_a_type_from_elsewhere_is_neither_stored_nor_read(twins, tmp_path):
