@@ -183,6 +183,11 @@ def load_trusted(
         model = skops.io.loads(content, trusted=types)
     except StoreError:
         raise
+    except (ImportError, AttributeError) as error:
+        raise StoreError(
+            f"the model was made under other versions of the libraries ({error}): use those of its recipe, or take the road "
+            "again under these"
+        ) from None
     except Exception as error:  # a damaged or forged file can fail in any way
         raise StoreError(f"the model is no skops file that can be read: {error!r}") from None
     if type(model) is not DecisionModel:

@@ -21,6 +21,7 @@ from rumos_bank.integrity import (
     digest_value,
     git_state,
     library_digest,
+    load_trusted,
     lock_digest,
     notebook_digest,
     require_trusted,
@@ -82,6 +83,19 @@ def test_a_model_with_a_type_from_elsewhere_is_neither_stored_nor_read(twins, tm
     skops.io.dump(stranger, tmp_path / "model.skops")
     with pytest.raises(UntrustedTypesFoundException, match="Stranger"):
         skops.io.load(tmp_path / "model.skops", trusted=sorted(TRUSTED_TYPES))
+
+
+@pytest.mark.parametrize(
+    "missing", [ModuleNotFoundError("No module named 'old'"), AttributeError("no '_New'")]
+)
+def test_a_model_of_other_library_versions_says_what_to_do(monkeypatch, decisions, missing):
+    def lack(*_, **__):
+        raise missing
+
+    content = skops.io.dumps(decisions["Decision_tree"])
+    monkeypatch.setattr(skops.io, "loads", lack)
+    with pytest.raises(StoreError, match=r"other versions of the libraries .* take the road again"):
+        load_trusted(content)
 
 
 def test_all_types_from_elsewhere_are_named():
