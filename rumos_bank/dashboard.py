@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from .clients import BILLS, FIELDS, PAYMENTS, STATUSES
+from .clients import BILLS, FIELD_OF, PAYMENTS, STATUSES
 from .desk import PRESETS, Desk, open_desk
 from .errors import NoChampionError, RumosError, SettingsError
 from rumos_bank.screens import (
@@ -169,7 +169,7 @@ def _make_field(desk: Desk, field: str) -> Any:
     if choices := list_choices(desk.language, field):
         options = [(name, code) for code, name in choices.items()]
         return _styled(widgets.Dropdown(options=options, description_allow_html=True), "f", "choice", *cell)
-    amount = ["amount"] if field in {known.name for known in FIELDS if known.unit == "TWD"} else []
+    amount = ["amount"] if FIELD_OF[field].unit == "TWD" else []
     return _styled(widgets.Text(description_allow_html=True), "f", "num", *amount, *cell)
 
 # %% ../nbs/lib/59_dashboard.ipynb #62a75a7f

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .clients import FIELDS, STATUSES
+from .clients import FIELD_OF, STATUSES
 from .cost import business_cost, decide
 from .errors import ParameterError, require_same_length
 from .evaluate import as_judged, bootstrap_cost
@@ -48,7 +48,7 @@ def _name_codes(codes: "pd.Series") -> "pd.Series":
     "The meaning of each code, in the order of the codes; what is not explained comes last."
     import pandas as pd
 
-    (meanings,) = (field.codes for field in FIELDS if field.name == codes.name)
+    meanings = FIELD_OF[str(codes.name)].codes
     vague = "other or unknown"
     names = {c: vague if words.startswith(("other", "unknown")) else words for c, words in meanings.items()}
     order = dict.fromkeys(sorted(names.values(), key=lambda name: name == vague))

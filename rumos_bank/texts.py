@@ -12,7 +12,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from .clients import BILLS, FIELDS, MONTHS, PAYMENTS, STATUSES, ClientField
+from .clients import BILLS, FIELD_OF, FIELDS, MONTHS, PAYMENTS, STATUSES, ClientField
 from .errors import DataError, ParameterError
 
 # %% ../nbs/lib/54_texts.ipynb #11384e1e
@@ -477,7 +477,6 @@ class OfficerError(DataError):
         return say(language, self.key, **self.values)
 
 # %% ../nbs/lib/54_texts.ipynb #a72211b8
-_BY_NAME = {field.name: field for field in FIELDS}
 _BY_TITLE = {field.title: field for field in FIELDS}
 
 
@@ -497,7 +496,7 @@ def name_field(
     for kind, columns in (("cell status", STATUSES), ("cell bill", BILLS), ("cell paid", PAYMENTS)):
         if field in columns:
             return say(language, kind, month=name_month(language, columns.index(field)))
-    return _pick(language, (_BY_NAME[field].title, _TITLES[field])).capitalize()
+    return _pick(language, (FIELD_OF[field].title, _TITLES[field])).capitalize()
 
 
 def name_figure(

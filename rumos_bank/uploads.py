@@ -15,7 +15,7 @@ from functools import cache
 from numbers import Real
 from typing import TYPE_CHECKING
 
-from .clients import CLIENT_COLUMNS, FIELDS, ID, find_violations
+from .clients import CLIENT_COLUMNS, FIELD_OF, ID, find_violations
 from .texts import OfficerError, say, write_number
 
 if TYPE_CHECKING:
@@ -83,15 +83,12 @@ def read_upload(
     return frame.loc[:, ~frame.columns.duplicated()]
 
 # %% ../nbs/lib/55_uploads.ipynb #b18bef72
-_FIELDS = {field.name: field for field in FIELDS}
-
-
 def find_fault(
     field: str,  # a column's name
     value: object,  # what stands there
 ) -> tuple[str, int, int]:  # key of the text, and the range; an empty key: nothing is wrong
     "Why this value cannot be in this field, by the contract."
-    known = _FIELDS[field]
+    known = FIELD_OF[field]
     number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else float("nan")
     whole = number == number // 1  # false for what is no number
     wrong = "" if known.low <= number <= known.high and whole else "not between" if whole else "not whole"
