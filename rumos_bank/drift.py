@@ -15,7 +15,7 @@ import numpy as np
 from .errors import ParameterError, require_same_length
 
 # %% ../nbs/lib/14_drift.ipynb #a89ae8d8
-_SHARE = 0.1  # of the reference in a cell of amounts, at least
+_SHARE = 0.1  # of the reference in a cell of amounts, at least; half of it in the last one
 Cells = Mapping[str, np.ndarray]  # "edges" of amounts, or "codes" of the reference; rising
 
 
@@ -75,6 +75,7 @@ def measure_distance(
     expected: np.ndarray,  # (k,) clients in each cell, in the reference
 ) -> float:  # 0 to 1
     "The share of clients who are in another cell than they would be."
+    require_same_length(seen=seen, expected=expected)
     return float(np.abs(seen / seen.sum() - expected / expected.sum()).sum() / 2)
 
 

@@ -18,10 +18,12 @@ from rumos_bank.drift import (
     correct_chances,
     count_cells,
     find_chance,
+    join_rare_cells,
     measure_distance,
     measure_psi,
     sum_up,
 )
+from rumos_bank.errors import ParameterError
 from rumos_bank.families import find_family, make_model
 from rumos_bank.figures import (
     Rule,
@@ -84,6 +86,31 @@ def test_a_code_that_was_never_seen_is_not_taken_for_another():
     cells = choose_cells(np.repeat([1, 2, 3], [500, 400, 100]), coded=True)
     known, new = count_cells(cells, np.array([1, 2, 2])), count_cells(cells, np.array([9, 2, 2]))
     assert known.tolist() == [1, 2, 0, 0] and new.tolist() == [0, 2, 0, 1]
+
+
+@given(st.data())
+def test_joined_cells_hold_everybody_and_are_not_rare(data):
+    seen = data.draw(counts)
+    same_length = st.lists(st.integers(0, 5_000), min_size=len(seen), max_size=len(seen))
+    expected = data.draw(same_length.map(np.array).filter(lambda row: row.sum()))
+    ours, theirs = join_rare_cells(seen, expected)
+    assert len(ours) == len(theirs) and (ours.sum(), theirs.sum()) == (seen.sum(), expected.sum())
+    smaller = min(seen.sum(), expected.sum())
+    likely = (ours + theirs) * smaller / (seen.sum() + expected.sum())
+    assert likely.min() >= min(5, smaller) - 1e-9
+    if ((seen + expected) * smaller >= 5 * (seen.sum() + expected.sum())).all():
+        assert ours.tolist() == seen.tolist() and theirs.tolist() == expected.tolist()
+
+
+def test_the_rarest_cells_are_joined_and_stand_last():
+    ours, theirs = join_rare_cells(np.array([1, 150, 1, 40, 8]), np.array([0, 6800, 110, 2100, 990]))
+    assert ours.tolist() == [150, 40, 10] and theirs.tolist() == [6800, 2100, 1100]
+
+
+@pytest.mark.parametrize("compare", [join_rare_cells, measure_distance, measure_psi, compare_counts])
+def test_two_groups_are_compared_in_the_same_cells(compare):
+    with pytest.raises(ParameterError, match="seen has 1, expected has 2"):
+        compare(np.array([100]), np.array([50, 50]))
 
 
 def test_holm_is_holm():
