@@ -205,6 +205,14 @@ class ShadowSettings(Section):
     version: int = Field(0, ge=0)  # of the registered model; 0: none
 
 # %% ../nbs/lib/01_settings.ipynb #9f670654
+def _expand(path: Path | str) -> Path:
+    "The path with `~` written out."
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # there is no such user
+        raise SettingsError(f"{path}: no user of this name has a folder; write the path in full") from None
+
+
 class Places(Section):
     "Where things lie."
 
@@ -214,32 +222,34 @@ class Places(Section):
     ledger: LedgerSettings = LedgerSettings()
     home: Path = Path()  # folder that relative paths are meant from
 
-    def _place(self, path: Path | str) -> Path:
-        return (self.home / Path(path).expanduser()).absolute()
+    def place(
+        self,
+        path: Path | str,  # as somebody wrote it
+    ) -> Path:
+        "The path that is meant, absolute."
+        return (self.home / _expand(path)).absolute()
 
     @property
     def store_path(self) -> Path:
         "The MLflow store's folder, absolute."
-        return self._place(self.store.path)
+        return self.place(self.store.path)
 
     @property
     def reports_path(self) -> Path:
         "The folder of the reports, absolute."
-        return self._place(self.store.reports)
+        return self.place(self.store.reports)
 
     @property
     def cache_path(self) -> Path:
         "Where downloads and verified champions are kept, absolute."
         from platformdirs import user_cache_dir
 
-        return self._place(self.data.cache or user_cache_dir("rumos_bank"))
+        return self.place(self.data.cache or user_cache_dir("rumos_bank"))
 
     @property
     def audit_path(self) -> Path:
         "The folder of the decision log, absolute."
-        return (
-            self.store_path / "decisions" if self.audit.folder == Path() else self._place(self.audit.folder)
-        )
+        return self.store_path / "decisions" if self.audit.folder == Path() else self.place(self.audit.folder)
 
     @property
     def ledger_path(self) -> Path:
@@ -247,7 +257,7 @@ class Places(Section):
         from platformdirs import user_data_path
 
         own = user_data_path("rumos_bank") / "ledger"
-        return own if self.ledger.folder == Path() else self._place(self.ledger.folder)
+        return own if self.ledger.folder == Path() else self.place(self.ledger.folder)
 
 # %% ../nbs/lib/01_settings.ipynb #087bd1c7
 class Settings(Places):
@@ -287,7 +297,7 @@ class Settings(Places):
         if named == Path():
             return self.store.database
         try:
-            password = self._place(named).read_text(encoding="utf-8").strip()
+            password = self.place(named).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise SettingsError(f"[store] database_password_file cannot be read: {error}") from None
         user, _, place = self.store.database.partition("@")
@@ -304,7 +314,7 @@ def find_settings(
     "The settings file in force; the packaged one if the user has none."
     named = (os.environ if environ is None else environ).get("RUMOS_SETTINGS")
     if named:
-        return Path(named).expanduser().absolute()
+        return _expand(named).absolute()
     folder = (start or Path.cwd()).absolute()
     found = [
         place / "settings.ini" for place in (folder, *folder.parents) if (place / "settings.ini").is_file()
@@ -314,7 +324,7 @@ def find_settings(
 # %% ../nbs/lib/01_settings.ipynb #079ba8aa
 def _read_ini(path: Path) -> dict[str, dict[str, str]]:
     "The file as section → key → text."
-    parser = configparser.ConfigParser(interpolation=None, inline_comment_prefixes=("#",))
+    parser = configparser.ConfigParser(interpolation=None, inline_comment_prefixes=("#",), default_section="")
     try:
         parser.read_string(path.read_text(encoding="utf-8"), source=str(path))
     except FileNotFoundError:
@@ -345,24 +355,25 @@ BEHIND_LOOPBACK = "RUMOS_BEHIND_LOOPBACK"  # 1: a container's ports are publishe
 OTHER_VARIABLES = {"RUMOS_SETTINGS", BEHIND_LOOPBACK}
 
 
-def _read_environment(environ: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    "The `RUMOS_*` variables as section → key → text."
+def _read_environment(environ: Mapping[str, str]) -> tuple[dict[str, dict[str, str]], list[str]]:
+    "The `RUMOS_*` variables as section → key → text, and what is wrong with the others."
     known = {
         f"RUMOS_{section}_{key}".upper(): (section, key)
         for section, kind in _sections().items()
         for key in kind.model_fields
     }
     given: dict[str, dict[str, str]] = {}
+    problems = []
     for name in sorted(environ):
         if name in known:
             section, key = known[name]
             given.setdefault(section, {})[key] = environ[name]
         elif name.startswith("RUMOS_") and name not in OTHER_VARIABLES:
-            raise SettingsError(f"unknown variable {name}: {_near(name, [*known, *OTHER_VARIABLES])}")
-    return given
+            problems.append(f"  unknown variable {name}: {_near(name, [*known, *OTHER_VARIABLES])}")
+    return given, problems
 
 # %% ../nbs/lib/01_settings.ipynb #443bfb2b
-def _problems(error: ValidationError, origin: Mapping[tuple[str, str], str]) -> str:
+def _problems(error: ValidationError, origin: Mapping[tuple[str, str], str]) -> list[str]:
     "Every problem on a line of its own: where, what was got, what is allowed."
     lines = []
     for problem in error.errors():
@@ -374,7 +385,7 @@ def _problems(error: ValidationError, origin: Mapping[tuple[str, str], str]) -> 
         else:
             what = f"{problem['msg']}; got {problem['input']!r}"
         lines.append(f"  {where}: [{section}] {key}: {what}")
-    return "\n".join(lines)
+    return lines
 
 # %% ../nbs/lib/01_settings.ipynb #bc23c792
 def read_settings(
@@ -386,14 +397,18 @@ def read_settings(
     file = Path(path) if path else find_settings(environ=environ)
     values = _read_ini(file)
     origin = {(section, key): str(file) for section, keys in values.items() for key in ("", *keys)}
-    for section, keys in _read_environment(environ).items():
+    given, problems = _read_environment(environ)
+    for section, keys in given.items():
         values.setdefault(section, {}).update(keys)
         origin |= {(section, key): f"RUMOS_{section}_{key}".upper() for key in keys}
     home = Path.cwd() if file == PACKAGED else file.absolute().parent
-    if given := _NOT_SECTIONS & values.keys():
-        raise SettingsError(f"  {file}: [{min(given)}]: unknown section; allowed: {', '.join(_sections())}")
+    for name in sorted(_NOT_SECTIONS & values.keys()):
+        problems.append(f"  {file}: [{name}]: unknown section; allowed: {', '.join(_sections())}")
     told = {"home": home, "behind_loopback": environ.get(BEHIND_LOOPBACK) == "1"}
     try:
-        return Settings.model_validate(values | told)
+        settings = Settings.model_validate(values | told)
     except ValidationError as error:
-        raise SettingsError(f"these settings cannot be used:\n{_problems(error, origin)}") from None
+        problems += _problems(error, origin)
+    if problems:
+        raise SettingsError("\n".join(["these settings cannot be used:", *problems]))
+    return settings

@@ -74,6 +74,7 @@ def test_the_bank_costs():
             "allowed: alarm, api, audit, canary, costs, data, desk, gates, ledger, mlflow, model, ports, refer, shadow, split, store, watch",
         ),
         ("[home]\nhome = x", "unknown section"),
+        ("[DEFAULT]\nrepo = bank\nlib_name = bank", "[DEFAULT] : unknown section"),
     ],
 )
 def test_unknown_sections_and_keys_are_refused_with_a_hint(write, text, hint):
@@ -124,10 +125,14 @@ def test_impossible_values_are_refused_where_they_stand(write, section, key, val
 
 
 def test_all_problems_are_told_at_once_each_with_its_origin(write):
-    path = write("[costs]\nfalse_positive = -1\n[ports]\napi = 80")
+    path = write("[costs]\nfalse_positive = -1\n[ports]\napi = 80\n[home]\npath = x")
+    wrong = dict.fromkeys(["RUMOS_SPLIT_FOLDS", "RUMOS_SPLIT_FOLD", "RUMOS_COST"], "1")
     with pytest.raises(SettingsError) as caught:
-        read_settings(path, environ={"RUMOS_SPLIT_FOLDS": "1"})
+        read_settings(path, environ=wrong)
     text = str(caught.value)
+    assert f"{path}: [home]: unknown section" in text and len(text.splitlines()) == 1 + 6
+    assert "unknown variable RUMOS_SPLIT_FOLD: did you mean RUMOS_SPLIT_FOLDS?" in text
+    assert "unknown variable RUMOS_COST: " in text
     assert f"{path}: [costs] false_positive" in text and f"{path}: [ports] api" in text
     assert "RUMOS_SPLIT_FOLDS: [split] folds" in text
 
@@ -198,6 +203,18 @@ def test_relative_paths_are_meant_from_the_file(write, tmp_path):
     read = read_settings(write("[store]\npath = a/b\nreports = /absolute"), environ={})
     assert read.home == tmp_path
     assert read.store_path == tmp_path / "a" / "b" and read.reports_path == Path("/absolute")
+
+
+@pytest.mark.parametrize("path", ["~/mlruns", "~no_such_user/mlruns"])
+def test_a_users_folder_is_theirs_or_is_told(path, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    read = read_settings(TOP, environ={"RUMOS_STORE_PATH": path})
+    if path.startswith("~/"):
+        assert read.store_path == tmp_path / "mlruns"
+        return
+    for ask in (lambda: read.store_path, lambda: read_settings(environ={"RUMOS_SETTINGS": path})):
+        with pytest.raises(SettingsError, match=r"~no_such_user/mlruns: no user of this name"):
+            ask()
 
 
 def test_settings_are_frozen():
