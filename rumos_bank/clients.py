@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['ID', 'TARGET', 'STATUS_CODES', 'MONTHS', 'STATUSES', 'BILLS', 'PAYMENTS', 'FIELDS', 'FIELD_OF', 'CLIENT_COLUMNS',
            'EXAMPLE_CLIENT', 'LATE_CLIENT', 'ClientField', 'client_schema', 'find_violations', 'validate_clients',
-           'check_client', 'fingerprint']
+           'judge_value', 'check_client', 'find_name', 'parse_numbers', 'fingerprint']
 
 # %% ../nbs/lib/10_clients.ipynb #5a522df9
 import hashlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -164,7 +165,8 @@ def client_schema(
         is_needed = known_field.name in needed or known_field is target
         return pa.Column(None, [whole, in_range], nullable=True, required=is_needed)
 
-    unique = pa.Column(None, whole, unique=True, nullable=True, required=False)
+    fits = pa.Check(_is_between, error="a number of at most 18 digits", low=1 - 10**18, high=10**18 - 1)
+    unique = pa.Column(None, [whole, fits], unique=True, nullable=True, required=False)
     return pa.DataFrameSchema(
         {ID: unique, **{known_field.name: column(known_field) for known_field in known}}
     )
@@ -188,7 +190,7 @@ def find_violations(
     missing = cases["check"] == "column_in_dataframe"
     rules = (
         cases["check"]
-        .replace({"field_uniqueness": "an ID occurs once"})
+        .replace({"field_uniqueness": "different in every row"})
         .where(~missing, "a column of this name")
     )
     found = {
@@ -216,16 +218,20 @@ def validate_clients(
         ]
         more = [f"  … and {len(violations) - 20} more"] if len(violations) > 20 else []
         raise DataError("\n".join([f"{len(violations)} violations of the client contract:", *lines, *more]))
-    order = [name for name in (ID, *CLIENT_COLUMNS, TARGET) if name in clients.columns]
+    target = [TARGET] if labelled else []  # unasked for it was not looked at
+    order = [name for name in (ID, *CLIENT_COLUMNS, *target) if name in clients.columns]
     return clients[order].astype("int64")
 
 # %% ../nbs/lib/10_clients.ipynb #ab5055ce
-def _find_fault(value: Any, known_field: ClientField) -> str:
-    "The rule that a value breaks; empty if it breaks none."
+def judge_value(
+    value: Any,  # whatever stands there
+    known_field: ClientField,
+) -> str:  # "not whole", "not between" (the ends of the range), or nothing
+    "The rule that a value breaks, as a word for whoever tells it."
     number = _as_number(value)
     if not number.is_integer():  # nor is what is not finite
-        return "a whole number"
-    return "" if known_field.low <= number <= known_field.high else _range_rule(known_field)
+        return "not whole"
+    return "" if known_field.low <= number <= known_field.high else "not between"
 
 
 def check_client(
@@ -242,13 +248,43 @@ def check_client(
         elif name not in client:
             if name in columns:
                 faults.append(f"  {name}: there must be a field of this name")
-        elif rule := _find_fault(value, known_field):
+        elif fault := judge_value(value, known_field):
+            rule = "a whole number" if fault == "not whole" else _range_rule(known_field)
             faults.append(f"  {name} must be {rule}, got {value!r}")
         else:
             checked[name] = int(value)
     if faults:
         raise DataError("\n".join([f"{len(faults)} violations of the client contract:", *faults]))
     return checked
+
+# %% ../nbs/lib/10_clients.ipynb #1f9da6ec
+def _plain(name: object) -> str:
+    "A column's name as it is compared: small letters, one underscore for blanks and points."
+    return re.sub(r"[\s._]+", "_", str(name).strip().lower())
+
+
+_LOOSE = {_plain(name): name for name in (ID, *CLIENT_COLUMNS, TARGET)} | {"pay_1": "PAY_0"}
+
+
+def find_name(
+    name: object,  # a column's, as somebody wrote it
+) -> str:  # as the contract writes it; as it is if the contract has none like it
+    "What a column of somebody's table is called here."
+    return _LOOSE.get(_plain(name), str(name))
+
+
+def parse_numbers(
+    column: "pd.Series",  # (n,) of any type
+) -> "pd.Series":  # (n,) numbers, and what is none
+    "Text that reads as a number as that number; the rest untouched."
+    import pandas as pd
+
+    if pd.api.types.is_numeric_dtype(column):
+        return column
+    cells = column.astype(object)
+    texts = cells.map(lambda cell: "".join(cell.split()) if isinstance(cell, str) else cell)
+    numbers = pd.to_numeric(texts, errors="coerce")
+    return numbers if numbers.notna().all() else numbers.astype(object).where(numbers.notna(), cells)
 
 # %% ../nbs/lib/10_clients.ipynb #d3993f94
 def fingerprint(

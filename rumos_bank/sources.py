@@ -26,7 +26,15 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from .clients import CLIENT_COLUMNS, ID, TARGET, fingerprint, validate_clients
+from rumos_bank.clients import (
+    CLIENT_COLUMNS,
+    ID,
+    TARGET,
+    find_name,
+    fingerprint,
+    parse_numbers,
+    validate_clients,
+)
 from .errors import DataError, ParameterError
 from .settings import Settings, SplitSettings
 
@@ -50,34 +58,20 @@ class Lending:
     is_twin: bool  # synthetic clients: no number made from them speaks of the bank
 
 # %% ../nbs/lib/12_sources.ipynb #36273e73
-def _plain(name: object) -> str:
-    "A column's name as it is compared: small letters, one underscore for blanks and points."
-    return re.sub(r"[\s._]+", "_", str(name).strip().lower())
+_KNOWN = (ID, *CLIENT_COLUMNS, TARGET)
+_NUMBERED = {f"x{number}": name for number, name in enumerate(CLIENT_COLUMNS, start=1)} | {"y": TARGET}
 
 
-_CANONICAL = {
-    **{_plain(name): name for name in (ID, *CLIENT_COLUMNS, TARGET)},
-    **{f"x{number}": name for number, name in enumerate(CLIENT_COLUMNS, start=1)},
-    "y": TARGET,
-    "pay_1": "PAY_0",
-}
+def _find_name(name: object) -> str:
+    "A column's canonical name; as it is if it has none."
+    return _NUMBERED.get(str(name).strip().lower()) or find_name(name)
 
 # %% ../nbs/lib/12_sources.ipynb #2af19cb2
 def _with_one_header(frame: "pd.DataFrame") -> "pd.DataFrame":
     "The table below its second header row, if it has one."
-    if len(frame) and all(_plain(name) in _CANONICAL for name in frame.iloc[0]):
+    if len(frame) and all(_find_name(name) in _KNOWN for name in frame.iloc[0]):
         return frame.iloc[1:].set_axis(list(frame.iloc[0]), axis="columns")
     return frame
-
-
-def _read_numbers(column: "pd.Series") -> "pd.Series":
-    "Text that reads as a number as that number; the rest untouched."
-    import pandas as pd
-
-    if pd.api.types.is_numeric_dtype(column):
-        return column
-    numbers = pd.to_numeric(column.astype(object), errors="coerce")
-    return numbers if numbers.notna().all() else numbers.astype(object).where(numbers.notna(), column)
 
 # %% ../nbs/lib/12_sources.ipynb #7086a741
 def to_canonical(
@@ -85,14 +79,13 @@ def to_canonical(
 ) -> "pd.DataFrame":  # (n, 25) ID, the 23 fields and the target as whole numbers
     "The same clients in canonical form, or a `DataError` that says why this is not their table."
     frame = _with_one_header(frame).reset_index(drop=True)
-    names = [_CANONICAL.get(_plain(name), str(name)) for name in frame.columns]
+    names = [_find_name(name) for name in frame.columns]
     if not set(names) & set(CLIENT_COLUMNS):
-        raise DataError(f"no column has a known name, the first is {str([*frame.columns, None][0])[:40]!r}")
-    twice = sorted({name for name in names if names.count(name) > 1} & set(_CANONICAL.values()))
-    if twice:
+        raise DataError(f"no column has a known name, the first is {''.join(names[:1])[:40]!r}")
+    if twice := [name for name in _KNOWN if names.count(name) > 1]:
         raise DataError(f"more than one column means {', '.join(twice)}: keep one of each")
     frame = frame.set_axis(names, axis="columns")
-    known = frame[[name for name in names if name in _CANONICAL.values()]].apply(_read_numbers)
+    known = frame[[name for name in names if name in _KNOWN]].apply(parse_numbers)
     if ID not in known:
         known = known.assign(**{ID: np.arange(1, len(known) + 1)})
     return validate_clients(known, labelled=True)
@@ -178,9 +171,11 @@ def _difference(
     return "\n".join([f"has the right columns, but is not the bank's data set; {hint}:", *lines])
 
 
-def _read_lending(path: Path, source: str) -> Lending:
-    "The bank's data set from this file, or a `DataError` that says what differs."
-    clients = to_canonical(read_table(path))
+def _recognise(
+    clients: "pd.DataFrame",  # canonical, labelled
+    source: str,  # the address, file or word that they came from
+) -> Lending:
+    "The bank's data set, or a `DataError` that says what differs."
     found = fingerprint(clients)
     if found != LENDING_FINGERPRINT:
         raise DataError(_difference(clients))
@@ -192,26 +187,29 @@ def _read_folder(folder: Path, source: str) -> Lending:
     reasons = []
     for path in sorted(path for path in folder.iterdir() if path.is_file()):
         try:
-            to_canonical(read_table(path))
+            clients = to_canonical(read_table(path))
         except DataError as error:
             reasons.append(f"  {path.name}: {str(error).splitlines()[0]}")
             continue
-        return _read_lending(path, f"{source}/{path.name}")
+        return _recognise(clients, f"{source}/{path.name}")
     raise DataError("\n".join(["no file in this folder has a known layout", *reasons]))
 
 
 def _load_local(
     source: str,  # as the user wrote it
-    home: Path,  # folder that a relative path is meant from
+    path: Path,  # that is meant
 ) -> Lending:
     "The data set from a file or folder on this machine."
-    path = home / Path(source).expanduser()
-    if not path.exists():
-        raise DataError(f"{source}: no such file or folder; correct the data source that names it")
     try:
-        return _read_folder(path, source) if path.is_dir() else _read_lending(path, source)
+        if not path.exists():
+            raise DataError("no such file or folder; correct the data source that names it")
+        if path.is_dir():
+            return _read_folder(path, source)
+        return _recognise(to_canonical(read_table(path)), source)
     except DataError as error:
         raise DataError(f"{source}: {error}") from None
+    except OSError as error:
+        raise DataError(f"{source}: cannot be read ({error.strerror}); see that you may read it") from None
 
 # %% ../nbs/lib/12_sources.ipynb #e6b592ea
 _PAUSES = (0, 0.5, 1)  # seconds before each attempt
@@ -340,7 +338,7 @@ def _load_public(
     for link in _links(described) or [address]:
         try:
             file = _download(link, folder, deadline)
-            return _read_lending(file, address)
+            return _recognise(to_canonical(read_table(file)), address)
         except DataError as error:
             reasons.append(str(error))
             (folder / _cache_name(link)).unlink(missing_ok=True)
@@ -377,7 +375,7 @@ def load_lending(
         if source == "twin":
             return _make_lending_twin(settings, tell)
         if not _is_address(source):
-            return _load_local(source, settings.home)
+            return _load_local(source, settings.place(source))
         try:
             return _load_public(source, folder, deadline)
         except DataError as error:
@@ -411,7 +409,7 @@ def sample_clients(
     "Some of the clients, for a quick run."
     if n < 0:
         raise ParameterError(f"the number of clients must be 0 (all) or more, got {n}")
-    if n in (0, len(clients)) or n > len(clients):
+    if not 0 < n < len(clients):
         return clients
     rows = np.random.default_rng(seed).choice(len(clients), size=n, replace=False)
     return clients.iloc[np.sort(rows)]

@@ -12,10 +12,18 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from numbers import Real
 from typing import TYPE_CHECKING
 
-from .clients import CLIENT_COLUMNS, FIELD_OF, ID, find_violations
+from rumos_bank.clients import (
+    CLIENT_COLUMNS,
+    FIELD_OF,
+    ID,
+    find_name,
+    find_violations,
+    judge_value,
+    parse_numbers,
+)
+from .tables import defuse_text
 from .texts import OfficerError, say, write_number
 
 if TYPE_CHECKING:
@@ -50,13 +58,6 @@ def _read_excel(content: bytes, most_bytes: int) -> "pd.DataFrame":
     return pd.read_excel(io.BytesIO(content), engine="openpyxl")
 
 # %% ../nbs/lib/55_uploads.ipynb #f7c4b122
-def _as_known(name: object) -> str:
-    "A column's name as the contract writes it."
-    plain = "_".join(str(name).upper().split())
-    known = "PAY_0" if plain == "PAY_1" else plain
-    return known if known in (ID, *CLIENT_COLUMNS) else str(name)
-
-
 def read_upload(
     name: str,  # of the file, as the browser told it
     content: bytes,
@@ -75,7 +76,7 @@ def read_upload(
         frame = _read_excel(content, most_megabytes * _MEGABYTE) if excel else _read_csv(content)
     except Exception as error:  # a parser of anything may raise anything
         raise OfficerError("unreadable", name=name) from error
-    frame = frame.set_axis([_as_known(column) for column in frame.columns], axis="columns")
+    frame = frame.set_axis([find_name(column) for column in frame.columns], axis="columns")
     if missing := [field for field in seen if field not in frame.columns]:
         raise OfficerError("no columns", name=name, columns=", ".join(missing))
     if frame.empty:
@@ -89,10 +90,7 @@ def find_fault(
 ) -> tuple[str, int, int]:  # key of the text, and the range; an empty key: nothing is wrong
     "Why this value cannot be in this field, by the contract."
     known = FIELD_OF[field]
-    number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else float("nan")
-    whole = number == number // 1  # false for what is no number
-    wrong = "" if known.low <= number <= known.high and whole else "not between" if whole else "not whole"
-    return wrong, known.low, known.high
+    return judge_value(value, known), known.low, known.high
 
 
 @cache  # a file may have the same problem in every row
@@ -132,19 +130,6 @@ class Upload:
         return out
 
 # %% ../nbs/lib/55_uploads.ipynb #648db3e3
-def _read_numbers(column: "pd.Series") -> "pd.Series":
-    "Text that reads as a number as that number; the rest untouched."
-    import pandas as pd
-
-    if pd.api.types.is_numeric_dtype(column):
-        return column
-    plain = column.astype(object).map(
-        lambda value: "".join(value.split()) if isinstance(value, str) else value
-    )
-    numbers = pd.to_numeric(plain, errors="coerce")
-    return numbers.astype(object).where(numbers.notna(), column.astype(object))
-
-
 def divide_upload(
     name: str,  # of the file
     rows: "pd.DataFrame",  # (n, any) as `read_upload` gives it
@@ -152,19 +137,14 @@ def divide_upload(
 ) -> Upload:
     "The clients who can be decided, and what is wrong with the others."
     rows = rows.set_axis(range(2, len(rows) + 2), axis="index")
-    fields = rows[list(seen)].apply(_read_numbers)
+    fields = rows[list(seen)].apply(parse_numbers)
     problems = find_violations(fields, seen)
     clients = fields.loc[~fields.index.isin(problems["row"]), list(seen)].astype("int64")
     return Upload(name, rows, problems, clients)
 
 # %% ../nbs/lib/55_uploads.ipynb #8200b11b
-def _disarm(value: object) -> object:
-    "Text that a spreadsheet would take for a formula, made plain text."
-    return (
-        f"'{value}"
-        if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
-        else value
-    )
+def _defuse(value: object) -> object:
+    return defuse_text(value) if isinstance(value, str) else value
 
 
 def write_csv(
@@ -173,9 +153,9 @@ def write_csv(
     "A file that a spreadsheet opens, in UTF-8 with its mark, and that holds no formula."
     import pandas as pd
 
-    named = frame.set_axis([_disarm(str(name)) for name in frame.columns], axis="columns")
+    named = frame.set_axis([defuse_text(str(name)) for name in frame.columns], axis="columns")
     texts = [name for name, kind in named.dtypes.items() if not pd.api.types.is_numeric_dtype(kind)]
-    return named.assign(**{name: named[name].map(_disarm) for name in texts}).to_csv().encode("utf-8-sig")
+    return named.assign(**{name: named[name].map(_defuse) for name in texts}).to_csv().encode("utf-8-sig")
 
 # %% ../nbs/lib/55_uploads.ipynb #a05d1994
 def write_template(

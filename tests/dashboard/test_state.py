@@ -1,6 +1,7 @@
 "The desk without a browser: its state, its files, its widgets, the command that serves it."
 
 import ast
+import io
 import json
 import time
 from html.parser import HTMLParser
@@ -226,6 +227,13 @@ def test_decided_files_can_be_uploaded_again(desk):
     back = write_csv(desk.upload.rejected("en")).decode("utf-8-sig").replace(",77,", ",0,")
     desk.take_file("b.csv", back.encode())
     assert desk.upload.problems.empty and len(desk.upload.clients) == 1
+
+
+def test_a_cell_is_given_back_as_files_are_written():
+    cells = ["\n=1+1", "=1+1", "-5", "+49", "-2+3", "fine"]
+    back = write_csv(pd.DataFrame({"=note": cells}))
+    read = pd.read_csv(io.BytesIO(back), dtype=str, index_col=0)
+    assert read["'=note"].tolist() == ["'\n=1+1", "'=1+1", "-5", "+49", "'-2+3", "fine"]
 
 
 # What is shown

@@ -17,8 +17,10 @@ from rumos_bank.clients import (
     LATE_CLIENT,
     TARGET,
     check_client,
+    find_name,
     find_violations,
     fingerprint,
+    parse_numbers,
     validate_clients,
 )
 from rumos_bank.errors import DataError
@@ -119,11 +121,25 @@ def test_rows_are_named_by_the_label_they_have():
 
 def test_an_id_occurs_once():
     found = find_violations(frame(3).assign(**{ID: [7, 8, 7]}))
-    assert set(found["rule"]) == {"an ID occurs once"} and set(found["value"]) == {7}
+    assert set(found["rule"]) == {"different in every row"} and set(found["value"]) == {7}
 
 
 def test_an_id_is_a_whole_number():
     assert find_violations(frame(2).assign(**{ID: [1, 2.5]}))["column"].tolist() == [ID]
+
+
+@pytest.mark.parametrize("value", [1e30, -1e30, 10**30, 10**400, 10**18 + 10**17], ids=repr)
+def test_an_id_that_no_whole_number_holds_is_refused(value):
+    odd = frame(2).assign(**{ID: pd.Series([1, value], dtype=object)})
+    assert find_violations(odd)["row"].tolist() == [1]
+    if abs(value) < 10**400:
+        with pytest.raises(DataError, match="row 1: ID must be a number of at most 18 digits, got"):
+            validate_clients(odd)
+
+
+def test_a_long_id_is_kept_to_its_last_digit():
+    ids = [10**18 - 1, 10**18 - 2, 1 - 10**18]
+    assert validate_clients(frame(3).assign(**{ID: ids}))[ID].tolist() == ids
 
 
 def test_an_id_may_be_left_out_and_is_kept_where_it_is():
@@ -141,6 +157,11 @@ def test_the_target_is_0_or_1(value):
 def test_the_target_is_needed_only_where_it_is_asked_for():
     assert find_violations(frame()).empty
     assert find_violations(frame(), labelled=True)["column"].tolist() == [TARGET]
+
+
+@pytest.mark.parametrize("value", ["unknown", None, 0.5, 1])
+def test_a_target_that_is_not_asked_for_is_left_out(value):
+    assert list(validate_clients(frame().assign(**{TARGET: value}))) == list(CLIENT_COLUMNS)
 
 
 def test_a_column_that_is_not_asked_for_may_be_left_out_but_is_checked():
@@ -246,6 +267,23 @@ def test_what_is_no_field_is_left_alone_and_so_is_the_client():
     client = {"note": object(), **EXAMPLE_CLIENT, TARGET: "?"}
     before = dict(client)
     assert check_client(client) == EXAMPLE_CLIENT and client == before
+
+
+# other people's tables
+
+
+@pytest.mark.parametrize(
+    "name, known",
+    [("pay_1", "PAY_0"), (" Pay 0 ", "PAY_0"), ("bill.amt1", "BILL_AMT1"), ("id", ID), ("X1", "X1"), (3, "3")],
+)
+def test_a_name_is_taken_loosely(name, known):
+    assert find_name(name) == known
+
+
+def test_numbers_are_read_and_the_rest_is_kept():
+    assert parse_numbers(pd.Series(["90 000", "1e3 ", "-5"])).tolist() == [90_000, 1000, -5]
+    mixed = ["90 000", "", "twelve", None, 4]
+    assert parse_numbers(pd.Series(mixed, dtype=object)).tolist()[:3] == [90_000, "", "twelve"]
 
 
 @settings(max_examples=25, deadline=None)

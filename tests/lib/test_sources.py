@@ -16,7 +16,7 @@ import pytest
 
 from rumos_bank import sources
 from rumos_bank.clients import CLIENT_COLUMNS, EXAMPLE_CLIENT, ID, TARGET, fingerprint
-from rumos_bank.errors import DataError, ParameterError
+from rumos_bank.errors import DataError, ParameterError, SettingsError
 from rumos_bank.settings import DataSettings, Settings, SplitSettings
 from rumos_bank.sources import load_lending, read_table, sample_clients, split_clients, to_canonical
 
@@ -459,6 +459,30 @@ def test_a_folder_without_such_a_file_stops_the_road(tmp_path, strict, no_twin):
     (tmp_path / "data" / "README.md").write_text("# The data")
     with pytest.raises(DataError, match="no file in this folder has a known layout"):
         load_lending(strict, ["data", "twin"])
+
+
+def test_a_folders_file_is_read_once(tmp_path, clients, strict, monkeypatch):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a.csv").write_bytes(as_csv(clients))
+    read: list[Path] = []
+    monkeypatch.setattr(sources, "read_table", lambda path: read.append(path) or read_table(path))
+    assert load_lending(strict, ["data"]).clients.equals(clients) and len(read) == 1
+
+
+@pytest.mark.parametrize("question", ["exists", "iterdir"])
+def test_what_may_not_be_read_stops_the_road(question, tmp_path, strict, no_twin, monkeypatch):
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    (tmp_path / "data").mkdir()
+    monkeypatch.setattr(Path, question, refuse)
+    with pytest.raises(DataError, match=r"data: cannot be read \(Permission denied\)"):
+        load_lending(strict, ["data", "twin"])
+
+
+def test_a_folder_of_nobody_stops_the_road(strict, no_twin):
+    with pytest.raises(SettingsError, match=r"~no_such_user/data: no user of this name"):
+        load_lending(strict, ["~no_such_user/data", "twin"])
 
 
 def test_the_split_shares_out_every_client_once():
