@@ -10,13 +10,13 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from hmac import compare_digest
 from pathlib import Path
-from typing import Any
 
 from .errors import ParameterError, StoreError
 from .settings import Settings
@@ -76,12 +76,25 @@ def _write_keys(path: Path, keys: Sequence[Key]) -> None:
     fresh.replace(path)
 
 
-def _lock_keys(path: Path) -> Any:
-    "One change at a time."
-    from filelock import FileLock
+_PATIENCE = 60  # seconds to wait for another change
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(path.with_suffix(".lock"), timeout=60)
+
+@contextmanager
+def _lock_keys(path: Path) -> Iterator[None]:
+    "One change at a time; what the disk refuses is told as a sentence."
+    from filelock import FileLock, Timeout
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_suffix(".lock"), timeout=_PATIENCE):
+            yield
+    except Timeout:
+        raise StoreError(f"{path} is being changed by somebody else: try again when they are done") from None
+    except OSError as error:
+        what = error.strerror or error
+        raise StoreError(
+            f"{path} cannot be written ({what}): see that its folder can, and has room"
+        ) from None
 
 # %% ../nbs/lib/02_keys.ipynb #1414c67f
 def add_key(

@@ -274,7 +274,14 @@ def test_what_is_no_field_is_left_alone_and_so_is_the_client():
 
 @pytest.mark.parametrize(
     "name, known",
-    [("pay_1", "PAY_0"), (" Pay 0 ", "PAY_0"), ("bill.amt1", "BILL_AMT1"), ("id", ID), ("X1", "X1"), (3, "3")],
+    [
+        ("pay_1", "PAY_0"),
+        (" Pay 0 ", "PAY_0"),
+        ("bill.amt1", "BILL_AMT1"),
+        ("id", ID),
+        ("X1", "X1"),
+        (3, "3"),
+    ],
 )
 def test_a_name_is_taken_loosely(name, known):
     assert find_name(name) == known

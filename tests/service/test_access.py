@@ -181,6 +181,22 @@ def test_a_damaged_file_of_keys_opens_nothing(tmp_path, content):
     assert ring.needed and not ring.in_force, "a file that went away opens nothing"
 
 
+def test_keys_that_cannot_be_changed_are_told(tmp_path, monkeypatch):
+    from filelock import FileLock
+
+    settings = settings_of(tmp_path / "store")
+    add_key(settings, "branch-7")
+    monkeypatch.setattr("rumos_bank.keys._PATIENCE", 0.05)
+    with FileLock(settings.store_path / "keys.lock"):
+        for change in (add_key, revoke_key):
+            with pytest.raises(StoreError, match=r"keys\.json is being changed by somebody else"):
+                change(settings, "branch-8")
+    assert [key.name for key in list_keys(settings)] == ["branch-7"]
+    (tmp_path / "a file").touch()
+    with pytest.raises(StoreError, match=r"keys\.json cannot be written \(.+\): see that its folder"):
+        add_key(settings_of(tmp_path / "a file" / "store"), "branch-7")
+
+
 # What is opened to a network
 
 
