@@ -46,7 +46,7 @@ def _now() -> str:
 def _digest(token: str | bytes) -> str:
     return sha256(token.encode() if isinstance(token, str) else token).hexdigest()
 
-# %% ../nbs/lib/02_keys.ipynb #0c261a4b
+
 def _read_keys(path: Path) -> tuple[Key, ...]:
     "The keys in the file; none where there is no file."
     try:
@@ -64,7 +64,7 @@ def list_keys(settings: Settings) -> tuple[Key, ...]:  # the oldest first, revok
     "Every key that was ever added."
     return _read_keys(settings.store_path / KEYS)
 
-
+# %% ../nbs/lib/02_keys.ipynb #0c261a4b
 def _write_keys(path: Path, keys: Sequence[Key]) -> None:
     "The new file in the place of the old one, readable by its owner only; a crash leaves one of the two."
     fresh = path.with_suffix(".new")

@@ -204,7 +204,7 @@ class ShadowSettings(Section):
 
     version: int = Field(0, ge=0)  # of the registered model; 0: none
 
-# %% ../nbs/lib/01_settings.ipynb #9f670654
+# %% ../nbs/lib/01_settings.ipynb #8fd6f9aa
 def _expand(path: Path | str) -> Path:
     "The path with `~` written out."
     try:
@@ -212,7 +212,7 @@ def _expand(path: Path | str) -> Path:
     except RuntimeError:  # there is no such user
         raise SettingsError(f"{path}: no user of this name has a folder; write the path in full") from None
 
-
+# %% ../nbs/lib/01_settings.ipynb #9f670654
 class Places(Section):
     "Where things lie."
 
@@ -222,11 +222,8 @@ class Places(Section):
     ledger: LedgerSettings = LedgerSettings()
     home: Path = Path()  # folder that relative paths are meant from
 
-    def place(
-        self,
-        path: Path | str,  # as somebody wrote it
-    ) -> Path:
-        "The path that is meant, absolute."
+    def place(self, path: Path | str) -> Path:
+        "The path that is meant by what somebody wrote, absolute."
         return (self.home / _expand(path)).absolute()
 
     @property
