@@ -24,8 +24,8 @@ from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
 from rumos_bank.clients import CLIENT_COLUMNS, TARGET
+from rumos_bank.experiments import load_road_data
 from rumos_bank.families import find_family
-from rumos_bank.pipeline import load_road_data
 from rumos_bank.search import cross_validate, find_profile, make_folds
 from rumos_bank.settings import read_settings
 

@@ -19,6 +19,7 @@ from .errors import RumosError
 from .terminal import make_progress, print_table
 
 if TYPE_CHECKING:
+    from rumos_bank.champion import Champion
     from rumos_bank.pipeline import Road, Step
 
 app = typer.Typer(
@@ -109,14 +110,16 @@ def _print_board(board: Any, title: str) -> None:
     print_table(list(shown.columns), shown.to_numpy().tolist(), title)
 
 
-def _tell_road(road: "Road", settings: Any) -> None:
+def _tell_road(road: "Road") -> None:
     "What came out of a road, and what to open next."
     if road.board is not None:
         _print_board(road.board, f"Leaderboard of road {road.name}")
-    for line in road.summary(settings):
+    for line in road.summary:
         print(line)
     for step in road.failed:
-        print(f"FAILED {step.name}: {step.error}\n  its notebook up to there: {step.output}")
+        print(f"FAILED {step.name}: {step.error}")
+        if step.output.exists():
+            print(f"  its notebook up to there: {step.output}")
     reused = sum(step.state == "reused" for step in road.steps)
     again = (
         f"; {reused} searches were found finished in the store (--fresh runs them again)" if reused else ""
@@ -161,7 +164,7 @@ def run(
         raise typer.Exit(130) from None
     finally:
         watcher.close()
-    _tell_road(road, settings)
+    _tell_road(road)
     raise typer.Exit(1 if road.failed else 0)
 
 # %% ../nbs/lib/69_cli.ipynb #4eb07916
@@ -190,7 +193,7 @@ def leaderboard(
 
     Example: `rumos leaderboard --profile quick`
     """
-    from rumos_bank.pipeline import find_newest
+    from rumos_bank.experiments import find_newest
     from rumos_bank.search import find_profile
     from rumos_bank.settings import read_settings
     from rumos_bank.tracking import open_store, read_board
@@ -242,12 +245,21 @@ def champion(
     print(f"run         {reign.run_id}\ndata        {reign.card['source']}")
 
 # %% ../nbs/lib/69_cli.ipynb #12dbd101
+def _load_champion() -> "Champion":
+    "Who decides; that it came from the cache is said where it does not mix with an answer."
+    from rumos_bank.champion import Champion
+
+    champion = Champion.load()
+    if champion.cached:
+        print(f"rumos: the last verified champion decides: {champion.cached}", file=sys.stderr)
+    return champion
+
+
 def _predict_one(text: str, explained: bool) -> None:
     "Decide about the client in this JSON, and print the decision as JSON."
     import json
 
     from rumos_bank.audit import decide_and_record
-    from rumos_bank.champion import Champion
     from rumos_bank.errors import DataError
     from rumos_bank.ledger import find_user
 
@@ -257,7 +269,7 @@ def _predict_one(text: str, explained: bool) -> None:
         raise DataError(f"the client is no JSON: {error}; quote it for the shell as in the example") from None
     if not isinstance(client, dict):
         raise DataError(f"one client is an object of names and numbers, got {type(client).__name__}")
-    champion = Champion.load()
+    champion = _load_champion()
     recorded = decide_and_record(champion, client, f"cli {find_user()}")
     answer = {"id": recorded.id, **recorded.decision.to_dict()}
     if explained:
@@ -325,13 +337,13 @@ def predict(
         dry_run=dry_run,
         tell=_make_tell(),
         caller=f"cli {find_user()}",
+        champion=_load_champion(),
         engine=_choose_engine(engine, scheduler),
     )
     print(result)
     if not dry_run:
-        print(
-            f"decisions: {result.output} ({result.seconds:.1f} s, champion {result.model_version}, entry {result.entry})"
-        )
+        took = f"{result.seconds:.1f} s, champion {result.model_version}, entry {result.entry}"
+        print(f"decisions: {result.output} ({took})")
     raise typer.Exit(1 if result.rejected else 0)
 
 # %% ../nbs/lib/69_cli.ipynb #b9620f30
@@ -483,7 +495,7 @@ def record() -> None:
 
     Example: `rumos record`
     """
-    from rumos_bank.pipeline import record_latest
+    from rumos_bank.report import record_latest
     from rumos_bank.settings import read_settings
 
     print(f"written: {record_latest(read_settings())}")

@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from .errors import RoadError
-from .report import PAGE_STYLE
+from .ledger import ROLLED_BACK, find_changes
+from .promotion import find_gates, find_judged
+from .report import make_page
 
 # %% ../nbs/lib/61_dossier.ipynb #08c38b60
 @dataclass(frozen=True)
@@ -122,29 +124,37 @@ def _as_rows(facts: Mapping[str, Any]) -> str:
     return f'<div class="scroll"><table class="facts">{rows}</table></div>'
 
 
-def _last_crowning(events: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], Mapping[str, Any]] | None:
-    "The line that put the champion in charge, and the intent that it carried out."
-    crowned = [event for event in events if event["event"] in ("crowned", "rolled back")]
-    if not crowned:
-        return None
-    return crowned[-1], next(event for event in events if event["number"] == crowned[-1]["intent"])
+def _tell_standing(line: Mapping[str, Any], change: Mapping[str, Any] | None) -> str:
+    "What became of a version: its last word in the ledger, beside the last change of the champion."
+    who, version = html.escape(str(line.get("who", ""))), line["version"]
+    if change and change["version"] == version:
+        if change["event"] == ROLLED_BACK:
+            return f"It reigned before, and {html.escape(change['who'])} rolled back to it."
+        if approver := line.get("approved_by"):
+            return f"{html.escape(approver)} approved it, after it was proposed or refused by the gates."
+        return "It passed the gates, and the road crowned it; no person has approved it beyond starting the road."
+    reigns = f"version {change['version']} reigns" if change else "nobody reigns"
+    told = {
+        "proposed": f"{who} proposed it, and it waits for approval (`rumos approve {version}`)",
+        "refused": "The gates refused it",
+        "rejected": f"{who} rejected it",
+    }.get(line["event"], "It reigned before")
+    return f"{told}; {reigns}."
 
 
 def tell_approval(
     events: Sequence[Mapping[str, Any]],  # the ledger
+    version: int,  # that the dossier is about
 ) -> list[str]:  # HTML
-    "Who crowned the reigning champion, when, why and which files."
-    if (crowning := _last_crowning(events)) is None:
+    "Who crowned, proposed or refused it, when, why and which files."
+    judged = find_judged(events, version=version)
+    if judged is None:
         return []
-    last, intent = crowning
-    facts = {name: last[name] for name in ("version", "family", "when", "who", "reason", "run")}
-    files = {f"sha256 of {name}": digest for name, digest in intent["files"].items()}
-    said = "It passed the gates, and the road crowned it; no person has approved it beyond starting the road."
-    if approver := intent.get("approved_by"):
-        said = f"{html.escape(approver)} approved it, after it was proposed or refused by the gates."
-    if last["event"] == "rolled back":
-        said = f"It reigned before, and {html.escape(last['who'])} rolled back to it."
-    return [f"<p>{said}</p>", _as_rows(facts | files)]
+    change = next(iter(find_changes(events)[-1:]), None)
+    last = change if change and change["version"] == version else judged
+    facts = {name: last.get(name, "–") for name in ("version", "family", "when", "who", "reason", "run")}
+    files = {f"sha256 of {name}": digest for name, digest in judged.get("files", {}).items()}
+    return [f"<p>{_tell_standing(judged, change)}</p>", _as_rows(facts | files)]
 
 # %% ../nbs/lib/61_dossier.ipynb #2a93ed81
 _GATES_STYLE = """
@@ -153,7 +163,7 @@ _GATES_STYLE = """
 .overruled { border: 2px solid var(--alarm); border-radius: .5rem; padding: .5rem 1rem; color: var(--alarm); }
 """
 _NO_GATES = (
-    "The ledger's line that crowned this champion holds no verdicts of gates: it was crowned before they were kept. "
+    "No line of the ledger holds verdicts of gates about this version: it was crowned before they were kept. "
     "What else is known of it stands in the other sections of this page."
 )
 
@@ -169,14 +179,15 @@ def _gate_row(check: Mapping[str, Any], overruled: bool) -> str:
 
 def tell_gates(
     events: Sequence[Mapping[str, Any]],  # the ledger
+    version: int,  # that the dossier is about
 ) -> list[str]:  # HTML
-    "What was asked of the reigning champion before it was crowned, and who overruled which answer."
-    if (crowning := _last_crowning(events)) is None:
+    "What was asked of it before anybody crowned it, and who overruled which answer."
+    if find_judged(events, version=version) is None:
         return []
-    _, intent = crowning
-    checks, overruled = intent.get("gates"), intent.get("overruled") or {}
-    if not checks:
+    line = find_gates(events, version)
+    if line is None:
         return [f"<p>{_NO_GATES}</p>"]
+    checks, overruled = line["gates"], line.get("overruled") or {}
     passed_over = overruled.get("checks", [])
     rows = "".join(_gate_row(check, check["name"] in passed_over) for check in checks)
     head = "<tr><th>gate</th><th>verdict</th><th>found</th><th>limit</th><th>in words</th></tr>"
@@ -205,11 +216,10 @@ def tell_reproduction(
         "cores",
     )
     used = {name: facts[name] for name in names}
-    command = f"git checkout {facts['commit'] or '&lt;commit&gt;'} && make run PROFILE={facts['profile']}"
-    return [
-        f"<p>From the recorded commit and data, the same lock and seed give the same decisions:</p><pre>{command}</pre>",
-        _as_rows(used),
-    ]
+    command = f"git checkout {facts['commit'] or '&lt;commit&gt;'} && rumos reproduce {facts['chosen_run']}"
+    dirty = "It was made with changes that no commit holds: these files cannot be had again. "
+    said = f"{dirty if facts['dirty'] else ''}From the recorded commit and data, the same lock and seed give the same decisions:"
+    return [f"<p>{said}</p><pre>{command}</pre>", _as_rows(used)]
 
 # %% ../nbs/lib/61_dossier.ipynb #8805e4a3
 def _mapping() -> str:
@@ -246,6 +256,7 @@ def write_dossier(
     notebooks: Sequence[str],  # names of the executed notebooks to read, without ending
     facts: Mapping[str, Any],  # what the road was made of and what came out
     events: Sequence[Mapping[str, Any]],  # the ledger
+    version: int,  # that the road proposed
 ) -> Path:  # the page
     "`dossier.html`: everything an auditor asks, from what was really run."
     paths = [folder / f"{name}.ipynb" for name in notebooks]
@@ -255,8 +266,8 @@ def write_dossier(
             f"the dossier needs the executed notebooks {', '.join(absent)}: run the road again with --fresh"
         )
     known = {
-        "gates": tell_gates(events),
-        "approval": tell_approval(events),
+        "gates": tell_gates(events, version),
+        "approval": tell_approval(events, version),
         "reproduce": tell_reproduction(facts),
     }
     banner = (
@@ -266,10 +277,8 @@ def write_dossier(
     )
     title = f"Dossier of road {facts['road']}"
     body = "".join(_write_section(section, paths, known) for section in SECTIONS)
-    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title><style>{PAGE_STYLE}{_GATES_STYLE}</style>'
     page = folder / "dossier.html"
     page.write_text(
-        f'<!doctype html><html lang="en"><head>{head}</head><body><h1>{title}</h1>{banner}{_mapping()}{body}</body></html>',
-        encoding="utf-8",
+        make_page(title, f"<h1>{title}</h1>{banner}{_mapping()}{body}", _GATES_STYLE), encoding="utf-8"
     )
     return page

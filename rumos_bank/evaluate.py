@@ -448,6 +448,7 @@ def draw_confusion(
 # %% ../nbs/lib/24_evaluate.ipynb #7f693540
 def draw_leaderboard(
     board: "pd.DataFrame",  # a family a row: family, cv_cost and cv_sd in euros per client, champion (bool)
+    called: str = "champion",  # what stands beside the name of the one in colour
 ) -> "Figure":
     "Cross-validated cost per client by family, the champion in colour."
     if not len(board):
@@ -456,7 +457,7 @@ def draw_leaderboard(
     best = ranked.iloc[0]
     title = f"{best['family']} loses least: {best['cv_cost']:,.1f} € per client in cross-validation"
     figure, axes = _start_figure(title, "mean ± standard deviation over folds", "euros lost per client", "")
-    names = [f"{row.family}  (champion)" if row.champion else row.family for row in ranked.itertuples()]
+    names = [f"{row.family}  ({called})" if row.champion else row.family for row in ranked.itertuples()]
     axes.set_yticks(range(len(ranked)), names)
     for place, row in enumerate(ranked.itertuples()):
         colour = ACCENT if row.champion else _GREY

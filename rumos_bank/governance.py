@@ -75,7 +75,7 @@ def propose(
     """
     from functools import partial
 
-    from rumos_bank.pipeline import load_road_data
+    from rumos_bank.experiments import load_road_data
     from rumos_bank.promotion import crown
     from rumos_bank.recipe import find_run
     from rumos_bank.search import find_profile

@@ -9,10 +9,23 @@ from rumos_bank.errors import RoadError
 
 KNOWN = ("gates", "approval", "reproduce")  # not from notebooks
 FACTS = dict.fromkeys(
-    ("road", "profile", "source", "fingerprint", "commit", "dirty", "library", "lock", "python", "cores"), "x"
+    [
+        "road",
+        "profile",
+        "source",
+        "fingerprint",
+        "commit",
+        "dirty",
+        "library",
+        "lock",
+        "python",
+        "cores",
+        "chosen_run",
+    ],
+    "x",
 ) | {"twin": False}
 EVENTS = [
-    {"number": 1, "event": "intent", "files": {"model.skops": "a" * 64}},
+    {"number": 1, "event": "intent", "version": 1, "files": {"model.skops": "a" * 64}},
     {"number": 2, "event": "crowned", "intent": 1, "version": 1, "family": "SVC", "when": "now", "who": "me"}
     | {"reason": "<b>cheap</b>", "run": "r"},
 ]
@@ -46,7 +59,7 @@ def folder(tmp_path):
 
 
 def test_every_section_says_where_it_is_from(folder):
-    page = write_dossier(folder, ["audit"], FACTS, EVENTS).read_text()
+    page = write_dossier(folder, ["audit"], FACTS, EVENTS, version=1).read_text()
     for section in SECTIONS:
         assert f'<section id="{section.key}">' in page and f'href="#{section.key}"' in page
     assert page.count('from <a href="audit.html">') == len(SECTIONS) - len(KNOWN)
@@ -55,7 +68,7 @@ def test_every_section_says_where_it_is_from(folder):
 
 
 def test_twins_are_said(folder):
-    assert "TWIN" in write_dossier(folder, ["audit"], FACTS | {"twin": True}, EVENTS).read_text()
+    assert "TWIN" in write_dossier(folder, ["audit"], FACTS | {"twin": True}, EVENTS, version=1).read_text()
 
 
 @pytest.mark.parametrize(
@@ -67,7 +80,7 @@ def test_an_empty_section_fails(folder, missing):
     (folder / "audit.ipynb").write_text(json.dumps({"cells": kept}))
     title = next(section.title for section in SECTIONS if section.key == missing)
     with pytest.raises(RoadError, match=f"'{title}' would be empty.*dossier-{missing}"):
-        write_dossier(folder, ["audit"], FACTS, [] if missing == "approval" else EVENTS)
+        write_dossier(folder, ["audit"], FACTS, [] if missing == "approval" else EVENTS, version=1)
     assert not (folder / "dossier.html").exists()
 
 
@@ -80,7 +93,7 @@ def test_a_failed_cell_has_no_place(folder):
     failed = {"output_type": "error", "ename": "ValueError", "evalue": "no", "traceback": []}
     write_notebook(folder / "compare.ipynb", ("data", [failed]))
     with pytest.raises(RoadError, match="ValueError: no"):
-        write_dossier(folder, ["audit", "compare"], FACTS, EVENTS)
+        write_dossier(folder, ["audit", "compare"], FACTS, EVENTS, version=1)
 
 
 def test_pictures_have_alternative_texts(folder):
@@ -91,7 +104,7 @@ def test_pictures_have_alternative_texts(folder):
 
 
 def test_nobody_crowned_is_no_approval():
-    assert tell_approval([]) == [] == tell_approval(EVENTS[:1])
+    assert tell_approval([], 1) == [] == tell_approval(EVENTS, 2)
 
 
 CHECKS = [
@@ -106,7 +119,7 @@ def with_gates(**facts: object) -> list[dict]:
 
 
 def test_the_gates_are_told_in_words_and_colour(folder):
-    page = write_dossier(folder, ["audit"], FACTS, with_gates(gates=CHECKS)).read_text()
+    page = write_dossier(folder, ["audit"], FACTS, with_gates(gates=CHECKS), version=1).read_text()
     for verdict in ("pass", "warn", "fail"):
         assert f'<td class="{verdict}">{verdict}</td>' in page and f".{verdict} {{ color: " in page
     assert (
@@ -119,7 +132,7 @@ def test_the_gates_are_told_in_words_and_colour(folder):
 
 def test_an_overruled_gate_is_red_and_says_who_and_why():
     signed = {"who": "A. <b>", "reason": "one < two", "checks": ["refit"]}
-    warning, table = tell_gates(with_gates(gates=CHECKS, overruled=signed))
+    warning, table = tell_gates(with_gates(gates=CHECKS, overruled=signed), 1)
     assert (
         warning == '<p class="overruled">Overruled by A. &lt;b&gt;: refit. Reason given: “one &lt; two”</p>'
     )
@@ -127,14 +140,43 @@ def test_an_overruled_gate_is_red_and_says_who_and_why():
 
 
 def test_a_champion_from_before_the_gates_says_so(folder):
-    assert tell_gates([]) == [] == tell_gates(EVENTS[:1])
-    (told,) = tell_gates(EVENTS)
-    assert "holds no verdicts of gates" in told
-    assert told in write_dossier(folder, ["audit"], FACTS, EVENTS).read_text()
+    assert tell_gates([], 1) == [] == tell_gates(EVENTS, 2)
+    (told,) = tell_gates(EVENTS, 1)
+    assert "holds verdicts of gates" in told
+    assert told in write_dossier(folder, ["audit"], FACTS, EVENTS, version=1).read_text()
 
 
 def test_the_gates_shown_are_those_of_the_last_crowned():
     earlier = [line | {"number": line["number"] + 2} for line in with_gates(gates=CHECKS[:1])]
     earlier[1]["intent"] = 3
-    (table,) = tell_gates([*with_gates(gates=CHECKS), *earlier])
+    (table,) = tell_gates([*with_gates(gates=CHECKS), *earlier], 1)
     assert "saving" in table and "refit" not in table
+
+
+SAID = {
+    "proposed": "proposed it, and it waits for approval (`rumos approve 2`); version 1 reigns.",
+    "refused": "The gates refused it; version 1 reigns.",
+    "rejected": "A. &lt;b&gt; rejected it; version 1 reigns.",
+}
+
+
+@pytest.mark.parametrize("event", SAID)
+def test_a_version_that_does_not_reign_is_not_described_as_the_one_that_does(event):
+    line = {"number": 3, "event": event, "version": 2, "who": "A. <b>", "gates": CHECKS[2:], "files": {}}
+    events = [*with_gates(gates=CHECKS), line]
+    assert SAID[event] in tell_approval(events, 2)[0]
+    (table,) = tell_gates(events, 2)
+    assert "refit" in table and "saving" not in table
+    nobody = tell_approval([line], 2)[0]
+    assert "nobody reigns" in nobody
+
+
+def test_a_rollback_says_who_did_it():
+    events = [
+        *EVENTS,
+        EVENTS[0] | {"number": 3},
+        EVENTS[1] | {"number": 4, "event": "rolled back", "intent": 3},
+    ]
+    assert "me rolled back to it" in tell_approval(events, 1)[0]
+    assert "It passed the gates" in tell_approval(EVENTS, 1)[0]
+    assert "someone approved it" in tell_approval([EVENTS[0] | {"approved_by": "someone"}, EVENTS[1]], 1)[0]

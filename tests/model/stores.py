@@ -18,10 +18,10 @@ from rumos_bank.champion import Champion
 from rumos_bank.clients import ID, TARGET, fingerprint
 from rumos_bank.decision import DecisionModel
 from rumos_bank.evaluate import measure
+from rumos_bank.experiments import describe_search
 from rumos_bank.explain import make_reference
 from rumos_bank.figures import make_watch_reference
 from rumos_bank.ledger import INTENT, LEDGER, ROLLED_BACK, START, append_event, facts_of, read_ledger
-from rumos_bank.pipeline import describe_search
 from rumos_bank.plain import PLAIN, SKOPS, make_plain
 from rumos_bank.promotion import Verdict, crown
 from rumos_bank.reign import read_champion

@@ -19,9 +19,9 @@ ROOT = Path(__file__).parents[2]
 LONGEST_CELL = 45  # lines of an exported cell; 30 is the aim
 CELLS = range(25, 76)  # of a chapter on the floors 0 to 2
 EXCEPTIONS = {  # each may become smaller, or go
-    "62_pipeline": {"lines": 54},  # its imports: it calls nearly everything
     "00_errors": {"cells": 15},  # a few names have no more to tell
     "02_keys": {"cells": 16},  # one file, written and read
+    "03_terminal": {"cells": 11},  # a table and a line of progress
     "11_twin": {"cells": 90},  # in steps short enough to check by hand
     "23_decision": {"cells": 25, "lines": 50},  # one class
     "24_evaluate": {"cells": 84},  # half of them show a figure
@@ -29,6 +29,7 @@ EXCEPTIONS = {  # each may become smaller, or go
     "40_champion": {"lines": 165},  # one class: what all doors call
     "41_audit": {"lines": 95},  # one class: the log
     "45_watch": {"lines": 54},  # one class: a reader that remembers how far it is
+    "63_pipeline": {"lines": 57},  # its imports: it calls nearly everything
 }
 
 
@@ -311,10 +312,10 @@ def test_an_experiment_has_one_cell_of_literal_parameters(book):
 
 @each_experiment
 def test_the_parameters_are_those_that_the_library_describes(book):
-    import rumos_bank.pipeline as pipeline
+    import rumos_bank.experiments as experiments
 
     (kind,) = re.findall(r"read_parameters\((\w+), globals\(\)\)", book.code[1]["text"])
-    described = {name: field.default for name, field in getattr(pipeline, kind).model_fields.items()}
+    described = {name: field.default for name, field in getattr(experiments, kind).model_fields.items()}
     written = {line.target.id: ast.literal_eval(line.value) for line in book.trees[0].body}
     assert {name: tuple(v) if isinstance(v, list) else v for name, v in written.items()} == described
 

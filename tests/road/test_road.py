@@ -13,9 +13,9 @@ from places import ROOT, Place, end_by_force
 from rumos_bank.clients import TARGET
 from rumos_bank.cost import business_cost
 from rumos_bank.dossier import SECTIONS
+from rumos_bank.experiments import load_road_data
 from rumos_bank.families import FAMILIES
 from rumos_bank.ledger import read_ledger
-from rumos_bank.pipeline import load_road_data
 from rumos_bank.reign import read_champion
 from rumos_bank.search import find_profile
 from rumos_bank.settings import Settings, read_settings
