@@ -235,7 +235,7 @@ app.add_typer(ledger, name="ledger")
 
 @ledger.command("verify")
 def verify() -> None:
-    """Check every line: signature, chain and head. The first bad line is named (exit code 1).
+    """Check every line: signature, chain and head. The first bad line is named (exit code 2).
 
     Example: `rumos ledger verify`
     """
