@@ -161,7 +161,7 @@ images:  ## build the four images (needs Docker)
 	@docker compose build
 
 smoke:  ## start the images on synthetic clients, ask each door, stop them (needs Docker)
-	@export RUMOS_UID="$$(id -u)" RUMOS_GID="$$(id -g)" RUMOS_DATA_SOURCES=twin; \
+	@export BANK_UID="$$(id -u)" BANK_GID="$$(id -g)" RUMOS_DATA_SOURCES=twin; \
 	  docker compose up --detach && $(PYTHON) tests/production/smoke.py; status=$$?; \
 	  [ $$status = 0 ] || docker compose logs --tail 200; docker compose down; exit $$status
 

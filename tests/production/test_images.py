@@ -11,6 +11,9 @@ import pytest
 import yaml
 from images import DOORS, IMAGES, ROOT, read_pins, read_stages
 
+from rumos_bank.errors import SettingsError
+from rumos_bank.settings import PACKAGED, read_settings
+
 STAGES = read_stages()
 BIN = Path(sys.executable).parent
 COMPOSE = {
@@ -22,6 +25,7 @@ OURS = {
     for file, compose in COMPOSE.items()
     for name, service in compose["services"].items()
 }
+SAID = [ROOT / name for name in (*COMPOSE, "Makefile")] + [*ROOT.glob("docs/*.md"), ROOT / "README.md"]
 LOCKS = sorted(path.stem for path in (ROOT / "containers").glob("*.lock"))
 
 
@@ -128,6 +132,26 @@ def test_in_production_no_secret_stands_in_an_environment_and_images_are_named_b
         assert service["image"].startswith("${"), name
         for key, value in service.get("environment", {}).items():
             assert "PASSWORD" not in key or key.endswith("_FILE"), f"{name}: {key}={value}"
+
+
+def test_what_a_shell_exports_for_compose_is_taken_by_our_commands_too():
+    set_or_read = re.compile(r"\$\{(?=RUMOS)(\w+)|\b(RUMOS_\w+)=")
+    named = {"".join(names): path.name for path in SAID for names in set_or_read.findall(path.read_text())}
+    assert len(named) > 5
+    for name, where in named.items():
+        try:
+            read_settings(PACKAGED, environ={name: ""})
+        except SettingsError as error:
+            assert "unknown variable" not in str(error), f"{where}: {error}"
+
+
+@pytest.mark.parametrize("place", OURS, ids="-".join)
+def test_a_container_is_given_variables_that_our_commands_know(place):
+    given = {name: "" for name in OURS[place].get("environment", {}) if name.startswith("RUMOS_")}
+    try:
+        read_settings(PACKAGED, environ=given)
+    except SettingsError as error:
+        assert "unknown variable" not in str(error)
 
 
 @pytest.mark.parametrize("file", COMPOSE)
