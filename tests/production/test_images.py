@@ -121,10 +121,22 @@ def test_on_one_machine_ports_are_published_on_the_loopback_only():
     assert sorted(published) == [f"127.0.0.1:{port}:{port}" for port in (5000, 5001, 5002)]
 
 
-def test_in_production_only_the_proxy_is_published_and_nothing_is_exempted():
+def test_in_production_only_the_proxys_port_is_published_and_nothing_is_exempted():
     services = COMPOSE["docker-compose.prod.yaml"]["services"]
-    assert [name for name, service in services.items() if service.get("ports")] == ["proxy"]
+    assert [service["ports"] for service in services.values() if service.get("ports")] == [["443:8443"]]
+    assert set(re.findall(r"listen (\d+)", (ROOT / "containers" / "nginx.conf").read_text())) == {"8443"}
     assert "RUMOS_BEHIND_LOOPBACK" not in (ROOT / "docker-compose.prod.yaml").read_text()
+
+
+def test_in_production_the_network_of_proxy_and_doors_outlives_them():
+    services = COMPOSE["docker-compose.prod.yaml"]["services"]
+    sharing = {name: service for name, service in services.items() if "network_mode" in service}
+    assert len(sharing) == 4 and "proxy" in sharing
+    for service in sharing.values():
+        assert service["network_mode"] == "service:pod" and service["depends_on"]["pod"]["restart"] is True
+    owner = services["pod"]
+    assert owner["command"] == ["sleep", "infinity"] and owner["restart"] == "unless-stopped"
+    assert not owner.keys() & {"volumes", "secrets", "environment", "depends_on"}, "nothing to fail over"
 
 
 def test_in_production_no_secret_stands_in_an_environment_and_images_are_named_by_variables():
