@@ -160,10 +160,11 @@ containers: $(READY) servers  ## start what each image starts, from its own lock
 images:  ## build the four images (needs Docker)
 	@docker compose build
 
-smoke:  ## start the images on synthetic clients, ask each door, stop them (needs Docker)
-	@export BANK_UID="$$(id -u)" BANK_GID="$$(id -g)" RUMOS_DATA_SOURCES=twin; \
-	  docker compose up --detach && $(PYTHON) tests/production/smoke.py; status=$$?; \
-	  [ $$status = 0 ] || docker compose logs --tail 200; docker compose down; exit $$status
+smoke:  ## start the images on synthetic clients in a folder that is thrown away, ask each door, stop them (needs Docker)
+	@place="$$(mktemp -d)" && mkdir "$$place/mlruns" "$$place/reports" && \
+	  export COMPOSE_PROJECT_NAME=rumos-bank-smoke BANK_UID="$$(id -u)" BANK_GID="$$(id -g)" RUMOS_DATA_SOURCES=twin && \
+	  { PWD="$$place" docker compose up --detach && $(PYTHON) tests/production/smoke.py; status=$$?; \
+	  [ $$status = 0 ] || docker compose logs --tail 200; docker compose down --volumes; rm -rf "$$place"; exit $$status; }
 
 publish:  ## push the images with SBOM, provenance and signature (REGISTRY=… TAG=…; what CI does)
 	@test -n "$(REGISTRY)" && test -n "$(TAG)" || { echo "say where to and as what: make publish REGISTRY=… TAG=…"; exit 1; }

@@ -257,11 +257,16 @@ def show_key() -> None:
 
     Example: `rumos ledger key`
     """
-    from rumos_bank.ledger import find_public_key
+    from rumos_bank.ledger import LEDGER, find_public_key
     from rumos_bank.settings import read_settings
 
     settings = read_settings()
     if not (key := find_public_key(settings)):
+        if (settings.store_path / LEDGER).exists():
+            raise RumosError(
+                f"the ledger of {settings.store_path} was signed elsewhere, and no key is in {settings.ledger_path}: "
+                "set RUMOS_LEDGER_PUBLIC_KEY to what `rumos ledger key` shows where it is written"
+            )
         raise RumosError(
             f"there is no key in {settings.ledger_path} yet: it is made with the ledger's first line"
         )

@@ -15,6 +15,7 @@ from packaging.specifiers import SpecifierSet
 sys.path.append(str(Path(__file__).parent))
 from audit import judge, read_accepted
 from changelog import find_faults, find_release_faults, read_recorded_cost
+from images import fill
 from installed import find_differences, read_pins
 
 ROOT = Path(__file__).parents[2]
@@ -143,18 +144,6 @@ def test_every_image_is_pushed_with_its_papers_and_signed_by_its_digest(tmp_path
     )  # the digest that was pushed
     refused = subprocess.run(command[:2], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert refused.returncode and "REGISTRY=… TAG=…" in refused.stdout
-
-
-def fill(text: str, given: dict[str, str]) -> str:
-    "The text with its variables as compose puts them in; what is required and missing is a KeyError."
-    filled = re.compile(r"\$\{(\w+)(?::([-?])([^${}]*))?\}")
-    while found := filled.search(text):
-        name, kind, rest = found.groups()
-        value = given.get(name) or (rest if kind == "-" else "")
-        if kind == "?" and not value:
-            raise KeyError(name)
-        text = text.replace(found[0], value)
-    return text
 
 
 def test_production_starts_what_the_pipeline_pushed():
