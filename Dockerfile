@@ -46,7 +46,7 @@ LABEL org.opencontainers.image.title="rumos_bank" \
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
-RUN install --directory --mode=1777 /store /reports /ledger /ledger-public
+RUN install --directory --mode=1777 /store /reports /ledger /ledger-public /cache
 ENV PATH=/opt/rumos/bin:$PATH HOME=/tmp PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 WORKDIR /app

@@ -112,6 +112,21 @@ def test_a_service_is_hardened(place):
     assert not service.get("privileged") and service.get("network_mode") != "host"
 
 
+@pytest.mark.parametrize("place", OURS, ids="-".join)
+def test_ours_read_the_banks_settings_and_keep_what_they_fetched(place):
+    file, name = place
+    service = OURS[place]
+    if name in ("pod", "proxy", "database"):
+        return
+    assert "./settings.ini:/app/settings.ini:ro" in service["volumes"]
+    folder = service["environment"]["RUMOS_DATA_CACHE"]
+    assert f"cache:{folder}" in service["volumes"], "a champion kept in memory is gone after a restart"
+    assert "cache" in COMPOSE[file]["volumes"]
+    named = [volume.split(":")[1] for volume in service["volumes"] if re.match(r"[\w-]+:", volume)]
+    made = next(rest for word, rest in STAGES["base"] if word == "RUN").split()
+    assert set(named) <= set(made), "the image makes the folder, so that its user may write there"
+
+
 def test_on_one_machine_ports_are_published_on_the_loopback_only():
     published = [
         port
