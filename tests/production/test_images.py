@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -67,11 +68,28 @@ def test_an_image_runs_as_a_numbered_user_and_says_how_it_is(image):
 def test_nothing_is_fetched_but_packages_with_hashes():
     everything = [line for words in STAGES.values() for line in words]
     assert not [rest for word, rest in everything if word == "ADD"]
+    for image in IMAGES:
+        stage = [rest for word, rest in STAGES[f"build-{image}"] if word != "FROM"]
+        lock = f"containers/{image}.lock"
+        assert stage == [f"{lock} /src/{lock}", f"sh /src/containers/install.sh {image}"]
+    script = (ROOT / "containers" / "install.sh").read_text().splitlines()
     fetched = [rest for word, rest in everything if word == "RUN" and "pip install" in rest]
-    assert len(fetched) == len(LOCKS)
+    fetched += [line for line in script if "pip install" in line]
+    assert len(fetched) == 3 and "set -eu" in script
     for line in fetched:
         for words in re.findall(r"pip install ([^&]*)", line):
             assert "--require-hashes" in words or "--no-deps" in words
+
+
+def test_what_the_dockerfile_copies_is_sent_to_it():
+    sent = re.findall(r"^!(.+)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE)
+    copied = [
+        rest for words in STAGES.values() for word, rest in words if word == "COPY" and "--from" not in rest
+    ]
+    sources = [source for rest in copied for source in rest.split()[:-1]]
+    assert len(sources) > 10
+    for source in sources:
+        assert (ROOT / source).exists() and any(fnmatch(source, pattern) for pattern in sent), source
 
 
 @pytest.mark.parametrize("lock", LOCKS)
