@@ -48,6 +48,8 @@ ENV PATH=/opt/rumos/bin:$PATH HOME=/tmp PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECO
     OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 WORKDIR /app
 COPY settings.ini requirements.lock ./
+# There is no git in an image: what a road made here was made of is read from this file.
+RUN echo "${REVISION}" > REVISION
 USER 1000:1000
 
 FROM base AS service

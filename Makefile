@@ -158,7 +158,7 @@ containers: $(READY) servers  ## start what each image starts, from its own lock
 	@$(BIN)/python tests/production/record_images.py
 
 images:  ## build the four images (needs Docker)
-	@docker compose build
+	@REVISION="$$(git describe --always --abbrev=40 --dirty --exclude='*')" docker compose build
 
 smoke:  ## start the images on synthetic clients in a folder that is thrown away, ask each door, stop them (needs Docker)
 	@place="$$(mktemp -d)" && mkdir "$$place/mlruns" "$$place/reports" && \

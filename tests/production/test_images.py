@@ -1,6 +1,7 @@
 "The Dockerfile, the locks and the compose files, read as they stand."
 
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import yaml
 from images import DOORS, IMAGES, ROOT, read_pins, read_stages
 
 from rumos_bank.errors import SettingsError
+from rumos_bank.integrity import REVISION
 from rumos_bank.settings import PACKAGED, read_settings
 
 STAGES = read_stages()
@@ -63,6 +65,19 @@ def test_an_image_runs_as_a_numbered_user_and_says_how_it_is(image):
     assert dict(STAGES["base"])["USER"] == "1000:1000" and not any(word == "USER" for word, _ in words)
     health = dict(words)["HEALTHCHECK"]
     assert health == "NONE" if image == "runner" else "python" in health
+
+
+def test_an_image_knows_its_commit_where_a_road_looks_for_it():
+    base = STAGES["base"]
+    assert ("ARG", "REVISION=unknown") in base and ("RUN", f'echo "${{REVISION}}" > {REVISION}') in base
+    assert dict(base)["WORKDIR"] == "/app", "the folder of settings.ini"
+    built = [service["build"]["args"] for service in COMPOSE["docker-compose.yaml"]["services"].values()]
+    assert built == [{"REVISION": "${REVISION:-unknown}"}] * len(IMAGES)
+    makefile = (ROOT / "Makefile").read_text()
+    (local,) = re.findall(r'REVISION="\$\$\((git [^)]+)\)" docker compose build', makefile)
+    if (ROOT / ".git").exists():
+        told = subprocess.run(shlex.split(local), cwd=ROOT, capture_output=True, text=True).stdout
+        assert re.fullmatch(r"[0-9a-f]{40}(-dirty)?\n", told)
 
 
 def test_nothing_is_fetched_but_packages_with_hashes():
