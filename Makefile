@@ -102,11 +102,13 @@ lab: $(READY)  ## open JupyterLab
 	@$(BIN)/jupyter lab nbs
 
 hooks: $(READY)  ## let git run `make sync check` before each commit
-	@printf '#!/bin/sh\nmake --no-print-directory sync check\n' > "$$(git rev-parse --git-path hooks)/pre-commit"
+	@printf '%s\n' '#!/bin/sh' 'make --no-print-directory sync check || exit 1' 'git diff --quiet -- nbs rumos_bank README.md ||' \
+	  '  { echo "make sync changed files: add them (git diff shows what is not staged), and commit again"; exit 1; }' \
+	  > "$$(git rev-parse --git-path hooks)/pre-commit"
 	@chmod +x "$$(git rev-parse --git-path hooks)/pre-commit"
 	@echo "Installed: each commit now runs make sync check."
 
-bench: $(READY)  ## ours beside the alternatives, as ratios, into reports/bench (half an hour, a quiet machine)
+bench: $(READY)  ## ours beside the alternatives, as ratios, into reports/bench (about twenty minutes, a quiet machine)
 	@$(BIN)/python benchmarks/bench.py
 
 bench-compare: $(READY)  ## the brief benchmarks beside the record; warns where a ratio lost 20 %
