@@ -250,7 +250,7 @@ def verify() -> None:
     )
     print(f"{found.lines} lines, each signed and in its place, newest key {found.key or 'none yet'}; {head}")
 
-
+# %% ../nbs/lib/66_governance.ipynb #5da85632
 @ledger.command("key")
 def show_key() -> None:
     """Show the public key, for [ledger] public_key of every machine that only reads.

@@ -308,7 +308,7 @@ def _write(
     _write_head(settings, [*lines, whole], line["when"])
     return line | {"signature": signature}
 
-
+# %% ../nbs/lib/32_ledger.ipynb #7c115194
 def append_event(
     settings: Settings,  # which store, which key
     event: str,  # what happened, in one word or two
