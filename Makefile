@@ -101,7 +101,7 @@ audit: $(READY)  ## known vulnerabilities of the locked packages, each mended or
 lab: $(READY)  ## open JupyterLab
 	@$(BIN)/jupyter lab nbs
 
-hooks: $(READY)  ## let git run `make sync check` before each commit
+hooks: $(READY)  ## let git run `make sync check` before each commit, and refuse one whose files it changed
 	@printf '%s\n' '#!/bin/sh' 'make --no-print-directory sync check || exit 1' 'git diff --quiet -- nbs rumos_bank README.md ||' \
 	  '  { echo "make sync changed files: add them (git diff shows what is not staged), and commit again"; exit 1; }' \
 	  > "$$(git rev-parse --git-path hooks)/pre-commit"
