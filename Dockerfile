@@ -16,26 +16,23 @@ COPY pyproject.toml settings.ini LICENSE NOTICE README.md ./
 COPY nbs/app nbs/app
 COPY rumos_bank rumos_bank
 RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheel . && python -m venv /opt/rumos
+COPY containers/install.sh /src/containers/install.sh
 
 FROM build AS build-service
 COPY containers/service.lock /src/containers/service.lock
-RUN /opt/rumos/bin/pip install --require-hashes --only-binary :all: -r /src/containers/service.lock \
- && /opt/rumos/bin/pip install --no-deps /wheel/*.whl && /opt/rumos/bin/pip uninstall --yes pip
+RUN sh /src/containers/install.sh service
 
 FROM build AS build-dashboard
 COPY containers/dashboard.lock /src/containers/dashboard.lock
-RUN /opt/rumos/bin/pip install --require-hashes --only-binary :all: -r /src/containers/dashboard.lock \
- && /opt/rumos/bin/pip install --no-deps /wheel/*.whl && /opt/rumos/bin/pip uninstall --yes pip
+RUN sh /src/containers/install.sh dashboard
 
 FROM build AS build-mlflow
 COPY containers/mlflow.lock /src/containers/mlflow.lock
-RUN /opt/rumos/bin/pip install --require-hashes --only-binary :all: -r /src/containers/mlflow.lock \
- && /opt/rumos/bin/pip install --no-deps /wheel/*.whl && /opt/rumos/bin/pip uninstall --yes pip
+RUN sh /src/containers/install.sh mlflow
 
 FROM build AS build-runner
 COPY containers/runner.lock /src/containers/runner.lock
-RUN /opt/rumos/bin/pip install --require-hashes --only-binary :all: -r /src/containers/runner.lock \
- && /opt/rumos/bin/pip install --no-deps /wheel/*.whl && /opt/rumos/bin/pip uninstall --yes pip
+RUN sh /src/containers/install.sh runner
 
 # What all images share. The folders are where volumes are mounted; they take over the mode, so any user may own a file.
 FROM ${PYTHON_IMAGE} AS base
@@ -46,11 +43,13 @@ LABEL org.opencontainers.image.title="rumos_bank" \
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
-RUN install --directory --mode=1777 /store /reports /ledger /ledger-public
+RUN install --directory --mode=1777 /store /reports /ledger /ledger-public /cache
 ENV PATH=/opt/rumos/bin:$PATH HOME=/tmp PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 WORKDIR /app
 COPY settings.ini requirements.lock ./
+# There is no git in an image: what a road made here was made of is read from this file.
+RUN echo "${REVISION}" > REVISION
 USER 1000:1000
 
 FROM base AS service

@@ -101,12 +101,14 @@ audit: $(READY)  ## known vulnerabilities of the locked packages, each mended or
 lab: $(READY)  ## open JupyterLab
 	@$(BIN)/jupyter lab nbs
 
-hooks: $(READY)  ## let git run `make sync check` before each commit
-	@printf '#!/bin/sh\nmake --no-print-directory sync check\n' > "$$(git rev-parse --git-path hooks)/pre-commit"
+hooks: $(READY)  ## let git run `make sync check` before each commit, and refuse one whose files it changed
+	@printf '%s\n' '#!/bin/sh' 'make --no-print-directory sync check || exit 1' 'git diff --quiet -- nbs rumos_bank README.md ||' \
+	  '  { echo "make sync changed files: add them (git diff shows what is not staged), and commit again"; exit 1; }' \
+	  > "$$(git rev-parse --git-path hooks)/pre-commit"
 	@chmod +x "$$(git rev-parse --git-path hooks)/pre-commit"
 	@echo "Installed: each commit now runs make sync check."
 
-bench: $(READY)  ## ours beside the alternatives, as ratios, into reports/bench (half an hour, a quiet machine)
+bench: $(READY)  ## ours beside the alternatives, as ratios, into reports/bench (about twenty minutes, a quiet machine)
 	@$(BIN)/python benchmarks/bench.py
 
 bench-compare: $(READY)  ## the brief benchmarks beside the record; warns where a ratio lost 20 %
@@ -158,12 +160,13 @@ containers: $(READY) servers  ## start what each image starts, from its own lock
 	@$(BIN)/python tests/production/record_images.py
 
 images:  ## build the four images (needs Docker)
-	@docker compose build
+	@REVISION="$$(git describe --always --abbrev=40 --dirty --exclude='*')" docker compose build
 
-smoke:  ## start the images on synthetic clients, ask each door, stop them (needs Docker)
-	@export RUMOS_UID="$$(id -u)" RUMOS_GID="$$(id -g)" RUMOS_DATA_SOURCES=twin; \
-	  docker compose up --detach && $(PYTHON) tests/production/smoke.py; status=$$?; \
-	  [ $$status = 0 ] || docker compose logs --tail 200; docker compose down; exit $$status
+smoke:  ## start the images on synthetic clients in a folder that is thrown away, ask each door, stop them (needs Docker)
+	@place="$$(mktemp -d)" && mkdir "$$place/mlruns" "$$place/reports" && \
+	  export COMPOSE_PROJECT_NAME=rumos-bank-smoke BANK_UID="$$(id -u)" BANK_GID="$$(id -g)" RUMOS_DATA_SOURCES=twin && \
+	  { PWD="$$place" docker compose up --detach && $(PYTHON) tests/production/smoke.py; status=$$?; \
+	  [ $$status = 0 ] || docker compose logs --tail 200; docker compose down --volumes; rm -rf "$$place"; exit $$status; }
 
 publish:  ## push the images with SBOM, provenance and signature (REGISTRY=… TAG=…; what CI does)
 	@test -n "$(REGISTRY)" && test -n "$(TAG)" || { echo "say where to and as what: make publish REGISTRY=… TAG=…"; exit 1; }

@@ -1,6 +1,6 @@
 """All benchmarks one after the other, each in a process of its own: a table of ratios, and a comparison with the record.
 
-python benchmarks/bench.py             # make bench: whole and brief, into reports/bench (half an hour on two cores)
+python benchmarks/bench.py             # make bench: whole and brief, into reports/bench (about twenty minutes on two cores)
 python benchmarks/bench.py --compare   # make bench-compare: brief, warns where a ratio lost 20 % against the record
 python benchmarks/bench.py --record    # what `make record` does with reports/bench
 """

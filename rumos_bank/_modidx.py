@@ -731,6 +731,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'rumos_bank.history.plan_cleaning': ('lib/history.html#plan_cleaning', 'rumos_bank/history.py'),
                                     'rumos_bank.history.tell_event': ('lib/history.html#tell_event', 'rumos_bank/history.py')},
             'rumos_bank.integrity': { 'rumos_bank.integrity._digest_part': ('lib/integrity.html#_digest_part', 'rumos_bank/integrity.py'),
+                                      'rumos_bank.integrity._read_revision': ( 'lib/integrity.html#_read_revision',
+                                                                               'rumos_bank/integrity.py'),
                                       'rumos_bank.integrity.content_digest': ( 'lib/integrity.html#content_digest',
                                                                                'rumos_bank/integrity.py'),
                                       'rumos_bank.integrity.digest_file': ('lib/integrity.html#digest_file', 'rumos_bank/integrity.py'),

@@ -235,7 +235,7 @@ app.add_typer(ledger, name="ledger")
 
 @ledger.command("verify")
 def verify() -> None:
-    """Check every line: signature, chain and head. The first bad line is named (exit code 1).
+    """Check every line: signature, chain and head. The first bad line is named (exit code 2).
 
     Example: `rumos ledger verify`
     """
@@ -250,18 +250,23 @@ def verify() -> None:
     )
     print(f"{found.lines} lines, each signed and in its place, newest key {found.key or 'none yet'}; {head}")
 
-
+# %% ../nbs/lib/66_governance.ipynb #5da85632
 @ledger.command("key")
 def show_key() -> None:
     """Show the public key, for [ledger] public_key of every machine that only reads.
 
     Example: `rumos ledger key`
     """
-    from rumos_bank.ledger import find_public_key
+    from rumos_bank.ledger import LEDGER, find_public_key
     from rumos_bank.settings import read_settings
 
     settings = read_settings()
     if not (key := find_public_key(settings)):
+        if (settings.store_path / LEDGER).exists():
+            raise RumosError(
+                f"the ledger of {settings.store_path} was signed elsewhere, and no key is in {settings.ledger_path}: "
+                "set RUMOS_LEDGER_PUBLIC_KEY to what `rumos ledger key` shows where it is written"
+            )
         raise RumosError(
             f"there is no key in {settings.ledger_path} yet: it is made with the ledger's first line"
         )

@@ -273,10 +273,14 @@ def verify_ledger(
 
 # %% ../nbs/lib/32_ledger.ipynb #8a3a6bba
 def find_user() -> str:
-    "The user's name, or number."
+    "The name, or else the number, of the account that this process runs under."
     try:
+        import pwd
+
+        return pwd.getpwuid(os.getuid()).pw_name
+    except ImportError:  # a system that does not number its accounts
         return getpass.getuser()
-    except (KeyError, OSError):
+    except KeyError:
         return f"uid {os.getuid()}"
 
 
@@ -304,7 +308,7 @@ def _write(
     _write_head(settings, [*lines, whole], line["when"])
     return line | {"signature": signature}
 
-
+# %% ../nbs/lib/32_ledger.ipynb #7c115194
 def append_event(
     settings: Settings,  # which store, which key
     event: str,  # what happened, in one word or two

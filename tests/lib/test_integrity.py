@@ -15,6 +15,7 @@ from rumos_bank.decision import make_decision
 from rumos_bank.errors import StoreError
 from rumos_bank.families import FAMILIES, make_model
 from rumos_bank.integrity import (
+    REVISION,
     TRUSTED_TYPES,
     digest_file,
     digest_folder,
@@ -171,6 +172,15 @@ def test_the_commit_and_whether_files_differ_from_it(tmp_path):
     assert git_state(tmp_path) == (commit, True)
 
 
-def test_without_git_there_is_no_commit(tmp_path, monkeypatch):
+def test_without_git_there_is_no_commit_unless_the_image_says_one(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert git_state(tmp_path) == ("", False)
+    commit = "0123456789" * 4
+    for said, known in {
+        "unknown": ("", False),
+        commit[:10]: ("", False),
+        commit: (commit, False),
+        f"{commit}-dirty": (commit, True),
+    }.items():
+        (tmp_path / REVISION).write_text(f"{said}\n")
+        assert git_state(tmp_path) == known

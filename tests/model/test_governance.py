@@ -69,6 +69,13 @@ def test_with_two_people_a_road_only_proposes_and_another_person_approves(two_pe
     assert (told["proposed"], told["approved"]) == ("maker", "checker")
 
 
+def test_another_name_in_the_environment_is_not_another_person(two_people, monkeypatch):
+    two_people.crown("cheaper")
+    monkeypatch.setenv("LOGNAME", "bob")
+    with pytest.raises(ParameterError, match="another person must approve it"):
+        approve(two_people.today, 2)
+
+
 def test_what_was_rejected_cannot_be_approved(two_people):
     two_people.crown("cheaper")
     with pytest.raises(ParameterError, match="needs a reason in own words"):

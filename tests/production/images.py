@@ -37,6 +37,18 @@ def read_pins(path: Path) -> dict[str, set[str]]:
     return pins
 
 
+def fill(text: str, given: dict[str, str]) -> str:
+    "The text with its variables as compose puts them in; what is required and missing is a KeyError."
+    filled = re.compile(r"\$\{(\w+)(?::([-?])([^${}]*))?\}")
+    while found := filled.search(text):
+        name, kind, rest = found.groups()
+        value = given.get(name) or (rest if kind == "-" else "")
+        if kind == "?" and not value:
+            raise KeyError(name)
+        text = text.replace(found[0], value)
+    return text
+
+
 def _list_words(name: str, instruction: str) -> list[str]:
     rest = dict(read_stages()[name])[instruction]
     return json.loads(rest[rest.index("[") :])

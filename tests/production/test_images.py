@@ -1,15 +1,21 @@
 "The Dockerfile, the locks and the compose files, read as they stand."
 
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 import tomllib
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
 import yaml
 from images import DOORS, IMAGES, ROOT, read_pins, read_stages
+
+from rumos_bank.errors import SettingsError
+from rumos_bank.integrity import REVISION
+from rumos_bank.settings import PACKAGED, read_settings
 
 STAGES = read_stages()
 BIN = Path(sys.executable).parent
@@ -22,6 +28,7 @@ OURS = {
     for file, compose in COMPOSE.items()
     for name, service in compose["services"].items()
 }
+SAID = [ROOT / name for name in (*COMPOSE, "Makefile")] + [*ROOT.glob("docs/*.md"), ROOT / "README.md"]
 LOCKS = sorted(path.stem for path in (ROOT / "containers").glob("*.lock"))
 
 
@@ -60,14 +67,44 @@ def test_an_image_runs_as_a_numbered_user_and_says_how_it_is(image):
     assert health == "NONE" if image == "runner" else "python" in health
 
 
+def test_an_image_knows_its_commit_where_a_road_looks_for_it():
+    base = STAGES["base"]
+    assert ("ARG", "REVISION=unknown") in base and ("RUN", f'echo "${{REVISION}}" > {REVISION}') in base
+    assert dict(base)["WORKDIR"] == "/app", "the folder of settings.ini"
+    built = [service["build"]["args"] for service in COMPOSE["docker-compose.yaml"]["services"].values()]
+    assert built == [{"REVISION": "${REVISION:-unknown}"}] * len(IMAGES)
+    makefile = (ROOT / "Makefile").read_text()
+    (local,) = re.findall(r'REVISION="\$\$\((git [^)]+)\)" docker compose build', makefile)
+    if (ROOT / ".git").exists():
+        told = subprocess.run(shlex.split(local), cwd=ROOT, capture_output=True, text=True).stdout
+        assert re.fullmatch(r"[0-9a-f]{40}(-dirty)?\n", told)
+
+
 def test_nothing_is_fetched_but_packages_with_hashes():
     everything = [line for words in STAGES.values() for line in words]
     assert not [rest for word, rest in everything if word == "ADD"]
+    for image in IMAGES:
+        stage = [rest for word, rest in STAGES[f"build-{image}"] if word != "FROM"]
+        lock = f"containers/{image}.lock"
+        assert stage == [f"{lock} /src/{lock}", f"sh /src/containers/install.sh {image}"]
+    script = (ROOT / "containers" / "install.sh").read_text().splitlines()
     fetched = [rest for word, rest in everything if word == "RUN" and "pip install" in rest]
-    assert len(fetched) == len(LOCKS)
+    fetched += [line for line in script if "pip install" in line]
+    assert len(fetched) == 3 and "set -eu" in script
     for line in fetched:
         for words in re.findall(r"pip install ([^&]*)", line):
             assert "--require-hashes" in words or "--no-deps" in words
+
+
+def test_what_the_dockerfile_copies_is_sent_to_it():
+    sent = re.findall(r"^!(.+)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE)
+    copied = [
+        rest for words in STAGES.values() for word, rest in words if word == "COPY" and "--from" not in rest
+    ]
+    sources = [source for rest in copied for source in rest.split()[:-1]]
+    assert len(sources) > 10
+    for source in sources:
+        assert (ROOT / source).exists() and any(fnmatch(source, pattern) for pattern in sent), source
 
 
 @pytest.mark.parametrize("lock", LOCKS)
@@ -108,6 +145,21 @@ def test_a_service_is_hardened(place):
     assert not service.get("privileged") and service.get("network_mode") != "host"
 
 
+@pytest.mark.parametrize("place", OURS, ids="-".join)
+def test_ours_read_the_banks_settings_and_keep_what_they_fetched(place):
+    file, name = place
+    service = OURS[place]
+    if name in ("pod", "proxy", "database"):
+        return
+    assert "./settings.ini:/app/settings.ini:ro" in service["volumes"]
+    folder = service["environment"]["RUMOS_DATA_CACHE"]
+    assert f"cache:{folder}" in service["volumes"], "a champion kept in memory is gone after a restart"
+    assert "cache" in COMPOSE[file]["volumes"]
+    named = [volume.split(":")[1] for volume in service["volumes"] if re.match(r"[\w-]+:", volume)]
+    made = next(rest for word, rest in STAGES["base"] if word == "RUN").split()
+    assert set(named) <= set(made), "the image makes the folder, so that its user may write there"
+
+
 def test_on_one_machine_ports_are_published_on_the_loopback_only():
     published = [
         port
@@ -117,10 +169,22 @@ def test_on_one_machine_ports_are_published_on_the_loopback_only():
     assert sorted(published) == [f"127.0.0.1:{port}:{port}" for port in (5000, 5001, 5002)]
 
 
-def test_in_production_only_the_proxy_is_published_and_nothing_is_exempted():
+def test_in_production_only_the_proxys_port_is_published_and_nothing_is_exempted():
     services = COMPOSE["docker-compose.prod.yaml"]["services"]
-    assert [name for name, service in services.items() if service.get("ports")] == ["proxy"]
+    assert [service["ports"] for service in services.values() if service.get("ports")] == [["443:8443"]]
+    assert set(re.findall(r"listen (\d+)", (ROOT / "containers" / "nginx.conf").read_text())) == {"8443"}
     assert "RUMOS_BEHIND_LOOPBACK" not in (ROOT / "docker-compose.prod.yaml").read_text()
+
+
+def test_in_production_the_network_of_proxy_and_doors_outlives_them():
+    services = COMPOSE["docker-compose.prod.yaml"]["services"]
+    sharing = {name: service for name, service in services.items() if "network_mode" in service}
+    assert len(sharing) == 4 and "proxy" in sharing
+    for service in sharing.values():
+        assert service["network_mode"] == "service:pod" and service["depends_on"]["pod"]["restart"] is True
+    owner = services["pod"]
+    assert owner["command"] == ["sleep", "infinity"] and owner["restart"] == "unless-stopped"
+    assert not owner.keys() & {"volumes", "secrets", "environment", "depends_on"}, "nothing to fail over"
 
 
 def test_in_production_no_secret_stands_in_an_environment_and_images_are_named_by_variables():
@@ -128,6 +192,26 @@ def test_in_production_no_secret_stands_in_an_environment_and_images_are_named_b
         assert service["image"].startswith("${"), name
         for key, value in service.get("environment", {}).items():
             assert "PASSWORD" not in key or key.endswith("_FILE"), f"{name}: {key}={value}"
+
+
+def test_what_a_shell_exports_for_compose_is_taken_by_our_commands_too():
+    set_or_read = re.compile(r"\$\{(?=RUMOS)(\w+)|\b(RUMOS_\w+)=")
+    named = {"".join(names): path.name for path in SAID for names in set_or_read.findall(path.read_text())}
+    assert len(named) > 5
+    for name, where in named.items():
+        try:
+            read_settings(PACKAGED, environ={name: ""})
+        except SettingsError as error:
+            assert "unknown variable" not in str(error), f"{where}: {error}"
+
+
+@pytest.mark.parametrize("place", OURS, ids="-".join)
+def test_a_container_is_given_variables_that_our_commands_know(place):
+    given = {name: "" for name in OURS[place].get("environment", {}) if name.startswith("RUMOS_")}
+    try:
+        read_settings(PACKAGED, environ=given)
+    except SettingsError as error:
+        assert "unknown variable" not in str(error)
 
 
 @pytest.mark.parametrize("file", COMPOSE)

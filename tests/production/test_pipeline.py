@@ -74,7 +74,7 @@ def test_everything_that_make_test_runs_is_run_on_every_supported_python():
     (needed,) = re.findall(r"^test: \$\(READY\) (.+?)  ##", MAKEFILE, re.MULTILINE)
     ran = [name for key in ("notebooks", "library") for name in list_targets(jobs[f"cicd: {key}"])]
     assert set(needed.split()) <= set(ran)
-    for key in ("notebooks", "library"):
+    for key in ("check", "notebooks", "library"):
         assert jobs[f"cicd: {key}"]["strategy"]["matrix"]["python"] == ["3.11", "3.12", "3.13"]
 
 
@@ -83,6 +83,49 @@ def test_other_packages_meet_the_canary_and_the_audit():
     assert "requirements.lock" in weekly["on"]["pull_request"]["paths"]
     for key in ("canary", "audit"):
         assert "if" not in weekly["jobs"][key] and list_targets(weekly["jobs"][key]) == [key]
+
+
+def test_what_chaos_did_is_shown_also_when_it_broke_something():
+    steps = dict(JOBS)["cicd: chaos"]["steps"]
+    shown = next(step for step in steps if "GITHUB_STEP_SUMMARY" in step.get("run", ""))
+    path = shown["run"].split()[1]
+    assert shown["if"] == "always()" and (ROOT / path).is_file()
+    assert Path(path).name in (ROOT / "tests/chaos/run_chaos.py").read_text(encoding="utf-8")
+
+
+HOOK = """#!/bin/sh
+echo "$*" >> told
+[ -f rewrites ] && echo formatted > nbs/one.ipynb
+exit 0
+"""
+
+
+def test_the_hook_takes_no_commit_whose_files_it_has_just_rewritten(tmp_path):
+    def call(*command: str) -> subprocess.CompletedProcess:
+        who = {f"GIT_{role}_{what}": "test" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+        environment = os.environ | who | {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+
+    for name in ("bin", "nbs", "rumos_bank", ".venv"):
+        (tmp_path / name).mkdir()
+    for name in ("nbs/one.ipynb", "rumos_bank/one.py", "README.md", "requirements.lock", "pyproject.toml"):
+        (tmp_path / name).write_text("as typed\n")
+    (tmp_path / ".venv/.ready").touch()
+    call("git", "init", "--quiet")
+    made = call("make", "-f", str(ROOT / "Makefile"), "hooks")
+    assert made.returncode == 0, made.stderr
+    (tmp_path / "bin/make").write_text(HOOK)
+    (tmp_path / "bin/make").chmod(0o755)
+    call("git", "add", "nbs", "rumos_bank", "README.md")
+    (tmp_path / "rewrites").touch()
+    for _ in range(2):  # not at the second try either, as long as nobody has added them
+        refused = call("git", "commit", "--message", "one")
+        assert refused.returncode and "make sync changed files: add them" in refused.stdout + refused.stderr
+    call("git", "add", "nbs")
+    taken = call("git", "commit", "--message", "one")
+    assert taken.returncode == 0, taken.stdout + taken.stderr
+    assert call("git", "show", "HEAD:nbs/one.ipynb").stdout == "formatted\n"
+    assert set((tmp_path / "told").read_text().splitlines()) == {"--no-print-directory sync check"}
 
 
 # What it may do

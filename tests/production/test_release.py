@@ -1,6 +1,7 @@
 "What may be released: a version with an honest changelog, packages without unexplained advisories, signed images."
 
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -14,6 +15,7 @@ from packaging.specifiers import SpecifierSet
 sys.path.append(str(Path(__file__).parent))
 from audit import judge, read_accepted
 from changelog import find_faults, find_release_faults, read_recorded_cost
+from images import fill
 from installed import find_differences, read_pins
 
 ROOT = Path(__file__).parents[2]
@@ -142,6 +144,23 @@ def test_every_image_is_pushed_with_its_papers_and_signed_by_its_digest(tmp_path
     )  # the digest that was pushed
     refused = subprocess.run(command[:2], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert refused.returncode and "REGISTRY=… TAG=…" in refused.stdout
+
+
+def test_production_starts_what_the_pipeline_pushed():
+    published = yaml.safe_load((ROOT / ".github/workflows/cicd.yaml").read_text())["jobs"]["publish"]["env"]
+    assert published["REGISTRY"] == "ghcr.io/${{ github.repository }}"
+    text = (ROOT / "docker-compose.prod.yaml").read_text()
+    (head,) = re.findall(r"^# +export (.+?)   #", text, re.MULTILINE)
+    given = dict(word.split("=") for word in head.split())
+    assert re.fullmatch(r"ghcr\.io/[\w.-]+/[\w.-]+", given["REGISTRY"])
+    assert re.fullmatch(r"v\d+\.\d+\.\d+", given["TAG"]), "the name of a tag that make release gives"
+    services = yaml.safe_load(text)["services"].values()
+    ours = [service["image"] for service in services if "REGISTRY" in service["image"]]
+    pushed = [f"{given['REGISTRY']}/{name}:v1.2.3" for name in ("mlflow", "service", "dashboard", "runner")]
+    assert [fill(image, given) for image in ours] == pushed
+    for wanting in ("REGISTRY", "TAG"):
+        with pytest.raises(KeyError, match=wanting):
+            fill(ours[0], given | {wanting: ""})
 
 
 # The environment

@@ -67,6 +67,8 @@ def test_a_flood_from_one_key_is_slowed_and_others_are_not(guarded):
     refused = [answer for answer in statuses if answer.status == 429]
     assert {answer.status for answer in statuses} == {200, 429} and len(refused) >= 4
     assert refused[0].headers["retry-after"] == "1" and "5 requests per second" in refused[0].json["detail"]
+    slowed = [line for line in door.events("request") if line["status"] == 429]
+    assert {line["caller"] for line in slowed} == {"scorer"}, "whom an operator has to talk to"
     door.key = keys["read"]
     assert door.get("/champion").status == 200
 

@@ -1,0 +1,73 @@
+"A store that the host began, as the containers of docker-compose.yaml meet it: they share the store and not the key."
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from stores import Place
+
+from rumos_bank.champion import Champion
+from rumos_bank.errors import StoreError
+from rumos_bank.ledger import append_event, find_public_key
+from rumos_bank.settings import read_settings
+
+sys.path.append(str(Path(__file__).parents[1] / "production"))
+from images import ROOT, fill
+
+SERVICES = yaml.safe_load((ROOT / "docker-compose.yaml").read_text())["services"]
+
+
+@pytest.fixture
+def checkout(reigned, tmp_path) -> Place:
+    "A store in the checkout's folder, whose ledger the host's key has signed."
+    place = reigned.copy_to(tmp_path / "checkout" / "mlruns")
+    for name in ("ledger", "ledger-public"):
+        (tmp_path / name).mkdir()  # the volumes
+    return place
+
+
+def inside(text: str, place: Place) -> str:
+    "A line of the compose file with the places of this test in it."
+    filled = fill(text, {"PWD": str(place.store.path.parent)})
+    return filled.replace("/ledger", f"{place.store.path.parents[1]}/ledger")
+
+
+def variables_of(name: str, place: Place, **exported: str) -> dict[str, str]:
+    "What the compose file gives to this container; an empty one is passed on if the shell exports it."
+    given = SERVICES[name]["environment"]
+    said = {
+        key: exported.get(key) if value is None else inside(str(value), place) for key, value in given.items()
+    }
+    return {key: value for key, value in said.items() if value is not None}
+
+
+def take_road(place: Place, **exported: str) -> subprocess.CompletedProcess:
+    "The command of the road's container."
+    own = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    own |= {"HOME": str(place.store.path.parents[1]), "RUMOS_SETTINGS": str(ROOT / "settings.ini")}
+    words = [inside(word, place) for word in SERVICES["rumos-road"]["command"]]
+    environment = own | variables_of("rumos-road", place, **exported)
+    return subprocess.run(words, env=environment, capture_output=True, text=True, timeout=120)
+
+
+def test_without_the_hosts_public_key_the_road_says_what_to_do(checkout):
+    done = take_road(checkout)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "signed elsewhere" in done.stderr and "set RUMOS_LEDGER_PUBLIC_KEY" in done.stderr
+
+
+def test_with_the_hosts_public_key_the_doors_serve_and_only_the_host_governs(checkout):
+    key = find_public_key(checkout.settings)
+    done = take_road(checkout, RUMOS_LEDGER_PUBLIC_KEY=key)
+    assert done.returncode == 0 and "reigns already" in done.stdout, done.stderr
+    for exported in ({"RUMOS_LEDGER_PUBLIC_KEY": key}, {}):  # a door finds it in the volume, too
+        door = variables_of("lending-prediction-service", checkout, **exported)
+        settings = read_settings(ROOT / "settings.ini", environ=door)
+        assert find_public_key(settings) == key and Champion.load(settings).version == 1
+    road = variables_of("rumos-road", checkout, RUMOS_LEDGER_PUBLIC_KEY=key)
+    with pytest.raises(StoreError, match="only its holder may write"):
+        append_event(read_settings(ROOT / "settings.ini", environ=road), "crowned", {})
+    append_event(checkout.settings, "noted", {})
