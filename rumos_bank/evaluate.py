@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .clients import BILLS, CLIENT_COLUMNS, PAYMENTS, STATUSES
-from .cost import business_cost, cost_curve, decide, savings, trivial_costs
+from .cost import business_cost, cost_curve, cost_each, decide, savings, trivial_costs
 from .errors import ParameterError, require_same_length
 from .settings import Costs
 
@@ -156,14 +156,6 @@ class Comparison:
     probability_cheaper: float  # share of resamples in which the first is cheaper; ties count half
 
 # %% ../nbs/lib/24_evaluate.ipynb #a9704697
-def _cost_each(defaulted: np.ndarray, refused: np.ndarray, costs: Costs) -> np.ndarray:
-    "Euros lost on each client."
-    require_same_length(defaulted=defaulted, refused=refused)
-    outcome, decided = np.asarray(defaulted), np.asarray(refused)
-    false_positive, false_negative = (outcome == 0) & (decided == 1), (outcome == 1) & (decided == 0)
-    return costs.false_positive * false_positive + costs.false_negative * false_negative
-
-
 def _resample_totals(each: np.ndarray, draws: int, seed: int) -> np.ndarray:
     "(draws,) totals over n clients drawn with replacement; `each` is euros per client."
     if not len(each) or draws < 1:
@@ -191,7 +183,7 @@ def bootstrap_cost(
     level: float = 0.95,  # share of the resamples inside, above 0 and below 1
 ) -> Interval:  # euros lost on n clients
     "Within which bounds the total cost on other such clients would lie."
-    totals = _resample_totals(_cost_each(defaulted, refused, costs), draws, seed)
+    totals = _resample_totals(cost_each(defaulted, refused, costs), draws, seed)
     return Interval(*_bounds(totals, level))
 
 # %% ../nbs/lib/24_evaluate.ipynb #0ee6e82c
@@ -204,7 +196,7 @@ def compare_costs(
     seed: int = 0,  # of the resamples
 ) -> Comparison:  # with bounds that hold 95 % of the resamples
     "How much cheaper or dearer the first is than the second, by paired bootstrap."
-    first, second = (_cost_each(defaulted, decided, costs) for decided in (refused, other_refused))
+    first, second = (cost_each(defaulted, decided, costs) for decided in (refused, other_refused))
     totals = _resample_totals(first - second, draws, seed)
     cheaper = np.mean(totals < 0) + np.mean(totals == 0) / 2
     return Comparison(float((first - second).sum()), *_bounds(totals, 0.95), float(cheaper))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .clients import FIELD_OF, STATUSES
-from .cost import business_cost, decide
+from .cost import business_cost, cost_each, decide, is_close
 from .errors import ParameterError, require_same_length
 from .evaluate import as_judged, bootstrap_cost
 from .explain import wilson_interval
@@ -297,7 +297,7 @@ def refer_band(
     threshold: float,  # at least 0; the one in force
     costs: Costs,  # euros per false positive and per false negative
     margin_eur: float,  # euros, at least 0: the largest difference between the decisions' expected costs
-) -> tuple[float, float]:  # probabilities; both ends belong to the band
+) -> tuple[float, float]:  # probabilities; both ends belong to the band, unless the margin is 0: it is empty
     "Between which probabilities of default both decisions cost nearly the same."
     if not margin_eur >= 0:
         raise ParameterError(f"margin_eur must be at least 0, got {margin_eur}")
@@ -325,12 +325,12 @@ def refer_curve(
             "referral_cost must be at least 0 and human_error between 0 and 1, "
             f"got {referral_cost} and {human_error}"
         )
-    if_wrong = np.where(outcome == 1, costs.false_negative, costs.false_positive)
-    alone = np.where(decide(chance, threshold) == outcome, 0, if_wrong)
+    if_wrong = cost_each(outcome, outcome == 0, costs)
+    alone = cost_each(outcome, decide(chance, threshold), costs)
     widest = max(threshold, 1 - threshold) * (costs.false_positive + costs.false_negative)
     margins = np.linspace(0, widest, _BANDS_TRIED)
     low, high = np.array([refer_band(threshold, costs, margin) for margin in margins]).T
-    referred = (chance >= low[:, None]) & (chance <= high[:, None])  # (bands, n)
+    referred = np.array([is_close(chance, threshold, costs, margin) for margin in margins])  # (bands, n)
     right = np.where(referred, referral_cost, alone).mean(axis=1)
     erring = human_error * (referred * if_wrong).mean(axis=1)
     return pd.DataFrame(
