@@ -29,7 +29,7 @@ from .families import find_family, make_model
 from .features import feature_names
 from .integrity import load_trusted
 from .judge import compare_by_folds
-from .plain import PLAIN, SETTINGS, SKOPS, count_differences, read_plain
+from .plain import PLAIN, SETTINGS, SKOPS, as_lists, count_differences, read_plain
 from .search import cost_by_fold
 from .settings import Costs, Settings
 from .slices import PROTECTED_SLICES, measure_fairness, slice_clients
@@ -401,6 +401,14 @@ def require_sound(
         raise StoreError(
             f"the model decides by {settings} without {list(model.protected)}, its plain form by {form['decision']} "
             f"without {form['protected']}: one of the files is not what was logged; run the family again"
+        )
+    ours, theirs = (
+        json.dumps(each, sort_keys=True) for each in (as_lists(model.reference_), form["reference"])
+    )
+    if ours != theirs:
+        raise StoreError(
+            "the model and its plain form compare clients with different references: one of the files is not what was "
+            "logged; run the family again"
         )
     if plain and (differ := count_differences(model, plain, clients)):
         raise StoreError(
