@@ -486,6 +486,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                'rumos_bank/evaluate.py'),
                                      'rumos_bank.evaluate.draw_roc': ('lib/evaluate.html#draw_roc', 'rumos_bank/evaluate.py'),
                                      'rumos_bank.evaluate.draw_slices': ('lib/evaluate.html#draw_slices', 'rumos_bank/evaluate.py'),
+                                     'rumos_bank.evaluate.log_loss': ('lib/evaluate.html#log_loss', 'rumos_bank/evaluate.py'),
                                      'rumos_bank.evaluate.measure': ('lib/evaluate.html#measure', 'rumos_bank/evaluate.py'),
                                      'rumos_bank.evaluate.permutation_costs': ( 'lib/evaluate.html#permutation_costs',
                                                                                 'rumos_bank/evaluate.py'),

@@ -18,7 +18,7 @@ from .clients import ID, TARGET
 from .cost import business_cost, choose_threshold, decide
 from .decision import DecisionModel, make_decision
 from .errors import ParameterError, RumosError, require_same_length
-from .evaluate import as_judged, calibration_error
+from .evaluate import as_judged, calibration_error, log_loss
 from .families import Family, find_family, make_model
 from .features import feature_matrix, feature_names
 from .settings import Costs, Settings
@@ -230,7 +230,7 @@ def _judge_trials(
 ) -> "pd.DataFrame":
     "One row a trial, in the order tried."
     import pandas as pd
-    from sklearn.metrics import log_loss, roc_auc_score
+    from sklearn.metrics import roc_auc_score
 
     rows = []
     for trial, judged, used in zip(trials, probability, seconds, strict=True):
@@ -240,7 +240,7 @@ def _judge_trials(
         rows.append(
             {
                 **trial,
-                "log_loss": log_loss(y, np.clip(judged, 1e-6, 1 - 1e-6)),
+                "log_loss": log_loss(y, judged),
                 "cost_per_client": cost_by_fold(frame, costs.bayes_threshold, costs).mean(),
                 "roc_auc": roc_auc_score(y, judged),
                 "seconds": used,

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from rumos_bank import search as searching
 from rumos_bank.clients import ID, TARGET
 from rumos_bank.errors import ParameterError, RumosError
-from rumos_bank.evaluate import calibration_error
+from rumos_bank.evaluate import calibration_error, measure
 from rumos_bank.families import FAMILIES, Family, take_columns
 from rumos_bank.features import feature_matrix
 from rumos_bank.search import (
@@ -189,6 +189,13 @@ def test_the_seconds_count_the_preparation_and_one_thread(train, monkeypatch, jo
     assert Counts.threads == {1}
     assert found.search_seconds == pytest.approx(found.trials["seconds"].sum())
     assert found.search_seconds > 0.3 and (found.trials["seconds"] > 0.15).all() and found.fit_seconds > 0.1
+
+
+def test_the_log_loss_of_a_trial_is_the_one_that_is_measured(train, monkeypatch):
+    monkeypatch.setitem(FAMILIES, "made", make_family(nearest))  # says 0 or 1, and is wrong at times
+    found = search("made", train, SETTINGS, TINY)
+    measured = measure(found.folds["defaulted"], found.folds["probability"], 0.25, COSTS)
+    assert found.trials["log_loss"][0] == measured["log_loss"]
 
 
 def test_what_a_threshold_costs_fold_by_fold():
