@@ -222,7 +222,7 @@ def make_plain(
         "reference": as_lists(decision.reference_),
     }
 
-
+# %% ../nbs/lib/29_plain.ipynb #2c05033d
 def as_lists(
     value: Any,  # numbers, arrays, and dicts of them
 ) -> Any:  # what JSON can hold
