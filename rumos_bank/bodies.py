@@ -255,7 +255,9 @@ class DecisionAnswer(BaseModel):
     threshold: float = Field(description="Refuse from this probability on")
     expected_cost_accept: float = Field(description="Euros that accepting is expected to cost")
     expected_cost_refuse: float = Field(description="Euros that refusing is expected to cost")
-    refer: bool = Field(description="Both cost nearly the same: a person should decide")
+    refer: bool = Field(
+        description="So near to the threshold that both cost nearly the same: a person should decide"
+    )
     model_version: int
     explanation: Explanation | None = Field(None, description="With ?explain=true")
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .clients import CLIENT_COLUMNS, EXAMPLE_CLIENT, check_client, validate_clients
+from .cost import decide, expected_costs, is_close
 from .errors import DataError, ParameterError, RumosError, StoreError
 from .explain import Explanation, explain
 from .integrity import digest_value, load_trusted, read_folder, read_verified
@@ -48,7 +49,7 @@ class Decision(NamedTuple):
     threshold: float  # refuse from this probability on
     expected_cost_accept: float  # euros
     expected_cost_refuse: float  # euros
-    refer: bool  # both cost nearly the same: ask a person
+    refer: bool  # close to the threshold: ask a person
     model_version: int
 
     def to_dict(self) -> dict[str, Any]:
@@ -122,8 +123,8 @@ class Champion:
     ) -> Decision:
         "One client, on the shortest path."
         p, costs = self._probability(values), self.costs
-        accept, refuse = p * costs.false_negative, (1 - p) * costs.false_positive
-        refer = self._margin > 0 and abs(accept - refuse) <= self._margin
+        accept, refuse = expected_costs(p, costs)
+        refer = is_close(p, self.threshold, costs, self._margin)
         return Decision(int(p >= self.threshold), p, self.threshold, accept, refuse, refer, self.version)
 
     def score_columns(
@@ -133,14 +134,14 @@ class Champion:
         "Many clients, in columns."
         rows = np.column_stack(columns).astype(float)
         p = self.model.predict_proba(rows)[:, 1] if len(rows) else np.zeros(0)
-        accept, refuse = p * self.costs.false_negative, (1 - p) * self.costs.false_positive
+        accept, refuse = expected_costs(p, self.costs)
         return {
-            "prediction": (p >= self.threshold).astype(np.int64),
+            "prediction": decide(p, self.threshold),
             "probability": p,
             "threshold": np.full(len(p), self.threshold),
             "expected_cost_accept": accept,
             "expected_cost_refuse": refuse,
-            "refer": (np.abs(accept - refuse) <= self._margin) & (self._margin > 0),
+            "refer": is_close(p, self.threshold, self.costs, self._margin),
             "model_version": np.full(len(p), self.version),
         }
 

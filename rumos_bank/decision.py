@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 
-from .cost import decide
+from .cost import decide, is_close
 from .errors import ParameterError
 from .features import feature_matrix
 from .settings import Costs
@@ -30,7 +30,7 @@ class DecisionModel(ClassifierMixin, BaseEstimator):
         false_positive: float = 1000.0,  # euros lost by refusing a good payer
         false_negative: float = 3000.0,  # euros lost by accepting a defaulter
         protected: tuple[str, ...] = (),  # raw fields that are never looked at
-        refer_margin: float = 0.0,  # euros; both decisions' expected costs closer than this: ask a person
+        refer_margin: float = 0.0,  # euros, counted from the threshold; so close to it a person is asked
     ):
         self.model = model
         self.threshold = threshold
@@ -56,15 +56,10 @@ class DecisionModel(ClassifierMixin, BaseEstimator):
         "0 = accept, 1 = refuse, as whole numbers (n,)."
         return decide(self.predict_proba(X)[:, 1], self.threshold)
 
-    def expected_costs(self, X: "pd.DataFrame | np.ndarray") -> np.ndarray:
-        "Euros that accepting and that refusing each client is expected to cost, (n, 2)."
-        default = self.predict_proba(X)[:, 1]
-        return np.column_stack([default * self.false_negative, (1 - default) * self.false_positive])
-
     def refer(self, X: "pd.DataFrame | np.ndarray") -> np.ndarray:
         "Whose decision should be a person's, (n,) true or false; nobody's where the margin is 0."
-        accepting, refusing = self.expected_costs(X).T
-        return (np.abs(accepting - refusing) <= self.refer_margin) & (self.refer_margin > 0)
+        costs = Costs(false_positive=self.false_positive, false_negative=self.false_negative)
+        return is_close(self.predict_proba(X)[:, 1], self.threshold, costs, self.refer_margin)
 
 # %% ../nbs/lib/23_decision.ipynb #f16d900b
 def make_decision(
@@ -72,7 +67,7 @@ def make_decision(
     threshold: float,  # refuse from this probability on
     costs: Costs,  # euros per false positive and per false negative
     protected: tuple[str, ...] = (),  # raw fields that are never looked at
-    refer_margin: float = 0.0,  # euros by which both decisions' expected costs may differ to ask a person
+    refer_margin: float = 0.0,  # euros, counted from the threshold; so close to it a person is asked
 ) -> DecisionModel:  # unfitted
     "The decision of a model at a threshold."
     if not 0 <= threshold <= np.nextafter(1, 2):

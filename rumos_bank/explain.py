@@ -129,7 +129,7 @@ SENTENCES = {
     "refused": "Refused: the estimated risk of default is {probability:.1%}, the limit is {threshold:.1%}.",
     "accepted": "Accepted: the estimated risk of default is {probability:.1%}, the limit is {threshold:.1%}.",
     "reason": "{words}: {points:.1f} points of the risk; had this been typical, the risk would be {flipped:.1%}.",
-    "no reason": "No single reason: whichever one fact were typical, the risk would fall by less than a point.",
+    "no reason": "No single reason: no one fact raised the risk so that it would fall by a point, were that fact typical.",
     "change": "Had {what}, the estimated risk would have been {probability:.1%}.",
     "no change": "No change within reach was found that would have brought the risk below the limit.",
     "sure": "Of the {clients} earlier clients nearest in estimated risk, {rate:.1%} defaulted "

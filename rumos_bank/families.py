@@ -203,7 +203,7 @@ def _grid(**values: Sequence[Any]) -> tuple[dict[str, Any], ...]:
 
 
 def _draw_boosting(trials: int = 12, seed: int = 42) -> tuple[dict[str, Any], ...]:
-    "Random points for boosting; the same for the same seed."
+    "Random points for LightGBM; the same for the same seed."
     import numpy as np
 
     rng = np.random.default_rng(seed)
@@ -315,14 +315,23 @@ def make_model(
     return make_pipeline(family.prepare(names), family.model(seed, names, **trial))
 
 # %% ../nbs/lib/22_families.ipynb #6c42a167
+def _is_plain(value: Any) -> bool:
+    "Whether a value is a number, text, truth value, None, or made of such."
+    if isinstance(value, Mapping):
+        return all(map(_is_plain, [*value, *value.values()]))
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, (int, float, str, bool))
+
+
 def plain_parameters(
     model: "BaseEstimator",  # as `make_model` gives it
-) -> dict[str, Any]:  # parameter name → number, text, truth value or None
+) -> dict[str, Any]:  # parameter name → plain value
     "The parameters of the innermost model under their plain names."
     inner = model.steps[-1][1]  # type: ignore[attr-defined]
     found: dict[str, Any] = {}
     for name, value in sorted(inner.get_params().items(), key=lambda item: item[0].count("__")):
         plain = name.split("__")[-1]
-        if isinstance(value, (int, float, str, bool, tuple, type(None))) and plain not in found:
+        if _is_plain(value) and plain not in found:
             found[plain] = value
     return found

@@ -230,15 +230,26 @@ def engineer(
 def _read_columns(clients: Any, protected: tuple[str, ...]) -> list[np.ndarray]:
     "The 23 fields as columns of floats; a protected field is never looked at."
     if not hasattr(clients, "columns"):
-        matrix = np.asarray(clients, dtype=float)
-        if matrix.ndim != 2 or matrix.shape[1] != len(CLIENT_COLUMNS):
-            raise ParameterError(f"clients must have shape (n, {len(CLIENT_COLUMNS)}), got {matrix.shape}")
-        return list(np.ascontiguousarray(matrix.T))
+        return _read_matrix(np.asarray(clients), protected)
     absent = [name for name in CLIENT_COLUMNS if name not in clients.columns and name not in protected]
     if absent:
         raise ParameterError(f"clients must have these columns, which are missing: {', '.join(absent)}")
     unused = np.zeros(len(clients))
     return [unused if name in protected else _as_floats(name, clients[name]) for name in CLIENT_COLUMNS]
+
+
+def _read_matrix(matrix: np.ndarray, protected: tuple[str, ...]) -> list[np.ndarray]:
+    "The same of a bare matrix."
+    if matrix.ndim != 2 or matrix.shape[1] != len(CLIENT_COLUMNS):
+        raise ParameterError(f"clients must have shape (n, {len(CLIENT_COLUMNS)}), got {matrix.shape}")
+    if matrix.dtype.kind not in "iuf":
+        raise ParameterError(f"clients must hold numbers, got a matrix of {matrix.dtype}")
+    columns = list(np.ascontiguousarray(matrix.T, dtype=float))
+    if not np.isfinite(matrix).all():
+        for name, column in zip(CLIENT_COLUMNS, columns, strict=True):
+            if name not in protected and not np.isfinite(column).all():
+                raise ParameterError(f"{name} must hold a number for every client of the matrix")
+    return columns
 
 
 def _as_floats(name: str, column: Any) -> np.ndarray:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .clients import FIELDS
+from .cost import decide, expected_costs
 from rumos_bank.drift import (
     Cells,
     choose_cells,
@@ -29,6 +30,7 @@ from rumos_bank.drift import (
     sum_up,
 )
 from .explain import Decides, wilson_interval
+from .settings import Costs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,12 +45,13 @@ class Rule(NamedTuple):
 
     def refuses(self, probability: np.ndarray) -> np.ndarray:
         "Who is refused."
-        return probability >= self.threshold
+        return decide(probability, self.threshold) == 1
 
     def expected_cost(self, probability: np.ndarray) -> np.ndarray:
         "Euros that each decision is expected to cost."
-        refused = (1 - probability) * self.false_positive
-        return np.where(self.refuses(probability), refused, probability * self.false_negative)
+        costs = Costs(false_positive=self.false_positive, false_negative=self.false_negative)
+        accepting, refusing = expected_costs(probability, costs)
+        return np.where(self.refuses(probability), refusing, accepting)
 
 
 @dataclass(frozen=True)

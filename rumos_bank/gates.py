@@ -29,10 +29,18 @@ from .families import find_family, make_model
 from .features import feature_names
 from .integrity import load_trusted
 from .judge import compare_by_folds
-from .plain import PLAIN, SETTINGS, SKOPS, count_differences, read_plain
+from .plain import PLAIN, SETTINGS, SKOPS, as_lists, count_differences, read_plain
 from .search import cost_by_fold
 from .settings import Costs, Settings
-from .slices import PROTECTED_SLICES, measure_fairness, slice_clients
+from rumos_bank.slices import (
+    FEWEST,
+    PROTECTED_SLICES,
+    count_groups,
+    measure_fairness,
+    measure_refused,
+    measure_spread,
+    slice_clients,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -177,29 +185,21 @@ def _check_calibration(case: _Case) -> _Finding:
     return _judge(error, most, text, fails=error > most, warns=error > good)
 
 # %% ../nbs/lib/34_gates.ipynb #3471448a
-_FEWEST = 50  # clients; smaller groups are pooled
 _DRAWS = 1000
 _GAPS = ("refused", "refused although they paid")
-_FIELDS = {"sex": "SEX", "marital status": "MARRIAGE", "education": "EDUCATION", "age band": "AGE"}
 
 
 def _count_cells(groups: "pd.Series", *outcomes: np.ndarray) -> np.ndarray:  # (groups, 2, 2, …)
-    "Clients by group and by each outcome."
-    sizes = groups.value_counts()
-    names = groups.astype(str).where(groups.map(sizes).astype(int) >= _FEWEST, "pooled")
-    order, place = np.unique(names.to_numpy(dtype=str), return_inverse=True)
-    cells = np.zeros((len(order), *[2] * len(outcomes)), dtype=np.int64)
-    np.add.at(cells, (place, *outcomes), 1)
-    payers = cells[:, 0].reshape(len(order), -1).sum(axis=1)
-    return cells[(np.bincount(place) >= _FEWEST) & (payers > 0)]
+    "Clients by group and by each outcome, of the groups that can be compared."
+    _, place, cells = count_groups(groups, *outcomes)
+    payers = cells[:, 0].reshape(len(cells), -1).sum(axis=1)
+    return cells[(np.bincount(place) >= FEWEST) & (payers > 0)]
 
 
 def _gaps(cells: np.ndarray) -> np.ndarray:  # (2, …) of all clients, of the payers
     "How far the groups' shares refused lie apart; cells are (…, group, defaulted, refused)."
-    among = cells.sum(axis=-2), cells[..., 0, :]
-    with np.errstate(invalid="ignore"):  # a resample may hold no payer of a small group
-        shares = [each[..., 1] / each.sum(axis=-1) for each in among]
-    return np.array([np.nanmax(share, axis=-1) - np.nanmin(share, axis=-1) for share in shares])
+    refused, payers, _ = measure_refused(cells)
+    return np.array([measure_spread(refused), measure_spread(payers)])
 
 
 def _more_apart(cells: np.ndarray) -> np.ndarray:  # (2, …)
@@ -229,7 +229,7 @@ def _compare_groups(case: _Case, champion: Candidate) -> list[_Growth]:
             continue
         drawn = rng.multinomial(cells.sum(), cells.ravel() / cells.sum(), size=_DRAWS)
         bounds = np.quantile(_more_apart(drawn.reshape(_DRAWS, *cells.shape)), [0.025, 0.975], axis=1)
-        protected = _FIELDS[slicing] in case.settings.model.protected
+        protected = PROTECTED_SLICES[slicing] in case.settings.model.protected
         for kind, more, low, high in zip(_GAPS, _more_apart(cells), *bounds, strict=True):
             compared.append(_Growth(float(more), float(low), float(high), f"{kind}, by {slicing}", protected))
     return compared
@@ -257,7 +257,7 @@ def _check_fairness(case: _Case) -> _Finding:
     _require_same_folds(case.challenger.folds, case.champion.folds)
     compared, most = _compare_groups(case, case.champion), case.settings.gates.max_fairness_loss
     if not compared:
-        return None, most, WARN, f"no slicing has two groups of {_FEWEST} clients: nothing can be compared"
+        return None, most, WARN, f"no slicing has two groups of {FEWEST} clients: nothing can be compared"
     above = [each for each in compared if each.more > most]
     bad = [each for each in above if each.low > 0 and each.protected]
     worst = max(bad or above or compared, key=lambda each: each.more)
@@ -401,6 +401,14 @@ def require_sound(
         raise StoreError(
             f"the model decides by {settings} without {list(model.protected)}, its plain form by {form['decision']} "
             f"without {form['protected']}: one of the files is not what was logged; run the family again"
+        )
+    ours, theirs = (
+        json.dumps(each, sort_keys=True) for each in (as_lists(model.reference_), form["reference"])
+    )
+    if ours != theirs:
+        raise StoreError(
+            "the model and its plain form compare clients with different references: one of the files is not what was "
+            "logged; run the family again"
         )
     if plain and (differ := count_differences(model, plain, clients)):
         raise StoreError(

@@ -89,14 +89,18 @@ def read_points(
 # %% ../nbs/lib/28_scorecard.ipynb #3e576b70
 def score(
     table: "pd.DataFrame",  # as `read_points` gives it
-    values: "dict[str, float]",  # a client's value in each of the card's columns
+    values: "dict[str, float]",  # a client's value in each of the table's columns
 ) -> "pd.DataFrame":  # column, value, points: the last row is the sum
     "A client's points, row by row."
     import pandas as pd
 
-    rows = []
+    values, rows = {**values, "everybody": 0.0}, []
+    if absent := [name for name in table["column"].unique() if not math.isfinite(values.get(name, math.nan))]:
+        raise ParameterError(
+            f"the card needs a finite number in each of its columns, not so in: {', '.join(absent)}"
+        )
     for name, bins in table.groupby("column", sort=False):
-        value = values.get(str(name), 0.0)
+        value = values[str(name)]
         hit = bins[(bins["above"] < value) & (value <= bins["up_to"])].iloc[0]
         rows.append((name, value, hit["points"]))
     total = sum(points for _, _, points in rows)

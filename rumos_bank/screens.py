@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .clients import CLIENT_COLUMNS, ID
+from .cost import decide
 from .desk import Batch, Desk, Weighed, weigh_costs
 from .drawings import draw_calibration, draw_curve, draw_gauge
 from .settings import Settings
@@ -256,7 +257,7 @@ def show_warnings(
 def _tell_weighed(desk: Desk, weighed: Weighed, key: str) -> str:
     "What some costs would mean, in a sentence."
     language = desk.language
-    refused = desk.decision is not None and desk.decision.probability >= weighed.threshold
+    refused = desk.decision is not None and decide(desk.decision.probability, weighed.threshold)
     return say(
         language,
         key,

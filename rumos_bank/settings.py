@@ -91,7 +91,7 @@ class ReferSettings(Section):
 
     margin: float = Field(
         0, ge=0, le=1e9
-    )  # euros by which the expected costs of both decisions may differ; 0: nobody
+    )  # euros by which both decisions' costs may differ, counted from the threshold; 0: nobody
     cost: float = Field(150, ge=0, le=1e9)  # euros that one referral costs
 
 

@@ -24,7 +24,7 @@ import orjson
 from .audit import DecisionLog, read_log
 from .champion import Champion, read_version
 from .clients import EXAMPLE_CLIENT
-from .cost import business_cost
+from .cost import business_cost, expected_costs
 from .errors import StoreError
 from .outcomes import read_outcomes
 from .overrides import LEAST, find_interval
@@ -236,7 +236,7 @@ def _pair(settings: Settings, version: int, first: str, last: str) -> tuple[_Pai
 # %% ../nbs/lib/47_shadow.ipynb #30ed39ae
 def _price(probability: np.ndarray, refused: np.ndarray, costs: Costs) -> float:
     "Euros per client that these decisions are expected to cost."
-    refusing, accepting = (1 - probability) * costs.false_positive, probability * costs.false_negative
+    accepting, refusing = expected_costs(probability, costs)
     return float(np.where(refused == 1, refusing, accepting).mean())
 
 

@@ -129,8 +129,8 @@ _ANSWER = {
         "{chance} de probabilidade de incumprimento no próximo mês: abaixo do limite de {limit}.",
     ),
     "close call": (
-        "Both decisions are expected to cost nearly the same: the bank wants a person to decide.",
-        "As duas decisões custam quase o mesmo: o banco quer que decida uma pessoa.",
+        "The risk is so near to the limit that both decisions cost nearly the same: the bank wants a person to decide.",
+        "O risco está tão perto do limite que as duas decisões custam quase o mesmo: o banco quer que decida uma pessoa.",
     ),
     "limit": ("limit {limit}", "limite {limit}"),
     "gauge": (

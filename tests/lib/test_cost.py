@@ -5,7 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rumos_bank.cost import business_cost, choose_threshold, cost_curve, decide, savings, trivial_costs
+from rumos_bank.cost import (
+    business_cost,
+    choose_threshold,
+    cost_curve,
+    cost_each,
+    decide,
+    expected_costs,
+    is_close,
+    savings,
+    trivial_costs,
+)
 from rumos_bank.errors import ParameterError
 from rumos_bank.settings import Costs
 
@@ -118,3 +128,36 @@ def test_savings_are_0_without_a_model_and_1_without_a_mistake(defaulted, costs)
 def test_no_clients_have_no_curve():
     with pytest.raises(ParameterError, match="got none"):
         cost_curve([], [], COSTS)
+
+
+# before the outcome is known
+
+
+@given(some_clients, some_costs, st.floats(0, 1))
+def test_the_cost_of_each_adds_up(clients, costs, threshold):
+    defaulted, probability = clients
+    refused = decide(probability, threshold)
+    assert cost_each(defaulted, refused, costs).sum() == business_cost(defaulted, refused, costs)
+
+
+def test_what_each_side_is_expected_to_cost_counted_by_hand():
+    assert expected_costs(0.25, COSTS) == (0.25 * 10_000, 0.75 * 10)  # accepting, refusing
+
+
+@given(some_clients, some_costs, chances, st.floats(0, 20))
+def test_a_number_and_a_column_get_the_same_bits(clients, costs, threshold, margin):
+    _, probability = clients
+    near = is_close(probability, threshold, costs, margin)
+    accepting, refusing = expected_costs(probability, costs)
+    for place, one in enumerate(probability.tolist()):
+        assert is_close(one, threshold, costs, margin) is bool(near[place])
+        assert expected_costs(one, costs) == (accepting[place], refusing[place])
+    assert (margin > 0 and near[probability == threshold].all()) or not near.any()
+
+
+@given(chances, some_costs, st.floats(0.001, 20))
+def test_at_the_bayes_threshold_close_means_that_the_expected_costs_are_close(probability, costs, margin):
+    accepting, refusing = expected_costs(probability, costs)
+    apart = abs(accepting - refusing)
+    if abs(apart - margin) > 1e-9:
+        assert is_close(probability, costs.bayes_threshold, costs, margin) == (apart <= margin)

@@ -10,6 +10,7 @@ from sklearn.model_selection import cross_val_score
 from sklearn.tree import DecisionTreeClassifier
 
 from rumos_bank.clients import CLIENT_COLUMNS, EXAMPLE_CLIENT, LATE_CLIENT, TARGET
+from rumos_bank.cost import expected_costs
 from rumos_bank.decision import DecisionModel, make_decision
 from rumos_bank.errors import ParameterError
 from rumos_bank.settings import Costs
@@ -60,14 +61,18 @@ def test_at_the_bayes_threshold_the_cheaper_side_is_the_decision(parts, false_po
     costs = Costs(false_positive=false_positive, false_negative=false_negative)
     decision, clients = say(costs.bayes_threshold, costs), with_chances(parts)
     chosen = decision.predict(clients)
-    expected = decision.expected_costs(clients)
+    expected = np.column_stack(expected_costs(decision.predict_proba(clients)[:, 1], costs))
     rows = np.arange(len(clients))
     assert (expected[rows, chosen] <= expected[rows, 1 - chosen] * (1 + 1e-9)).all()
 
 
-def test_what_each_side_costs_counted_by_hand():
-    expected = say(0.5).expected_costs(with_chances([250_000]))
-    np.testing.assert_allclose(expected, [[0.25 * 10_000, 0.75 * 10]])  # accepting, refusing
+@pytest.mark.parametrize("threshold", [0.25, 0.4])
+def test_a_person_is_asked_around_the_threshold_in_force(threshold):
+    decision = say(threshold, Costs()).set_params(refer_margin=200)  # 200 € of 4,000 €: 5 points
+    parts = [190_000, 210_000, 290_000, 310_000, 340_000, 360_000, 440_000, 460_000]
+    near = [abs(part / 1_000_000 - threshold) < 0.05 for part in parts]
+    assert decision.refer(with_chances(parts)).tolist() == near and sum(near) == 2
+    assert not decision.set_params(refer_margin=0).refer(with_chances([int(1e6 * threshold)])).any()
 
 
 def test_from_the_threshold_on_clients_are_refused():

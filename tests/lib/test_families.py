@@ -1,5 +1,7 @@
 "Every family fits, says the same twice, and is left to tell honest probabilities."
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -102,7 +104,20 @@ def test_one_core_is_asked_for(name):
             {"max_depth": 4, "min_samples_leaf": 100, "class_weight": None, "random_state": 42},
         ),
         ("KNeighborsClassifier", {"n_neighbors": 80, "weights": "uniform"}),
-        ("SVC", {"C": 0.1, "gamma": 0.01, "n_components": 300, "method": "sigmoid"}),
+        (
+            "SVC",
+            {
+                "C": 0.1,
+                "gamma": 0.01,
+                "n_components": 300,
+                "method": "sigmoid",
+                "class_weight": {0: 1, 1: 2},
+            },
+        ),
+        (
+            "Scorecard",
+            {"num_leaves": 2, "monotone_constraints": [1, -1, 1, 0, 1, -1, -1, 0, 0, 0, 0, 0]},
+        ),
         ("Neural_networks", {"alpha": 0.01, "hidden_layer_sizes": (16,), "voting": "soft"}),
         ("logistic_reg", {"C": 0.01, "max_iter": 500, "class_weight": None, "random_state": 42}),
     ],
@@ -111,6 +126,14 @@ def test_parameters_have_their_plain_names(name, expected):
     plain = plain_parameters(first_model(name))
     assert {key: plain[key] for key in expected} == expected
     assert not any("__" in key for key in plain)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_what_is_written_down_is_plain_and_short(name):
+    plain = plain_parameters(first_model(name))
+    assert json.loads(json.dumps(plain)).keys() == plain.keys()
+    assert all(len(str(value)) < 500 for value in plain.values())  # MLflow takes 6,000
+    assert "estimators" not in plain and "steps" not in plain
 
 
 def test_an_unknown_family_is_refused_with_the_known_ones():

@@ -189,6 +189,25 @@ def test_names_are_one_per_column():
     }
 
 
+@pytest.mark.parametrize("gap", [np.nan, np.inf, -np.inf])
+def test_a_gap_is_refused_in_a_frame_and_in_a_matrix(gap):
+    frame = pd.DataFrame(draw_clients(3).astype(float), columns=CLIENT_COLUMNS)
+    frame.loc[1, "BILL_AMT3"] = gap
+    for clients in (frame, frame.to_numpy(), frame.to_numpy().tolist()):
+        with pytest.raises(ParameterError, match="BILL_AMT3 must hold a number for every client"):
+            feature_matrix(clients, PROTECTED)
+    unseen = frame.assign(BILL_AMT3=1.0, AGE=gap)
+    assert same_bits(feature_matrix(unseen, PROTECTED), feature_matrix(unseen.to_numpy(), PROTECTED))
+
+
+@pytest.mark.parametrize("kind", [str, object, bool])
+def test_what_is_no_number_is_refused_in_a_frame_and_in_a_matrix(kind):
+    frame = pd.DataFrame(draw_clients(3), columns=CLIENT_COLUMNS)
+    for clients in (frame.astype(kind), frame.to_numpy().astype(kind)):
+        with pytest.raises(ParameterError, match="must hold numbers"):
+            feature_matrix(clients, PROTECTED)
+
+
 def test_mistakes_are_named():
     with pytest.raises(ParameterError, match="unknown fields \\['GENDER'\\]"):
         feature_names(("GENDER",))

@@ -16,7 +16,7 @@ from rumos_bank import plain
 from rumos_bank.clients import CLIENT_COLUMNS, EXAMPLE_CLIENT, LATE_CLIENT, TARGET
 from rumos_bank.decision import make_decision
 from rumos_bank.errors import StoreError
-from rumos_bank.explain import make_reference
+from rumos_bank.explain import explain, make_reference
 from rumos_bank.families import FAMILIES, find_family, make_model
 from rumos_bank.plain import PlainDecision, count_differences, make_plain, make_total, read_plain
 from rumos_bank.settings import Costs
@@ -332,6 +332,8 @@ def test_the_least_and_the_most_that_leaves_add_up_to(form):
         {"scorer": 0},
         {"scorer": "none"},
         {"reference": {"typical": [[1], [1, 2]]}},
+        {"reference": {}},
+        {"reference": []},
     ],
     ids=repr,
 )
@@ -372,21 +374,53 @@ def test_a_form_cut_anywhere_is_refused(data, form):
 
 
 def places(value, path=()):
-    "Every place of a form that a change can be made at, the reference and what it is about left out."
+    "Every place of a form that a change can be made at, what it is about left out."
     yield path
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, below in inner:
-        if path or key not in ("about", "reference"):
+        if path or key != "about":
             yield from places(below, (*path, key))
 
 
 JUNK = st.sampled_from([None, True, "", "0", [], {}, -1, 0, 1, 10**30, 0.5, 1e300, math.nan, math.inf])
 
 
-@settings(max_examples=400, deadline=None)
+@pytest.mark.parametrize("table", ["typical", "cells", "leaves"])
+def test_a_reference_without_one_of_its_keys_is_refused(table, form):
+    reference = form["reference"]
+    refuse({**form, "reference": {name: of for name, of in reference.items() if name != table}}, table)
+    for key in reference[table]:
+        missing = {name: of for name, of in reference[table].items() if name != key}
+        refuse({**form, "reference": {**reference, table: missing}}, key)
+
+
+@pytest.mark.parametrize(
+    "table, key, value, told",
+    [
+        ("leaves", "left", 0, "points outside of the tree or back"),  # a walk without an end
+        ("leaves", "column", 10**6, "points outside of the tree"),
+        ("leaves", "clients", None, "cannot be in a reference"),
+        ("cells", "clients", 0, "cannot be in a reference"),
+        ("cells", "defaults", 10**6, "cannot be in a reference"),
+        ("cells", "score", math.nan, "rising scores"),
+        ("cells", "score", 0.9, "rising scores"),
+    ],
+)
+def test_a_reference_that_no_reason_can_be_given_with_is_refused(table, key, value, told, form):
+    changed = copy.deepcopy(form)
+    changed["reference"][table][key][0] = value
+    refuse(changed, told)
+
+
+def test_a_decision_without_a_reference_is_read(form):
+    assert read_plain(json.dumps({**form, "reference": None}).encode())[1].reference_ is None
+
+
+@pytest.mark.parametrize("part", ["reference", "decision", "scorer"])
+@settings(max_examples=300, deadline=None)
 @given(data=st.data())
-def test_a_form_changed_anywhere_is_refused_or_decides_by_numbers(data, form):
-    path = data.draw(st.sampled_from(list(places(form))[1:]))
+def test_a_form_changed_anywhere_is_refused_or_decides_by_numbers(part, data, form):
+    path = data.draw(st.sampled_from([each for each in places(form) if each[:1] == (part,)]))
     changed = copy.deepcopy(form)
     target = changed
     for key in path[:-1]:
@@ -404,3 +438,5 @@ def test_a_form_changed_anywhere_is_refused_or_decides_by_numbers(data, form):
         LATE_CLIENT,
     ):  # another tree of numbers, or none: that is what digests are for
         assert scorer is None or 0 <= scorer.probability(tuple(client.values())) <= 1
+        if part == "reference" and scorer.reference_ is not None:
+            assert len(explain(scorer, client).texts()) >= 3

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from rumos_bank.clients import CLIENT_COLUMNS, FIELDS, PAYMENTS, STATUSES, TARGET
 from rumos_bank.decision import make_decision
+from rumos_bank.errors import ParameterError
 from rumos_bank.families import find_family, make_model
 from rumos_bank.features import choose_columns, feature_matrix, feature_names, risk_directions
 from rumos_bank.scorecard import probability_of, read_points, score
@@ -98,3 +99,8 @@ def test_the_points_are_the_model():
     assert len(table) <= 12 * len(set(table["column"]))
     late = table.loc[table["column"] == "late_recent", "points"]
     assert late.is_monotonic_decreasing
+    for gap in ({"room": np.nan}, {"room": np.inf, "late_recent": np.nan}):
+        with pytest.raises(ParameterError, match=f"not so in: {', '.join(sorted(gap))}"):
+            score(table, values[0] | gap)
+    with pytest.raises(ParameterError, match="not so in: late_recent"):
+        score(table, {name: value for name, value in values[0].items() if name != "late_recent"})

@@ -1,5 +1,6 @@
 "The search: honest folds, the best probabilities win, and the cost that is promised was not chosen on its clients."
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -9,11 +10,12 @@ from simulated import judge_twins
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import KNeighborsClassifier
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from rumos_bank import search as searching
 from rumos_bank.clients import ID, TARGET
 from rumos_bank.errors import ParameterError, RumosError
-from rumos_bank.evaluate import calibration_error
+from rumos_bank.evaluate import calibration_error, measure
 from rumos_bank.families import FAMILIES, Family, take_columns
 from rumos_bank.features import feature_matrix
 from rumos_bank.search import (
@@ -154,6 +156,46 @@ def test_the_lowest_log_loss_wins_not_the_lowest_cost(train, monkeypatch):
     np.testing.assert_array_equal(found.folds["probability"], honest)
     assert found.search_seconds == 11
     assert found.decision.model_.steps[-1][1].get_params()["min_samples_leaf"] == 200
+
+
+class Slow(Spy):
+    "A preparation that keeps the processor busy."
+
+    def fit(self, X, y=None):
+        start = time.thread_time()
+        while time.thread_time() - start < 0.1:
+            pass
+        return super().fit(X, y)
+
+
+class Counts(KNeighborsClassifier):
+    "Remembers how many threads its libraries may use."
+
+    threads: set[int] = set()  # noqa: RUF012  # emptied by each test
+
+    def fit(self, X, y):
+        self.threads |= {each["num_threads"] for each in threadpool_info()}
+        return super().fit(X, y)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_the_seconds_count_the_preparation_and_one_thread(train, monkeypatch, jobs):
+    monkeypatch.setattr(Slow, "made", [])
+    monkeypatch.setattr(Counts, "threads", set())
+    family = make_family(lambda seed, names: Counts(1), Slow, ({}, {}))
+    monkeypatch.setitem(FAMILIES, "made", family)
+    with threadpool_limits(2):
+        found = search("made", train, SETTINGS, PAIR, jobs)
+    assert Counts.threads == {1}
+    assert found.search_seconds == pytest.approx(found.trials["seconds"].sum())
+    assert found.search_seconds > 0.3 and (found.trials["seconds"] > 0.15).all() and found.fit_seconds > 0.1
+
+
+def test_the_log_loss_of_a_trial_is_the_one_that_is_measured(train, monkeypatch):
+    monkeypatch.setitem(FAMILIES, "made", make_family(nearest))  # says 0 or 1, and is wrong at times
+    found = search("made", train, SETTINGS, TINY)
+    measured = measure(found.folds["defaulted"], found.folds["probability"], 0.25, COSTS)
+    assert found.trials["log_loss"][0] == measured["log_loss"]
 
 
 def test_what_a_threshold_costs_fold_by_fold():

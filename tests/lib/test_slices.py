@@ -265,7 +265,7 @@ def test_the_curve_agrees_with_a_loop():
         right = erring = referred = 0.0
         for outcome, chance in zip(defaulted, probability, strict=True):
             if_wrong = 10_000 if outcome else 10
-            if row.low <= chance <= row.high:
+            if row.margin_eur > 0 and row.low - 1e-12 <= chance <= row.high + 1e-12:
                 referred, right, erring = referred + 1, right + 7, erring + 7 + 0.2 * if_wrong
             else:
                 lost = if_wrong * ((chance >= 0.3) != outcome)
@@ -274,6 +274,16 @@ def test_the_curve_agrees_with_a_loop():
         assert found == pytest.approx([referred / 300, right / 300, erring / 300])
     assert curve["referred_share"].is_monotonic_increasing
     assert curve["referred_share"].iloc[[0, -1]].to_list() == [0, 1]
+
+
+def test_without_a_margin_nobody_is_referred_not_even_at_the_threshold():
+    defaulted, probability = (
+        np.array([0, 0, 1, 1]),
+        np.array([0.25, 0.25, 0.25, 0.9]),
+    )  # as leaves of a tree give
+    curve = sl.refer_curve(defaulted, probability, 0.25, BANK, referral_cost=0, human_error=0)
+    assert curve["referred_share"].iloc[:2].to_list() == [0, 0.75]
+    assert curve["cost_if_right"].iloc[:2].to_list() == [2 * 1000 / 4, 0]
 
 
 def test_a_free_and_perfect_human_ends_all_cost():

@@ -122,11 +122,11 @@ DOORS: list[Callable[[Champion, pd.DataFrame], pd.DataFrame]] = [  # a new door 
 ]
 
 
-def make_tree_champion(name: str) -> Champion:
+def make_tree_champion(name: str, threshold: float = 0.25) -> Champion:
     twins, family = make_twin(1500, seed=4), find_family(name)
     model = make_model(family, family.trials[0], 42, PROTECTED)
     return champion_of(
-        make_decision(model, 0.25, Costs(), PROTECTED, 50).fit(twins, twins[TARGET]), version=9
+        make_decision(model, threshold, Costs(), PROTECTED, 50).fit(twins, twins[TARGET]), version=9
     )
 
 
@@ -160,9 +160,19 @@ def test_a_decision_adds_up(champion, asked):
         assert told.prediction == (told.probability >= told.threshold)
         assert told.expected_cost_accept == told.probability * 3000
         assert told.expected_cost_refuse == (1 - told.probability) * 1000
-        assert told.refer == (abs(told.expected_cost_accept - told.expected_cost_refuse) <= 50)
+        assert told.refer == (abs(told.probability - told.threshold) * 4000 <= 50)
         assert json.loads(json.dumps(told.to_dict())) == told._asdict()
         assert told.model_version == 9
+
+
+def test_a_person_is_asked_around_a_tuned_threshold_by_every_door(asked):
+    champion = make_tree_champion("LightGBM", threshold=0.4)
+    expected = through_dicts(champion, asked)
+    near = expected["probability"].between(0.3875, 0.4125)  # 50 € of 4,000 € to both sides
+    assert near.any() and expected["refer"].tolist() == near.tolist()
+    assert champion.model.refer(asked).tolist() == near.tolist()
+    for door in DOORS:
+        assert door(champion, asked)["refer"].tolist() == near.tolist()
 
 
 def test_nobody_asked_nobody_answered(champion, asked):

@@ -463,6 +463,11 @@ FORGERIES = {
     "leaf": (lambda form: make_safe(form["scorer"]), "different probabilities"),
     "column": (lambda form: form["columns"].reverse(), "columns are not those"),
     "format": (lambda form: form.update(format=99), "format 99"),
+    "reference": (
+        lambda form: form["reference"]["cells"]["defaults"].__setitem__(0, 1),
+        "different references",
+    ),
+    "no reference": (lambda form: form.update(reference=None), "different references"),
 }
 
 
