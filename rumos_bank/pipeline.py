@@ -39,7 +39,7 @@ from .integrity import digest_value, git_state, library_digest, lock_digest, not
 from .judge import Contender
 from .ledger import read_ledger
 from .promotion import Choice, Verdict, choose_champion, crown, note_data
-from .recipe import read_recipe, write_recipe
+from .recipe import forget_place, read_recipe, write_recipe
 from .reign import mend
 from .report import LATEST, RECORD, point_latest, summarise, write_leaderboard, write_record
 from .search import PROFILES, Profile, count_fits, find_profile
@@ -50,13 +50,16 @@ from rumos_bank.tracking import (
     Store,
     find_searches,
     finish_road,
+    list_requirements,
     load_decision,
     log_notebook,
     open_store,
     read_artifact,
     read_board,
     read_card,
+    read_folds,
     read_model,
+    read_tested,
     register_family,
     start_road,
 )
@@ -215,7 +218,7 @@ def count_looks(
     profile: str,  # full or quick
 ) -> int:
     "How often the test clients of these data were looked at in this store: once by each finished search."
-    return len(find_searches(store, profile=profile, fingerprint=lending.fingerprint))
+    return len(find_searches(store, even_deleted=True, profile=profile, fingerprint=lending.fingerprint))
 
 # %% ../nbs/lib/62_pipeline.ipynb #bda4bb4c
 def experiments_folder(settings: Settings) -> Path:
@@ -244,7 +247,8 @@ def describe_search(
     }
     rules = {name: settings.model_dump(include={name}) for name in ("costs", "split", "refer")}
     rules["model"] = settings.model_dump(include={"model": {"protected", "max_calibration_error"}})
-    key = digest_value({"family": family, **made_of, **rules})
+    installed = [*platform.python_version_tuple()[:2], *list_requirements()]
+    key = digest_value({"family": family, "installed": installed, **made_of, **rules})
     return {
         **made_of,
         "key": key,
@@ -548,7 +552,8 @@ def _find_whole(store: Store, key: str) -> str:  # "" if there is none
     "The newest finished search of this key whose files are all there, its model's as they were logged."
     for run in find_searches(store, key=key):
         with suppress(StoreError):
-            read_card(store, run.info.run_id), read_model(store, run.info.run_id)
+            for read in (read_card, read_model, read_folds, read_tested):
+                read(store, run.info.run_id)
             return run.info.run_id
     return ""
 
@@ -770,8 +775,7 @@ def record_latest(
         raise RoadError(
             f"the newest road, {facts['road']}, is no full road on real data without failures: run `rumos run`"
         )
-    if "://" not in facts["source"]:
-        facts["source"] = Path(facts["source"]).name  # where it lay on this machine is nobody's business
+    facts["source"] = forget_place(facts["source"])
     store, record = open_store(settings), settings.reports_path / RECORD
     folder = read_artifact(store, facts["champion_run"], "figures")
     write_record(record, report, facts, {path.stem: path for path in folder.glob("*.png")})
