@@ -226,7 +226,7 @@ def _find_heads(
         return [own], True
     return [head for path in sorted(_heads(settings).glob("*.json")) if (head := _read_head(path))], False
 
-
+# %% ../nbs/lib/32_ledger.ipynb #11ca0e8f
 def _require_head(path: Path, lines: Sequence[bytes], head: Mapping[str, Any], is_own: bool) -> None:
     "Raise if the ledger ends before its head, or holds another line there."
     if not is_own and (not lines or head["first"] != _digest(lines[0])):
@@ -319,7 +319,7 @@ def _write(
     _write_head(settings, [*lines, whole], line["when"])
     return line | {"signature": signature}
 
-
+# %% ../nbs/lib/32_ledger.ipynb #4ac360a9
 def append_event(
     settings: Settings,  # which store, which key
     event: str,  # what happened, in one word or two

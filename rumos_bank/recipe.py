@@ -132,7 +132,7 @@ def write_recipe(
     kept = recipe.tested.sort_values("ID").astype({"ID": "int32", "defaulted": "int8"})
     kept.to_parquet(folder / TESTED, index=False, compression="zstd")
 
-
+# %% ../nbs/lib/37_recipe.ipynb #bb551308
 def load_recipe(
     folder: Path,  # of the record
 ) -> Recipe:
