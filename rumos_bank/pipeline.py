@@ -56,11 +56,8 @@ from rumos_bank.tracking import (
     open_store,
     read_artifact,
     read_board,
-    read_card,
-    read_folds,
-    read_model,
-    read_tested,
     register_family,
+    require_whole,
     start_road,
 )
 
@@ -218,7 +215,7 @@ def count_looks(
     profile: str,  # full or quick
 ) -> int:
     "How often the test clients of these data were looked at in this store: once by each finished search."
-    return len(find_searches(store, even_deleted=True, profile=profile, fingerprint=lending.fingerprint))
+    return len(find_searches(store, True, profile=profile, fingerprint=lending.fingerprint))
 
 # %% ../nbs/lib/62_pipeline.ipynb #bda4bb4c
 def experiments_folder(settings: Settings) -> Path:
@@ -552,8 +549,7 @@ def _find_whole(store: Store, key: str) -> str:  # "" if there is none
     "The newest finished search of this key whose files are all there, its model's as they were logged."
     for run in find_searches(store, key=key):
         with suppress(StoreError):
-            for read in (read_card, read_model, read_folds, read_tested):
-                read(store, run.info.run_id)
+            require_whole(store, run.info.run_id)
             return run.info.run_id
     return ""
 

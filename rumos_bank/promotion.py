@@ -26,28 +26,17 @@ from rumos_bank.gates import (
     is_unasked,
     require_own_words,
 )
-from .integrity import digest_file, load_trusted
+from .integrity import load_trusted
 from .ledger import CROWNED, INTENT, ROLLED_BACK, append_event, facts_of, find_user, read_ledger
 from .plain import SKOPS
-from rumos_bank.reign import (
-    Reign,
-    carry_out,
-    find_changed,
-    find_reign,
-    has_version,
-    lock_promotions,
-    seat,
-    tell_deleted,
-)
+from .reign import Reign, carry_out, find_reign, has_version, lock_promotions, require_kept, seat
 from .search import cross_validate, make_folds
 from .settings import Settings
 from .sources import Lending
 from rumos_bank.tracking import (
-    CARD,
-    FOLDS,
     Store,
+    digest_records,
     find_model_files,
-    read_artifact,
     read_card,
     read_files,
     read_folds,
@@ -186,7 +175,6 @@ EVIDENCE = (
     "dirty",
     "library",
 )  # of the card, kept in the ledger
-_JUDGED_BY = (CARD, FOLDS)  # beside the model's own files
 
 
 def _run_gates(
@@ -229,7 +217,7 @@ def _describe(
         "reason": reason,
         "folder": find_model_files(store, challenger).relative_to(store.path).as_posix(),
         "files": read_files(store, challenger),
-        "records": {name: digest_file(read_artifact(store, challenger, name)) for name in _JUDGED_BY},
+        "records": digest_records(store, challenger),
         "replaces": reign.version if reign else None,
         **{name: card.get(name, "") for name in EVIDENCE},
         "gates": [check.to_dict() for check in checks],
@@ -393,7 +381,7 @@ def approve(
             raise ParameterError(
                 f"{user} proposed version {version}: another person must approve it (two_people)"
             )
-        _require_unchanged(store, line)
+        require_kept(store, line)
         facts = facts_of(line) | {"approved_by": user} | _overrule(store, line, overrule, user)
         append_event(
             store.settings, "approved", {"version": version, "run": line["run"], "line": line["number"]}
@@ -402,17 +390,6 @@ def approve(
         return facts
 
 # %% ../nbs/lib/38_promotion.ipynb #e9762b6e
-def _require_unchanged(store: Store, line: Mapping[str, Any]) -> None:
-    "Raise unless the version is there still, and as the gates judged it."
-    if not has_version(store, line["version"]):
-        raise StoreError(tell_deleted(line))
-    if changed := find_changed(store, line):
-        raise StoreError(
-            f"{', '.join(changed)} of version {line['version']} is not what was recorded when it was judged: "
-            "changed or cut since; run its family again"
-        )
-
-
 def _overrule(store: Store, line: Mapping[str, Any], reason: str, user: str) -> dict[str, Any]:
     "Who overrules which failed gates and why; nothing if none failed."
     names = [check.name for check in failed(read_checks(line))]

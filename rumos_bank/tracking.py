@@ -6,8 +6,8 @@
 __all__ = ['ARTIFACTS', 'EXPERIMENT', 'PATH_COLUMNS', 'PREFIX', 'CARD', 'FOLDS', 'TESTED', 'import_mlflow', 'Store',
            'connect_database', 'open_store', 'tags_of', 'list_requirements', 'make_card', 'log_search',
            'register_family', 'register_winner', 'find_searches', 'find_record', 'read_artifact', 'read_card',
-           'read_folds', 'read_tested', 'find_model_files', 'read_files', 'read_model', 'load_decision', 'read_board',
-           'start_road', 'finish_road', 'log_notebook']
+           'read_folds', 'read_tested', 'find_model_files', 'read_files', 'digest_records', 'read_model',
+           'require_whole', 'load_decision', 'read_board', 'start_road', 'finish_road', 'log_notebook']
 
 # %% ../nbs/lib/31_tracking.ipynb #3e587c4d
 import io
@@ -27,7 +27,14 @@ from typing import TYPE_CHECKING, Any
 from .clients import CLIENT_COLUMNS, EXAMPLE_CLIENT, TARGET
 from .errors import SettingsError, StoreError
 from .families import plain_parameters
-from .integrity import content_digest, digest_folder, load_trusted, read_folder, types_to_trust
+from rumos_bank.integrity import (
+    content_digest,
+    digest_file,
+    digest_folder,
+    load_trusted,
+    read_folder,
+    types_to_trust,
+)
 from .plain import PLAIN, SKOPS, make_plain
 from .settings import DATABASE, Settings
 from .sources import Lending
@@ -401,6 +408,7 @@ def register_winner(
 def find_searches(
     store: Store,
     even_deleted: bool = False,  # those too that were cleaned up
+    /,
     **tags: str,  # ours, without the prefix: key, road, family, profile, …
 ) -> "list[Run]":  # the newest first
     "Finished searches with these tags."
@@ -494,10 +502,21 @@ def read_files(store: Store, run_id: str) -> dict[str, str]:
     return json.loads(recorded)
 
 
+def digest_records(store: Store, run_id: str) -> dict[str, str]:
+    "The digests of what the gates judge by beside the model's files, as they are now."
+    return {name: digest_file(read_artifact(store, run_id, name)) for name in (CARD, FOLDS)}
+
+# %% ../nbs/lib/31_tracking.ipynb #93abed9d
 def read_model(store: Store, run_id: str) -> dict[str, bytes]:
     "The files of the run's model, each as it was logged."
     folder, files = find_model_files(store, run_id), read_files(store, run_id)
     return read_folder(folder, files)
+
+
+def require_whole(store: Store, run_id: str) -> None:
+    "Raise `StoreError` unless all that later roads read of a search is there and can be read."
+    for read in (read_card, read_model, read_folds, read_tested):
+        read(store, run_id)
 
 
 def load_decision(
