@@ -6,11 +6,12 @@
 __all__ = ['Kind', 'Parameters', 'AskParameters', 'DataParameters', 'TwinParameters', 'RoadParameters', 'SearchParameters',
            'CompareParameters', 'JudgeParameters', 'read_parameters', 'RoadData', 'load_road_data', 'find_newest',
            'find_compared', 'choose_proposed', 'choose_contenders', 'count_looks', 'experiments_folder',
-           'describe_search', 'ticking']
+           'describe_search', 'find_whole', 'ticking']
 
 # %% ../nbs/lib/62_experiments.ipynb #1342c86f
+import platform
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,7 +27,14 @@ from .promotion import Choice, choose_champion
 from .search import Profile
 from .settings import Settings
 from .sources import Lending, load_lending, sample_clients, split_clients
-from .tracking import Store, find_searches, load_decision, read_board
+from rumos_bank.tracking import (
+    Store,
+    find_searches,
+    list_requirements,
+    load_decision,
+    read_board,
+    require_whole,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -205,7 +213,7 @@ def count_looks(
     profile: str,  # full or quick
 ) -> int:
     "How often the test clients of these data were looked at in this store: once by each finished search."
-    return len(find_searches(store, profile=profile, fingerprint=lending.fingerprint))
+    return len(find_searches(store, True, profile=profile, fingerprint=lending.fingerprint))
 
 # %% ../nbs/lib/62_experiments.ipynb #bda4bb4c
 def experiments_folder(settings: Settings) -> Path:
@@ -234,7 +242,8 @@ def describe_search(
     }
     rules = {name: settings.model_dump(include={name}) for name in ("costs", "split", "refer")}
     rules["model"] = settings.model_dump(include={"model": {"protected", "max_calibration_error"}})
-    key = digest_value({"family": family, **made_of, **rules})
+    installed = [*platform.python_version_tuple()[:2], *list_requirements()]
+    key = digest_value({"family": family, "installed": installed, **made_of, **rules})
     return {
         **made_of,
         "key": key,
@@ -243,6 +252,18 @@ def describe_search(
         "commit": commit,
         "dirty": dirty,
     }
+
+# %% ../nbs/lib/62_experiments.ipynb #e9f9b3d1
+def find_whole(
+    store: Store,
+    key: str,  # as `describe_search` gives it
+) -> str:  # the run; empty: there is none
+    "The newest finished search of this key whose files are all there."
+    for run in find_searches(store, key=key):
+        with suppress(StoreError):
+            require_whole(store, run.info.run_id)
+            return run.info.run_id
+    return ""
 
 # %% ../nbs/lib/62_experiments.ipynb #1ef2c723
 @contextmanager

@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +64,8 @@ def _read_moment(when: str) -> datetime:
         moment = datetime.fromisoformat(when)
     except ValueError:
         raise ParameterError(f"{when!r} is no date: write 2026-05-01, or 2026-05-01T12:00") from None
-    if len(when) == len("2026-05-01"):
-        moment = moment.replace(hour=23, minute=59, second=59)
+    with suppress(ValueError):  # raised by what has a time
+        moment = datetime.combine(date.fromisoformat(when), time.max)
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 # %% ../nbs/lib/39_history.ipynb #fa9dd45c

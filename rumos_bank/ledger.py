@@ -43,7 +43,7 @@ def find_public_key(
     path = settings.ledger_path / _PUBLIC
     return settings.ledger.public_key or (path.read_text().strip() if path.is_file() else "")
 
-
+# %% ../nbs/lib/32_ledger.ipynb #c957299f
 def _make_key(path: Path) -> None:
     "A new private key in a file that only its owner may read."
     from cryptography.hazmat.primitives import serialization as forms
@@ -51,13 +51,24 @@ def _make_key(path: Path) -> None:
 
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     plain = (forms.Encoding.PEM, forms.PrivateFormat.PKCS8, forms.NoEncryption())
-    made = Ed25519PrivateKey.generate().private_bytes(*plain)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as opened:
-        opened.write(made)
+    made = _write_aside(path, Ed25519PrivateKey.generate().private_bytes(*plain), 0o600)
+    try:
+        os.link(made, path)  # whole or not at all, and never in the place of another key
+    finally:
+        made.unlink()
+
+
+def _write_aside(path: Path, content: bytes, mode: int) -> Path:
+    "A file beside the one that is meant, which the disk has when this returns."
+    made = path.with_name(f".{path.name}.{os.getpid()}")
+    made.unlink(missing_ok=True)  # of a crash
+    with os.fdopen(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as opened:
+        opened.write(content)
         opened.flush()
         os.fsync(opened.fileno())
+    return made
 
-
+# %% ../nbs/lib/32_ledger.ipynb #4da80fbf
 def _load_key(path: Path) -> "Ed25519PrivateKey":
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
@@ -88,9 +99,7 @@ def trust_key(
 # %% ../nbs/lib/32_ledger.ipynb #ab732689
 def _replace(path: Path, text: str) -> None:
     "Put this text in place of the file, whole or not at all."
-    made = path.with_name(f".{path.name}.{os.getpid()}")
-    made.write_text(text)
-    made.replace(path)
+    _write_aside(path, text.encode(), 0o666).replace(path)
 
 # %% ../nbs/lib/32_ledger.ipynb #6740e007
 def _signing_key(settings: Settings, is_first: bool) -> "Ed25519PrivateKey":
@@ -135,7 +144,7 @@ def _parse(path: Path, lines: Sequence[bytes]) -> list[dict[str, Any]]:
     for number, line in enumerate(lines, start=1):
         try:
             events.append(json.loads(line))
-        except ValueError:
+        except (ValueError, RecursionError):  # the second: forged, brackets in brackets
             events.append(None)
         if not isinstance(events[-1], dict):
             raise StoreError(f"{path}: line {number} is no JSON object; the ledger was changed by hand")
@@ -208,14 +217,16 @@ def _read_head(path: Path) -> dict[str, Any] | None:
         raise StoreError(f"the ledger's head in {path} cannot be read: {error}") from None
 
 
-def _find_heads(settings: Settings) -> list[dict[str, Any]]:
+def _find_heads(
+    settings: Settings,
+) -> tuple[list[dict[str, Any]], bool]:  # the heads, whether it is the own one
     "This store's own head, or else all heads, of which one may be that of the same ledger at its old place."
     own = _read_head(_head_file(settings))
     if own:
-        return [own]
-    return [head for path in sorted(_heads(settings).glob("*.json")) if (head := _read_head(path))]
+        return [own], True
+    return [head for path in sorted(_heads(settings).glob("*.json")) if (head := _read_head(path))], False
 
-
+# %% ../nbs/lib/32_ledger.ipynb #11ca0e8f
 def _require_head(path: Path, lines: Sequence[bytes], head: Mapping[str, Any], is_own: bool) -> None:
     "Raise if the ledger ends before its head, or holds another line there."
     if not is_own and (not lines or head["first"] != _digest(lines[0])):
@@ -240,8 +251,7 @@ def read_ledger(
     settings: Settings,  # which store, which key
 ) -> list[dict[str, Any]]:  # the events, the oldest first
     "Every event, after checking signatures, chain and head."
-    path, heads = settings.store_path / LEDGER, _find_heads(settings)
-    is_own = _head_file(settings).is_file()
+    path, (heads, is_own) = settings.store_path / LEDGER, _find_heads(settings)
     lines, _ = _split(path)
     events = _verify(path, lines, find_public_key(settings))
     for head in heads:
@@ -296,7 +306,12 @@ def _write(
     )
     line = {"number": len(lines) + 1, "event": event, "when": max(now, last), "who": find_user(), **facts}
     line["before"] = _digest(lines[-1]) if lines else START
-    body = json.dumps(line, ensure_ascii=False).encode()
+    try:
+        body = json.dumps(line, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise ParameterError(
+            f"the ledger keeps text only, and this is none ({error}): write it in UTF-8"
+        ) from None
     signature = key.sign(body).hex()
     whole = body[:-1] + f', "signature": "{signature}"}}\n'.encode()
     with path.open("r+b" if path.exists() else "w+b") as opened:
@@ -308,7 +323,7 @@ def _write(
     _write_head(settings, [*lines, whole], line["when"])
     return line | {"signature": signature}
 
-# %% ../nbs/lib/32_ledger.ipynb #7c115194
+# %% ../nbs/lib/32_ledger.ipynb #4ac360a9
 def append_event(
     settings: Settings,  # which store, which key
     event: str,  # what happened, in one word or two

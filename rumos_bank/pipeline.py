@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -34,6 +34,7 @@ from rumos_bank.experiments import (
     count_looks,
     describe_search,
     experiments_folder,
+    find_whole,
     load_road_data,
 )
 from .families import find_family
@@ -54,8 +55,6 @@ from rumos_bank.tracking import (
     open_store,
     read_artifact,
     read_board,
-    read_card,
-    read_model,
     register_family,
     start_road,
 )
@@ -365,20 +364,11 @@ def _plan(road: Road, store: Store, parent: str, families: Sequence[str], fresh:
         fits = count_fits(family, road.profile, settings)
         output = road.folder / f"search-{family}.ipynb"
         step = make_step(f"search {family}", "search", given, output, experiments_folder(settings), fits)
-        if not fresh and (found := _find_whole(store, key)) and _fetch_notebook(store, found, output):
+        if not fresh and (found := find_whole(store, key)) and _fetch_notebook(store, found, output):
             step.state, step.run_id = "reused", found
             register_family(store, step.run_id)  # a kill may have come between the two
         steps.append(step)
     return steps
-
-
-def _find_whole(store: Store, key: str) -> str:  # "" if there is none
-    "The newest finished search of this key whose files are all there, its model's as they were logged."
-    for run in find_searches(store, key=key):
-        with suppress(StoreError):
-            read_card(store, run.info.run_id), read_model(store, run.info.run_id)
-            return run.info.run_id
-    return ""
 
 
 def _fetch_notebook(store: Store, run_id: str, output: Path) -> bool:

@@ -16,16 +16,26 @@ from typing import TYPE_CHECKING, Any
 from .clients import ID, TARGET
 from .errors import ParameterError, StoreError
 from .families import find_family
-from .gates import FAIL, PASS, Candidate, Check, check_candidate, failed, require_own_words
+from rumos_bank.gates import (
+    FAIL,
+    PASS,
+    Candidate,
+    Check,
+    check_candidate,
+    failed,
+    is_unasked,
+    require_own_words,
+)
 from .integrity import load_trusted
-from .ledger import CROWNED, INTENT, append_event, facts_of, find_user, read_ledger
+from .ledger import CROWNED, INTENT, ROLLED_BACK, append_event, facts_of, find_user, read_ledger
 from .plain import SKOPS
-from .reign import Reign, carry_out, find_reign, lock_promotions, seat
+from .reign import Reign, carry_out, find_reign, has_version, lock_promotions, require_kept, seat
 from .search import cross_validate, make_folds
 from .settings import Settings
 from .sources import Lending
 from rumos_bank.tracking import (
     Store,
+    digest_records,
     find_model_files,
     read_card,
     read_files,
@@ -117,9 +127,14 @@ def _check_standing(card: Mapping[str, Any], reign: Reign | None) -> Check:
 
 # %% ../nbs/lib/38_promotion.ipynb #d83d2a2e
 def _judge_today(
-    store: Store, run_id: str, train: "pd.DataFrame", card: Mapping[str, Any], fingerprint: str
+    store: Store,
+    run_id: str,
+    train: "pd.DataFrame",
+    card: Mapping[str, Any],
+    fingerprint: str,
+    has_folds: bool,
 ) -> "pd.DataFrame":
-    "The out-of-fold probabilities of a run's recipe on today's folds."
+    "The out-of-fold probabilities of a run's recipe, with its own seed and protected fields, on today's folds."
     import pandas as pd
 
     settings, y = store.settings, train[TARGET].to_numpy()
@@ -127,9 +142,12 @@ def _judge_today(
     today = pd.DataFrame({"ID": train[ID].to_numpy(), "fold": folds, "defaulted": y})
     with suppress(StoreError):  # cut away: the recipe is all that is needed
         stored = read_folds(store, run_id)
-        if card["fingerprint"] == fingerprint and stored[list(today)].equals(today):
+        if has_folds and card["fingerprint"] == fingerprint and stored[list(today)].equals(today):
             return stored
-    _, probability, _ = cross_validate(find_family(card["family"]), [card["parameters"]], train, settings)
+    model = settings.model.model_copy(update={"protected": tuple(card["protected"])})
+    recipe = find_family(card["family"]), [card["parameters"]]
+    own = settings.model_copy(update={"model": model})
+    _, probability, _ = cross_validate(*recipe, train, own, seed=card["seed"])
     return today.assign(probability=probability[0])
 
 
@@ -138,10 +156,11 @@ def make_candidate(
     run_id: str,  # a finished search
     train: "pd.DataFrame",  # today's train clients
     fingerprint: str,  # of today's clients
+    has_folds: bool = True,  # False: its stored probabilities are not to be believed
 ) -> Candidate:
     "A run as the gates look at it, its files verified."
     card, content = read_card(store, run_id), read_model(store, run_id)
-    folds = _judge_today(store, run_id, train, card, fingerprint)
+    folds = _judge_today(store, run_id, train, card, fingerprint, has_folds)
     return Candidate(run_id, card, load_trusted(content[SKOPS]), content, folds)
 
 # %% ../nbs/lib/38_promotion.ipynb #f946ee17
@@ -153,6 +172,8 @@ EVIDENCE = (
     "lock",
     "notebook",
     "commit",
+    "dirty",
+    "library",
 )  # of the card, kept in the ledger
 
 
@@ -171,7 +192,7 @@ def _run_gates(
     ours = make_candidate(store, challenger, train, fingerprint)
     theirs = None
     if reign and _standing(card) <= _standing(reign.card):
-        theirs = make_candidate(store, reign.run_id, train, fingerprint)
+        theirs = make_candidate(store, reign.run_id, train, fingerprint, reign.has_folds)
     return [standing, *check_candidate(ours, theirs, train, fingerprint, store.settings)]
 
 
@@ -196,6 +217,7 @@ def _describe(
         "reason": reason,
         "folder": find_model_files(store, challenger).relative_to(store.path).as_posix(),
         "files": read_files(store, challenger),
+        "records": digest_records(store, challenger),
         "replaces": reign.version if reign else None,
         **{name: card.get(name, "") for name in EVIDENCE},
         "gates": [check.to_dict() for check in checks],
@@ -218,7 +240,7 @@ def crown(
     with lock_promotions(store):
         carry_out(store)
         reign, lost = find_reign(store)
-        if known := _is_known(store, challenger, reign, fingerprint):
+        if known := _is_known(store, challenger, reign, fingerprint, heard, only_propose):
             return known
         checks = _run_gates(store, challenger, reign, train, fingerprint, tell)
         version = int(register_winner(store, challenger).version)
@@ -242,23 +264,61 @@ def _rules(settings: Settings) -> dict[str, Any]:
     return settings.model_dump(mode="json", include={"costs", "split", "gates", "model"})
 
 # %% ../nbs/lib/38_promotion.ipynb #bcf110f4
-def _is_known(store: Store, challenger: str, reign: Reign | None, fingerprint: str) -> Verdict | None:
+def _is_known(
+    store: Store,
+    challenger: str,
+    reign: Reign | None,
+    fingerprint: str,
+    heard: Callable[[int], list[Check]],
+    by_name: bool,
+) -> Verdict | None:
     "Why there is nothing to decide; None if there is."
     now = (reign.version, reign.family) if reign else (0, "")
     if reign and reign.run_id == challenger:
         return Verdict("unchanged", *now, "it is the champion already", candidate=reign.version)
-    if reign and reign.card["key"] == read_card(store, challenger)["key"]:
+    key, events = read_card(store, challenger)["key"], read_ledger(store.settings)
+    if reign and reign.card["key"] == key:
         same = "it is the same as the champion: same recipe, data and code"
         return Verdict("unchanged", *now, same, candidate=reign.version)
-    judged = find_judged(read_ledger(store.settings), run=challenger)
-    if not judged or judged["event"] not in ("refused", "proposed"):
+    today = (_rules(store.settings), fingerprint)
+    if not by_name and (no := _find_no(events, challenger, key)) and _is_of(find_gates(events, no[0]), today):
+        words = f"{no[1]}; `rumos propose {challenger}` puts it forward again"
+        return Verdict("unchanged", *now, words, candidate=no[0])
+    judged = find_judged(events, run=challenger)
+    if not judged or judged["event"] not in ("refused", "proposed") or not _is_of(judged, today):
         return None
-    expected = (_rules(store.settings), fingerprint, reign.version if reign else None)
-    if (judged.get("rules"), judged.get("today"), judged["replaces"]) != expected:
+    if judged["replaces"] != (reign.version if reign else None) or _is_open(store, judged, heard):
         return None
     again = {"refused": "refused", "proposed": "unchanged"}[judged["event"]]
     words = "" if again == "refused" else f"it is proposed since {judged['when']} and waits for approval: "
     return Verdict(again, *now, words + judged["reason"], read_checks(judged), judged["version"])
+
+# %% ../nbs/lib/38_promotion.ipynb #96241fad
+def _is_of(line: Mapping[str, Any] | None, today: tuple[dict[str, Any], str]) -> bool:
+    "Whether the verdicts of this line were given under these rules and on these data."
+    return line is not None and (line.get("rules"), line.get("today")) == today
+
+
+def _is_open(store: Store, judged: Mapping[str, Any], heard: Callable[[int], list[Check]]) -> bool:
+    "Whether a verdict may be another one today, or its version can reign no more."
+    checks = read_checks(judged)
+    new = {check.name for check in heard(judged["version"])} - {check.name for check in checks}
+    return bool(new) or any(map(is_unasked, checks)) or not has_version(store, judged["version"])
+
+
+def _find_no(
+    events: Sequence[Mapping[str, Any]], run: str, key: str
+) -> tuple[int, str] | None:  # the version, and who said no to it, in words
+    "The rejection of a run, or the rollback from it, that nobody took back since."
+    mine = {each.get("version") for each in events if run == each.get("run") or key == each.get("key")}
+    for each in reversed(events):
+        old = each["version"] if each["event"] == "rejected" else each.get("replaces")
+        if each["event"] in ("rejected", ROLLED_BACK) and old in mine:
+            how = "rejected" if each["event"] == "rejected" else "rolled back from"
+            return old, f"version {old} was {how} by {each['who']} at {each['when']}: {each['reason']}"
+        if each["event"] in ("proposed", CROWNED, ROLLED_BACK) and each["version"] in mine:
+            return None
+    return None
 
 # %% ../nbs/lib/38_promotion.ipynb #1a6d0531
 JUDGED = ("proposed", "refused", "rejected", INTENT)  # what can be the last word about a challenger
@@ -321,7 +381,7 @@ def approve(
             raise ParameterError(
                 f"{user} proposed version {version}: another person must approve it (two_people)"
             )
-        read_model(store, line["run"])  # nothing was changed since it was proposed
+        require_kept(store, line)
         facts = facts_of(line) | {"approved_by": user} | _overrule(store, line, overrule, user)
         append_event(
             store.settings, "approved", {"version": version, "run": line["run"], "line": line["number"]}

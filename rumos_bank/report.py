@@ -24,7 +24,7 @@ from .errors import RoadError
 from .evaluate import draw_leaderboard
 from .figures import Reading
 from .promotion import Choice, Verdict
-from .recipe import read_recipe, write_recipe
+from .recipe import forget_place, read_recipe, write_recipe
 from .settings import Costs, Settings
 from .tracking import open_store, read_artifact
 from .watch import Watch
@@ -223,8 +223,7 @@ def record_latest(
         raise RoadError(
             f"what the road {facts['road']} proposed does not reign: its figures are not the champion's"
         )
-    if "://" not in facts["source"]:
-        facts["source"] = Path(facts["source"]).name  # where it lay on this machine is nobody's business
+    facts["source"] = forget_place(facts["source"])
     store, record = open_store(settings), settings.reports_path / RECORD
     folder = read_artifact(store, facts["champion_run"], "figures")
     write_record(record, report, facts, {path.stem: path for path in folder.glob("*.png")})

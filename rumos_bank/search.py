@@ -106,6 +106,7 @@ def cross_validate(
     settings: Settings,  # folds, seed, protected fields
     jobs: int = 1,  # folds at the same time
     tick: Tick = lambda: None,  # called after each fit
+    seed: int | None = None,  # of the models; None: that of the folds
 ) -> tuple[
     np.ndarray, np.ndarray, np.ndarray
 ]:  # (n,) folds, (trials, n) probabilities, (trials,) CPU seconds
@@ -118,7 +119,7 @@ def cross_validate(
     folds = make_folds(y, settings.split.folds, settings.split.seed)
     fit = delayed(_fit_fold)
     tasks = (
-        fit(family, trials, X, y, folds == number, settings.split.seed, names, tick)
+        fit(family, trials, X, y, folds == number, settings.split.seed if seed is None else seed, names, tick)
         for number in range(settings.split.folds)
     )
     probability = np.empty((len(trials), len(y)))

@@ -302,6 +302,60 @@ def test_a_lost_private_key_is_not_replaced_behind_your_back(settings):
     assert not (settings.ledger_path / "private.pem").exists()
 
 
+def test_a_crash_while_the_key_is_written_leaves_none(settings, monkeypatch):
+    def power_off(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken, pytest.raises(KeyboardInterrupt):
+        broken.setattr(keeping.os, "fsync", power_off)
+        append_event(settings, "crowned", {"version": 1})
+    assert not (settings.ledger_path / "private.pem").exists()
+    append_event(settings, "crowned", {"version": 1})
+    with monkeypatch.context() as broken, pytest.raises(KeyboardInterrupt):
+        broken.setattr(keeping.os, "fsync", power_off)
+        rotate_key(settings)
+    rotate_key(settings)
+    assert verify_ledger(settings).lines == 2
+    assert {path.name for path in settings.ledger_path.iterdir()} == {"private.pem", "public.hex", "heads"}
+
+
+def test_a_key_is_never_written_over_another(settings):
+    append_event(settings, "crowned", {"version": 1})
+    before = (settings.ledger_path / "private.pem").read_bytes()
+    with pytest.raises(FileExistsError):
+        keeping._make_key(settings.ledger_path / "private.pem")
+    assert (settings.ledger_path / "private.pem").read_bytes() == before
+
+
+def test_a_line_of_brackets_in_brackets_is_told(settings):
+    path = write_events(settings, 1)
+    path.write_bytes(b"[" * 200_000 + b"]" * 200_000 + b"\n")
+    with pytest.raises(StoreError, match="line 1 is no JSON object; the ledger was changed by hand"):
+        read_ledger(settings)
+
+
+def test_a_reason_that_is_no_text_is_refused_and_leaves_nothing(settings):
+    path = write_events(settings, 1)
+    before = path.read_bytes()
+    with pytest.raises(ParameterError, match="write it in UTF-8"):
+        append_event(settings, "rejected", {"reason": b"k\xe4se".decode(errors="surrogateescape")})
+    assert path.read_bytes() == before
+
+
+def test_a_head_that_is_written_while_the_heads_are_read_is_no_alarm(settings, tmp_path, monkeypatch):
+    other = place_in(tmp_path, RUMOS_STORE_PATH=str(tmp_path / "other"))
+    write_events(other, 3)
+    find = keeping._find_heads
+
+    def find_and_write(asked):
+        found = find(asked)
+        keeping._head_file(asked).write_text(keeping._head_file(other).read_text())  # its own, a moment later
+        return found
+
+    monkeypatch.setattr(keeping, "_find_heads", find_and_write)
+    assert read_ledger(settings) == []
+
+
 def test_another_private_key_is_refused(settings):
     write_events(settings, 1)
     (settings.ledger_path / "private.pem").unlink()

@@ -83,7 +83,8 @@ def with_refusals(found: SearchResult, payers: int) -> SearchResult:
 def with_folds(found: SearchResult, probability: np.ndarray, threshold: float) -> SearchResult:
     "As if this had come out of the folds, at this threshold."
     decision = copy.copy(found.decision).set_params(threshold=threshold)
-    return replace(found, folds=found.folds.assign(probability=probability), decision=decision)
+    rule = replace(found.rule, name="bayes", threshold=threshold)  # fixed before these clients were seen
+    return replace(found, folds=found.folds.assign(probability=probability), decision=decision, rule=rule)
 
 
 def log_tree(

@@ -1,6 +1,7 @@
 """The one path that all doors share: the same bits from each, a cache for when the store is away, a swap that nobody
 notices, and nothing heavy on the way."""
 
+import contextlib
 import http.server
 import json
 import os
@@ -505,6 +506,26 @@ def test_without_a_cache_a_server_that_is_away_is_a_sentence(fake):
     Champion.load(place.settings)  # fills the local store's shelf
     with pytest.raises(UnreachableError):  # which is another one
         Champion.load(settings)
+
+
+def test_a_database_that_breaks_while_it_is_asked_is_away(monkeypatch, tmp_path):
+    psycopg = pytest.importorskip("psycopg")
+    told = []
+
+    class Breaking(contextlib.AbstractContextManager):
+        def __exit__(self, *_):
+            return None
+
+        def execute(self, query, *_):
+            told.append(query)
+            if "statement_timeout" not in query:
+                raise psycopg.errors.QueryCanceled("canceling statement due to statement timeout")
+
+    monkeypatch.setattr(psycopg, "connect", lambda *_, **__: Breaking())
+    settings = settings_for(tmp_path, RUMOS_STORE_DATABASE="postgresql+psycopg://mlflow@db/mlflow")
+    with pytest.raises(UnreachableError, match=r"does not answer: canceling statement.*RUMOS_STORE_DATABASE"):
+        glance(settings)
+    assert told[0] == "SET statement_timeout = 10000"
 
 
 @pytest.mark.parametrize(

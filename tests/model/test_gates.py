@@ -3,6 +3,7 @@
 import copy
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -29,12 +30,13 @@ from rumos_bank.gates import (
     check_candidate,
     failed,
     format_checks,
+    is_unasked,
     require_own_words,
     require_sound,
 )
 from rumos_bank.integrity import load_trusted
 from rumos_bank.plain import PLAIN, SKOPS, make_plain
-from rumos_bank.search import Profile, make_folds, search
+from rumos_bank.search import Profile, cost_by_fold, make_folds, search, tuned_cost_by_fold
 from rumos_bank.settings import PACKAGED, Settings, read_settings
 from rumos_bank.slices import PROTECTED_SLICES, measure_fairness, slice_clients
 from rumos_bank.tracking import make_card, read_card, read_folds, read_model
@@ -78,6 +80,12 @@ def with_card(candidate: Candidate, **facts: object) -> Candidate:
 def with_risk(candidate: Candidate, probability: object) -> Candidate:
     "As if these probabilities had come out of the folds."
     return replace(candidate, folds=candidate.folds.assign(probability=probability))
+
+
+def at(candidate: Candidate, threshold: float) -> Candidate:
+    "The candidate at a threshold that was fixed before these clients were seen."
+    model = copy.copy(candidate.model).set_params(threshold=threshold)
+    return with_card(replace(candidate, model=model), rule="bayes", threshold=threshold)
 
 
 def ask(
@@ -129,7 +137,8 @@ def test_what_was_found_can_be_written_down_and_read(honest, train):
 def test_a_gate_that_breaks_fails_and_the_others_are_answered(honest, train):
     asked = ask(replace(honest, model=None, content={}), train)
     assert list(asked) == NAMES
-    assert fails(asked) == {"monotone", "reasons", "schema", "refit", "files", "known clients", "latency"}
+    answered = {"saving", "calibration", "data", "size"}
+    assert fails(asked) == set(NAMES) - answered and all(is_unasked(asked[name]) for name in fails(asked))
     assert "'NoneType' object has no attribute 'predict_proba'" in asked["monotone"].text
     assert asked["monotone"].figure is None
 
@@ -153,7 +162,7 @@ def by_fold(honest: Candidate, errors: list[int]) -> Candidate:
     for fold, wrong in enumerate(errors):
         payers = np.flatnonzero((folds["fold"] == fold) & (folds["defaulted"] == 0))
         right[payers[:wrong]] = 0.8
-    return with_card(with_risk(honest, right), threshold=0.5)
+    return at(with_risk(honest, right), 0.5)
 
 
 @pytest.mark.parametrize(
@@ -205,6 +214,36 @@ def test_both_must_be_judged_on_the_same_folds(honest, train):
         assert asked[name].verdict == FAIL and "judged on different folds" in asked[name].text
 
 
+def test_a_threshold_tuned_on_the_folds_costs_what_those_of_the_other_folds_do(honest, train):
+    assert honest.card["rule"] == "tuned" and honest.card["fingerprint"] == fingerprint(train)
+    costs = SETTINGS.costs
+    apart, here = (
+        tuned_cost_by_fold(honest.folds, costs),
+        cost_by_fold(honest.folds, honest.model.threshold, costs),
+    )
+    assert apart.mean() > here.mean()  # chosen on these clients it looks too good on them
+    idle = ask(honest, train, only="saving")["saving"].figure + apart.mean()
+    bayes = with_card(honest, rule="bayes")
+    fixed = ask(bayes, train, only="saving")["saving"]
+    assert fixed.figure == pytest.approx(idle - here.mean())
+    assert ask(honest, train, digest="of other clients", only="saving")["saving"] == fixed
+    dearer = read_settings(PACKAGED, environ={"RUMOS_COSTS_FALSE_NEGATIVE": "3500"})
+    asked = [ask(each, train, settings=dearer, only="saving") for each in (honest, bayes)]
+    assert asked[0] == asked[1]
+
+
+def test_the_card_cannot_lend_a_champion_another_threshold(honest, train):
+    champion, challenger = by_fold(honest, [20] * 5), by_fold(honest, [10] * 5)
+    said = ask(challenger, train, champion)
+    for forged in (with_card(champion, threshold=1.0), with_card(champion, threshold=0.0)):
+        asked = ask(challenger, train, forged)
+        assert [asked[name] for name in ("saving", "fairness")] == [
+            said[name] for name in ("saving", "fairness")
+        ]
+    lax = ask(with_card(honest, threshold=1.0), train, only="fairness")["fairness"]
+    assert lax == ask(honest, train, only="fairness")["fairness"]
+
+
 def test_probabilities_that_are_no_numbers_never_pass(honest, train):
     asked = ask(with_risk(honest, np.nan), train, honest)
     assert {"saving", "calibration"} <= fails(asked)
@@ -215,6 +254,7 @@ def test_probabilities_that_are_no_numbers_never_pass(honest, train):
 
 def test_probabilities_that_say_too_much_fail_whatever_they_cost(honest, train):
     risk, threshold = honest.folds["probability"].to_numpy(), honest.card["threshold"]
+    honest = at(honest, threshold)
     extreme = np.where(risk >= threshold, (1 + risk) / 2, risk / 2)  # the same decisions
     asked = ask(with_risk(honest, extreme), train)
     assert fails(asked) == {"calibration"}
@@ -243,7 +283,13 @@ def half_and_half(field: str, codes: tuple[int, int], refused: list[set[int]]) -
     frame = frame.assign(**{ID: range(200), TARGET: 0})
     folds = pd.DataFrame({"ID": range(200), "fold": np.arange(200) % 5, "defaulted": 0})
     both = [
-        Candidate("c", {"threshold": 0.5}, None, {}, folds.assign(probability=np.isin(range(200), list(who))))
+        Candidate(
+            "c",
+            {},
+            SimpleNamespace(threshold=0.5),
+            {},
+            folds.assign(probability=np.isin(range(200), list(who))),
+        )
         for who in refused
     ]
     return frame, *both
@@ -307,6 +353,11 @@ def test_without_a_champion_four_fifths_warn(honest, train):
         ask(no_women, train, only="fairness")["fairness"].figure,
         ask(no_women, train, only="fairness")["fairness"].verdict,
     ) == (0, WARN)
+
+
+def test_where_nobody_is_approved_the_ratio_cannot_be_told_and_warns(honest, train):
+    found = ask(at(honest, 0.0), train, only="fairness")["fairness"]
+    assert (found.figure, found.verdict) == (None, WARN) and "nobody is approved" in found.text
 
 
 def test_the_gaps_are_those_that_the_audit_shows(honest, train):

@@ -1,5 +1,6 @@
 "Who may put a model in charge, how it is taken back, and what can be told about it afterwards."
 
+import re
 import shutil
 import time
 
@@ -10,6 +11,7 @@ from stores import Place, settings_for, with_refusals
 from rumos_bank import promotion, reign
 from rumos_bank.champion import Champion, Follower
 from rumos_bank.clients import EXAMPLE_CLIENT
+from rumos_bank.dossier import tell_gates
 from rumos_bank.errors import ParameterError, StoreError
 from rumos_bank.history import (
     clean,
@@ -22,6 +24,7 @@ from rumos_bank.history import (
 from rumos_bank.ledger import CHAMPION, read_ledger, verify_ledger
 from rumos_bank.promotion import approve, find_gates, note_data, reject
 from rumos_bank.reign import mend, roll_back
+from rumos_bank.tracking import read_artifact
 
 WHY = "its refusals are easier to explain to the clients who ask"
 
@@ -100,8 +103,33 @@ def test_files_changed_after_the_proposal_are_found_before_the_crown(reigned):
     line = find_gates(read_ledger(reigned.settings), verdict.candidate)
     model = reigned.store.path / line["folder"] / "model.skops"
     model.write_bytes(model.read_bytes()[:-1] + b"!")
-    with pytest.raises(StoreError, match=r"model.skops of the model is not what was recorded"):
+    with pytest.raises(StoreError, match=r"model.skops of version 2 is not what was recorded"):
         approve(reigned.store, verdict.candidate)
+    assert reigned.reigns == "first"
+
+
+def test_a_version_deleted_after_the_proposal_is_not_approved_and_can_be_proposed_again(reigned, monkeypatch):
+    reigned.crown("cheaper", only_propose=True)
+    reigned.store.client.delete_model_version("rumos_lending", "2")
+    told, run = events(reigned), reigned.runs["cheaper"]
+    with pytest.raises(StoreError, match=f"version 2 was deleted from the registry.*`rumos propose {run}`"):
+        approve(reigned.store, 2)
+    assert events(reigned) == told and reigned.reigns == "first"
+    again = reigned.crown("cheaper", only_propose=True)
+    assert (again.state, again.candidate) == ("proposed", 3)
+    with monkeypatch.context() as late, pytest.raises(StoreError, match="version 3 was deleted"):
+        late.setattr(promotion, "require_kept", lambda *_: None)  # it goes in the middle of the approval
+        reigned.store.client.delete_model_version("rumos_lending", "3")
+        approve(reigned.store, 3)
+    assert events(reigned)[-1] == "abandoned" and reigned.reigns == "first"
+
+
+def test_a_card_changed_after_the_proposal_is_found_before_the_crown(reigned):
+    reigned.crown("cheaper", only_propose=True)
+    card = read_artifact(reigned.store, reigned.runs["cheaper"], "card.json")
+    card.write_text(card.read_text() + " ")
+    with pytest.raises(StoreError, match=r"card.json of version 2 is not what was recorded"):
+        approve(reigned.store, 2)
     assert reigned.reigns == "first"
 
 
@@ -139,6 +167,51 @@ def test_the_same_words_do_not_overrule_twice(reigned):
     assert reigned.reigns == "dearer"
 
 
+# a person's no
+
+
+def after_a_rollback(place: Place) -> str:
+    place.crown("cheaper")
+    roll_back(place.store, reason=WHY)
+    return f"version 2 was rolled back from by .*: {WHY}; `rumos propose .*` puts it forward again"
+
+
+def after_two_rollbacks(place: Place) -> str:
+    place.crown("cheaper")
+    place.crown("cheapest")
+    roll_back(place.store)
+    roll_back(place.store)
+    return "version 2 was rolled back from"
+
+
+def after_a_rejection(place: Place) -> str:
+    place.crown("cheaper", only_propose=True)
+    reject(place.store, 2, WHY)
+    return f"version 2 was rejected by .*: {WHY}"
+
+
+@pytest.mark.parametrize("say_no", [after_a_rollback, after_two_rollbacks, after_a_rejection])
+def test_the_next_road_does_not_undo_what_a_person_decided(say_no, reigned):
+    said = say_no(reigned)
+    told = events(reigned)
+    again = reigned.log(with_refusals(reigned.found, 296), key="cheaper")  # the same recipe, run again
+    for run in ("cheaper", again):
+        verdict = reigned.crown(run)
+        assert (verdict.state, verdict.candidate, reigned.reigns) == ("unchanged", 2, "first")
+        assert re.search(said, verdict.reason)
+    assert events(reigned) == told
+    assert reigned.crown("cheaper", only_propose=True).state == "proposed"  # a person names it
+    approve(reigned.store, 2)
+    assert reigned.reigns == "cheaper"
+
+
+def test_a_no_is_about_these_data_and_rules(reigned):
+    after_a_rollback(reigned)
+    reigned.settings = settings_for(reigned.store.path, RUMOS_GATES_MAX_FLIPS="0.5")
+    assert reigned.crown("cheaper").crowned
+    assert reigned.crown("first").state == "refused"  # nobody said no to it
+
+
 # rolling back
 
 
@@ -153,6 +226,27 @@ def test_a_rollback_goes_to_the_one_before_and_then_to_the_one_before_that(thric
     with pytest.raises(StoreError, match="there is no earlier champion"):
         roll_back(thrice.store)
     assert read_ledger(thrice.settings)[-1]["event"] == "retired" and verify_ledger(thrice.settings)
+
+
+def test_a_rollback_from_a_version_that_reigned_twice(reigned):
+    reigned.crown("cheaper")
+    roll_back(reigned.store, 1)
+    roll_back(reigned.store, 2)  # 1, 2
+    reigned.crown("first", only_propose=True)
+    approve(reigned.store, 1, overrule=WHY)  # 1, 2, 1
+    reigned.crown("cheapest")  # 1, 2, 1, 3
+    went = [roll_back(reigned.store)["version"] for _ in range(3)]
+    assert went == [1, 2, 1]
+
+
+def test_who_overruled_a_gate_is_told_when_the_version_comes_back(reigned):
+    approve(reigned.store, reigned.crown("dearer").candidate, overrule=WHY)
+    reigned.crown("cheapest")
+    roll_back(reigned.store)
+    line = find_gates(read_ledger(reigned.settings), 2)
+    assert line["done"] == "rolled back" and line["overruled"]["reason"] == WHY and "approved_by" not in line
+    assert "1 fail, overruled by" in make_inventory(reigned.settings)[0]["gates"]
+    assert "Overruled by" in tell_gates(read_ledger(reigned.settings))[0]
 
 
 def test_a_rollback_to_a_named_version_and_forward_again(thrice):

@@ -25,10 +25,10 @@ from stores import Place, learn_from, settings_for
 from rumos_bank.champion import Champion, Follower
 from rumos_bank.clients import EXAMPLE_CLIENT
 from rumos_bank.errors import StoreError
+from rumos_bank.experiments import find_whole
 from rumos_bank.gates import failed
 from rumos_bank.integrity import digest_folder
 from rumos_bank.ledger import LEDGER, keep_head
-from rumos_bank.pipeline import _find_whole
 from rumos_bank.plain import PLAIN, SKOPS
 from rumos_bank.tracking import DATABASE, Store, find_model_files, read_model
 
@@ -473,12 +473,12 @@ def test_a_challenger_with_a_type_from_elsewhere_is_not_crowned(reigned, marker)
 
 
 def test_a_search_whose_model_was_changed_is_made_again(reigned):
-    assert _find_whole(reigned.store, "cheapest") == reigned.runs["cheapest"]
+    assert find_whole(reigned.store, "cheapest") == reigned.runs["cheapest"]
     again = reigned.log(reigned.found, key="cheapest")
-    assert _find_whole(reigned.store, "cheapest") == again
+    assert find_whole(reigned.store, "cheapest") == again
     flip(find_model_files(reigned.store, again) / SKOPS)
-    assert _find_whole(reigned.store, "cheapest") == reigned.runs["cheapest"]  # the older one is whole
+    assert find_whole(reigned.store, "cheapest") == reigned.runs["cheapest"]  # the older one is whole
     (find_model_files(reigned.store, reigned.runs["cheapest"]) / PLAIN).write_bytes(b"")
-    assert _find_whole(reigned.store, "cheapest") == "" == _find_whole(reigned.store, "unknown")
+    assert find_whole(reigned.store, "cheapest") == "" == find_whole(reigned.store, "unknown")
     with pytest.raises(StoreError, match=DIFFERS):
         read_model(reigned.store, again)

@@ -12,6 +12,7 @@ from crashes import Crash, crash_at
 from stores import TINY, Data, Place, make_data, settings_for, with_folds, with_refusals
 
 from rumos_bank import ledger, promotion, reign
+from rumos_bank.champion import Champion
 from rumos_bank.clients import TARGET, fingerprint
 from rumos_bank.errors import StoreError
 from rumos_bank.families import find_family
@@ -188,7 +189,7 @@ def test_a_quick_look_at_real_clients_replaces_a_cheap_full_search_on_twins_and_
 
 
 def forbid_fitting(monkeypatch):
-    def never(*_):
+    def never(*_, **__):
         raise AssertionError("what is stored must be used")
 
     monkeypatch.setattr(promotion, "cross_validate", never)
@@ -213,9 +214,9 @@ def test_at_changed_costs_each_is_judged_by_what_is_stored_at_its_own_threshold(
 def spy_on_fitting(monkeypatch) -> list[tuple]:
     asked = []
 
-    def spy(family, trials, train, settings):
+    def spy(family, trials, train, settings, **more):
         asked.append((family.name, trials, len(train), settings.split.folds))
-        return cross_validate(family, trials, train, settings)
+        return cross_validate(family, trials, train, settings, **more)
 
     monkeypatch.setattr(promotion, "cross_validate", spy)
     return asked
@@ -243,6 +244,22 @@ def test_on_changed_data_the_champions_recipe_is_run_again(change, reigned, monk
     cost = cost_by_fold(judged, 0.5, reigned.settings.costs).mean()  # at its own threshold
     assert cost != cost_by_fold(judged, 0.25, reigned.settings.costs).mean()
     assert verdict.crowned and saving(verdict) == pytest.approx(cost)
+
+
+def test_the_champions_recipe_is_run_again_with_its_own_seed_and_protected_fields(reigned, monkeypatch):
+    asked = []
+
+    def spy(family, trials, train, settings, **more):
+        asked.append((settings.model.protected, settings.split.seed, more))
+        return cross_validate(family, trials, train, settings, **more)
+
+    monkeypatch.setattr(promotion, "cross_validate", spy)
+    own, seed = reigned.settings.model.protected, reigned.settings.split.seed
+    reigned.settings = settings_for(
+        reigned.store.path, RUMOS_SPLIT_SEED=str(seed + 1), RUMOS_MODEL_PROTECTED="SEX, EDUCATION"
+    )
+    reigned.crown("dearer")
+    assert own != reigned.settings.model.protected and asked == [(own, seed + 1, {"seed": seed})] * 2
 
 
 def test_on_changed_folds_both_recipes_are_run_again(reigned, monkeypatch):
@@ -366,12 +383,22 @@ def test_a_mirror_moved_by_hand_is_put_back(reigned):
     check_order(reigned)
 
 
+def test_a_model_that_is_not_ours_keeps_its_alias(reigned):
+    client = reigned.store.client
+    client.create_registered_model("churn")
+    client.create_model_version("churn", "file:///somewhere")
+    client.set_registered_model_alias("churn", CHAMPION, "1")
+    reigned.crown("cheapest")
+    assert str(client.get_model_version_by_alias("churn", CHAMPION).version) == "1"
+
+
 def test_nobody_is_crowned_on_a_ledger_changed_by_hand(reigned):
     ledger = reigned.store.path / LEDGER
     ledger.write_bytes(ledger.read_bytes().replace(b'"twin": true', b'"twin": false'))
     with pytest.raises(StoreError, match="changed by hand"):
         reigned.crown("cheapest")
-    assert reigned.reigns == "first"
+    alias = reigned.store.client.get_model_version_by_alias("rumos_lending", CHAMPION)
+    assert alias.run_id == reigned.runs["first"]
 
 
 # one at a time
@@ -457,6 +484,46 @@ def test_a_lost_champion_does_not_stop_the_next(reigned, gone):
     assert told == [verdict.reason] * 2
     check_order(reigned)
     assert not reigned.crown("dearer").crowned  # found now, and the same
+
+
+def cut(path) -> None:
+    path.write_bytes(path.read_bytes()[:-7])
+
+
+@pytest.mark.parametrize("file", ["model.skops", "plain.json", "card.json"])
+def test_a_champion_whose_files_were_cut_or_changed_does_not_reign_for_the_road(file, reigned):
+    run = reigned.runs["first"]
+    if file == "card.json":  # a threshold that makes it as dear as nobody
+        card = read_artifact(reigned.store, run, file)
+        card.write_text(card.read_text().replace('"threshold": 0.5', '"threshold": 1.0'))
+    else:
+        cut(find_model_files(reigned.store, run) / file)
+    again = reigned.log(with_refusals(reigned.found, 300), key="first")  # the road makes it again
+    verdict = reigned.crown(again)
+    assert verdict.crowned and f"{file} of version 1 is not what was crowned" in verdict.reason
+    assert Champion.load(reigned.settings).version == verdict.version == 2
+
+
+def test_a_version_that_another_run_was_put_under_does_not_reign(reigned):
+    write_sql(
+        reigned,
+        f"UPDATE model_versions SET run_id = '{reigned.runs['dearer']}' WHERE name = 'rumos_lending'",
+    )
+    verdict = reigned.crown("cheaper")
+    assert verdict.crowned and f"run {reigned.runs['first']} was crowned" in verdict.reason
+
+
+def test_a_champion_whose_probabilities_were_changed_is_judged_by_its_recipe(reigned, monkeypatch):
+    folds = read_artifact(reigned.store, reigned.runs["first"], "folds.parquet")
+    pd.read_parquet(folds).assign(probability=0.1).to_parquet(folds)
+    asked = spy_on_fitting(monkeypatch)
+    reigned.crown("dearer")
+    assert asked == [("Decision_tree", [dict(reigned.found.parameters)], 600, 3)]
+
+
+def test_a_line_from_before_card_and_folds_were_recorded_is_still_believed(reigned):
+    reigned.forge(lambda line: line.pop("records"))
+    assert reigned.crown("dearer").state == "refused" and reigned.reigns == "first"
 
 
 def test_a_deleted_version_of_the_same_run_is_crowned_again(reigned):

@@ -342,8 +342,9 @@ def test_the_canary_names_other_versions_and_what_they_change(record, logged):
 
 
 def test_the_canary_prefers_the_reigning_champion(reigned, record):
+    there = record.store.model_copy(update={"path": reigned.store.path})
     recipe, whence = redo.find_recipe(
-        record.model_copy(update={"store": record.store.model_copy(update={"path": reigned.store.path})})
+        record.model_copy(update={"store": there, "ledger": reigned.settings.ledger})
     )
     assert recipe.run_id == reigned.runs["first"] and whence == "the reigning champion, version 1"
 

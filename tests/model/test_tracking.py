@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -13,11 +14,12 @@ import pandas as pd
 import pytest
 import skops.io
 from sklearn.preprocessing import FunctionTransformer
-from stores import TOP, settings_for
+from stores import TINY, TOP, settings_for
 
 from rumos_bank import tracking
 from rumos_bank.clients import CLIENT_COLUMNS, TARGET
 from rumos_bank.errors import StoreError
+from rumos_bank.experiments import count_looks, describe_search, find_whole
 from rumos_bank.integrity import TRUSTED_TYPES, content_digest, digest_folder
 from rumos_bank.tracking import (
     DATABASE,
@@ -373,6 +375,65 @@ def test_searches_are_found_by_tags_the_newest_first(place):
     everything = [run.info.run_id for run in find_searches(place.store)]
     assert everything == list(place.runs.values())[::-1]
     assert find_searches(place.store, family="Decision_tree", key="cheapest") == []
+
+
+def test_searches_beyond_the_first_page_are_found(place, monkeypatch):
+    search = place.store.client.search_runs
+    everything = [run.info.run_id for run in find_searches(place.store)]
+    monkeypatch.setattr(
+        place.store.client, "search_runs", lambda *given, **named: search(*given, **named, max_results=2)
+    )
+    assert [run.info.run_id for run in find_searches(place.store)] == everything and len(everything) == 5
+
+
+def test_a_look_at_the_test_clients_counts_after_its_search_was_cleaned_up(place):
+    looks = count_looks(place.store, place.data.lending, "full")
+    place.store.client.delete_run(place.runs["dearer"])
+    assert (
+        count_looks(place.store, place.data.lending, "full") == looks == len(find_searches(place.store)) + 1
+    )
+
+
+def test_tables_that_were_cut_are_told_and_their_search_is_made_again(place):
+    run = place.runs["first"]
+    for name, read in (("folds", read_folds), ("tested", read_tested)):
+        assert find_whole(place.store, "first") == run
+        table = read_artifact(place.store, run, f"{name}.parquet")
+        whole = table.read_bytes()
+        table.write_bytes(whole[: len(whole) // 2])
+        with pytest.raises(
+            StoreError, match=rf"{name}.parquet of run {run} cannot be read .*run its family again"
+        ):
+            read(place.store, run)
+        assert find_whole(place.store, "first") == ""
+        table.write_bytes(whole)
+
+
+@pytest.mark.parametrize("revision", ["ff01da956556", "a_newer_one"])
+def test_a_database_of_another_mlflow_is_told_with_what_to_do(place, tmp_path, revision):
+    other = settings_for(tmp_path / "other")
+    shutil.copytree(place.store.path, other.store_path)
+    with sqlite3.connect(other.store_path / DATABASE) as database:
+        database.execute("UPDATE alembic_version SET version_num = ?", (revision,))
+    database.close()
+    with pytest.raises(
+        StoreError, match=rf"another MLflow .*version {revision}.* a copy .*`mlflow db upgrade sqlite:"
+    ):
+        open_store(other)
+
+
+def test_other_versions_of_the_libraries_make_another_key(place, monkeypatch):
+    def find_key() -> str:
+        return describe_search(place.settings, "SVC", TINY, place.data.lending)["key"]
+
+    keys = {find_key(), find_key()}
+    with monkeypatch.context() as other:
+        other.setattr("platform.python_version_tuple", lambda: ("3", "99", "0"))
+        keys.add(find_key())
+    with monkeypatch.context() as other:
+        other.setattr("importlib.metadata.version", lambda name: "99")
+        keys.add(find_key())
+    assert len(keys) == 3
 
 
 def test_the_board_is_in_the_order_of_cost(place):
