@@ -275,9 +275,9 @@ def crown_cheapest(
         choice = choose_champion(left, tie)
         verdict = judge(choice.run_id)
         first = first or (choice, verdict)
-        if verdict.state != "refused":
+        if verdict.state not in ("refused", "rejected"):
             names = board.set_index("run_id")["family"].reindex(refused)
-            passed = f"; before it the gates refused {', '.join(names)}" if refused else ""
+            passed = f"; before it were refused: {', '.join(names)}" if refused else ""
             return replace(choice, reason=choice.reason + passed), verdict, refused
         refused.append(choice.run_id)
         left = left[left["run_id"] != choice.run_id]

@@ -86,7 +86,7 @@ def choose_champion(
 class Verdict:
     "What became of a challenger."
 
-    state: str  # crowned, proposed, refused, or unchanged: there was nothing to decide
+    state: str  # crowned, proposed, refused by the gates, rejected by a person, unchanged: nothing to decide
     version: int  # the champion's version afterwards; 0: nobody reigns
     family: str  # the champion's family afterwards
     reason: str  # for people
@@ -283,7 +283,7 @@ def _is_known(
     today = (_rules(store.settings), fingerprint)
     if not by_name and (no := _find_no(events, challenger, key)) and _is_of(find_gates(events, no[0]), today):
         words = f"{no[1]}; `rumos propose {challenger}` puts it forward again"
-        return Verdict("unchanged", *now, words, candidate=no[0])
+        return Verdict("rejected", *now, words, candidate=no[0])
     judged = find_judged(events, run=challenger)
     if not judged or judged["event"] not in ("refused", "proposed") or not _is_of(judged, today):
         return None

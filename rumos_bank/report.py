@@ -47,6 +47,7 @@ def _tell_verdict(verdict: Verdict) -> str:
         "refused": f"{reigns}; version {verdict.candidate} was refused by the gates: {verdict.reason} "
         f"(`rumos gate {verdict.candidate}`).",
         "proposed": f"{reigns}; version {verdict.candidate} is proposed: `rumos approve {verdict.candidate}`.",
+        "rejected": f"{reigns}; {verdict.reason}.",
         "unchanged": f"{reigns}{' stays' if verdict.version else ''}: {verdict.reason}.",
     }
     return told[verdict.state]
