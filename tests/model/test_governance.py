@@ -246,7 +246,7 @@ def test_who_overruled_a_gate_is_told_when_the_version_comes_back(reigned):
     line = find_gates(read_ledger(reigned.settings), 2)
     assert line["done"] == "rolled back" and line["overruled"]["reason"] == WHY and "approved_by" not in line
     assert "1 fail, overruled by" in make_inventory(reigned.settings)[0]["gates"]
-    assert "Overruled by" in tell_gates(read_ledger(reigned.settings))[0]
+    assert "Overruled by" in tell_gates(read_ledger(reigned.settings), 2)[0]
 
 
 def test_a_rollback_to_a_named_version_and_forward_again(thrice):
