@@ -26,7 +26,7 @@ from .audit import LOG_FILES
 from .champion import Champion
 from .clients import EXAMPLE_CLIENT
 from .errors import NoChampionError, SettingsError, StoreError
-from .keys import KEYS, list_keys, merge_keys
+from .keys import KEYS, Key, list_keys, merge_keys
 from rumos_bank.ledger import (
     LEDGER,
     accept_ledger,
@@ -254,6 +254,7 @@ def _take_state(settings: Settings, folder: Path) -> dict[str, Any]:
     store = settings.store_path
     with lock_promotions(Store(settings)):
         events = read_ledger(settings)
+        list_keys(settings)  # raises if they cannot be read
         copy_database(store / DATABASE, folder / DATABASE)
         if events:
             shutil.copyfile(store / LEDGER, folder / LEDGER)
@@ -466,7 +467,7 @@ def _join_logs(settings: Settings, restored: Path) -> None:
 # %% ../nbs/lib/68_backup.ipynb #945f22f7
 def _join_keys(settings: Settings, backup: Backup, restored: Path) -> list[str]:  # what must be told
     "The API's keys of the backup, with what became of them since."
-    there, found = _at(settings, restored), ()
+    found: tuple[Key, ...] = ()
     since = (
         f"the API's keys are those of {backup.when}: revoke again what was revoked since (`rumos keys list`)"
     )
@@ -474,6 +475,7 @@ def _join_keys(settings: Settings, backup: Backup, restored: Path) -> list[str]:
         found = list_keys(settings)
     if not found:
         return [since] if KEYS in backup.files else []
+    there = _at(settings, restored)
     before = list_keys(there)
     merge_keys(there, found)
     changed = [key.name for key in list_keys(there) if key not in before]

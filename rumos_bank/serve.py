@@ -68,7 +68,8 @@ def find_host(
     settings: Settings,
 ) -> str:
     "The address that this door listens on."
-    return {"mlflow": settings.mlflow, "api": settings.api, "dashboard": settings.desk}[name].host
+    hosts = {"mlflow": settings.mlflow.host, "api": settings.api.host, "dashboard": settings.desk.host}
+    return hosts[name]
 
 # %% ../nbs/lib/64_serve.ipynb #f9f3538a
 def _describe_mlflow(settings: Settings) -> Door:

@@ -314,6 +314,10 @@ def test_a_broken_store_is_not_backed_up(reigned: Place, tmp_path):
     with pytest.raises(StoreError, match=r"plain.json of the model is not what was recorded"):
         write_backup(settings, safe)
     model.write_bytes(whole)
+    (settings.store_path / KEYS).write_text("harmed")
+    with pytest.raises(StoreError, match="cannot be read as a file of keys"):
+        write_backup(settings, safe)
+    (settings.store_path / KEYS).unlink()
     database = settings.store_path / DATABASE
     pages = bytearray(database.read_bytes())
     pages[4096 * 3 : 4096 * 40] = b"\xff" * 4096 * 37
