@@ -10,32 +10,36 @@ __all__ = ['DECISIONS', 'MANIFEST', 'FORMAT', 'Tell', 'measure_store', 'copy_dat
 import dataclasses
 import hashlib
 import json
+import math
 import os
 import shutil
 import sqlite3
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from .audit import LOG_FILES
 from .champion import Champion
 from .clients import EXAMPLE_CLIENT
 from .errors import NoChampionError, SettingsError, StoreError
-from .keys import KEYS
+from .keys import KEYS, Key, list_keys, merge_keys
 from rumos_bank.ledger import (
     LEDGER,
     accept_ledger,
+    find_former_key,
     find_public_key,
     keep_head,
     read_ledger,
+    require_acceptable,
     trust_key,
     verify_ledger,
 )
 from .reign import lock_promotions
-from .serve import Door
+from .serve import Door, find_host
 from .settings import DATABASE, Settings
 from .tracking import ARTIFACTS, Store, open_store
 
@@ -50,11 +54,11 @@ Tell = Callable[[int, int], None]  # hears the bytes done and all bytes
 
 def _list_files(settings: Settings) -> dict[str, Path]:
     "All but database and ledger: name in the backup → where it lies; decisions come last."
-    found = {KEYS: settings.store_path / KEYS} if (settings.store_path / KEYS).is_file() else {}
-    for name, folder in ((ARTIFACTS, settings.store_path / ARTIFACTS), (DECISIONS, settings.audit_path)):
-        inside = sorted(path for path in folder.rglob("[!.]*") if path.is_file())  # .x: not yet in its place
-        found |= {f"{name}/{path.relative_to(folder).as_posix()}": path for path in inside}
-    return found
+    store = settings.store_path
+    found = {KEYS: store / KEYS} if (store / KEYS).is_file() else {}
+    inside = sorted(path for path in (store / ARTIFACTS).rglob("[!.]*") if path.is_file())
+    found |= {path.relative_to(store).as_posix(): path for path in inside}  # .x: not yet in its place
+    return found | {f"{DECISIONS}/{path.name}": path for path in sorted(settings.audit_path.glob(LOG_FILES))}
 
 
 def _require_sqlite(settings: Settings) -> None:
@@ -69,7 +73,12 @@ def _require_sqlite(settings: Settings) -> None:
 def measure_store(
     settings: Settings,  # which store, which log
 ) -> tuple[int, int]:  # files, bytes
-    "How much a backup copies."
+    "How much a backup copies; raise if none can be taken."
+    _require_sqlite(settings)
+    if not (settings.store_path / DATABASE).is_file():
+        raise StoreError(
+            f"there is no store in {settings.store_path}: run `rumos run`, or correct RUMOS_STORE_PATH"
+        )
     store, paths = settings.store_path, list(_list_files(settings).values())
     paths += [path for path in (store / DATABASE, store / LEDGER) if path.is_file()]
     return len(paths), sum(path.stat().st_size for path in paths)
@@ -133,6 +142,7 @@ class Backup:
     "A backup whose every byte is as it was written."
 
     path: Path
+    seal: str  # the digest at its end, which no other backup has
     when: str  # ISO time, UTC, at which it began
     public_key: str  # of the ledger; empty: it has no line
     head: int  # lines of the ledger
@@ -182,7 +192,7 @@ def read_backup(
         )
     if strange := [name for name in manifest["files"] if not _is_ours(name)]:
         raise StoreError(f"{path} holds {strange[0]!r}, which is no part of a store: {again}")
-    return Backup(path, **manifest)
+    return Backup(path, seal, **manifest)
 
 # %% ../nbs/lib/68_backup.ipynb #34a86486
 @contextmanager
@@ -201,6 +211,16 @@ def _work_in(folder: Path) -> Iterator[Path]:
                 shutil.rmtree(folder, ignore_errors=True)
     except Timeout:
         raise StoreError(f"another backup or restore works in {folder}: wait for it to end") from None
+
+
+def _sync(paths: Iterable[Path]) -> None:
+    "Return when the disk has these files, and the names in these folders."
+    for path in paths:
+        opened = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
 
 
 def require_space(
@@ -234,6 +254,7 @@ def _take_state(settings: Settings, folder: Path) -> dict[str, Any]:
     store = settings.store_path
     with lock_promotions(Store(settings)):
         events = read_ledger(settings)
+        list_keys(settings)  # raises if they cannot be read
         copy_database(store / DATABASE, folder / DATABASE)
         if events:
             shutil.copyfile(store / LEDGER, folder / LEDGER)
@@ -247,11 +268,6 @@ def write_backup(
     tell: Tell = lambda done, total: None,
 ) -> Backup:
     "Copy what cannot be lost into one new file, and read it back."
-    _require_sqlite(settings)
-    if not (settings.store_path / DATABASE).is_file():
-        raise StoreError(
-            f"there is no store in {settings.store_path}: run `rumos run`, or correct RUMOS_STORE_PATH"
-        )
     when, (_, size) = datetime.now(UTC), measure_store(settings)
     target = folder / f"rumos-{when:%Y%m%d-%H%M%S-%f}.zip"
     try:
@@ -266,6 +282,7 @@ def write_backup(
             written = read_backup(work / target.name)
             (work / target.name).chmod(0o600)
             (work / target.name).rename(target)
+            _sync([folder])
     except OSError as error:
         raise StoreError(
             f"no backup could be written into {folder}: {error}; nothing was left there"
@@ -309,27 +326,54 @@ def _unpack(backup: Backup, folder: Path, tell: Tell) -> None:
                 raise StoreError(f"{name} in {backup.path} is not what was recorded: take another backup")
 
 # %% ../nbs/lib/68_backup.ipynb #8ba67042
-def _prove(settings: Settings, backup: Backup, store: Path, work: Path) -> None:
-    "Raise unless the ledger is signed with the key trusted here and the champion answers as it did."
+def _is_close(here: Any, there: Any) -> bool:
+    "Whether two answers are the same."
+    if isinstance(here, Mapping) and isinstance(there, Mapping):
+        return here.keys() == there.keys() and all(_is_close(here[name], there[name]) for name in here)
+    if isinstance(here, float) and isinstance(there, float):
+        return math.isclose(here, there, rel_tol=1e-9)
+    return bool(here == there)
+
+
+def _find_trusted(settings: Settings, backup: Backup) -> str:
+    "The key that the backup's ledger must be signed with."
     trusted = find_public_key(settings) or backup.public_key
     if backup.head and backup.public_key != trusted:
         raise StoreError(
             f"the backup's ledger is signed with the key {backup.public_key[:16]}…, trusted here is {trusted[:16]}…: "
-            "if the key was changed since, set [ledger] public_key to the former one"
+            f"if the key was changed since, put {find_former_key(settings, backup.public_key)} in the place of "
+            f"private.pem, restore with RUMOS_LEDGER_PUBLIC_KEY={backup.public_key}, and change the key again"
         )
-    there = settings.model_copy(
-        update={
-            "store": settings.store.model_copy(update={"path": store}),
-            "ledger": settings.ledger.model_copy(update={"folder": work / "keys", "public_key": trusted}),
-            "data": settings.data.model_copy(update={"cache": work / "cache"}),
-        }
-    )
+    return trusted
+
+# %% ../nbs/lib/68_backup.ipynb #8e27fb86
+def _at(settings: Settings, store: Path, **ledger: Any) -> Settings:
+    "The settings with another store, and perhaps other keys."
+    changed = {
+        "store": settings.store.model_copy(update={"path": store}),
+        "ledger": settings.ledger.model_copy(update=ledger),
+    }
+    return settings.model_copy(update=changed)
+
+
+def _prove(settings: Settings, backup: Backup, store: Path, work: Path) -> None:
+    "Raise unless ledger and champion are what they were, and may take the place of those that are here."
+    trusted = _find_trusted(settings, backup)
+    there = _at(settings, store, folder=work / "keys", public_key=trusted)
+    there = there.model_copy(update={"data": settings.data.model_copy(update={"cache": str(work / "cache")})})
     read_ledger(there)
-    if (answer := _ask_champion(there)) != backup.champion:
+    if not _is_close(answer := _ask_champion(there), backup.champion):
         raise StoreError(
             f"the champion of the backup answers {answer} and not {backup.champion}: "
             "restore it with the versions of requirements.lock that wrote it"
         )
+    try:
+        require_acceptable(_at(settings, settings.store_path, public_key=trusted), store / LEDGER)
+    except StoreError as error:
+        raise StoreError(
+            f"the ledger here is further than the backup's, and a signed line must say that an older one is put back: "
+            f"{error}; a machine that is to read and decide only takes RUMOS_LEDGER_FOLDER=… of a new folder"
+        ) from None
 
 # %% ../nbs/lib/68_backup.ipynb #4c5da3e5
 _NO_CONTENT = ("README.md", "logs", "open.lock", "road.lock", "promotion.lock", "keys.lock")
@@ -343,7 +387,7 @@ def _is_empty(store: Path) -> bool:
 def _require_free(settings: Settings, replace: bool) -> None:
     "Raise if a door is open, or if something is there that nobody said to replace."
     for name, port in settings.ports.model_dump().items():
-        if Door(name, port, ()).is_ready():
+        if Door(name, port, (), host=find_host(name, settings)).is_ready():
             raise StoreError(
                 f"something answers on port {port}, that of {name}: stop the doors first, then restore"
             )
@@ -369,47 +413,83 @@ def _hold(store: Path) -> Iterator[None]:
         raise StoreError(f"a road or a promotion works on the store in {store}: wait for it to end") from None
 
 # %% ../nbs/lib/68_backup.ipynb #a6d43eb5
-def _switch(store: Path, restored: Path) -> Path | None:  # where the old one lies; None: there was none
-    "Put the restored store in its place."
-    aside = None
+def _switch(store: Path, restored: Path, aside: Path, note: Path) -> None:
+    "Put the restored store in its place, and the one that is there aside."
     try:
         if store.exists():
-            aside = store.with_name(f"{store.name}.before-{datetime.now(UTC):%Y%m%d-%H%M%S-%f}")
+            note.write_text(aside.name)  # for `_put_back`
+            _sync([note, note.parent])
             store.rename(aside)
         restored.rename(store)
+        _sync([store.parent])
+        note.unlink(missing_ok=True)
     except OSError as error:
+        _put_back(store, note)
         raise StoreError(
             f"{store} cannot be renamed: {error}; if it is a mounted disk, set RUMOS_STORE_PATH to a folder in it"
         ) from None
-    return aside
+
+
+def _put_back(store: Path, note: Path) -> None:
+    "A store that was put aside, with nothing in its place yet, gets its name again."
+    name = note.read_text() if note.is_file() else ""
+    if name and not store.exists() and store.with_name(name).is_dir():
+        store.with_name(name).rename(store)
 
 # %% ../nbs/lib/68_backup.ipynb #6a288697
-def _complete_log(restored: Path, folder: Path) -> None:
-    "Move the decisions into a log outside of the store."
+def _complete_log(source: Path, folder: Path) -> None:
+    "Copy into a log what another has more."
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for source in sorted(path for path in restored.rglob("*") if path.is_file()):
-        target = folder / source.relative_to(restored)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if not target.exists() or target.stat().st_size < source.stat().st_size:
+    for path in sorted(source.glob(LOG_FILES)):
+        target = folder / path.name
+        if not target.exists() or target.stat().st_size < path.stat().st_size:
             made = target.with_name(f".{target.name}")
-            shutil.copy2(source, made)
+            shutil.copy2(path, made)
+            _sync([made])
             made.replace(target)
-    shutil.rmtree(restored, ignore_errors=True)
+    _sync([folder])
 
-# %% ../nbs/lib/68_backup.ipynb #7db30468
-def _settle(settings: Settings, backup: Backup) -> str:  # what the ledger had to be told; empty: nothing
-    "Mend the paths, and let key and head be those of the restored ledger."
-    store, told = open_store(settings), ""
-    if backup.public_key:
-        trust_key(settings, backup.public_key)
-    with lock_promotions(store):
-        try:
-            keep_head(settings)
-        except StoreError:  # proven to be whole, so only its end is older than what was seen here
-            accept_ledger(settings, f"restored from the backup {backup.path.name} of {backup.when}")
-            told = "the ledger here was further: a line in it now says that it was put back"
-    verify_ledger(settings)
-    return told
+
+def _join_logs(settings: Settings, restored: Path) -> None:
+    "One log of the backup's decisions and of those made since, where the settings want it."
+    live, unpacked = settings.audit_path, restored / DECISIONS
+    is_inside = live.is_relative_to(settings.store_path)
+    log = restored / live.relative_to(settings.store_path) if is_inside else live
+    if log != unpacked:
+        _complete_log(unpacked, log)
+        for path in unpacked.glob(LOG_FILES):
+            path.unlink()
+        with suppress(OSError):  # not there, or the log lies in it
+            unpacked.rmdir()
+    if is_inside:
+        _complete_log(live, log)
+
+# %% ../nbs/lib/68_backup.ipynb #945f22f7
+def _join_keys(settings: Settings, backup: Backup, restored: Path) -> list[str]:  # what must be told
+    "The API's keys of the backup, with what became of them since."
+    found: tuple[Key, ...] = ()
+    since = (
+        f"the API's keys are those of {backup.when}: revoke again what was revoked since (`rumos keys list`)"
+    )
+    with suppress(StoreError):
+        found = list_keys(settings)
+    if not found:
+        return [since] if KEYS in backup.files else []
+    there = _at(settings, restored)
+    before = list_keys(there)
+    merge_keys(there, found)
+    changed = [key.name for key in list_keys(there) if key not in before]
+    return [f"API keys added or revoked since the backup stay so: {', '.join(changed)}"] if changed else []
+
+
+def _tell_key(settings: Settings, backup: Backup) -> list[str]:
+    "A key that the backup brings itself proves nothing to a machine that knows none."
+    if find_public_key(settings) or not backup.public_key:
+        return []
+    return [
+        f"no key was known here: {backup.public_key} is trusted from now on; "
+        "compare it with `rumos ledger key` of the bank"
+    ]
 
 # %% ../nbs/lib/68_backup.ipynb #b249ce61
 @dataclass(frozen=True)
@@ -418,26 +498,67 @@ class Restored:
 
     backup: Backup
     aside: Path | None  # where the old store lies; None: there was none
-    told: str  # what the ledger had to be told; empty: nothing
+    told: tuple[str, ...]  # sentences that somebody must read
 
     def __str__(self) -> str:
-        lines = [f"restored from {self.backup}"]
-        lines += [f"the store that was there is kept in {self.aside}"] if self.aside else []
-        return "\n".join([*lines, *([self.told] if self.told else [])])
+        kept = [f"the store that was there is kept in {self.aside}"] if self.aside else []
+        return "\n".join([f"restored from {self.backup}", *kept, *self.told])
+
+
+_MARK = "restored.json"  # in a store that was put in its place and is not settled
+
+
+def _mark(store: Path, restored: Restored) -> None:
+    "Leave word of what is to be settled."
+    aside = restored.aside and str(restored.aside)
+    (store / _MARK).write_text(
+        json.dumps({"seal": restored.backup.seal, "aside": aside, "told": restored.told})
+    )
+
+
+def _find_unsettled(store: Path, backup: Backup) -> Restored | None:
+    "What a killed restore of this very backup left to settle."
+    try:
+        left = json.loads((store / _MARK).read_text())
+    except (OSError, ValueError):
+        return None
+    if left["seal"] != backup.seal:
+        return None
+    return Restored(backup, Path(left["aside"]) if left["aside"] else None, tuple(left["told"]))
+
+# %% ../nbs/lib/68_backup.ipynb #7db30468
+def _settle(settings: Settings, restored: Restored) -> Restored:  # with what the ledger had to be told
+    "Mend the paths, and let key and head be those of the restored ledger."
+    store, backup, told = open_store(settings), restored.backup, restored.told
+    if backup.public_key:
+        trust_key(settings, backup.public_key)
+    with lock_promotions(store):
+        try:
+            keep_head(settings)
+        except StoreError:  # proven to be whole, so only its end is older than what was seen here
+            accept_ledger(settings, f"restored from the backup {backup.path.name} of {backup.when}")
+            told += ("the ledger here was further: a line in it now says that it was put back",)
+    verify_ledger(settings)
+    (store.path / _MARK).unlink()
+    return dataclasses.replace(restored, told=told)
 
 # %% ../nbs/lib/68_backup.ipynb #0961b90c
+def _require_room(settings: Settings, backup: Backup) -> None:
+    "Raise unless the unpacked backup, and a log that goes on in it, have room beside the store."
+    store, log = settings.store_path, settings.audit_path
+    newer = [path.stat().st_size for path in log.glob(LOG_FILES)] if log.is_relative_to(store) else []
+    require_space(next(folder for folder in store.parents if folder.is_dir()), backup.size + sum(newer))
+
+
 def check_restore(
-    settings: Settings,  # which store, which log, which ports
+    settings: Settings,  # which store, which log
     path: Path,  # of a backup
-    replace: bool = False,  # put a store that is there aside
     tell: Tell = lambda done, total: None,
 ) -> Backup:
-    "Raise if this backup could not be restored here; nothing is changed."
+    "Raise unless every byte is as it was written and has room; signatures and answer are proven by the restore."
     _require_sqlite(settings)
     backup = read_backup(path, tell)
-    _require_free(settings, replace)
-    store = settings.store_path
-    require_space(next(folder for folder in store.parents if folder.is_dir()), backup.size)
+    _require_room(settings, backup)
     return backup
 
 
@@ -448,16 +569,36 @@ def restore_backup(
     tell: Tell = lambda done, total: None,
 ) -> Restored:
     "Put a backup in the place of the store, after everything in it was proven."
-    backup, store = check_restore(settings, path, replace, tell), settings.store_path
-    with _work_in(store.with_name(f".{store.name}.restoring")) as work, _hold(store):
-        _unpack(backup, work / "store", tell)
-        _prove(settings, backup, work / "store", work)
-        if settings.audit_path != store / DECISIONS:
-            _complete_log(work / "store" / DECISIONS, settings.audit_path)
+    _require_sqlite(settings)
+    backup, store = read_backup(path, tell), settings.store_path
+    try:
+        with _work_in(store.with_name(f".{store.name}.restoring")) as work:
+            _put_back(store, work.parent / "aside")
+            left = None if replace else _find_unsettled(store, backup)
+            return _settle(settings, left or _put_in_place(settings, backup, work, replace, tell))
+    except OSError as error:
+        raise StoreError(f"{path} could not be restored: {error}; the same command again finishes") from None
+
+# %% ../nbs/lib/68_backup.ipynb #651de52b
+def _put_in_place(settings: Settings, backup: Backup, work: Path, replace: bool, tell: Tell) -> Restored:
+    "Unpack, prove, take over what is newer, and switch."
+    store, made = settings.store_path, work / "store"
+    aside = store.with_name(f"{store.name}.before-{datetime.now(UTC):%Y%m%d-%H%M%S-%f}")
+    _require_room(settings, backup)
+    _require_free(settings, replace)
+    with _hold(store):
+        _unpack(backup, made, tell)
+        _prove(settings, backup, made, work)
+        _require_free(settings, replace)  # what was opened meanwhile
+        told = [*_tell_key(settings, backup), *_join_keys(settings, backup, made)]
+        _join_logs(settings, made)
         with suppress(FileNotFoundError):  # the folder's own note, which git keeps
-            shutil.copy2(store / "README.md", work / "store")
-        was_empty, aside = _is_empty(store), _switch(store, work / "store")
-    if aside and was_empty:
-        shutil.rmtree(aside)
-        aside = None
-    return Restored(backup, aside, _settle(settings, backup))
+            shutil.copy2(store / "README.md", made)
+        was_empty = _is_empty(store)
+        restored = Restored(backup, None if was_empty else aside, tuple(told))
+        _mark(made, restored)
+        _sync([made, *made.rglob("*")])
+        _switch(store, made, aside, work.parent / "aside")
+    if was_empty:
+        shutil.rmtree(aside, ignore_errors=True)
+    return restored

@@ -469,7 +469,9 @@ def backup(
 def restore(
     file: Annotated[str, typer.Argument(help="that `rumos backup` wrote")],
     replace: Annotated[bool, typer.Option("--replace", help="put the store that is there aside")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="check every byte and change nothing")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="only check every byte of the file, and the room")
+    ] = False,
 ) -> None:
     """Put a backup in the place of the store, after every byte of it was checked; the doors must be closed.
 
@@ -482,8 +484,10 @@ def restore(
 
     settings, path, tell = read_settings(), Path(file).absolute(), _tell_bytes("checked")
     if dry_run:
+        print(check_restore(settings, path, tell))
         return print(
-            f"{check_restore(settings, path, replace, tell)}\nwould be restored into {settings.store_path}"
+            f"would be restored into {settings.store_path}; every byte is as it was written, signatures and the "
+            "champion's answer are proven when it is restored, before anything is touched"
         )
     print(restore_backup(settings, path, replace, tell))
     print("Next: `rumos champion`, and `rumos replay DECISION` for one that was told before.")

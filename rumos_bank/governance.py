@@ -7,6 +7,7 @@ __all__ = ['app', 'ledger', 'gate', 'propose', 'approve', 'reject', 'rollback', 
            'show_key', 'rotate', 'accept']
 
 # %% ../nbs/lib/66_governance.ipynb #189691fc
+import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -277,14 +278,18 @@ def show_key() -> None:
 def rotate() -> None:
     """Sign with a new private key from now on; [ledger] public_key must be changed everywhere.
 
+    Take a backup right after it: an older one can be gone on with under the former key only, which is kept.
+
     Example: `rumos ledger rotate`
     """
-    from rumos_bank.ledger import rotate_key
+    from rumos_bank.ledger import find_former_key, find_public_key, rotate_key
     from rumos_bank.reign import lock_promotions
 
     store = _open()
     with lock_promotions(store):
+        former = find_former_key(store.settings, find_public_key(store.settings))
         print(rotate_key(store.settings))
+    print(f"Take a backup now: `rumos backup`. An older one needs the former key, {former}.", file=sys.stderr)
 
 
 @ledger.command("accept")

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['LEDGER', 'INTENT', 'CROWNED', 'ROLLED_BACK', 'ABANDONED', 'CHAMPION', 'START', 'ROTATED', 'find_public_key',
            'trust_key', 'read_ledger', 'Verified', 'verify_ledger', 'find_user', 'append_event', 'keep_head',
-           'finish_rotation', 'rotate_key', 'accept_ledger', 'facts_of', 'last_change', 'find_changes',
-           'allowed_versions']
+           'finish_rotation', 'find_former_key', 'rotate_key', 'accept_ledger', 'require_acceptable', 'facts_of',
+           'last_change', 'find_changes', 'allowed_versions']
 
 # %% ../nbs/lib/32_ledger.ipynb #4bf86511
 import getpass
@@ -354,9 +354,19 @@ def finish_rotation(
         public = _load_key(folder / _NEXT).public_key().public_bytes_raw().hex()
         if lines and _is_signed(lines[-1], public):
             _publish(folder / _NEXT)
+            with suppress(FileNotFoundError):  # on a machine that only read until now
+                (folder / _PRIVATE).replace(find_former_key(settings, json.loads(lines[-1])["old_key"]))
             (folder / _NEXT).replace(folder / _PRIVATE)
         else:
             (folder / _NEXT).unlink()
+
+
+def find_former_key(
+    settings: Settings,  # where keys are kept
+    public_key: str,  # that was changed since, 64 hexadecimal digits
+) -> Path:  # perhaps of no file
+    "Where the private key of this public one is kept after a change of keys."
+    return settings.ledger_path / f"private-{public_key[:16]}.pem"
 
 
 def rotate_key(
@@ -394,6 +404,20 @@ def accept_ledger(
         "lost_digest": lost and lost["digest"],
     }
     return _write(settings, _signing_key(settings, not lines), "accepted", facts)
+
+# %% ../nbs/lib/32_ledger.ipynb #fecb23ee
+def require_acceptable(
+    settings: Settings,  # which head, which key
+    path: Path,  # of a ledger that is to take the place of the store's
+) -> None:
+    "Raise if this ledger is behind the head kept here, and nobody here can sign that it was put back."
+    lines, _ = _split(path)
+    is_own = _head_file(settings).is_file()
+    try:
+        for head in _find_heads(settings):
+            _require_head(path, lines, head, is_own)
+    except StoreError:
+        _signing_key(settings, is_first=False)
 
 # %% ../nbs/lib/32_ledger.ipynb #ba97335f
 def facts_of(

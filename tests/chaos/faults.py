@@ -176,8 +176,6 @@ def corrupt_database(bank: Bank) -> str:
         bank.decide(door)  # a door that starts now takes the champion that was last verified
     kept = dict(bank.answered)
     restored = require_done(bank.rumos("restore", newest_backup(bank), "--replace"))
-    (aside,) = bank.folder.glob("store.before-*")
-    shutil.copytree(aside / "decisions", bank.store / "decisions", dirs_exist_ok=True)
     require_recorded(kept, bank.settings)
     require("is kept in" in restored, restored)
     return said
@@ -196,8 +194,6 @@ def truncated_artifact(bank: Bank) -> str:
     require_sentence(bank.rumos("backup", str(bank.folder / "bad")), "is not what was recorded")
     require(not list((bank.folder / "bad").glob("rumos-*")), "a backup of a broken store was written")
     require_done(bank.rumos("restore", newest_backup(bank), "--replace"))
-    (aside,) = bank.folder.glob("store.before-*")
-    shutil.copytree(aside / "decisions", bank.store / "decisions", dirs_exist_ok=True)
     return said[:200]
 
 

@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import pwd
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,9 +24,11 @@ from rumos_bank.ledger import (
     accept_ledger,
     allowed_versions,
     append_event,
+    find_former_key,
     find_public_key,
     keep_head,
     read_ledger,
+    require_acceptable,
     rotate_key,
     verify_ledger,
 )
@@ -378,6 +381,36 @@ def test_after_two_changes_of_keys_every_line_is_still_vouched_for(settings):
     path.write_bytes(path.read_bytes().replace(b'"version": 1', b'"version": 2'))
     with pytest.raises(StoreError, match=f"line 2 is not signed with the key {keys[0][:16]}"):
         read_ledger(settings)
+
+
+def test_a_former_private_key_is_kept_for_a_backup_from_before_the_change(settings):
+    path = write_events(settings, 2)
+    before, old = path.read_bytes(), find_public_key(settings)
+    private = settings.ledger_path / "private.pem"
+    secret, former = private.read_bytes(), find_former_key(settings, old)
+    rotate_key(settings)
+    assert former.name == f"private-{old[:16]}.pem" and former.read_bytes() == secret != private.read_bytes()
+    assert former.stat().st_mode & 0o777 == 0o600
+    path.write_bytes(before)
+    former.replace(private)
+    put_back = settings.model_copy(update={"ledger": settings.ledger.model_copy(update={"public_key": old})})
+    accept_ledger(put_back, "restored from a backup of before")
+    assert verify_ledger(put_back).lines == 3
+
+
+def test_whether_a_ledger_could_be_put_back_is_known_before_it_is(settings, tmp_path):
+    path = write_events(settings, 2)
+    older = tmp_path / "older.jsonl"
+    shutil.copy(path, older)
+    (settings.ledger_path / "private.pem").rename(tmp_path / "safe.pem")
+    require_acceptable(settings, older)
+    (tmp_path / "safe.pem").rename(settings.ledger_path / "private.pem")
+    write_events(settings, 1)
+    require_acceptable(settings, older)
+    (settings.ledger_path / "private.pem").unlink()
+    with pytest.raises(StoreError, match="private key is not in"):
+        require_acceptable(settings, older)
+    require_acceptable(settings, path)
 
 
 class Crash(BaseException):

@@ -17,13 +17,19 @@ import pytest
 from stores import LENIENT, TOP, Place, settings_for
 
 from rumos_bank import backup as room
-from rumos_bank.audit import DecisionLog, decide_and_record, read_log
-from rumos_bank.backup import check_restore, read_backup, require_space, restore_backup, write_backup
+from rumos_bank.audit import LOG_FILES, DecisionLog, decide_and_record, read_log
+from rumos_bank.backup import (
+    check_restore,
+    measure_store,
+    require_space,
+    restore_backup,
+    write_backup,
+)
 from rumos_bank.champion import Champion
 from rumos_bank.clients import CLIENT_COLUMNS
 from rumos_bank.errors import SettingsError, StoreError
-from rumos_bank.keys import KEYS, add_key, list_keys
-from rumos_bank.ledger import append_event, read_ledger, rotate_key, verify_ledger
+from rumos_bank.keys import KEYS, add_key, list_keys, revoke_key
+from rumos_bank.ledger import append_event, find_former_key, read_ledger, rotate_key, verify_ledger
 from rumos_bank.outcomes import OUTCOME, read_outcomes
 from rumos_bank.reign import mend, read_champion
 from rumos_bank.replay import replay
@@ -37,7 +43,7 @@ CLIENTS = make_twin(20, seed=4)[list(CLIENT_COLUMNS)].to_dict("records")
 @pytest.fixture(autouse=True)
 def closed_doors(monkeypatch):
     "Whatever listens on the bank's ports of this machine is not ours."
-    monkeypatch.setattr(room, "Door", lambda *_: type("Closed", (), {"is_ready": lambda self: False})())
+    monkeypatch.setattr(room, "Door", lambda *_, **__: type("Closed", (), {"is_ready": lambda self: False})())
 
 
 def decide(settings: Settings) -> list:
@@ -111,7 +117,8 @@ def test_a_lost_store_comes_back_with_all_that_was_in_it(reigned: Place, tmp_pat
 def test_another_machine_takes_over_and_governs_once_the_private_key_is_there(reigned: Place, tmp_path):
     decided, runs = decide(reigned.settings), {run.info.run_id for run in find_searches(reigned.store)}
     made, other = write_backup(reigned.settings, tmp_path / "safe"), settings_for(tmp_path / "other")
-    assert restore_backup(other, made.path).told == ""
+    (told,) = restore_backup(other, made.path).told
+    assert told.startswith(f"no key was known here: {made.public_key} is trusted from now on")
     store = open_store(other)
     mend(store)
     assert read_champion(store).run_id == reigned.runs["first"]
@@ -124,14 +131,17 @@ def test_another_machine_takes_over_and_governs_once_the_private_key_is_there(re
     assert append_event(other, "data changed", {"fingerprint": "f"})["number"] == made.head + 1
 
 
-def test_no_private_key_is_in_a_backup_and_only_its_owner_reads_it(reigned: Place, tmp_path):
-    inside = settings_for(reigned.store.path, RUMOS_LEDGER_FOLDER=str(reigned.store.path / "keys"))
-    shutil.copytree(reigned.settings.ledger_path, inside.ledger_path)
+@pytest.mark.parametrize("folder", ["keys", "decisions/keys", "decisions"])
+def test_no_private_key_is_in_a_backup_and_only_its_owner_reads_it(reigned: Place, tmp_path, folder):
+    inside = settings_for(reigned.store.path, RUMOS_LEDGER_FOLDER=str(reigned.store.path / folder))
+    decide(inside.model_copy(update={"ledger": reigned.settings.ledger}))
+    shutil.copytree(reigned.settings.ledger_path, inside.ledger_path, dirs_exist_ok=True)
     made = write_backup(inside, tmp_path / "safe")
     with zipfile.ZipFile(made.path) as archive:
         content = {name: archive.read(name) for name in archive.namelist()}
     secret = (inside.ledger_path / "private.pem").read_bytes().splitlines()[1]
     assert len(content) > 10 and not [name for name, text in content.items() if secret in text]
+    assert any(name.startswith("decisions/") for name in content)
     assert made.path.stat().st_mode & 0o077 == 0
 
 
@@ -245,9 +255,6 @@ def test_a_forged_backup_is_refused_by_the_ledger_and_by_the_names_in_it(reigned
     with pytest.raises(StoreError, match="which is no part of a store"):
         restore_backup(reigned.settings, outside, replace=True)
     assert as_files(reigned.store.path) == before and not (tmp_path / "evil").exists()
-    rotate_key(reigned.settings)
-    with pytest.raises(StoreError, match=r"trusted here is .* set \[ledger\] public_key to the former one"):
-        restore_backup(reigned.settings, made.path, replace=True)
 
 
 def test_a_store_that_is_there_is_kept_aside_and_only_if_asked(reigned: Place, made):
@@ -258,13 +265,31 @@ def test_a_store_that_is_there_is_kept_aside_and_only_if_asked(reigned: Place, m
     reigned.crown("cheaper")
     later = decide(settings)
     restored = restore_backup(settings, made.path, replace=True)
-    assert Champion.load(settings).version == 1 and "was further" in restored.told
+    assert Champion.load(settings).version == 1 and "was further" in restored.told[0]
     last = read_ledger(settings)[-1]
     assert last["event"] == "accepted" and made.path.name in last["reason"]
     assert verify_ledger(settings).lines == made.head + 1
     assert (settings.store_path / "README.md").read_text() == "the folder's own note"
     old = settings_for(restored.aside)
-    assert {each.id for each in later} <= {entry["id"] for entry in read_log(old.audit_path)}
+    for log in (old.audit_path, settings.audit_path):
+        assert {each.id for each in later} <= {entry["id"] for entry in read_log(log)}
+
+
+@pytest.mark.parametrize("folder", ["decisions", "log", "decisions/log", "."])
+def test_what_was_decided_since_the_backup_goes_on_in_the_live_log(reigned: Place, tmp_path, folder):
+    settings = settings_for(reigned.store.path, RUMOS_AUDIT_FOLDER=str(reigned.store.path / folder))
+    old = decide(settings)
+    made = write_backup(settings, tmp_path / "safe")
+    (file,) = settings.audit_path.glob(LOG_FILES)
+    new = decide(settings)
+    file.write_bytes(file.read_bytes()[:-100])  # it was harmed since
+    restored = restore_backup(settings, made.path, replace=True)
+    kept = [entry["id"] for entry in read_log(settings.audit_path)]
+    assert sorted(kept) == sorted(each.id for each in [*old, *new])
+    assert restored.aside and Champion.load(settings).version == 1
+    unpacked = settings.store_path / "decisions"
+    assert folder.startswith("decisions") or not unpacked.exists()
+    assert folder == "decisions" or not list(unpacked.glob("*.jsonl"))
 
 
 def test_a_log_outside_of_the_store_loses_nothing_to_an_older_backup(reigned: Place, tmp_path):
@@ -289,6 +314,10 @@ def test_a_broken_store_is_not_backed_up(reigned: Place, tmp_path):
     with pytest.raises(StoreError, match=r"plain.json of the model is not what was recorded"):
         write_backup(settings, safe)
     model.write_bytes(whole)
+    (settings.store_path / KEYS).write_text("harmed")
+    with pytest.raises(StoreError, match="cannot be read as a file of keys"):
+        write_backup(settings, safe)
+    (settings.store_path / KEYS).unlink()
     database = settings.store_path / DATABASE
     pages = bytearray(database.read_bytes())
     pages[4096 * 3 : 4096 * 40] = b"\xff" * 4096 * 37
@@ -304,11 +333,15 @@ def test_tables_in_a_server_are_for_its_own_tools(reigned: Place, made, tmp_path
     server = settings_for(reigned.store.path, RUMOS_STORE_DATABASE="postgresql+psycopg://mlflow@db/mlflow")
     for command in (
         lambda: write_backup(server, tmp_path / "elsewhere"),
-        lambda: restore_backup(server, made),
+        lambda: measure_store(server),
+        lambda: check_restore(server, made.path),
+        lambda: restore_backup(server, made.path),
     ):
         with pytest.raises(SettingsError, match="with the server's own tools"):
             command()
     assert not (tmp_path / "elsewhere").exists()
+    with pytest.raises(StoreError, match="there is no store in"):
+        measure_store(settings_for(tmp_path / "nothing"))
 
 
 def test_too_little_space_is_said_before_anything_is_written(reigned: Place, made, monkeypatch, tmp_path):
@@ -316,6 +349,7 @@ def test_too_little_space_is_said_before_anything_is_written(reigned: Place, mad
     for attempt in (
         lambda: write_backup(reigned.settings, tmp_path / "full"),
         lambda: restore_backup(reigned.settings, made.path, replace=True),
+        lambda: check_restore(reigned.settings, made.path),
     ):
         with pytest.raises(StoreError, match=r"are needed in .* 0.0 MB are free: make room"):
             attempt()
@@ -332,14 +366,127 @@ def test_an_open_door_and_a_running_road_are_in_the_way(reigned: Place, made, mo
     ):
         restore_backup(reigned.settings, made.path, replace=True)
     monkeypatch.undo()
-    with socket.create_server(("127.0.0.1", 0)) as door:
+    with socket.create_server(("127.0.0.2", 0)) as door:
         port = door.getsockname()[1]
-        busy = settings_for(reigned.store.path, RUMOS_PORTS_API=str(port))
-        busy = busy.model_copy(update={"ports": busy.ports.model_copy(update={"mlflow": port})})
+        busy = settings_for(reigned.store.path, RUMOS_PORTS_API=str(port), RUMOS_API_HOST="127.0.0.2")
+        free = {"mlflow": find_free_port(), "dashboard": find_free_port()}
+        busy = busy.model_copy(update={"ports": busy.ports.model_copy(update=free)})
+        assert check_restore(busy, made.path).head == made.head  # a trial needs nobody to stop
         with pytest.raises(
-            StoreError, match=f"something answers on port {port}, that of mlflow: stop the doors"
+            StoreError, match=f"something answers on port {port}, that of api: stop the doors"
         ):
-            check_restore(busy, made.path, replace=True)
+            restore_backup(busy, made.path, replace=True)
+
+
+def test_a_door_that_was_opened_during_the_proof_is_in_the_way(reigned: Place, made, monkeypatch):
+    prove, opened = room._prove, []
+
+    def prove_slowly(*given):
+        prove(*given)
+        opened.append(True)
+
+    monkeypatch.setattr(room, "_prove", prove_slowly)
+    monkeypatch.setattr(
+        room, "Door", lambda *_, **__: type("Door", (), {"is_ready": lambda self: bool(opened)})()
+    )
+    before = as_files(reigned.store.path)
+    with pytest.raises(StoreError, match="stop the doors first"):
+        restore_backup(reigned.settings, made.path, replace=True)
+    assert as_files(reigned.store.path) == before
+
+
+# what is further here than in the backup
+
+
+def test_without_the_private_key_a_ledger_that_is_further_stops_a_restore_before_it(
+    reigned: Place, made, tmp_path
+):
+    settings = reigned.settings
+    reigned.crown("cheaper")
+    (settings.ledger_path / "private.pem").rename(tmp_path / "private.pem")
+    before = as_files(settings.store_path)
+    with pytest.raises(StoreError, match=r"ledger here is further .* private key is not in .* new folder"):
+        restore_backup(settings, made.path, replace=True)
+    assert as_files(settings.store_path) == before and Champion.load(settings).version == 2
+    reader = settings_for(settings.store_path, RUMOS_LEDGER_FOLDER=str(tmp_path / "of a reader"))
+    assert "no key was known here" in restore_backup(reader, made.path, replace=True).told[0]
+    assert Champion.load(reader).version == 1
+
+
+def test_a_backup_from_before_a_change_of_keys_is_restored_with_the_former_key(reigned: Place, made):
+    settings, old = reigned.settings, made.public_key
+    rotate_key(settings)
+    before = as_files(settings.store_path)
+    with pytest.raises(StoreError, match=rf"put .*private-{old[:16]}.pem in .*_PUBLIC_KEY={old}, and"):
+        restore_backup(settings, made.path, replace=True)
+    former = settings_for(settings.store_path, RUMOS_LEDGER_PUBLIC_KEY=old)
+    with pytest.raises(StoreError, match=r"ledger here is further .* does not belong to the public key"):
+        restore_backup(former, made.path, replace=True)
+    assert as_files(settings.store_path) == before
+    find_former_key(settings, old).replace(settings.ledger_path / "private.pem")
+    restore_backup(former, made.path, replace=True)
+    rotate_key(former)
+    assert [event["event"] for event in read_ledger(settings)][-2:] == ["accepted", "keys changed"]
+    assert Champion.load(settings).version == 1
+
+
+def test_a_revoked_key_stays_revoked_and_no_name_is_given_twice(reigned: Place, tmp_path):
+    settings = reigned.settings
+    for name in ("back-office", "branch"):
+        add_key(settings, name)
+    made = write_backup(settings, tmp_path / "safe")
+    revoke_key(settings, "back-office")
+    add_key(settings, "audit")
+    now = list_keys(settings)
+    restored = restore_backup(settings, made.path, replace=True)
+    assert list_keys(settings) == now and (settings.store_path / KEYS).stat().st_mode & 0o077 == 0
+    assert restored.told == ("API keys added or revoked since the backup stay so: back-office, audit",)
+    (settings.store_path / KEYS).write_text("harmed")
+    told = restore_backup(settings, made.path, replace=True).told
+    assert len(told) == 1 and "revoke again what was revoked since" in told[0]
+    assert [key.revoked for key in list_keys(settings)] == ["", ""]
+
+
+def test_another_processor_may_round_otherwise_but_not_decide_otherwise(reigned: Place, made, monkeypatch):
+    ask, changed = room._ask_champion, {}
+
+    def ask_elsewhere(settings):
+        told = ask(settings)
+        return told | {"answer": told["answer"] | changed}
+
+    monkeypatch.setattr(room, "_ask_champion", ask_elsewhere)
+    answer = made.champion["answer"]
+    for wrong in (
+        {"probability": answer["probability"] * (1 + 1e-8)},
+        {"prediction": 1 - answer["prediction"]},
+    ):
+        changed.clear()
+        changed.update(wrong)
+        with pytest.raises(StoreError, match="the champion of the backup answers"):
+            restore_backup(reigned.settings, made.path, replace=True)
+    changed.clear()
+    changed["probability"] = answer["probability"] * (1 + 1e-14)
+    assert restore_backup(reigned.settings, made.path, replace=True).aside
+
+
+def test_what_the_disk_says_is_a_sentence(reigned: Place, made, monkeypatch):
+    before = as_files(reigned.store.path)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with (
+        monkeypatch.context() as broken,
+        pytest.raises(StoreError, match=r"could not be restored: .*No space"),
+    ):
+        broken.setattr(room, "_join_logs", full)
+        restore_backup(reigned.settings, made.path, replace=True)
+    rename = Path.rename
+    with monkeypatch.context() as broken, pytest.raises(StoreError, match="cannot be renamed"):
+        broken.setattr(Path, "rename", lambda self, to: full() if "work" in self.parts else rename(self, to))
+        restore_backup(reigned.settings, made.path, replace=True)
+    assert as_files(reigned.store.path) == before
+    assert not list(reigned.store.path.parent.glob(f"{reigned.store.path.name}.before-*"))
 
 
 RESTORE = """
@@ -347,52 +494,56 @@ import os, signal, sys
 from pathlib import Path
 from rumos_bank import backup as room
 from rumos_bank.settings import read_settings
-step, act = sys.argv[2], getattr(room, sys.argv[2])
+file, top, step, when, replace = sys.argv[1:]
+owner, name = (Path, "rename") if step == "second rename" else (room, step)
+act = getattr(owner, name)
 def die(*given):
-    if "before" in sys.argv[3]:
+    if step == "second rename" and given[0].parts[-2:] != ("work", "store"):
+        return act(*given)
+    if when == "before":
         os.kill(os.getpid(), signal.SIGKILL)
     act(*given)
     os.kill(os.getpid(), signal.SIGKILL)
-setattr(room, step, die)
-room.restore_backup(read_settings(sys.argv[4]), Path(sys.argv[1]), replace=True)
+setattr(owner, name, die)
+room.restore_backup(read_settings(top), Path(file), replace=bool(replace))
 """
+STEPS = ("_unpack", "_prove", "second rename", "_switch", "trust_key", "verify_ledger")
+
+
+def kill_a_restore(settings: Settings, made: room.Backup, step: str, when: str, replace: bool) -> None:
+    command = [sys.executable, "-c", RESTORE, str(made.path), str(TOP), step, when, "x" * replace]
+    died = subprocess.run(command, env=environment_of(settings), capture_output=True, text=True, timeout=120)
+    assert died.returncode == -signal.SIGKILL, died.stderr
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("step", ["_unpack", "_prove", "_switch", "_settle"])
+@pytest.mark.parametrize("step", [*STEPS, "accept_ledger", "_settle"])
 def test_a_restore_that_is_killed_leaves_a_usable_store_and_a_second_one_finishes(
     reigned: Place, made, step, when
 ):
     settings = reigned.settings
     reigned.crown("cheaper")
-    command = [sys.executable, "-c", RESTORE, str(made.path), step, when, str(TOP)]
-    died = subprocess.run(command, env=environment_of(settings), capture_output=True, text=True, timeout=120)
-    assert died.returncode == -signal.SIGKILL, died.stderr
-    switched = step == "_settle" or (step, when) == ("_switch", "after")
-    if not switched:
+    later = decide(settings)
+    kill_a_restore(settings, made, step, when, replace=True)
+    if step in ("_unpack", "_prove") or (step, when) == ("_switch", "before"):
         assert Champion.load(settings).version == 2 and verify_ledger(settings)
+    if (step, when) == ("second rename", "before"):
+        assert not settings.store_path.exists()
     restore_backup(settings, made.path, replace=True)
     assert Champion.load(settings).version == 1 and verify_ledger(settings)
+    assert {each.id for each in later} <= {entry["id"] for entry in read_log(settings.audit_path)}
     assert not list(settings.store_path.parent.glob(".*.restoring"))
+    assert not (settings.store_path / room._MARK).exists()
 
 
-def test_a_kill_between_the_two_renames_loses_nothing(reigned: Place, made, monkeypatch):
-    class Killed(BaseException):
-        pass
-
-    rename = Path.rename
-
-    def half(self, target):
-        if self.name == "store" and self.parent.name == "work":
-            raise Killed
-        return rename(self, target)
-
-    settings = reigned.settings
-    with monkeypatch.context() as broken, pytest.raises(Killed):
-        broken.setattr(Path, "rename", half)
-        restore_backup(settings, made.path, replace=True)
-    (aside,) = settings.store_path.parent.glob("store.before-*")
-    assert not settings.store_path.exists() and (aside / DATABASE).is_file()
-    restore_backup(settings, made.path)
-    assert Champion.load(settings).version == 1 and verify_ledger(settings).lines == made.head
-    assert read_backup(made.path).head == made.head
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("step", [*STEPS, "keep_head"])
+def test_a_restore_into_nothing_that_is_killed_is_finished_by_the_same_command(made, tmp_path, step, when):
+    other = settings_for(tmp_path / "other")
+    kill_a_restore(other, made, step, when, replace=False)
+    restored = restore_backup(other, made.path)
+    assert restored.aside is None and Champion.load(other).version == 1
+    assert "no key was known here" in restored.told[0]
+    assert verify_ledger(other).head == made.head and not (other.store_path / room._MARK).exists()
+    with pytest.raises(StoreError, match="is not empty"):
+        restore_backup(other, made.path)

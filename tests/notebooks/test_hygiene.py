@@ -20,7 +20,7 @@ LONGEST_CELL = 45  # lines of an exported cell; 30 is the aim
 CELLS = range(25, 76)  # of a chapter on the floors 0 to 2
 EXCEPTIONS = {  # each may become smaller, or go
     "00_errors": {"cells": 15},  # a few names have no more to tell
-    "02_keys": {"cells": 16},  # one file, written and read
+    "02_keys": {"cells": 20},  # one file, written and read
     "03_terminal": {"cells": 11},  # a table and a line of progress
     "11_twin": {"cells": 90},  # in steps short enough to check by hand
     "23_decision": {"cells": 25, "lines": 50},  # one class
