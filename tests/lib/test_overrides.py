@@ -114,6 +114,8 @@ def test_the_last_override_in_time_counts_wherever_it_was_made(book, settings):
     book.write(decision[:8], later, {**told, "prediction": ACCEPT, "officer": "Y."})
     judged = judge_overrides(settings)
     assert (judged.total.overrides, judged.withdrawn) == (0, 1), "Z. came back to the model"
+    told = describe_overrides(judged)
+    assert told[0].startswith("No override that differs") and told[1].startswith("1 came back")
 
 
 def test_the_days_are_those_of_the_decision(book, settings):
