@@ -1212,6 +1212,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'rumos_bank.shadow._pair': ('lib/shadow.html#_pair', 'rumos_bank/shadow.py'),
                                    'rumos_bank.shadow._price': ('lib/shadow.html#_price', 'rumos_bank/shadow.py'),
                                    'rumos_bank.shadow._realise': ('lib/shadow.html#_realise', 'rumos_bank/shadow.py'),
+                                   'rumos_bank.shadow._save': ('lib/shadow.html#_save', 'rumos_bank/shadow.py'),
                                    'rumos_bank.shadow._say': ('lib/shadow.html#_say', 'rumos_bank/shadow.py'),
                                    'rumos_bank.shadow._stand_back': ('lib/shadow.html#_stand_back', 'rumos_bank/shadow.py'),
                                    'rumos_bank.shadow.answer_unheard': ('lib/shadow.html#answer_unheard', 'rumos_bank/shadow.py'),

@@ -287,20 +287,29 @@ def check_shadow(
     settings: Settings,  # which log, which costs
     version: int,  # of the challenger
 ) -> "list[Check]":  # one; none if it was never in the shadow
-    "The euros that the challenger would have saved on requests as they came, by whichever model's belief is harsher."
+    "The euros that the challenger would have saved on requests as they came: realised, else by the mean of both beliefs."
     from rumos_bank.gates import PASS, WARN, Check  # brings scikit-learn, and a service imports this chapter
 
     try:
         report = judge_shadow(settings, version)
     except StoreError:
         return []
-    saved = min(costs["champion"] - costs["challenger"] for costs in report.expected.values())
+    saved, by = _save(report)
     text = (
         f"asked unheard about {report.scored:,} of {report.decisions:,} requests, it would have refused {report.to_refuse:,} "
-        f"that the champion accepted and accepted {report.to_accept:,} that it refused; by the harsher belief that saves "
+        f"that the champion accepted and accepted {report.to_accept:,} that it refused; {by} that saves "
         f"{saved:.1f} € per client"
     )
     return [Check("shadow", saved, 0.0, PASS if saved >= 0 else WARN, text)]
+
+
+def _save(report: ShadowReport) -> tuple[float, str]:
+    "Euros per client that the challenger saves, and by what they are counted."
+    if report.interval:
+        lost = report.realised["champion"] - report.realised["challenger"]
+        return lost / report.outcomes, f"on the {report.outcomes:,} clients whose outcome is known"
+    saved = [costs["champion"] - costs["challenger"] for costs in report.expected.values()]
+    return sum(saved) / len(saved), "by the mean of both models' beliefs"
 
 # %% ../nbs/lib/47_shadow.ipynb #8dbcd80c
 def describe_shadow(
