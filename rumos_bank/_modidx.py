@@ -211,6 +211,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'rumos_bank.champion._load_cached': ('lib/champion.html#_load_cached', 'rumos_bank/champion.py'),
                                      'rumos_bank.champion._read_kept': ('lib/champion.html#_read_kept', 'rumos_bank/champion.py'),
                                      'rumos_bank.champion._read_or_fetch': ('lib/champion.html#_read_or_fetch', 'rumos_bank/champion.py'),
+                                     'rumos_bank.champion._require_grown': ('lib/champion.html#_require_grown', 'rumos_bank/champion.py'),
                                      'rumos_bank.champion._shelf': ('lib/champion.html#_shelf', 'rumos_bank/champion.py'),
                                      'rumos_bank.champion.read_version': ('lib/champion.html#read_version', 'rumos_bank/champion.py')},
             'rumos_bank.cli': { 'rumos_bank.cli._choose_engine': ('lib/cli.html#_choose_engine', 'rumos_bank/cli.py'),
