@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from .audit import LOG_FILES
+from .audit import list_days
 from .champion import Champion
 from .clients import EXAMPLE_CLIENT
 from .errors import NoChampionError, SettingsError, StoreError
@@ -58,7 +58,7 @@ def _list_files(settings: Settings) -> dict[str, Path]:
     found = {KEYS: store / KEYS} if (store / KEYS).is_file() else {}
     inside = sorted(path for path in (store / ARTIFACTS).rglob("[!.]*") if path.is_file())
     found |= {path.relative_to(store).as_posix(): path for path in inside}  # .x: not yet in its place
-    return found | {f"{DECISIONS}/{path.name}": path for path in sorted(settings.audit_path.glob(LOG_FILES))}
+    return found | {f"{DECISIONS}/{path.name}": path for path in list_days(settings.audit_path)}
 
 
 def _require_sqlite(settings: Settings) -> None:
@@ -440,7 +440,7 @@ def _put_back(store: Path, note: Path) -> None:
 def _complete_log(source: Path, folder: Path) -> None:
     "Copy into a log what another has more."
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for path in sorted(source.glob(LOG_FILES)):
+    for path in list_days(source):
         target = folder / path.name
         if not target.exists() or target.stat().st_size < path.stat().st_size:
             made = target.with_name(f".{target.name}")
@@ -457,7 +457,7 @@ def _join_logs(settings: Settings, restored: Path) -> None:
     log = restored / live.relative_to(settings.store_path) if is_inside else live
     if log != unpacked:
         _complete_log(unpacked, log)
-        for path in unpacked.glob(LOG_FILES):
+        for path in list_days(unpacked):
             path.unlink()
         with suppress(OSError):  # not there, or the log lies in it
             unpacked.rmdir()
@@ -546,7 +546,7 @@ def _settle(settings: Settings, restored: Restored) -> Restored:  # with what th
 def _require_room(settings: Settings, backup: Backup) -> None:
     "Raise unless the unpacked backup, and a log that goes on in it, have room beside the store."
     store, log = settings.store_path, settings.audit_path
-    newer = [path.stat().st_size for path in log.glob(LOG_FILES)] if log.is_relative_to(store) else []
+    newer = [path.stat().st_size for path in list_days(log)] if log.is_relative_to(store) else []
     require_space(next(folder for folder in store.parents if folder.is_dir()), backup.size + sum(newer))
 
 

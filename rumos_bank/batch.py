@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['ROW', 'REASONS', 'MANIFEST', 'Folder', 'Steps', 'Engine', 'Tell', 'Totals', 'Scored', 'score_table', 'PartWriter',
-           'Done', 'Work', 'count_cores', 'run_on_threads', 'BatchResult', 'predict_file']
+           'name_ending', 'name_rejects', 'Done', 'Work', 'count_cores', 'run_on_threads', 'BatchResult',
+           'predict_file']
 
 # %% ../nbs/lib/42_batch.ipynb #8300fc90
 import csv
@@ -21,7 +22,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -36,6 +37,7 @@ from .errors import DataError, ParameterError
 from .integrity import digest_file, digest_value
 from .settings import Settings, read_settings
 from rumos_bank.tables import (
+    ENDINGS,
     SHEET_ROWS,
     Chunk,
     Source,
@@ -175,7 +177,9 @@ class _Folder:
         return sorted(each.name for each in self.path.iterdir()) if self.path.is_dir() else []
 
     def read(self, name: str) -> bytes:
-        return (self.path / name).read_bytes() if (self.path / name).is_file() else b""
+        with suppress(FileNotFoundError):
+            return (self.path / name).read_bytes()
+        return b""
 
     def write(self, name: str, content: bytes) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
@@ -187,10 +191,10 @@ class _Folder:
         self._put(self.path / name, "ab", line)
 
     def remove(self, names: Iterable[str]) -> None:
-        "These files, and the folder if it is empty then."
+        "These files, and the folder if it is empty then; workers of a killed run may be at it still."
         for name in names:
-            (self.path / name).unlink()
-        if self.path.is_dir() and not any(self.path.iterdir()):
+            (self.path / name).unlink(missing_ok=True)
+        with suppress(OSError):  # it is not empty, or gone
             self.path.rmdir()
 
     def _put(self, path: Path, mode: str, content: bytes) -> None:
@@ -232,7 +236,8 @@ class _FarFolder:
 
     def remove(self, names: Iterable[str]) -> None:
         for name in names:
-            self._files.delete_file(f"{self._inside}/{name}")
+            with suppress(FileNotFoundError):
+                self._files.delete_file(f"{self._inside}/{name}")
 
 
 Folder = _Folder | _FarFolder  # both are small and travel to other machines
@@ -339,7 +344,7 @@ class _Parts:
     "A folder of Parquet parts, which a killed run leaves to the next."
 
     def __init__(self, target: Path | str, identity: Mapping[str, Any]):
-        self.target, self.rejects = target, _beside(target, ".rejects.parquet")
+        self.target, self.rejects = target, name_rejects(target)
         self.write = PartWriter(_open_folder(self.target), _open_folder(self.rejects))
         self.manifest = _Manifest(self.write.parts, identity)
         self.manifest.keep(self.write.parts, self.write.rejects)
@@ -440,10 +445,13 @@ class _SheetFile:
 
     def finish(self) -> str:
         self.book.save(self.temporary)
+        with self.temporary.open("r+b") as saved:
+            os.fsync(saved.fileno())
         return digest_file(self.temporary)
 
     def drop(self) -> None:
-        self.sheet.close()
+        if not self.sheet.closed:
+            self.sheet.close()
 
 
 def _to_cells(path: Path, table: "pa.Table") -> tuple[list[list[Any]], Sequence[str]]:
@@ -464,7 +472,7 @@ class _OneFile:
     "A file of decisions, and a file of rejects if there are any."
 
     def __init__(self, target: Path):
-        self.target, self.rejects = target, _beside(target, ".rejects.csv")
+        self.target, self.rejects = target, name_rejects(target)
         is_sheet = find_ending(target) == ".xlsx"
         self.make: Callable = _SheetFile if is_sheet else _CsvFile
         self.convert: Callable = _to_cells if is_sheet else _to_csv
@@ -501,16 +509,26 @@ class _OneFile:
             if entry:
                 _replace_durably(file.temporary, path)
             else:
-                file.drop()
+                with suppress(OSError):  # a full disk may refuse the rest of it too
+                    file.drop()
                 file.temporary.unlink(missing_ok=True)
 
 # %% ../nbs/lib/42_batch.ipynb #8df3cbf0
-def _beside(target: Any, ending: str) -> Any:
-    "`clients.csv` → `clients.rejects.csv`."
-    stem = str(target).rstrip("/")
-    if Path(stem).suffix:
-        stem = stem[: -len(find_ending(target))]
-    return type(target)(stem + ending) if isinstance(target, str) else Path(stem + ending)
+def name_ending(
+    path: Path | str,  # as `to_place` gives it
+) -> str:  # one of `ENDINGS`; empty: a folder, or an address, whose name has none of them
+    "The ending that a name bears, whatever lies there."
+    name = str(path).rstrip("/").lower()
+    return next((ending for ending in ENDINGS if name.endswith(ending)), "")
+
+
+def name_rejects(
+    target: Path | str,  # the output
+) -> Any:  # a path or an address, as the output
+    "`clients.csv` → `clients.rejects.csv`, and beside a folder of parts another folder."
+    name = str(target).rstrip("/")
+    stem = name[: len(name) - len(name_ending(target))]
+    return to_place(f"{stem}.rejects{'.parquet' if find_ending(target) == '.parquet' else '.csv'}")
 
 # %% ../nbs/lib/42_batch.ipynb #86a3130d
 class Done(NamedTuple):
@@ -620,7 +638,8 @@ class _Job:
     champion: Champion
     source: Source
     sink: Any  # _Parts or _OneFile
-    facts: Mapping[str, Any]  # path, bytes, sha256 of the input
+    facts: Mapping[str, Any]  # path and sha256 of the input
+    stamp: Any  # of the input, from before it was read
     rows: int | None  # of the input, as far as known
 
     def result(
@@ -645,16 +664,17 @@ _ADDED = (*Decision._fields, ROW, REASONS)
 
 def _prepare(source: Path | str, target: Path | str, champion: Champion) -> _Job:
     "Look at everything, change nothing."
+    with told_plainly(source):
+        stamp = _stamp(source)
     opened = open_source(source, champion.seen, _ADDED)
     with told_plainly(source):
         facts, lines = _identify(source)
     rows = max(lines - 1, 0) if str(source).lower().endswith(".csv") else opened.rows
     model = {"version": champion.version, "digest": champion.digest}
-    identity = {"format": 1, "input": facts, "model": model, "chunk_rows": opened.chunk_rows}
-    if isinstance(target, Path) and find_ending(target) != ".parquet":
-        return _Job(champion, opened, _OneFile(target), facts, rows)
-    find_ending(target)
-    return _Job(champion, opened, _Parts(target, identity), facts, rows)
+    made_of = {"input": facts["sha256"], "model": model, "chunk_rows": opened.chunk_rows}
+    is_folder = find_ending(target) == ".parquet"
+    sink = _Parts(target, {"format": 2, **made_of}) if is_folder else _OneFile(Path(target))
+    return _Job(champion, opened, sink, facts, stamp, rows)
 
 
 def _name(path: Path | str) -> str:
@@ -678,11 +698,19 @@ def _identify(path: Path | str) -> tuple[dict[str, Any], int]:
 
 # %% ../nbs/lib/42_batch.ipynb #8c659731
 def _require_apart(source: Path | str, target: Path | str) -> None:
-    one, other = (Path(_name(path)) for path in (source, target))
-    if one == other or one in other.parents or other in one.parents:
-        raise ParameterError(
-            f"the output {target} must lie apart from the input {source}: choose another name"
-        )
+    "Raise `ParameterError` if what is written would replace the input, or lie in it."
+    for what, path in (("output", target), ("file of rejected rows", name_rejects(target))):
+        one, other = (Path(os.path.realpath(_name(each))) for each in (source, path))
+        if one == other or one in other.parents or other in one.parents:
+            raise ParameterError(
+                f"the {what} {path} must lie apart from the input {source}: choose another name for the output"
+            )
+
+
+def _say_unwritten(what: Any, error: OSError) -> DataError:
+    again = "then run the same command again (finished parts of a .parquet output are kept)"
+    todo = "make room on its disk" if error.errno == errno.ENOSPC else "see that it can be written"
+    return DataError(f"{what} cannot be written ({error.strerror or error}): {todo}, {again}")
 
 
 @contextmanager
@@ -696,9 +724,7 @@ def _alone(target: Path | str) -> Iterator[None]:
     except Timeout:
         raise DataError(f"another batch is writing {target}: wait for it, or choose another name") from None
     except OSError as error:
-        again = "then run the same command again (finished parts of a .parquet output are kept)"
-        todo = "make room on its disk" if error.errno == errno.ENOSPC else "see that it can be written"
-        raise DataError(f"{target} cannot be written ({error.strerror or error}): {todo}, {again}") from None
+        raise _say_unwritten(target, error) from None
 
 
 @contextmanager
@@ -742,7 +768,7 @@ def _add_all(job: _Job, steps: Iterable[Done], tell: Tell) -> tuple[Totals, int]
 # %% ../nbs/lib/42_batch.ipynb #c5446e21
 def _run(job: _Job, engine: Engine, settings: Settings, tell: Tell, caller: str) -> BatchResult:
     "Score, record, then let the output have its name."
-    start, stamp, entry = time.monotonic(), _stamp(job.source.path), ""
+    start, entry = time.monotonic(), ""
     work = Work(job.champion, job.source.from_text, job.sink.write)
     steps = engine(work, job.source, job.sink.done)  # may refuse, before anything is made
     job.sink.begin()
@@ -750,14 +776,22 @@ def _run(job: _Job, engine: Engine, settings: Settings, tell: Tell, caller: str)
         with closing(steps):
             totals, resumed = _add_all(job, steps, tell)
         output = {"path": _name(job.sink.target), "sha256": job.sink.finish()}
-        if _stamp(job.source.path) != stamp:
+        if _stamp(job.source.path) != job.stamp:
             raise DataError(f"{job.source.path} was changed while it was read: run the same command again")
         facts = {"input": job.facts, "output": output, **asdict(totals)}
-        entry = record_batch(job.champion, facts, caller, log := DecisionLog(settings))
-        log.close()
+        entry = _record(job.champion, facts, caller, settings)
     finally:
         job.sink.close(entry)
     return job.result(totals, resumed, time.monotonic() - start, entry)
+
+
+def _record(champion: Champion, facts: Mapping[str, Any], caller: str, settings: Settings) -> str:
+    "The batch's entry in the decision log."
+    with closing(DecisionLog(settings)) as log:
+        try:
+            return record_batch(champion, facts, caller, log)
+        except OSError as error:
+            raise _say_unwritten(f"the decision log {settings.audit_path}", error) from None
 
 
 def _stamp(path: Path | str) -> list[tuple[str, int, Any]]:
@@ -788,7 +822,6 @@ def predict_file(
         job = _prepare(source, target, champion)
         done = _add_up(job.sink.done.values())
         return job.result(done, done.scored + done.rejected, 0.0, job.sink.entry, dry_run=True)
-    find_ending(target)  # before anything is made
     with _alone(target):
         job = _prepare(source, target, champion)
         if job.sink.entry:  # finished before

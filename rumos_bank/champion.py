@@ -24,6 +24,7 @@ from .cost import decide, expected_costs, is_close
 from .errors import DataError, ParameterError, RumosError, StoreError
 from .explain import Explanation, explain
 from .integrity import digest_value, load_trusted, read_folder, read_verified
+from .ledger import LEDGER, read_ledger
 from .plain import PLAIN, SKOPS, PlainDecision, read_plain
 from rumos_bank.registry import (
     Crowning,
@@ -287,6 +288,18 @@ def _load_cached(settings: Settings, error: UnreachableError) -> Champion:
         raise StoreError(f"{current} names a champion that was never crowned in this store: {error}")
     return Champion(line["version"], line, _read_kept(settings, line["files"]), cached=str(error))
 
+# %% ../nbs/lib/40_champion.ipynb #092c7ce0
+def _require_grown(settings: Settings, known: tuple[int, int]) -> tuple[int, int]:
+    "The ledger's length and how often it was accepted; `StoreError` if it is shorter than that and was not."
+    events = read_ledger(settings)
+    lines, accepted = len(events), sum(event["event"] == "accepted" for event in events)
+    if lines < known[0] and accepted <= known[1]:
+        raise StoreError(
+            f"{settings.store_path / LEDGER} has {lines} lines, and had {known[0]} before: its end was cut off, or the store "
+            "was put back to an earlier state; if that was meant, `rumos ledger accept WHY` says so in the ledger"
+        )
+    return lines, accepted
+
 # %% ../nbs/lib/40_champion.ipynb #9ad3cc89
 class Follower:
     "The champion of the moment."
@@ -297,26 +310,32 @@ class Follower:
     ):
         self.settings = settings
         self.alarm = ""  # why the newest champion was refused; empty: it was not
+        self.away = ""  # why the store does not answer; empty: it does
         self._mark: tuple = ()
+        self._grown = (0, 0)  # lines of the ledger, and those that accept it, when it was last verified
         self.champion: Champion | None = None  # None: nobody reigns yet
         self.refresh()
 
     def refresh(self) -> bool:
-        "Look for a new champion; whether one was put in place. Whatever is wrong with it sets the alarm."
+        "Look for a new champion; whether one was put in place. What is wrong with it, or with the store, is kept."
         try:
             mark = self._look()
             if self.champion and mark == self._mark:
-                self.alarm = ""
+                self.alarm = self.away = ""
                 return False
             loaded = Champion.load(self.settings)
             loaded.score(tuple(EXAMPLE_CLIENT.values()))
-        except Exception as error:  # the old one goes on, whatever the new one does
-            self.alarm = str(error) if isinstance(error, RumosError) else repr(error)
+            grown = self._grown if loaded.cached else _require_grown(self.settings, self._grown)
+        except UnreachableError as error:
+            self.away = str(error)
             return False
-        self.alarm = loaded.cached
+        except Exception as error:  # the old one goes on, whatever the new one does
+            self.alarm, self.away = str(error) if isinstance(error, RumosError) else repr(error), ""
+            return False
+        self.away = loaded.cached
         if loaded.cached and self.champion:  # the store went away just now
             return False
-        self._mark = () if loaded.cached else mark
+        self.alarm, self._grown, self._mark = "", grown, () if loaded.cached else mark
         old, self.champion = self.champion, loaded
         return old is None or (old.version, old.digest) != (loaded.version, loaded.digest)
 

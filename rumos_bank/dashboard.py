@@ -710,7 +710,7 @@ def show_desk(
     pages = _styled(widgets.Stack([_client_page(page), FileCard(page).box, model], selected_index=0), "pages")
     widgets.jslink((tabs, "index"), (pages, "selected_index"))
     tabs.observe(page.call(lambda: draw_model() if tabs.index == 2 else None), "index")
-    warnings = page.part(show_warnings, "champion alarm watched", "warnings")
+    warnings = page.part(show_warnings, "champion alarm away watched", "warnings")
     follow_champion(page)
     return _styled(widgets.VBox([header, warnings, page.alert, page.news, pages]), "app")
 

@@ -281,10 +281,11 @@ class Following(Watching):
 
     officer = Unicode()  # asked once, recorded as stated
     alarm = Unicode()  # why a newer champion was not taken over
+    away = Unicode()  # why the store does not answer; the last verified champion decides on
 
     def __init__(self, settings: Settings, follower: Follower, log: DecisionLog, **traits: Any) -> None:
         self._follower, self._log = follower, log
-        super().__init__(settings, champion=follower.champion, **traits)
+        super().__init__(settings, champion=follower.champion, away=follower.away, **traits)
         self.fill(PRESETS["safe"])
 
     def follow(self) -> bool:  # whether another champion took over
@@ -295,7 +296,7 @@ class Following(Watching):
             with self.hold_trait_notifications():
                 self.champion = champion
                 self.client = {field: asked[field] for field in champion.seen}
-        self.alarm = self._follower.alarm
+        self.alarm, self.away = self._follower.alarm, self._follower.away
         self.look_around()
         return changed
 

@@ -70,7 +70,7 @@ class Metrics:
             for name, told in _SHADOW.items()
         }
         self.version = Gauge("rumos_champion_version", "Version in charge, 0: nobody", registry=registry)
-        self.cached = Gauge("rumos_champion_cached", "1: served from the local cache", registry=registry)
+        self.cached = Gauge("rumos_champion_cached", "1: the store does not answer", registry=registry)
         self.alarm = Gauge("rumos_champion_alarm", "1: the newest champion was refused", registry=registry)
         self.watch = WatchGauges(registry)
         self._known: dict[tuple[str, str, int], tuple[Any, Any]] = {}

@@ -412,9 +412,9 @@ def require_acceptable(
 ) -> None:
     "Raise if this ledger is behind the head kept here, and nobody here can sign that it was put back."
     lines, _ = _split(path)
-    is_own = _head_file(settings).is_file()
     try:
-        for head in _find_heads(settings):
+        heads, is_own = _find_heads(settings)
+        for head in heads:
             _require_head(path, lines, head, is_own)
     except StoreError:
         _signing_key(settings, is_first=False)

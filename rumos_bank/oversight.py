@@ -96,17 +96,15 @@ def replay(
 
     Example: `rumos replay --first 20261101 --last 20261130`
     """
-    from pathlib import Path
-
-    from rumos_bank.replay import Tally, replay_days
+    from rumos_bank.replay import Replays, replay_days
     from rumos_bank.replay import replay as replay_one
     from rumos_bank.settings import read_settings
 
     if bool(decision) == bool(first or last):
         raise RumosError("give the id of one DECISION, or the days of many with --first and --last")
-    settings, tally = read_settings(), Tally()
+    settings, tally = read_settings(), Replays()
     if decision:
-        tally.add(replay_one(settings, decision, Path(source) if source else None))
+        tally.add(replay_one(settings, decision, source or None))
     else:
         tell = make_progress()
         tally = replay_days(settings, first, last, lambda done: tell(lambda: f"{done:,} decisions"))

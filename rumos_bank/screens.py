@@ -248,7 +248,7 @@ def show_warnings(
     "What the officer must know before believing an answer."
     language, champion = desk.language, desk.champion
     lines = [say(language, "twin")] if champion.about["twin"] else []
-    lines += [say(language, "cached", why=champion.cached)] if champion.cached else []
+    lines += [say(language, "away", why=desk.away)] if desk.away else []
     lines += [say(language, "held back", why=desk.alarm)] if desk.alarm else []
     lines += [say(language, "watched", what=_name_figures(language, desk.watched))] if desk.watched else []
     return "".join(f'<p class="warning">{_icon("wait")}<span>{escape(line)}</span></p>' for line in lines)

@@ -102,14 +102,14 @@ class Service:
 # %% ../nbs/lib/53_service.ipynb #c752dc58
 def _announce(service: Service) -> None:
     "Who reigns and what is wrong, once, when it has changed."
-    champion, alarm = service.follower.champion, service.follower.alarm
-    version, cached = (champion.version, champion.cached) if champion else (0, "")
+    champion, alarm, away = service.follower.champion, service.follower.alarm, service.follower.away
+    version = champion.version if champion else 0
     service.metrics.version.set(version)
-    service.metrics.cached.set(bool(cached))
+    service.metrics.cached.set(bool(away))
     service.metrics.alarm.set(bool(alarm))
-    if service.told != (version, cached, alarm):
-        service.told = version, cached, alarm
-        service.tell("champion", version=version, cached=cached, alarm=alarm)
+    if service.told != (version, away, alarm):
+        service.told = version, away, alarm
+        service.tell("champion", version=version, away=away, alarm=alarm)
 
 
 async def _watch(service: Service) -> None:
@@ -387,7 +387,7 @@ def _add_health(app: FastAPI, service: Service) -> None:
         "A champion decides; degraded: it does, and somebody should look."
         champion = service.champion
         found = {
-            "the store does not answer: served from the local cache": champion.cached,
+            "the store does not answer: the last verified champion decides on": service.follower.away,
             "the newest champion was refused": service.follower.alarm,
         }
         reasons = [reason for reason, fact in found.items() if fact]

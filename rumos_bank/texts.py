@@ -31,9 +31,9 @@ _FRAME = {
         "TWIN: this model has learned from synthetic clients. Nothing it says is true of real ones.",
         "TWIN: este modelo aprendeu com clientes sintéticos. Nada do que diz vale para clientes reais.",
     ),
-    "cached": (
-        "The model is served from this machine's verified copy: {why}",
-        "O modelo vem da cópia verificada nesta máquina: {why}",
+    "away": (
+        "The model store does not answer; the last verified model decides on: {why}",
+        "O repositório de modelos não responde; continua a decidir o último modelo verificado: {why}",
     ),
     "followed": (
         "A new champion took over: {family}, version {version}. The answer below is its own.",

@@ -13,13 +13,13 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import reduce
-from operator import add
+from operator import add, or_
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .audit import DecisionLog
+from .audit import DecisionLog, list_days, open_day, require_day
 from .clients import CLIENT_COLUMNS
 from .errors import DataError, ParameterError, StoreError
 from rumos_bank.figures import (
@@ -196,14 +196,9 @@ def _conclude(settings: Settings, first: str, last: str, parts: Sequence[Part], 
 # %% ../nbs/lib/45_watch.ipynb #712d0aad
 def _find_window(settings: Settings, first: str, last: str) -> tuple[str, str]:
     "First and last day; those of the settings where they are not given."
-    try:
-        end = datetime.strptime(last, "%Y%m%d") if last else datetime.now(UTC)
-        start = datetime.strptime(first, "%Y%m%d") if first else end - timedelta(settings.watch.days - 1)
-    except ValueError:
-        raise ParameterError(
-            f"days are written YYYYMMDD, such as 20260131, got {first!r} and {last!r}"
-        ) from None
-    days = f"{start:%Y%m%d}", f"{end:%Y%m%d}"
+    end = datetime.strptime(require_day(last), "%Y%m%d") if last else datetime.now(UTC)
+    start = end - timedelta(settings.watch.days - 1)
+    days = require_day(first) if first else f"{start:%Y%m%d}", f"{end:%Y%m%d}"
     if days[0] > days[1]:
         raise ParameterError(f"the first day {days[0]} is after the last day {days[1]}: exchange them")
     return days
@@ -212,11 +207,12 @@ def _find_window(settings: Settings, first: str, last: str) -> tuple[str, str]:
 _BLOCK = 2**16  # bytes of the log that are read at a time: about a millisecond, in which answers wait
 REST = 0.006  # seconds between two blocks, for those who answer meanwhile
 _Key = tuple[int, str]  # version and digest of a model
+_Rejected = dict[tuple[str, str, _Key], int]  # rows, by the digests of a file of clients and its decisions
 
 
 def _read_new(path: Path, begin: int) -> Iterator[tuple[list[bytes], int]]:
     "The whole lines after this place, in blocks, and where each block ends."
-    with path.open("rb") as opened:
+    with open_day(path) as opened:
         opened.seek(begin)
         torn = False
         while not torn and (lines := opened.readlines(_BLOCK)):
@@ -226,38 +222,47 @@ def _read_new(path: Path, begin: int) -> Iterator[tuple[list[bytes], int]]:
             yield lines, begin
 
 
-def _sort_entries(log: DecisionLog, lines: Sequence[bytes]) -> tuple[dict[_Key, list], dict[_Key, list], int]:
+def _sort_entries(
+    log: DecisionLog, lines: Sequence[bytes]
+) -> tuple[dict[_Key, list], dict[_Key, list], _Rejected]:
     "Decisions by model, outcomes with their decisions' probabilities by model, and rows rejected in files."
     decided: dict[_Key, list] = {}
     told: dict[_Key, list] = {}
-    rejected = 0
+    rejected: _Rejected = {}
     for line in lines:
-        with suppress(ValueError, StoreError):  # a torn line; a decision that was cleared away
+        with suppress(ValueError, LookupError, TypeError, StoreError):  # no entry; a decision that is gone
             entry = json.loads(line)
             if entry["kind"] == "decision":
                 decided.setdefault(_key(entry), []).append(entry)
             elif entry["kind"] == OUTCOME:
                 decision = log.find(entry["decision"])
-                pair = decision["answer"]["probability"], entry["defaulted"]
+                pair = float(decision["answer"]["probability"]), int(entry["defaulted"])
                 told.setdefault(_key(decision), []).append(pair)
             elif entry["kind"] == "batch":
-                rejected += entry.get("rejected", 0)
+                file = entry["input"]["sha256"], entry["output"]["sha256"], _key(entry)
+                rejected[file] = int(entry["rejected"])
     return decided, told, rejected
 
 
 def _key(decision: Mapping[str, Any]) -> _Key:
-    return decision["model"]["version"], decision["model"]["digest"]
+    return int(decision["model"]["version"]), str(decision["model"]["digest"])
 
 # %% ../nbs/lib/45_watch.ipynb #f418a3be
+def _read_rows(names: Sequence[str], decided: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    "These fields and the probability of each decision that still has them, (n, fields + 1)."
+    rows = []
+    for entry in decided:
+        with suppress(ValueError, LookupError, TypeError):
+            fields = [float(entry["input"][name]) for name in names]
+            rows.append([*fields, float(entry["answer"]["probability"])])
+    return np.array(rows, float).reshape(-1, len(names) + 1)
+
+
 def _count(model: _Model, decided: Sequence[Mapping[str, Any]], told: Sequence[tuple[float, int]]) -> Tally:
     "The tally of some entries."
-    probability = np.array([entry["answer"]["probability"] for entry in decided], float)
-    fields = {
-        name: np.array([entry["input"][name] for entry in decided], float)
-        for name in model.cells
-        if name != SCORE
-    }
-    tally = count_decided(model.cells, model.rule, fields, probability)
+    names = [name for name in model.cells if name != SCORE]
+    *fields, probability = _read_rows(names, decided).T
+    tally = count_decided(model.cells, model.rule, dict(zip(names, fields)), probability)
     said, came = np.array(told, float).reshape(-1, 2).T
     return Tally(tally.counts, tally.cost, count_told(model.rule, said, came))
 
@@ -272,7 +277,7 @@ class Lookout:
         self._settings, self._log = settings, DecisionLog(settings)
         self._read: dict[str, int] = {}  # file → bytes that were counted
         self._tallies: dict[tuple[str, _Key], Tally] = {}  # by day and model
-        self._rejected: dict[str, int] = {}  # by day
+        self._rejected: dict[str, _Rejected] = {}  # by day
         self._models: dict[_Key, _Model] = {}
 
     def look(
@@ -284,20 +289,19 @@ class Lookout:
         "Judge a window."
         first, last = _find_window(self._settings, first, last)
         self._forget(first)
-        for path in sorted(self._settings.audit_path.glob("????????-????????.jsonl")):
-            if first <= path.name[:8] <= last:
-                for lines, end in _read_new(path, self._read.get(path.name, 0)):
-                    self._add(path.name[:8], lines)
-                    self._read[path.name] = end
-                    rest()
+        for path in list_days(self._settings.audit_path, first, last):
+            for lines, end in _read_new(path, self._read.get(path.name, 0)):
+                self._add(path.name[:8], lines)
+                self._read[path.name] = end
+                rest()
         within = {key: tally for key, tally in self._tallies.items() if first <= key[0] <= last}
         models = sorted({key for _, key in within})
         parts = [
             (self._models[key], reduce(add, [tally for (_, of), tally in within.items() if of == key]))
             for key in models
         ]
-        rejected = sum(count for day, count in self._rejected.items() if first <= day <= last)
-        return _conclude(self._settings, first, last, parts, rejected)
+        files = [rejected for day, rejected in self._rejected.items() if first <= day <= last]
+        return _conclude(self._settings, first, last, parts, sum(reduce(or_, files, {}).values()))
 
     def _add(self, day: str, lines: Sequence[bytes]) -> None:
         decided, told, rejected = _sort_entries(self._log, lines)
@@ -308,13 +312,13 @@ class Lookout:
             tally = _count(self._models[key], decided.get(key, []), told.get(key, []))
             known = self._tallies.get((day, key))
             self._tallies[day, key] = known + tally if known else tally
-        self._rejected[day] = self._rejected.get(day, 0) + rejected
+        self._rejected[day] = self._rejected.get(day, {}) | rejected
 
     def _forget(self, first: str) -> None:
         "What no window from this day on needs; an older day that is asked for again is read again."
         self._read = {name: end for name, end in self._read.items() if name[:8] >= first}
         self._tallies = {key: tally for key, tally in self._tallies.items() if key[0] >= first}
-        self._rejected = {day: count for day, count in self._rejected.items() if day >= first}
+        self._rejected = {day: files for day, files in self._rejected.items() if day >= first}
 
 # %% ../nbs/lib/45_watch.ipynb #474ee4d5
 _TOLD = ("probability", "model_version")  # columns that a decided file has

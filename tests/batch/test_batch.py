@@ -494,9 +494,11 @@ def test_nobody_gets_decisions_that_are_not_on_record(champion, settings, tmp_pa
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(batch, "record_batch", fail)
-    with pytest.raises(DataError, match="make room"):
-        predict_file(write(book, tmp_path / "in.csv"), tmp_path / "out.csv", settings, champion=champion)
-    assert not (tmp_path / "out.csv").exists()
+    source = write(book, tmp_path / "in.csv")
+    for name in ("out.csv", "out.xlsx"):
+        with pytest.raises(DataError, match=r"the decision log .* cannot be written .*: make room"):
+            predict_file(source, tmp_path / name, settings, champion=champion)
+        assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["in.csv"]
 
 
 @pytest.mark.parametrize(
@@ -584,9 +586,85 @@ def test_places_that_cannot_be_written_are_told(champion, settings, tmp_path, bo
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    for ending in (".csv", ".parquet"):
+    for ending in (".csv", ".xlsx", ".parquet"):
         with pytest.raises(DataError, match="make room on its disk, then run the same command again"):
             predict_file(source, tmp_path / f"full{ending}", settings, champion=champion)
+        assert not [path for path in tmp_path.iterdir() if path.name.startswith(".full")]
+
+
+def test_a_disk_that_stays_full_is_told_and_leaves_nothing(
+    champion, settings, tmp_path, book, write, monkeypatch
+):
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    source = write(book, tmp_path / "in.parquet")
+    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(batch._CsvFile, "drop", full)
+    with pytest.raises(DataError, match="make room"):
+        predict_file(source, tmp_path / "out.csv", settings, champion=champion)
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name != "store") == ["in.parquet"]
+
+
+@pytest.mark.parametrize(
+    ("target", "rejects"),
+    [
+        ("s3://bank/o.v2", "s3://bank/o.v2.rejects.parquet"),
+        ("s3://bank/o.v2/", "s3://bank/o.v2.rejects.parquet"),
+        ("s3://bank/o.PARQUET", "s3://bank/o.rejects.parquet"),
+        (Path("book.2026.10"), Path("book.2026.10.rejects.parquet")),
+        (Path("book.2026.11.parquet"), Path("book.2026.11.rejects.parquet")),
+        (Path("a.b/c.csv.gz"), Path("a.b/c.rejects.csv")),
+        (Path("folder"), Path("folder.rejects.parquet")),
+    ],
+)
+def test_rejects_lie_beside_their_own_output(target, rejects, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("book.2026.10", "folder"):
+        Path(folder).mkdir()
+    assert batch.name_rejects(target) == rejects
+
+
+def test_the_rejects_do_not_replace_the_input(champion, settings, tmp_path, book, write):
+    source = write(book, tmp_path / "out.rejects.csv")
+    (tmp_path / "link.csv").symlink_to(source)
+    for target in (tmp_path / "out.csv", tmp_path / "link.csv"):
+        with pytest.raises(ParameterError, match="must lie apart"):
+            predict_file(source, target, settings, champion=champion)
+    assert len(read_answers(source)) == 50
+
+
+def test_a_book_that_was_moved_is_the_same_book(champion, settings, tmp_path, book, write):
+    source, target = write(book, tmp_path / "in.parquet"), tmp_path / "out.parquet"
+    first = predict_file(source, target, settings, champion=champion)
+    moved = source.rename(tmp_path / "moved.parquet")
+    again = predict_file(moved, target, settings, champion=champion)
+    assert (again.resumed, again.entry) == (50, first.entry)
+
+
+def test_a_file_that_changes_before_it_is_read_is_noticed(
+    champion, settings, tmp_path, book, write, monkeypatch
+):
+    source, identify = write(book, tmp_path / "in.csv"), batch._identify
+
+    def change(path: Path) -> tuple:
+        told = identify(path)
+        write(book.assign(PAY_0=9), source)
+        return told
+
+    monkeypatch.setattr(batch, "_identify", change)
+    with pytest.raises(DataError, match="was changed while it was read"):
+        predict_file(source, tmp_path / "out.csv", settings, champion=champion)
+    assert not (tmp_path / "out.csv").exists()
+
+
+@pytest.mark.parametrize("place", ["near", "far"])
+def test_parts_that_another_removed_meanwhile_are_no_fault(place, tmp_path):
+    folder = batch._open_folder(tmp_path / "parts" if place == "near" else "memory://removed/parts")
+    folder.write("part-000000-0123456789abcdef.parquet", b"x")
+    folder.remove(["part-000000-0123456789abcdef.parquet"] * 2)
+    folder.remove([])
+    assert folder.names() == [] and folder.read("part-000000-0123456789abcdef.parquet") == b""
 
 
 def test_a_file_that_changes_while_it_is_read_is_noticed(champion, settings, tmp_path, book, write):
@@ -637,6 +715,6 @@ def test_the_manifest_says_what_the_output_is_made_of(champion, settings, tmp_pa
         write(book, tmp_path / "in.parquet"), tmp_path / "out.parquet", settings, champion=champion
     )
     first, chunk, last = map(json.loads, (done.output / "_manifest.jsonl").read_text().splitlines())
-    assert first["input"]["sha256"] == batch.digest_file(tmp_path / "in.parquet")
+    assert first["input"] == batch.digest_file(tmp_path / "in.parquet")
     assert first["model"] == {"version": 3, "digest": champion.digest}
     assert (chunk["totals"]["scored"], last) == (50, {"entry": done.entry})

@@ -124,7 +124,7 @@ def test_an_answer_that_changed_unseen_is_not_recorded(desk, monkeypatch):
         def decide(self, client):
             return old.decide(client)._replace(prediction=1 - said, model_version=99)
 
-    follower = SimpleNamespace(champion=Other(), alarm="", refresh=lambda: True)
+    follower = SimpleNamespace(champion=Other(), alarm="", away="", refresh=lambda: True)
     monkeypatch.setattr(desk, "_follower", follower)
     with pytest.raises(OfficerError, match="changed in this moment"):
         desk.record()

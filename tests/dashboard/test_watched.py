@@ -9,10 +9,12 @@ import pytest
 from loops import run_alone
 
 from rumos_bank.audit import DecisionLog, decide_and_record
+from rumos_bank.champion import Champion
 from rumos_bank.clients import EXAMPLE_CLIENT
 from rumos_bank.dashboard import Page, follow_champion
 from rumos_bank.desk import open_desk
 from rumos_bank.screens import show_warnings
+from rumos_bank.settings import DATABASE
 from rumos_bank.texts import LANGUAGES
 from rumos_bank.watch import keep_watch, watch
 
@@ -37,6 +39,28 @@ def troubled(place, tmp_path):
 
 def test_nothing_is_said_while_nothing_is_known(desk):
     assert not desk.watched and "differ from those" not in show_warnings(desk)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_store_that_is_away_is_told_until_it_is_back(place, tmp_path, language):
+    settings = place.copy_to(tmp_path / "store").settings
+    Champion.load(settings)  # fills the cache
+    database = settings.store_path / DATABASE
+    whole, words = (
+        database.read_bytes(),
+        {"en": ("does not answer", "refused"), "pt": ("não responde", "rejeitado")},
+    )
+    for opens_away in (True, False):
+        if opens_away:
+            database.write_bytes(b"no database at all" * 100)
+        desk = open_desk(settings)
+        desk.language = language
+        database.write_bytes(b"no database at all" * 100)
+        desk.follow()
+        away, refused = words[language]
+        assert away in show_warnings(desk) and refused not in show_warnings(desk)
+        database.write_bytes(whole)
+        assert not desk.follow() and away not in show_warnings(desk)
 
 
 def test_a_desk_where_nobody_else_looks_looks_itself(troubled):
@@ -67,7 +91,7 @@ def test_an_alarm_is_one_line_that_names_three_figures_and_what_to_do(troubled, 
 def test_the_line_appears_on_an_open_page_and_goes_again(troubled):
     async def look_at_the_page() -> list[bool]:
         page, seen = Page(troubled), []
-        warnings = page.part(show_warnings, "champion alarm watched", "warnings")
+        warnings = page.part(show_warnings, "champion alarm away watched", "warnings")
         follow_champion(page, 0.02)
         calm = watch(troubled.settings, first="20200101", last="20200101")
         for look in (calm, watch(troubled.settings), calm):

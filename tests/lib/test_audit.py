@@ -23,9 +23,11 @@ from rumos_bank.decision import make_decision
 from rumos_bank.errors import DataError, ParameterError, StoreError
 from rumos_bank.families import find_family, make_model
 from rumos_bank.integrity import digest_value
+from rumos_bank.overrides import judge_overrides
 from rumos_bank.plain import PLAIN, SKOPS, make_plain
 from rumos_bank.settings import AuditSettings, Costs, Settings, StoreSettings
 from rumos_bank.twin import make_twin
+from rumos_bank.watch import watch
 
 ROOT = Path(__file__).parents[2]
 PROTECTED = ("SEX", "MARRIAGE", "AGE")
@@ -255,9 +257,32 @@ def test_what_cannot_be_written_is_not_told_and_the_next_entry_is(act, entries, 
             log.append_many([{"lost": True}] * entries)
     again = log.append({"number": 2})
     assert [log.find(each)["number"] for each in (first, again)] == [1, 2]
-    whole = read_all(place)
-    assert {first, again} <= {entry["id"] for entry in whole}
-    assert sum("lost" in entry for entry in whole) < entries  # a torn line is none
+    assert sorted(entry["id"] for entry in read_all(place)) == sorted([first, again])
+
+
+def _is_interrupted(write, file, lines):
+    write(file, lines)
+    raise KeyboardInterrupt
+
+
+def test_an_interrupted_write_leaves_nothing_and_later_ids_find_their_entries(log, place, monkeypatch):
+    first = log.append({"number": 1})
+    with monkeypatch.context() as broken:
+        fail_once(broken, _is_interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            log.append({"lost": True})
+    again = log.append({"number": 2})
+    assert log.find(again)["number"] == 2
+    assert sorted(entry["id"] for entry in read_all(place)) == sorted([first, again])
+
+
+def test_a_full_disk_leaves_no_empty_files(log, place, monkeypatch):
+    for _ in range(3):
+        with monkeypatch.context() as broken:
+            fail_once(broken, _is_full)
+            with pytest.raises(OSError, match="No space left"):
+                log.append({"lost": True})
+    assert list(place.audit_path.iterdir()) == []
 
 
 def test_a_failed_wait_for_the_disk_is_told(tmp_path, monkeypatch):
@@ -363,6 +388,51 @@ def test_nothing_is_removed_unless_the_bank_says_so(clock, log, place):
     clock.day += timedelta(days=10_000)
     log.append({})
     assert clear_old(place.audit_path, 0) == [] and len(read_all(place)) == 2
+
+
+@pytest.mark.parametrize("day", ["2005-10-01", "200510", "20051301", "٢٠٠٥٠٩٠١", "yesterday"])
+def test_a_day_is_eight_digits_that_a_calendar_has(day, place):
+    for days in ((day, ""), ("", day)):
+        with pytest.raises(ParameterError, match="YYYYMMDD"):
+            list(read_log(place.audit_path, *days))
+        with pytest.raises(ParameterError, match="YYYYMMDD"):
+            watch(place, *days)
+        with pytest.raises(ParameterError, match="YYYYMMDD"):
+            judge_overrides(place, *days)
+
+
+def _refuse(*_: object) -> None:
+    raise PermissionError(errno.EACCES, "Permission denied")
+
+
+def test_a_log_that_may_not_be_read_is_not_called_empty(log, place, monkeypatch):
+    known = log.append({})
+    with monkeypatch.context() as closed:
+        closed.setattr(Path, "iterdir", _refuse)
+        for look in (read_all, watch):
+            with pytest.raises(StoreError, match=r"cannot be read \(Permission denied\)"):
+                look(place)
+    with monkeypatch.context() as closed:
+        closed.setattr(Path, "open", _refuse)
+        for look in (read_all, watch, lambda place: log.find(known)):
+            with pytest.raises(StoreError, match=r"cannot be read \(Permission denied\)"):
+                look(place)
+
+
+def test_a_file_that_is_cleared_away_while_the_log_is_read_is_passed_over(clock, log, place):
+    ids = [log.append({"number": 1})]
+    clock.day += timedelta(seconds=2)
+    log.append({"number": 2})
+    entries = read_log(place.audit_path)
+    assert next(entries)["id"] == ids[0]
+    (place.audit_path / f"{log._name}.jsonl").unlink()
+    assert list(entries) == []
+
+
+def test_what_is_no_entry_is_passed_over(log, place):
+    known = log.append({})
+    (place.audit_path / "20050901-00000000.jsonl").write_text('5\nnull\n"x"\n[1]\n')
+    assert [entry["id"] for entry in read_all(place)] == [known]
 
 
 def test_a_log_that_was_never_written_is_empty(place):

@@ -9,7 +9,7 @@ from rumos_bank.audit import DecisionLog, record_override
 from rumos_bank.errors import ParameterError, StoreError
 from rumos_bank.overrides import LEAST, describe_overrides, judge_overrides, tabulate_overrides
 from rumos_bank.settings import AuditSettings, Costs, Settings, StoreSettings
-from rumos_bank.shadow import describe_shadow, judge_shadow
+from rumos_bank.shadow import check_shadow, describe_shadow, judge_shadow
 
 ACCEPT, REFUSE, PAID, DEFAULTED = 0, 1, 0, 1
 ACCEPTED, REFUSED = "accepted instead of refused", "refused instead of accepted"
@@ -114,6 +114,8 @@ def test_the_last_override_in_time_counts_wherever_it_was_made(book, settings):
     book.write(decision[:8], later, {**told, "prediction": ACCEPT, "officer": "Y."})
     judged = judge_overrides(settings)
     assert (judged.total.overrides, judged.withdrawn) == (0, 1), "Z. came back to the model"
+    told = describe_overrides(judged)
+    assert told[0].startswith("No override that differs") and told[1].startswith("1 came back")
 
 
 def test_the_days_are_those_of_the_decision(book, settings):
@@ -188,6 +190,22 @@ def test_realised_euros_are_of_known_outcomes_and_the_unseen_flips_are_counted(b
     assert low < report.realised["challenger"] - report.realised["champion"] < high
     told = json.loads(json.dumps(report.to_dict()))
     assert told["realised"] == {"champion": 100, "challenger": 310}, "what the gate stores"
+
+
+def test_the_gate_hears_of_realised_euros_where_they_are_known_else_of_both_beliefs(book, settings):
+    for _ in range(LEAST):
+        book.shadow(book.decide(ACCEPT, 0.08), REFUSE, 0.4)
+    (check,) = check_shadow(settings, 2)
+    by_champion, by_challenger = 0.08 * 100 - 0.92 * 10, 0.4 * 100 - 0.6 * 10
+    assert check.figure == pytest.approx((by_champion + by_challenger) / 2) and check.verdict == "pass"
+    for _ in range(LEAST):
+        book.shadow(book.decide(ACCEPT, 0.08, PAID), REFUSE, 0.4)
+    (check,) = check_shadow(settings, 2)
+    assert (check.figure, check.verdict) == (-10, "warn") and "30 clients whose outcome" in check.text
+    for _ in range(LEAST):
+        book.shadow(book.decide(ACCEPT, 0.08, DEFAULTED), REFUSE, 0.4)
+    (check,) = check_shadow(settings, 2)
+    assert (check.figure, check.verdict) == ((100 - 10) / 2, "pass")
 
 
 def test_only_this_version_counts_and_a_decision_counts_once(book, settings):

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from stores import Place, champion_of, learn_from, put_in_charge, settings_for, with_refusals
+from stores import Place, champion_of, learn_from, move_alias, put_in_charge, settings_for, with_refusals
 
 from rumos_bank import champion as room
 from rumos_bank.champion import Champion, Decision, Follower
@@ -27,7 +27,7 @@ from rumos_bank.clients import CLIENT_COLUMNS, EXAMPLE_CLIENT, LATE_CLIENT, TARG
 from rumos_bank.decision import make_decision
 from rumos_bank.errors import DataError, NoChampionError, ParameterError, StoreError
 from rumos_bank.families import find_family, make_model
-from rumos_bank.ledger import LEDGER
+from rumos_bank.ledger import LEDGER, accept_ledger, find_public_key
 from rumos_bank.plain import PLAIN, SKOPS
 from rumos_bank.recipe import find_run
 from rumos_bank.registry import UnreachableError, glance
@@ -363,12 +363,14 @@ def test_from_a_server_and_without_it(served, asked):
     assert follower.refresh() and (follower.champion.version, follower.alarm) == (3, "")
     stop(server)
     assert not follower.refresh() and follower.champion.version == 3
-    assert "does not answer" in follower.alarm and "`rumos serve mlflow`" in follower.alarm
+    assert "does not answer" in follower.away and "`rumos serve mlflow`" in follower.away
+    assert follower.alarm == "", "nothing was refused"
     cached = Champion.load(settings)
-    assert (cached.version, cached.digest) == (3, local.digest) and cached.cached == follower.alarm
+    assert (cached.version, cached.digest) == (3, local.digest) and cached.cached == follower.away
     pd.testing.assert_frame_equal(cached.decide(asked), local.decide(asked), check_exact=True)
     started = Follower(settings)
-    assert started.champion.version == 3 and started.alarm == started.champion.cached == cached.cached
+    assert started.champion.version == 3 and started.away == started.champion.cached == cached.cached
+    assert started.alarm == ""
 
 
 class Fake(http.server.BaseHTTPRequestHandler):
@@ -651,9 +653,40 @@ def test_a_store_that_is_away_and_comes_back(three):
     database.write_bytes(b"no database at all" * 100)
     for _ in range(2):
         assert not follower.refresh() and follower.champion.version == 3
-        assert "restore it from a backup" in follower.alarm
+        assert "restore it from a backup" in follower.away and follower.alarm == ""
     database.write_bytes(whole)
-    assert not follower.refresh() and (follower.champion.version, follower.alarm) == (3, "")
+    assert not follower.refresh()
+    assert (follower.champion.version, follower.alarm, follower.away) == (3, "", "")
+
+
+def test_a_champion_that_was_refused_before_the_store_went_away_is_still_told(three):
+    put_in_charge(three.settings, 2)
+    follower = Follower(three.settings)
+    path, database = three.model / PLAIN, three.store.path / DATABASE
+    path.write_bytes(path.read_bytes()[:-1])
+    put_in_charge(three.settings, 3)
+    follower.refresh()
+    refused, whole = follower.alarm, database.read_bytes()
+    database.write_bytes(b"no database at all" * 100)
+    assert not follower.refresh() and follower.alarm == refused and follower.away
+    database.write_bytes(whole)
+    assert not follower.refresh() and (follower.alarm, follower.away) == (refused, "")
+
+
+def test_a_running_door_without_a_head_refuses_a_ledger_that_was_cut(three, tmp_path):
+    ours = three.settings
+    told = {"RUMOS_LEDGER_PUBLIC_KEY": find_public_key(ours), "RUMOS_LEDGER_FOLDER": str(tmp_path / "none")}
+    door, path = settings_for(three.store.path, **told), three.store.path / LEDGER
+    early = path.read_bytes()
+    put_in_charge(ours, 2)
+    follower = Follower(door)
+    path.write_bytes(early)  # the rollback is cut off, and version 3 put in charge again
+    move_alias(ours, 3)
+    for _ in range(2):
+        assert not follower.refresh() and follower.champion.version == 2
+        assert "its end was cut off" in follower.alarm
+    accept_ledger(ours, "restored from the backup of Monday")
+    assert follower.refresh() and (follower.champion.version, follower.alarm) == (3, "")
 
 
 def test_a_start_from_the_cache_becomes_a_whole_one(three):
@@ -662,9 +695,10 @@ def test_a_start_from_the_cache_becomes_a_whole_one(three):
     whole = database.read_bytes()
     database.write_bytes(b"no database at all" * 100)
     follower = Follower(three.settings)
-    assert follower.champion.version == 3 and follower.champion.cached == follower.alarm != ""
+    assert follower.champion.version == 3 and follower.champion.cached == follower.away != ""
+    assert follower.alarm == ""
     database.write_bytes(whole)
-    assert not follower.refresh() and (follower.champion.cached, follower.alarm) == ("", "")
+    assert not follower.refresh() and (follower.champion.cached, follower.away) == ("", "")
 
 
 def test_a_store_that_goes_away_while_it_is_looked_at_brings_no_old_champion(three, monkeypatch):
@@ -677,12 +711,12 @@ def test_a_store_that_goes_away_while_it_is_looked_at_brings_no_old_champion(thr
 
     with monkeypatch.context() as broken:
         broken.setattr(room, "find_crowning", away)
-        assert not follower.refresh() and (follower.champion.version, follower.alarm) == (2, "away")
+        assert not follower.refresh() and (follower.champion.version, follower.away) == (2, "away")
         assert follower.champion.cached == ""
         started = Follower(three.settings)
         assert started.champion.cached == "away"
     for each in (follower, started):
-        assert each.refresh() and (each.champion.version, each.champion.cached, each.alarm) == (3, "", "")
+        assert each.refresh() and (each.champion.version, each.champion.cached, each.away) == (3, "", "")
 
 
 def test_whoever_asks_while_it_swaps_is_answered_by_one_whole_champion(three):

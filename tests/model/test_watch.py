@@ -157,6 +157,34 @@ def test_a_torn_line_and_a_stranger_in_the_log_are_no_reason_to_stop(reigned, cl
     assert watch(reigned.settings).clients == 250
 
 
+def test_a_decision_without_its_input_and_a_foreign_line_are_passed_over(reigned, clean):
+    decide(reigned, clean[:250])
+    (path,) = reigned.settings.audit_path.glob("*.jsonl")
+    first, *others = path.read_bytes().splitlines(keepends=True)
+    entry = json.loads(first)
+    emptied = [
+        json.dumps({**entry, **part}).encode() + b"\n"
+        for part in ({"input": {}}, {"model": 3}, {"model": {}})
+    ]
+    told = {"kind": "outcome", "decision": entry["id"], "defaulted": "no"}
+    foreign = [b"5\n", b'{"kind": "decision"}\n', b'{"kind": "batch"}\n', json.dumps(told).encode() + b"\n"]
+    path.write_bytes(b"".join([first, *emptied, *foreign, *others]))
+    assert watch(reigned.settings).clients == 250
+
+
+def test_rows_of_a_file_that_is_on_record_twice_are_rejected_once(reigned, clean, tmp_path):
+    "As a run leaves it that was killed between the log's line and the manifest's."
+    rows = clean.assign(PAY_0=clean["PAY_0"].where(clean.index >= 5, 77)).drop(columns=TARGET)
+    rows.to_parquet(tmp_path / "in.parquet", index=False)
+    done = predict_file(tmp_path / "in.parquet", tmp_path / "out.parquet", reigned.settings)
+    manifest = done.output / "_manifest.jsonl"
+    manifest.write_bytes(b"".join(manifest.read_bytes().splitlines(keepends=True)[:-1]))
+    again = predict_file(tmp_path / "in.parquet", tmp_path / "out.parquet", reigned.settings)
+    assert again.entry != done.entry and done.rejected == 5
+    lookout = Lookout(reigned.settings)
+    assert lookout.look().rejected == lookout.look().rejected == 5
+
+
 def test_a_line_that_is_being_written_is_read_when_it_is_whole(reigned, clean):
     decide(reigned, clean[:250])
     (path,) = reigned.settings.audit_path.glob("*.jsonl")

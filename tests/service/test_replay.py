@@ -6,6 +6,7 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
+import fsspec
 import pytest
 
 from rumos_bank.audit import DecisionLog, decide_and_record, record_override
@@ -185,13 +186,14 @@ def test_a_torn_or_foreign_line_stops_nothing(few):
     strange = [
         b"[1, 2]\n",
         b'{"id": "x", "kind": "decision"}\n',
+        b'{"kind": "decision"}\n',
         b'{"id": "y", "kind": "batch", "model": 3}\n',
     ]
     path.write_bytes(b"".join([*lines, *strange, lines[0][:50]]))
-    assert replay_days(settings).counts == Counter(identical=len(ids), impossible=2)
+    assert replay_days(settings).counts == Counter(identical=len(ids), impossible=3)
 
 
-@pytest.mark.parametrize("ending", [".csv", ".csv.gz", ".parquet", ".xlsx"])
+@pytest.mark.parametrize("ending", [".csv", ".csv.gz", ".parquet", ".xlsx", ".XLSX"])
 def test_a_file_of_clients_is_decided_again_by_the_retired_champion(few, champions, tmp_path, ending):
     settings, _ = few
     book = tmp_path / "book.csv"
@@ -203,6 +205,18 @@ def test_a_file_of_clients_is_decided_again_by_the_retired_champion(few, champio
     assert replay(settings, done.entry, moved).outcome == "identical"
     rewrite(settings, lambda entry: entry | {"refused": 41} if entry["kind"] == "batch" else entry)
     assert replay(settings, done.entry, moved).why == f"refused: 41 then, {done.refused} now"
+
+
+def test_files_in_another_store_and_a_folder_without_an_ending_are_decided_again(few, champions, tmp_path):
+    settings, _ = few
+    book = make_twin(40, seed=7)[list(CLIENT_COLUMNS)]
+    fsspec.filesystem("memory").pipe_file("/replayed/book.parquet", book.to_parquet(index=False))
+    (tmp_path / "folder").mkdir()
+    for target in (tmp_path / "folder", "memory://replayed/decisions.v2"):
+        done = predict_file("memory://replayed/book.parquet", target, settings, champion=champions[0])
+        assert replay(settings, done.entry).outcome == "identical"
+    fsspec.filesystem("memory").rm_file("/replayed/book.parquet")
+    assert "does not exist" in replay(settings, done.entry).why
 
 
 def test_another_file_is_not_taken_for_the_one_that_was_read(few, champions, tmp_path):

@@ -19,6 +19,7 @@ from rumos_bank.clients import EXAMPLE_CLIENT
 
 RUMOS = (sys.executable, "-c", "from rumos_bank.cli import main; main()")
 DOORS = ("MLFLOW", "API", "DASHBOARD")
+AWAY = "the store does not answer: the last verified champion decides on"
 
 
 def environment_of(store: Path, ports: dict[str, int], **more: str) -> dict[str, str]:
@@ -120,16 +121,19 @@ def test_the_champion_changes_and_the_mlflow_server_goes_under_load(store, tmp_p
         os.kill(_server_of(port), signal.SIGKILL)
         load.wait_for(changes)
         end = time.monotonic() + 30  # the service finds out at its next look
-        while door.get("/health/ready").json["status"] != "degraded":
+        while (ready := door.get("/health/ready").json)["status"] != "degraded":
             assert time.monotonic() < end
             time.sleep(0.05)
+        assert ready["reason"] == AWAY
+        told = door.get("/metrics").body.decode()
+        assert "rumos_champion_cached 1.0" in told and "rumos_champion_alarm 0.0" in told
         load.wait_for(changes)
         assert door.get("/champion").json["version"] == 1
     assert {answer[3] for answer in load.answers} == {1, 2, 3}
     check(load, champions)
     with serve(store, tmp_path, RUMOS_STORE_SERVER=address) as door:  # started while the server is away
         ready = door.get("/health/ready").json
-        assert ready["status"] == "degraded" and "cache" in ready["reason"]
+        assert (ready["status"], ready["reason"]) == ("degraded", AWAY)
         told = door.post("/decisions", EXAMPLE_CLIENT).json
         assert {k: v for k, v in told.items() if k != "id"} == champions[1].decide(EXAMPLE_CLIENT).to_dict()
 
