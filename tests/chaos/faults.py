@@ -38,7 +38,8 @@ class Skipped(Exception):
 
 
 def remember(bank: Bank, load: Load) -> None:
-    "Every whole answer of a load must be on record from now on."
+    "Every whole answer of a load must be on record from now on, and none may have failed to come."
+    require(not load.broken, f"{len(load.broken)} connections broke: {load.broken[:3]}")
     bank.answered |= {decision: said for _, status, decision, _, said in load.answers if status == 200}
 
 
