@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -141,23 +142,24 @@ def test_what_was_answered_before_a_backup_began_is_in_it(reigned: Place, tmp_pa
 
     def keep_deciding() -> None:
         log = DecisionLog(settings)
-        while not stopped.is_set():
+        while not stopped.wait(0.01):  # callers pause too, and the backup needs a turn
             answered.extend(each.id for each in decide_and_record(champion, CLIENTS, "test", log))
         log.close()
 
-    threads = [threading.Thread(target=keep_deciding) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    try:
-        while len(answered) < 2000:
-            time.sleep(0.01)
-        before = list(answered)
-        made = write_backup(settings, tmp_path / "safe")
-        during = len(answered) - len(before)
-    finally:
-        stopped.set()
-        for thread in threads:
-            thread.join()
+    with ThreadPoolExecutor(4) as pool:
+        work = [pool.submit(keep_deciding) for _ in range(4)]
+        try:
+            end = time.monotonic() + 60
+            while len(answered) < 2000:
+                assert time.monotonic() < end, work
+                time.sleep(0.01)
+            before = list(answered)
+            made = write_backup(settings, tmp_path / "safe")
+            during = len(answered) - len(before)
+        finally:
+            stopped.set()
+        for each in work:
+            each.result()
     assert during > 0
     other = settings_for(tmp_path / "other")
     restore_backup(other, made.path)
@@ -168,18 +170,19 @@ def test_what_was_answered_before_a_backup_began_is_in_it(reigned: Place, tmp_pa
 def test_a_backup_is_of_one_moment_while_searches_are_logged_and_a_champion_is_crowned(
     reigned: Place, tmp_path
 ):
-    work = threading.Thread(
-        target=lambda: [
-            reigned.crown("cheaper"),
-            reigned.log(reigned.found, key="late"),
-            reigned.crown("cheapest"),
-        ]
-    )
-    work.start()
-    made = []
-    while work.is_alive() or not made:
-        made.append(write_backup(reigned.settings, tmp_path / "safe"))
-    work.join()
+    def write() -> None:
+        reigned.crown("cheaper")
+        reigned.log(reigned.found, key="late")
+        reigned.crown("cheapest")
+
+    made, end = [], time.monotonic() + 120
+    with ThreadPoolExecutor(1) as pool:
+        work = pool.submit(write)
+        while not work.done() or not made:
+            assert time.monotonic() < end
+            made.append(write_backup(reigned.settings, tmp_path / "safe"))
+        work.result()
+    assert reigned.reigns == "cheapest" and Champion.load(reigned.settings).version == 3
     heads = [each.head for each in made]
     assert heads == sorted(heads)
     for number, each in enumerate({each.head: each for each in made}.values()):
