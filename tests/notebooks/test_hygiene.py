@@ -342,10 +342,11 @@ def test_outputs_tell_nothing_of_the_machine(book):
 
 def list_committed() -> list[Path]:
     "What git holds, or would hold after `git add`."
+    if not (ROOT / ".git").exists():
+        pytest.skip("this is no git checkout")
     command = ["git", "ls-files", "-coz", "--exclude-standard"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip("this is no git checkout")
+    assert done.returncode == 0, done.stderr
     return [path for name in done.stdout.split("\0") if name and (path := ROOT / name).is_file()]
 
 

@@ -28,7 +28,7 @@ LOCKS = sorted(path.stem for path in (ROOT / "containers").glob("*.lock"))
 def find_program(name: str) -> str:
     found = shutil.which(name, path=BIN) or shutil.which(name)
     if not found:
-        pytest.skip(f"{name} is not installed: make installs it into .venv")
+        skip_without(f"{name} is not installed: make installs it into .venv")
     return found
 
 

@@ -57,7 +57,9 @@ class Load:
                 while not self.stopped.is_set():
                     number = (number + self.connections) % len(self.bodies)
                     self._ask_once(connection, reader, number)
-        except Exception as error:  # whoever kills the service expects it; what was answered before is remembered
+        except (
+            Exception
+        ) as error:  # whoever kills the service expects it; what was answered before is remembered
             self.broken.append(error)
 
     def _ask_once(self, connection: socket.socket, reader, number: int) -> None:
@@ -91,7 +93,9 @@ def find_champions(store) -> dict[int, Champion]:
 
 def check(load: Load, champions: dict[int, Champion], killed: bool = False) -> None:
     "Every answer is the one of the champion that it names, and on record with all its numbers; none failed to come."
-    assert all(isinstance(error, OSError) for error in load.broken) if killed else not load.broken, load.broken
+    assert all(isinstance(error, OSError) for error in load.broken) if killed else not load.broken, (
+        load.broken
+    )
     logged = {entry["id"]: entry for entry in read_log(settings_of(load.door.store).audit_path)}
     expected = {
         (version, number): champion.decide(client).to_dict()
