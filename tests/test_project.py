@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import typer
 import yaml
+from processes import clean_environment
 from typer.testing import CliRunner
 
 import rumos_bank
@@ -19,7 +20,7 @@ from rumos_bank.cli import app
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 COMMANDS = sorted(typer.main.get_command(app).commands)
-CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("RUMOS_")}
+CLEAN = clean_environment()
 
 
 def run_python(*arguments: str, folder: Path, **environment: str) -> subprocess.CompletedProcess:

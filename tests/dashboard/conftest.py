@@ -1,12 +1,8 @@
 "A desk over a store with a crowned champion of twins, and the same desk served to a real browser."
 
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.append(str(Path(__file__).parents[1] / "model"))
-
 from browsing import Opened, Served, find_chromium, serve_desk, settings_in
 from lacking import skip_without
 from stores import TINY, Place, make_data, with_refusals

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from crashes import Crash
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
@@ -319,10 +320,6 @@ def test_after_two_changes_of_keys_every_line_is_still_vouched_for(settings):
     path.write_bytes(path.read_bytes().replace(b'"version": 1', b'"version": 2'))
     with pytest.raises(StoreError, match=f"line 2 is not signed with the key {keys[0][:16]}"):
         read_ledger(settings)
-
-
-class Crash(BaseException):
-    "The machine loses power."
 
 
 @pytest.mark.parametrize("step", ["_make_key", "_write", "_publish"])

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shutil
 import signal
 import socket
@@ -15,6 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from crashes import Crash
+from processes import RUMOS, clean_environment, find_free_port
 from stores import LENIENT, TOP, Place, settings_for
 
 from rumos_bank import backup as room
@@ -65,19 +66,12 @@ def environment_of(settings: Settings) -> dict[str, str]:
     ours = {"RUMOS_STORE_PATH": settings.store_path, "RUMOS_LEDGER_FOLDER": settings.ledger_path, **LENIENT}
     ours |= {"RUMOS_DATA_CACHE": settings.cache_path, "PYTHONPATH": TOP.parent, "RUMOS_SETTINGS": TOP}
     closed = {f"RUMOS_PORTS_{name}": find_free_port() for name in ("MLFLOW", "API", "DASHBOARD")}
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("RUMOS_")}
-    return clean | {name: str(value) for name, value in {**ours, **closed}.items()}
-
-
-def find_free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    return clean_environment() | {name: str(value) for name, value in {**ours, **closed}.items()}
 
 
 def type_in(settings: Settings, *words: str) -> str:
     "A command as an operator types it."
-    command = [sys.executable, "-c", "from rumos_bank.cli import main; main()", *words]
+    command = [*RUMOS, *words]
     done = subprocess.run(command, env=environment_of(settings), capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -380,18 +374,15 @@ def test_a_restore_that_is_killed_leaves_a_usable_store_and_a_second_one_finishe
 
 
 def test_a_kill_between_the_two_renames_loses_nothing(reigned: Place, made, monkeypatch):
-    class Killed(BaseException):
-        pass
-
     rename = Path.rename
 
     def half(self, target):
         if self.name == "store" and self.parent.name == "work":
-            raise Killed
+            raise Crash
         return rename(self, target)
 
     settings = reigned.settings
-    with monkeypatch.context() as broken, pytest.raises(Killed):
+    with monkeypatch.context() as broken, pytest.raises(Crash):
         broken.setattr(Path, "rename", half)
         restore_backup(settings, made.path, replace=True)
     (aside,) = settings.store_path.parent.glob("store.before-*")

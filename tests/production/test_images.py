@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from images import DOORS, IMAGES, ROOT, read_pins, read_stages
+from lacking import skip_without
 
 STAGES = read_stages()
 BIN = Path(sys.executable).parent

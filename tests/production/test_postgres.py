@@ -2,15 +2,11 @@
 
 import json
 import subprocess
-import sys
 from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
 from databases import PASSWORD, find_programs, run_postgres
 from lacking import skip_without
-
-sys.path.append(str(Path(__file__).parents[1] / "road"))
 from places import Place
 
 from rumos_bank.champion import Champion

@@ -16,9 +16,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from databases import find_free_port
 from images import ROOT
 from lacking import skip_without
+from processes import end_process, find_free_port, is_open
 
 DOORS = {"mlflow": 5000, "api": 5001, "desk": 5002}
 

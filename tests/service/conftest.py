@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from doors import Door, serve  # first: it finds the next one
+from doors import Door, serve
 from stores import TINY, Place, make_data, settings_for, with_refusals
 
 from rumos_bank.search import search

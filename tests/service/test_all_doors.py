@@ -2,13 +2,13 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from doors import ROOT, settings_of, variables_of
+from doors import settings_of, variables_of
+from processes import ROOT, RUMOS
 
 from rumos_bank.champion import Champion
 from rumos_bank.clients import CLIENT_COLUMNS
@@ -19,7 +19,6 @@ from rumos_bank.tracking import import_mlflow
 from rumos_bank.twin import make_twin
 
 ANSWERS = ("prediction", "probability", "threshold", "expected_cost_accept", "expected_cost_refuse")
-RUMOS = (sys.executable, "-c", "from rumos_bank.cli import main; main()")
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ import time
 import pytest
 from doors import serve, set_alias, settings_of
 from loads import Load, check, find_champions
+from processes import is_open, wait_until
 
 from rumos_bank.audit import read_log
 from rumos_bank.clients import EXAMPLE_CLIENT
@@ -39,10 +40,7 @@ def test_a_bad_challenger_is_refused_and_the_old_champion_stays(store, tmp_path)
         ]
         forged.write_bytes(forged.read_bytes().replace(b"0.", b"1.", 1))
         set_alias(store, 3)
-        end = time.monotonic() + 10
-        while door.get("/health/ready").json["status"] != "degraded":
-            assert time.monotonic() < end
-            time.sleep(0.05)
+        wait_until(lambda: door.get("/health/ready").json["status"] == "degraded")
         ready = door.get("/health/ready")
         assert ready.status == 200 and ready.json["reason"] == "the newest champion was refused"
         told = door.post("/decisions", EXAMPLE_CLIENT).json
@@ -107,20 +105,10 @@ def test_it_ends_in_order_when_it_is_told_to(store, tmp_path):
             wait_until(lambda: not is_open(door.port))
             begun.sendall(body[50:])
             told = begun.makefile("rb").read()  # the answer, and the end of the connection
-        assert door.process.wait(timeout=10) == -signal.SIGTERM  # uvicorn ends by the signal that it was told to end by
+        assert (
+            door.process.wait(timeout=10) == -signal.SIGTERM
+        )  # uvicorn ends by the signal that it was told to end by
     assert told.startswith(b"HTTP/1.1 200 ") and b'"prediction"' in told
     (name,) = re.findall(rb"x-decision-id: (\S+)", told)
     assert name.decode() in {entry["id"] for entry in read_log(settings_of(store).audit_path)}
     assert not door.events("failure")
-
-
-def is_open(port: int) -> bool:
-    with socket.socket() as trial:
-        return trial.connect_ex(("127.0.0.1", port)) == 0
-
-
-def wait_until(holds, seconds: float = 10) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.02)
