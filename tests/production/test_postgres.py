@@ -74,7 +74,7 @@ def test_the_password_is_written_nowhere(taken):
     quoted = "p%40ss"
     assert PASSWORD not in done.stdout + done.stderr and quoted not in done.stdout + done.stderr
     files = [path for path in place.folder.rglob("*") if path.is_file()]
-    assert len(files) > 50
+    assert len(files) > 30  # reports, artifacts, a ledger, a cache
     for path in files:
         content = path.read_bytes()
         assert PASSWORD.encode() not in content and quoted.encode() not in content, path
