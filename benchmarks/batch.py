@@ -198,8 +198,8 @@ def measure(asked: argparse.Namespace) -> Iterator[Ratio]:
         yield Ratio(what, "pyfunc, a DataFrame a chunk, no file", cores, time_pyfunc(book, rows), "CPU s")
         memory, peak = watch_memory(book, folder / "watched.parquet")
         yield Ratio("most resident memory of it", "1 GiB", peak, 1024, "MiB", 1.0)
-        half = len(memory) // 2
-        later, earlier = max(memory[half:]), max(memory[:half])
+        half = max(1, len(memory) // 2)
+        later, earlier = max(memory[-half:]), max(memory[:half])
         yield Ratio(
             "most memory in its second half", "in its first half", later, earlier, "MiB", steady=False
         )
