@@ -13,8 +13,9 @@ if "CI" not in os.environ:
     settings.register_profile("people", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("people")
 
-# No test signs with the user's key
-os.environ.setdefault("RUMOS_LEDGER_FOLDER", tempfile.mkdtemp(prefix="rumos-keys-"))
+# No test signs with the user's key, whatever the user has exported
+KEYS = tempfile.TemporaryDirectory(prefix="rumos-keys-")  # goes away with this process
+os.environ["RUMOS_LEDGER_FOLDER"] = KEYS.name
 
 # As on the road: one thread a process. Two OpenMP threads on a busy core wait for each other.
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):

@@ -8,6 +8,7 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -51,6 +52,11 @@ class Ratio:
         return f"{self.what} / {self.beside}: {self.ratio:.3g} ({told}){self.note and '; ' + self.note}"
 
 
+def read_ratios(told: list[dict[str, Any]]) -> list[Ratio]:
+    "As a script or the record wrote them."
+    return [Ratio(**each) for each in told]
+
+
 def describe_machine() -> str:
     "What the numbers depend on."
     from importlib.metadata import version
@@ -67,6 +73,11 @@ def tree_seconds(process: psutil.Process) -> float:
     return sum(each.cpu_times().user + each.cpu_times().system for each in every)
 
 
+def keep_files(folder: str, names: list[str]) -> list[str]:
+    "Of a cache: what was downloaded, not the folders beside it."
+    return [name for name in names if (Path(folder) / name).is_dir()]
+
+
 @contextmanager
 def a_champion() -> Iterator[str]:
     "The store that the settings name, or, where nobody reigns there, one of a quick road on synthetic clients; who reigns."
@@ -76,8 +87,13 @@ def a_champion() -> Iterator[str]:
             champion = Champion.load(read_settings())
         except StoreError:
             print("Nobody reigns: a quick road on synthetic clients makes a champion …", flush=True)
-            names = ("store_path", "store_reports", "ledger_folder")
-            os.environ |= {f"RUMOS_{name.upper()}": f"{place}/{name}" for name in names}
+            names = ("store_path", "store_reports", "ledger_folder", "data_cache")
+            ours = {f"RUMOS_{name.upper()}": f"{place}/{name}" for name in names}
+            if (
+                cache := read_settings().cache_path
+            ).exists():  # downloads stay known; this champion goes away
+                shutil.copytree(cache, ours["RUMOS_DATA_CACHE"], ignore=keep_files)
+            os.environ |= ours
             words = ("run", "--profile", "quick", "--families", "LightGBM")
             twin = os.environ | {"RUMOS_DATA_SOURCES": "twin"}
             done = subprocess.run([*RUMOS, *words], env=twin, capture_output=True, text=True)

@@ -9,6 +9,9 @@ from the kernel's own account of the server's process, is the number to trust.
   service           the champion's decision on record, by POST /default_prediction
   predecessor       FastAPI endpoint, pydantic, a DataFrame of one row, mlflow.pyfunc
   mlflow serve      `mlflow models serve`: MLflow's own server, as it comes
+
+Where the champion's files lie is found before anything is timed, and told to the two that serve them; every server has one
+thread for its model.
 """
 
 import argparse
@@ -25,6 +28,8 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+
+os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 import psutil
 from ratios import Ratio, run, tree_seconds
@@ -76,7 +81,7 @@ def find_files(settings: Settings) -> str:
     return str(find_model_files(open_store(settings), Champion.load(settings).about["run"]))
 
 
-def make_predecessor(settings: Settings):
+def make_predecessor(files: str):
     "A DataFrame for one client, and plain MLflow."
     import pandas as pd
     from fastapi import FastAPI
@@ -84,7 +89,7 @@ def make_predecessor(settings: Settings):
     from rumos_bank.bodies import make_client_model
     from rumos_bank.tracking import import_mlflow
 
-    model = import_mlflow().pyfunc.load_model(find_files(settings))
+    model = import_mlflow().pyfunc.load_model(files)
     app, Client = FastAPI(), make_client_model()
 
     @app.post("/default_prediction")
@@ -94,28 +99,26 @@ def make_predecessor(settings: Settings):
     return app
 
 
-def run_server(name: str, port: int) -> None:
-    "One of SERVERS, until it is stopped."
+def run_server(name: str, port: int, files: str) -> None:
+    "One of SERVERS, until it is stopped; the usual ways load the champion from these files."
     settings = read_settings()
     if name == "service":
         from rumos_bank.service import run_api
 
         return run_api(settings)
     if name == "mlflow serve":
-        words = ("models", "serve", "--model-uri", find_files(settings), "--env-manager", "local")
+        words = ("models", "serve", "--model-uri", files, "--env-manager", "local")
         os.execv(sys.executable, [sys.executable, "-m", "mlflow", *words, "--port", str(port)])
     import uvicorn
 
     app = (
-        make_predecessor(settings)
-        if name == "predecessor"
-        else make_nothing(settings, name.endswith("framed"))
+        make_predecessor(files) if name == "predecessor" else make_nothing(settings, name.endswith("framed"))
     )
     uvicorn.run(app, port=port, loop="uvloop", http="httptools", log_level="error", access_log=False)
 
 
 @contextmanager
-def started(name: str, folder: Path):
+def started(name: str, folder: Path, files: str = ""):
     "A server in a process of its own; gives its port, its process, and the seconds until its first answer."
     with closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
@@ -124,7 +127,7 @@ def started(name: str, folder: Path):
     environment = os.environ | {"RUMOS_PORTS_API": str(port), "PATH": tools}
     start = time.monotonic()
     with (folder / "log").open("ab") as log:
-        command = [sys.executable, __file__, "--serve", name, "--port", str(port)]
+        command = [sys.executable, __file__, "--serve", name, "--port", str(port), "--files", files]
         process = psutil.Popen(command, env=environment, stdout=log, stderr=log)
     try:
         while ask(port, *ASKED[name]) != 200:
@@ -223,10 +226,11 @@ def measure(asked: argparse.Namespace) -> Iterator[Ratio]:
     "One round on each server after the other, again and again; medians."
     count, seconds = (2, 1) if asked.brief else (5, 3)
     rounds: dict[str, list[dict[str, float]]] = {name: [] for name in SERVERS}
+    files = find_files(read_settings())
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(count):
             for name in SERVERS:
-                with started(name, Path(folder)) as (port, process, start):
+                with started(name, Path(folder), files) as (port, process, start):
                     measure_round(name, port, process, 0.5)  # to warm up
                     rounds[name].append(measure_round(name, port, process, seconds) | {"start": start})
     middle = {
@@ -254,7 +258,14 @@ def measure(asked: argparse.Namespace) -> Iterator[Ratio]:
 def call_itself() -> bool:
     "The servers and the load are this script too, in processes of their own."
     parser = argparse.ArgumentParser(add_help=False)
-    kinds = {"--serve": str, "--load": int, "--port": int, "--seconds": float, "--pace": float}
+    kinds = {
+        "--serve": str,
+        "--files": str,
+        "--load": int,
+        "--port": int,
+        "--seconds": float,
+        "--pace": float,
+    }
     for name, kind in kinds.items():
         parser.add_argument(name, type=kind)
     asked, _ = parser.parse_known_args()
@@ -263,7 +274,7 @@ def call_itself() -> bool:
 
         uvloop.run(run_load(asked.serve, asked.port, asked.load, asked.seconds, asked.pace or 0))
     elif asked.serve:
-        run_server(asked.serve, asked.port)
+        run_server(asked.serve, asked.port, asked.files)
     return bool(asked.serve)
 
 

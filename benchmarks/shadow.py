@@ -3,7 +3,7 @@
 Two services run all the time, one with a shadow and one without. They get the load in short turns, in an order that
 changes, and a turn begins when the shadow has answered what the last one left. What is told are medians over rounds, the
 median of the ratio with / without of one round, and the range of its middle half, because other programs disturb single
-turns. The load comes from another process and waits for each answer before it asks again, so without a pace all cores are
+turns. The processor time of a turn is read when the shadow has answered what the turn left, so that its work counts whole. The load comes from another process and waits for each answer before it asks again, so without a pace all cores are
 busy and the shadow lives on what is left: what it cannot take is dropped and counted. With `--pace` every connection waits
 between two requests, as callers do.
 """
@@ -26,31 +26,27 @@ import psutil
 from ratios import Ratio, run, tree_seconds
 from service import started
 
-
-def count(port: int) -> dict[str, int]:
-    "What the shadow did so far."
-    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
-        connection.request("GET", "/metrics")
-        told = connection.getresponse().read().decode()
-    return {
-        name: int(float(value)) for name, value in re.findall(r"^rumos_shadow_(\w+)_total (.*)$", told, re.M)
-    }
+from rumos_bank.champion import Champion
+from rumos_bank.ledger import read_ledger
+from rumos_bank.plain import PLAIN
+from rumos_bank.settings import Settings, read_settings
 
 
-def settle(port: int, asked: int) -> None:
-    "Until the shadow has answered or dropped everything."
-    end = time.monotonic() + 60
-    while (done := count(port))["scored"] + done["dropped"] + done["failed"] < asked:
-        if time.monotonic() > end:
-            raise SystemExit(f"the shadow did not answer: {done} of {asked}")
-        time.sleep(0.1)
+def find_listener(settings: Settings) -> int:
+    "The newest version that is not the champion; the champion itself where no other was put before the gates."
+    reigns = Champion.load(settings).version
+    known = {event["version"] for event in read_ledger(settings) if PLAIN in event.get("files", {})}
+    return max(known - {reigns}, default=reigns)
 
 
 class Way:
     "A service that runs, with or without a shadow."
 
-    def __init__(self, port: int, process: psutil.Process, asked: argparse.Namespace, seconds: float):
-        self.port, self.process, self.requests = port, process, 1  # one was asked to see that it answers
+    def __init__(
+        self, port: int, process: psutil.Process, listens: bool, asked: argparse.Namespace, seconds: float
+    ):
+        self.port, self.process, self.listens = port, process, listens
+        self.requests = 1  # one was asked to see that it answers
         words = {"--load": asked.connections, "--port": port, "--seconds": seconds, "--pace": asked.pace}
         words["--serve"] = "service"
         script = Path(__file__).with_name("service.py")
@@ -60,10 +56,27 @@ class Way:
         "One turn."
         before = tree_seconds(self.process)
         told = json.loads(subprocess.run(self.command, capture_output=True, text=True, check=True).stdout)
-        cpu = tree_seconds(self.process) - before
         self.requests += told["requests"]
+        self.settle()
+        cpu = tree_seconds(self.process) - before
         own = {"p50": 1e6 * told["p50"], "p99": 1e6 * told["p99"]}
         return own | {"CPU": 1e6 * cpu / told["requests"]}
+
+    def count(self) -> dict[str, int]:
+        "What became of the decisions at the shadow so far."
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
+            connection.request("GET", "/metrics")
+            told = connection.getresponse().read().decode()
+        found = re.findall(r"^rumos_shadow_(scored|dropped|failed)_total (.*)$", told, re.M)
+        return {name: int(float(value)) for name, value in found}
+
+    def settle(self) -> None:
+        "Until the shadow has answered or dropped everything; a service without one is asked for its numbers once."
+        end = time.monotonic() + 60
+        while sum((done := self.count()).values()) < self.requests and self.listens:
+            if time.monotonic() > end:
+                raise SystemExit(f"the shadow did not answer: {done} of {self.requests}")
+            time.sleep(0.1)
 
 
 def run_rounds(folder: Path, asked: argparse.Namespace) -> tuple[list[dict[str, dict]], dict[str, float]]:
@@ -73,28 +86,30 @@ def run_rounds(folder: Path, asked: argparse.Namespace) -> tuple[list[dict[str, 
         ways = {}
         for name, version in (("without", 0), ("with", asked.version)):
             os.environ["RUMOS_SHADOW_VERSION"] = str(version)
-            ways[name] = Way(*stack.enter_context(started("service", folder))[:2], asked, seconds)
+            port, process, _ = stack.enter_context(started("service", folder))
+            ways[name] = Way(port, process, version > 0, asked, seconds)
+            ways[name].settle()
         rounds = []
         for number in range(count_of + 1):
             rounds.append({})
             for name in list(ways)[:: 1 if number % 2 else -1]:
-                settle(ways["with"].port, ways["with"].requests)
                 rounds[-1][name] = ways[name].measure()
-        settle(ways["with"].port, ways["with"].requests)
-        done = count(ways["with"].port)
-        shares = {name: done[name] / ways["with"].requests for name in ("scored", "dropped", "failed")}
+        shares = {name: made / ways["with"].requests for name, made in ways["with"].count().items()}
     return rounds[1:], shares  # the first one warms up
 
 
 def measure(asked: argparse.Namespace) -> Iterator[Ratio]:
     "Medians of both ways."
+    settings = read_settings()
+    asked.version = asked.version or find_listener(settings)
+    itself = ", the champion itself" if asked.version == Champion.load(settings).version else ""
     with tempfile.TemporaryDirectory() as place:
         rounds, shares = run_rounds(Path(place), asked)
     for name, unit in (("CPU", "µs CPU"), ("p50", "µs, half wait"), ("p99", "µs, 1 % wait")):
         each = [one["with"][name] / one["without"][name] for one in rounds]
         low, _, high = statistics.quantiles(each)
         ours, theirs = (statistics.median(one[way][name] for one in rounds) for way in ("with", "without"))
-        spread = f"middle half of the rounds {low:.2f} to {high:.2f}"
+        spread = f"version {asked.version}{itself} listens; middle half of the rounds {low:.2f} to {high:.2f}"
         yield Ratio(
             "an answer with a shadow", "without", ours, theirs, unit, steady=name == "CPU", note=spread
         )
@@ -105,7 +120,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, default=12, help="each measures both ways")
     parser.add_argument("--connections", type=int, default=8, help="that ask at the same time")
     parser.add_argument("--pace", type=float, default=0, help="seconds between two requests of a connection")
-    parser.add_argument("--version", type=int, default=1, help="that listens")
+    parser.add_argument(
+        "--version", type=int, default=0, help="that listens (the newest that does not reign)"
+    )
 
 
 if __name__ == "__main__":

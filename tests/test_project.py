@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import typer
 import yaml
+from processes import clean_environment
 from typer.testing import CliRunner
 
 import rumos_bank
@@ -19,7 +20,7 @@ from rumos_bank.cli import app
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 COMMANDS = sorted(typer.main.get_command(app).commands)
-CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("RUMOS_")}
+CLEAN = clean_environment()
 
 
 def run_python(*arguments: str, folder: Path, **environment: str) -> subprocess.CompletedProcess:
@@ -37,11 +38,14 @@ def test_make_help_lists_every_target():
     assert set(explained) == set(phony.split())
 
 
-def test_the_two_commands_of_the_front_page_are_targets():
+def test_the_three_commands_of_the_front_page_are_targets():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    for target in ("run", "test"):
-        assert f"\nmake {target} " in readme and re.search(rf"^{target}: ", makefile, re.MULTILINE)
+    (shown,) = re.findall(r"^## Three commands\n\n```sh\n(.+?)```", readme, re.MULTILINE | re.DOTALL)
+    targets = re.findall(r"^make (\w+) +#", shown, re.MULTILINE)
+    assert targets == ["run", "serve", "test"] and len(shown.splitlines()) == 3
+    for target in targets:
+        assert re.search(rf"^{target}: ", makefile, re.MULTILINE)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -84,9 +88,8 @@ def test_the_lock_holds_every_package_that_is_asked_for():
     project, lock = PROJECT["project"], read_lock()
     asked = [
         *project["dependencies"],
-        *project["optional-dependencies"]["desk"],
-        *PROJECT["dependency-groups"]["dev"],
-        *PROJECT["dependency-groups"]["lint"],
+        *(each for extra in project["optional-dependencies"].values() for each in extra),
+        *(each for group in PROJECT["dependency-groups"].values() for each in group if isinstance(each, str)),
         *PROJECT["build-system"]["requires"],
     ]
     assert len(asked) > 30

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from books import DIES, PROTECTED, read_answers
+from crashes import Crash
 from hypothesis import given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
@@ -301,11 +302,7 @@ def test_parquet_is_data_and_stays_as_it_came(champion, settings, tmp_path, book
     ) == {"=1+1"}
 
 
-# Killed and begun again
-
-
-class Killed(BaseException):
-    pass
+# Crash and begun again
 
 
 def contents(*folders: Path) -> dict[str, bytes]:
@@ -337,7 +334,7 @@ def test_a_run_killed_at_any_write_is_completed_to_the_same_bytes(
     def fail(descriptor: int) -> None:
         calls[0] -= 1
         if calls[0] == 0:
-            raise Killed
+            raise Crash
         fsync(descriptor)
 
     real = batch.score_table
@@ -348,7 +345,7 @@ def test_a_run_killed_at_any_write_is_completed_to_the_same_bytes(
         try:
             predict_file(source, target, settings, champion=champion)
             break
-        except Killed:
+        except Crash:
             calls[0] = -1
         kept = read_manifest(target)[1:]
         scored.clear()
@@ -419,9 +416,9 @@ def test_a_single_file_is_whole_or_not_there(ending, champion, settings, tmp_pat
 
     def stop(done: int, rows: int | None, seconds: float) -> None:
         if done >= 24:
-            raise Killed
+            raise Crash
 
-    with pytest.raises(Killed):
+    with pytest.raises(Crash):
         predict_file(source, target, settings, tell=stop, champion=champion)
     assert target.read_text() == "of yesterday"
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != "store") == sorted(

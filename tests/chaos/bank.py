@@ -1,21 +1,19 @@
 "A small bank that may be broken: a store, its commands, its door, and what must hold in it after anything."
 
 import json
-import os
 import shutil
-import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "service"), str(ROOT / "tests" / "model")]
-from doors import Door, find_free_port, serve, variables_of  # noqa: E402
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "shared")]
+from doors import Door, serve, variables_of  # noqa: E402
+from processes import RUMOS, clean_environment, find_free_port, run_to_end  # noqa: E402
 from stores import LENIENT  # noqa: E402
 
 from rumos_bank.audit import read_log  # noqa: E402
@@ -23,7 +21,6 @@ from rumos_bank.ledger import CHAMPION, allowed_versions, read_ledger  # noqa: E
 from rumos_bank.settings import DATABASE, Settings, read_settings  # noqa: E402
 from rumos_bank.twin import make_twin  # noqa: E402
 
-RUMOS = (sys.executable, "-c", "from rumos_bank.cli import main; main()")
 FAMILIES = "Decision_tree,logistic_reg"
 
 
@@ -41,7 +38,6 @@ class Bank:
 
     @property
     def environment(self) -> dict[str, str]:
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("RUMOS_")}
         ours = {f"RUMOS_PORTS_{name}": str(find_free_port()) for name in ("MLFLOW", "API", "DASHBOARD")}
         ours |= {
             "RUMOS_STORE_REPORTS": str(self.folder / "reports"),
@@ -49,7 +45,7 @@ class Bank:
         }
         ours |= {"RUMOS_DATA_SOURCES": "twin", "PYTHONPATH": str(ROOT), **LENIENT}
         ours |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        return clean | variables_of(self.store) | ours | self.more
+        return clean_environment() | variables_of(self.store) | ours | self.more
 
     @property
     def settings(self) -> Settings:
@@ -62,9 +58,7 @@ class Bank:
 
     def rumos(self, *words: str, timeout: float = 300) -> subprocess.CompletedProcess:
         "A command, run to its end."
-        return subprocess.run(
-            [*RUMOS, *words], cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=timeout
-        )
+        return run_to_end([*RUMOS, *words], timeout, cwd=ROOT, env=self.environment)
 
     def start(self, *words: str, log: Path) -> subprocess.Popen:
         "A command, running in a group of its own."
@@ -97,12 +91,6 @@ class Bank:
 
 def road(*more: str) -> tuple[str, ...]:
     return ("run", "--profile", "quick", "--families", FAMILIES, *more)
-
-
-def end_group(process: subprocess.Popen) -> None:
-    "kill -9 for all of it, as a machine that loses power."
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait(timeout=30)
 
 
 def require(held: bool, what: str) -> None:
@@ -150,10 +138,3 @@ def require_whole(bank: Bank) -> None:
     require(len(aliases) == 1, f"{len(aliases)} versions bear the alias")
     require({*aliases} <= allowed_versions(read_ledger(bank.settings)), "the ledger knows another champion")
     require_recorded(bank.answered, bank.settings)
-
-
-def wait_until(asked, seconds: float, what: str) -> None:
-    end = time.monotonic() + seconds
-    while not asked():
-        require(time.monotonic() < end, f"{what}: not within {seconds:.0f} s")
-        time.sleep(0.05)

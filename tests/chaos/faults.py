@@ -14,7 +14,6 @@ from pathlib import Path
 
 from bank import (
     Bank,
-    end_group,
     find_aliases,
     require,
     require_done,
@@ -22,10 +21,10 @@ from bank import (
     require_sentence,
     require_whole,
     road,
-    wait_until,
 )
 from doors import Answer
 from loads import Load
+from processes import kill_group, wait_until
 
 from rumos_bank.clients import EXAMPLE_CLIENT
 from rumos_bank.ledger import CHAMPION, read_ledger
@@ -38,7 +37,8 @@ class Skipped(Exception):
 
 
 def remember(bank: Bank, load: Load) -> None:
-    "Every whole answer of a load must be on record from now on."
+    "Every whole answer of a load must be on record from now on, and none may have failed to come."
+    require(not load.broken, f"{len(load.broken)} connections broke: {load.broken[:3]}")
     bank.answered |= {decision: said for _, status, decision, _, said in load.answers if status == 200}
 
 
@@ -130,7 +130,7 @@ def full_disk_under_a_road(bank: Bank) -> str:
             process.wait(timeout=240)
         finally:
             if process.poll() is None:
-                end_group(process)
+                kill_group(process)
         said = log.read_text()
         require(process.returncode in (1, 2), f"exit code {process.returncode}: {said[-300:]}")
         require("Traceback" not in said, f"a traceback: {said[-400:]}")
@@ -291,7 +291,7 @@ def two_roads_at_once(bank: Bank) -> str:
         first.wait(timeout=300)
     finally:
         if first.poll() is None:
-            end_group(first)
+            kill_group(first)
     require(first.returncode == 0, log.read_text()[-300:])
     return said[:160]
 

@@ -1,13 +1,10 @@
 "A desk over a store with a crowned champion of twins, and the same desk served to a real browser."
 
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.append(str(Path(__file__).parents[1] / "model"))
-
 from browsing import Opened, Served, find_chromium, serve_desk, settings_in
+from lacking import skip_without
 from stores import TINY, Place, make_data, with_refusals
 
 from rumos_bank.desk import Desk, open_desk
@@ -41,7 +38,7 @@ def chromium():
     "A browser without a window."
     executable = find_chromium()
     if executable is None:
-        pytest.skip(LOUD)
+        skip_without(LOUD, by_root=True)
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).parents[1] / "model"))
+sys.path.append(str(Path(__file__).parents[1] / "shared"))
 
 from browsing import PHONE, Opened, find_barriers, find_chromium, serve_desk
 from playwright.sync_api import Browser, Page, expect, sync_playwright

@@ -85,14 +85,14 @@ def test_deciding_otherwise_needs_a_name_and_a_reason(page, place):
     assert not page.locator("img[src=x]").count()
 
 
-def test_what_cannot_be_is_explained_at_its_field(page):
+def test_what_cannot_be_is_explained_at_its_field(page, tmp_path):
     field = page.get_by_label("Credit limit")
     field.fill("12abc")
     expect(page.locator(".amount.invalid")).to_contain_text("A whole number, please")
     expect(field).to_have_attribute("aria-invalid", "true")
     expect(page.locator(VERDICT)).to_contain_text("correct what is marked")
     expect(page.get_by_role("button", name="Record:").first).to_be_disabled()
-    keep_screen(page, "error")
+    keep_screen(page, tmp_path / "error.png")
     assert not find_barriers(page)
     field.fill("12")
     expect(page.locator(".amount.invalid")).to_contain_text("Between 1,000 and 10,000,000")
@@ -187,7 +187,7 @@ def test_everything_can_be_reached_by_keyboard(page, place):
 # A file of clients
 
 
-def test_a_file_is_checked_decided_and_given_back(page, place, shared):
+def test_a_file_is_checked_decided_and_given_back(page, place, shared, tmp_path):
     seen = [name for name in PRESETS["late"] if name not in place.settings.model.protected]
     text = (
         write_template(seen, [PRESETS["safe"], PRESETS["late"]] * 20)
@@ -197,7 +197,7 @@ def test_a_file_is_checked_decided_and_given_back(page, place, shared):
     upload(page, named(f"{EVIL.replace('/', '')}.csv", text.encode()))
     expect(page.locator(".t .wrong")).to_have_text(EVIL)
     expect(page.locator(".problem")).to_contain_text("1 of them cannot be decided")
-    keep_screen(page, "file-preview")
+    keep_screen(page, tmp_path / "file-preview.png")
     assert not find_barriers(page)
     page.get_by_role("button", name="Decide 39 clients").click()
     page.locator(".dt-container").wait_for()
@@ -206,7 +206,7 @@ def test_a_file_is_checked_decided_and_given_back(page, place, shared):
     expect(page.locator(".dt-info")).to_contain_text("39")
     page.locator("th", has_text="Chance of default").first.click()
     assert not page.locator("img[src=x]").count()
-    keep_screen(page, "file-result")
+    keep_screen(page, tmp_path / "file-result.png")
     assert not find_barriers(page)
     with page.expect_download() as results:
         page.get_by_text("Download the results").click()
@@ -252,13 +252,13 @@ def test_a_file_can_be_dropped(page):
 # The model, and the page as a whole
 
 
-def test_the_model_is_described(page, served):
+def test_the_model_is_described(page, served, tmp_path):
     page.get_by_role("button", name="The model").click()
     expect(page.locator(".model")).to_contain_text("Champion since")
     expect(page.locator(".model table").first).to_contain_text("LightGBM")
     assert page.locator(".model svg[role=img]").count() == 2
     assert not find_barriers(page)
-    keep_screen(page, "model")
+    keep_screen(page, tmp_path / "model.png")
     link = page.get_by_role("link", name="The leaderboard with pictures").get_attribute("href")
     base = served.address.rstrip("/")
     assert page.request.get(base + link).status == 200
@@ -266,17 +266,17 @@ def test_the_model_is_described(page, served):
 
 
 @pytest.mark.parametrize("look", ["desktop", "phone", "dark"])
-def test_each_look_is_free_of_barriers(served, chromium, look):
+def test_each_look_is_free_of_barriers(served, chromium, look, tmp_path):
     looks = {"phone": {"viewport": PHONE}, "dark": {"color_scheme": "dark"}}
     opened = Opened(chromium, served.address, **looks.get(look, {}))
     page = opened.page
     print(f"{look}: usable after {opened.seconds:.1f} s")
     assert not find_barriers(page)
-    keep_screen(page, f"{look}-accept")
+    keep_screen(page, tmp_path / f"{look}-accept.png")
     preset(page, "A late payer", "bad")
     page.get_by_role("button", name="Decide otherwise").click()
     assert not find_barriers(page)
-    keep_screen(page, f"{look}-refuse")
+    keep_screen(page, tmp_path / f"{look}-refuse.png")
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     for tab in ("A file of clients", "The model"):
         page.get_by_role("button", name=tab).click()
@@ -287,7 +287,7 @@ def test_each_look_is_free_of_barriers(served, chromium, look):
     assert not opened.outside and not opened.errors
 
 
-def test_a_closed_page_leaves_no_kernel_and_a_dead_one_is_told(served, chromium):
+def test_a_closed_page_leaves_no_kernel_and_a_dead_one_is_told(served, chromium, tmp_path):
     opened = Opened(chromium, served.address)
     number = opened.kernel
     assert number in served.kernels()
@@ -298,7 +298,7 @@ def test_a_closed_page_leaves_no_kernel_and_a_dead_one_is_told(served, chromium)
     opened = Opened(chromium, served.address)
     served.kernels()[opened.kernel].kill()
     expect(opened.page.locator("#lost")).to_contain_text("This session has ended")
-    keep_screen(opened.page, "lost")
+    keep_screen(opened.page, tmp_path / "lost.png")
     assert not find_barriers(opened.page)
     opened.close()
 
@@ -377,7 +377,7 @@ def test_without_a_champion_the_page_is_a_sentence(chromium, tmp_path):
         expect(page.locator(".sorry")).to_contain_text("There is no champion yet", timeout=20_000)
         expect(page.locator(".sorry")).to_contain_text("Ainda não há campeão")
         assert not find_barriers(page)
-        keep_screen(page, "no-champion")
+        keep_screen(page, tmp_path / "no-champion.png")
         page.close()
 
 

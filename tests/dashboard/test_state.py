@@ -4,6 +4,7 @@ import ast
 import io
 import json
 import time
+import zipfile
 from html.parser import HTMLParser
 from types import SimpleNamespace
 
@@ -203,12 +204,15 @@ def test_a_file_reads_the_same_in_every_dress(kind, tmp_path):
 
 
 def test_a_zip_bomb_is_not_unpacked(tmp_path):
-    import zipfile
-
-    with zipfile.ZipFile(tmp_path / "bomb.xlsx", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("xl/worksheets/sheet1.xml", b"0" * 40_000_000)
-    with pytest.raises(OfficerError, match="cannot be read as a table"):
-        read_upload("bomb.xlsx", (tmp_path / "bomb.xlsx").read_bytes(), CLIENT_COLUMNS, 1)
+    make_file(2).to_excel(tmp_path / "bomb.xlsx", index=False)
+    assert len(read_upload("bomb.xlsx", (tmp_path / "bomb.xlsx").read_bytes(), CLIENT_COLUMNS, 1)) == 2
+    with zipfile.ZipFile(tmp_path / "bomb.xlsx", "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("xl/worksheets/sheet2.xml", b"0" * 40_000_000)
+    bomb = (tmp_path / "bomb.xlsx").read_bytes()
+    assert len(bomb) < 1_000_000
+    with pytest.raises(OfficerError, match="cannot be read as a table") as refused:
+        read_upload("bomb.xlsx", bomb, CLIENT_COLUMNS, 1)
+    assert "far too much" in str(refused.value.__cause__)
 
 
 def test_ids_of_any_kind_are_kept_and_not_judged(desk):

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shutil
 import signal
 import socket
@@ -11,13 +10,15 @@ import sys
 import threading
 import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from processes import RUMOS, clean_environment, find_free_port
 from stores import LENIENT, TOP, Place, settings_for
 
 from rumos_bank import backup as room
-from rumos_bank.audit import LOG_FILES, DecisionLog, decide_and_record, read_log
+from rumos_bank.audit import DecisionLog, decide_and_record, list_days, read_log
 from rumos_bank.backup import (
     check_restore,
     measure_store,
@@ -70,19 +71,12 @@ def environment_of(settings: Settings) -> dict[str, str]:
     ours = {"RUMOS_STORE_PATH": settings.store_path, "RUMOS_LEDGER_FOLDER": settings.ledger_path, **LENIENT}
     ours |= {"RUMOS_DATA_CACHE": settings.cache_path, "PYTHONPATH": TOP.parent, "RUMOS_SETTINGS": TOP}
     closed = {f"RUMOS_PORTS_{name}": find_free_port() for name in ("MLFLOW", "API", "DASHBOARD")}
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("RUMOS_")}
-    return clean | {name: str(value) for name, value in {**ours, **closed}.items()}
-
-
-def find_free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    return clean_environment() | {name: str(value) for name, value in {**ours, **closed}.items()}
 
 
 def type_in(settings: Settings, *words: str) -> str:
     "A command as an operator types it."
-    command = [sys.executable, "-c", "from rumos_bank.cli import main; main()", *words]
+    command = [*RUMOS, *words]
     done = subprocess.run(command, env=environment_of(settings), capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -151,23 +145,24 @@ def test_what_was_answered_before_a_backup_began_is_in_it(reigned: Place, tmp_pa
 
     def keep_deciding() -> None:
         log = DecisionLog(settings)
-        while not stopped.is_set():
+        while not stopped.wait(0.01):  # callers pause too, and the backup needs a turn
             answered.extend(each.id for each in decide_and_record(champion, CLIENTS, "test", log))
         log.close()
 
-    threads = [threading.Thread(target=keep_deciding) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    try:
-        while len(answered) < 2000:
-            time.sleep(0.01)
-        before = list(answered)
-        made = write_backup(settings, tmp_path / "safe")
-        during = len(answered) - len(before)
-    finally:
-        stopped.set()
-        for thread in threads:
-            thread.join()
+    with ThreadPoolExecutor(4) as pool:
+        work = [pool.submit(keep_deciding) for _ in range(4)]
+        try:
+            end = time.monotonic() + 60
+            while len(answered) < 2000:
+                assert time.monotonic() < end, work
+                time.sleep(0.01)
+            before = list(answered)
+            made = write_backup(settings, tmp_path / "safe")
+            during = len(answered) - len(before)
+        finally:
+            stopped.set()
+        for each in work:
+            each.result()
     assert during > 0
     other = settings_for(tmp_path / "other")
     restore_backup(other, made.path)
@@ -178,18 +173,19 @@ def test_what_was_answered_before_a_backup_began_is_in_it(reigned: Place, tmp_pa
 def test_a_backup_is_of_one_moment_while_searches_are_logged_and_a_champion_is_crowned(
     reigned: Place, tmp_path
 ):
-    work = threading.Thread(
-        target=lambda: [
-            reigned.crown("cheaper"),
-            reigned.log(reigned.found, key="late"),
-            reigned.crown("cheapest"),
-        ]
-    )
-    work.start()
-    made = []
-    while work.is_alive() or not made:
-        made.append(write_backup(reigned.settings, tmp_path / "safe"))
-    work.join()
+    def write() -> None:
+        reigned.crown("cheaper")
+        reigned.log(reigned.found, key="late")
+        reigned.crown("cheapest")
+
+    made, end = [], time.monotonic() + 120
+    with ThreadPoolExecutor(1) as pool:
+        work = pool.submit(write)
+        while not work.done() or not made:
+            assert time.monotonic() < end
+            made.append(write_backup(reigned.settings, tmp_path / "safe"))
+        work.result()
+    assert reigned.reigns == "cheapest" and Champion.load(reigned.settings).version == 3
     heads = [each.head for each in made]
     assert heads == sorted(heads)
     for number, each in enumerate({each.head: each for each in made}.values()):
@@ -280,7 +276,7 @@ def test_what_was_decided_since_the_backup_goes_on_in_the_live_log(reigned: Plac
     settings = settings_for(reigned.store.path, RUMOS_AUDIT_FOLDER=str(reigned.store.path / folder))
     old = decide(settings)
     made = write_backup(settings, tmp_path / "safe")
-    (file,) = settings.audit_path.glob(LOG_FILES)
+    (file,) = list_days(settings.audit_path)
     new = decide(settings)
     file.write_bytes(file.read_bytes()[:-100])  # it was harmed since
     restored = restore_backup(settings, made.path, replace=True)

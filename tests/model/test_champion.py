@@ -6,7 +6,6 @@ import http.server
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -19,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from processes import clean_environment, find_free_port
 from stores import Place, champion_of, learn_from, move_alias, put_in_charge, settings_for, with_refusals
 
 from rumos_bank import champion as room
@@ -279,9 +279,12 @@ def test_nothing_heavy_is_imported_for_a_champion_of_trees(reigned):
         "RUMOS_DATA_CACHE": str(reigned.settings.cache_path),
         "RUMOS_LEDGER_FOLDER": str(reigned.settings.ledger_path),
     }
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("RUMOS_")}
     done = subprocess.run(
-        [sys.executable, "-c", LIGHT], env=clean | ours, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", LIGHT],
+        env=clean_environment() | ours,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert done.stdout == "[] Decision_tree\n", done.stdout + done.stderr
 
@@ -289,17 +292,11 @@ def test_nothing_heavy_is_imported_for_a_champion_of_trees(reigned):
 # from an MLflow server
 
 
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
-
-
 @pytest.fixture(scope="module")
 def served(three_template, tmp_path_factory) -> Iterator[tuple[Place, subprocess.Popen, Settings]]:
     "A store behind a real MLflow server."
     place = three_template.copy_to(tmp_path_factory.mktemp("served") / "store")
-    port = free_port()
+    port = find_free_port()
     words = ["-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     words += ["--backend-store-uri", place.store.uri]
     words += ["--artifacts-destination", str(place.store.path / ARTIFACTS)]
@@ -729,7 +726,7 @@ def test_whoever_asks_while_it_swaps_is_answered_by_one_whole_champion(three):
     follower, answers, done = Follower(three.settings), [], threading.Event()
 
     def ask() -> None:
-        while not done.is_set():
+        while not done.wait(0.001):  # threads that spin would share one interpreter with the swap
             answers.append(follower.champion.decide(clients))
 
     threads = [threading.Thread(target=ask) for _ in range(4)]

@@ -7,11 +7,12 @@ import pytest
 from stores import LENIENT, Place, put_in_charge
 from typer.testing import CliRunner
 
-from rumos_bank import cli
-from rumos_bank.audit import DecisionLog, decide_and_record
+from rumos_bank import cli, pipeline
+from rumos_bank.audit import DecisionLog, decide_and_record, read_log
 from rumos_bank.champion import Champion
 from rumos_bank.cli import app
 from rumos_bank.clients import EXAMPLE_CLIENT
+from rumos_bank.keys import KeyRing
 from rumos_bank.ledger import LEDGER, read_ledger
 from rumos_bank.reign import read_champion
 from rumos_bank.shadow import check_shadow
@@ -155,12 +156,45 @@ def test_a_watch_over_enough_clients_is_a_table(typed, reigned: Place):
     champion = Champion.load(reigned.settings)
     decide_and_record(champion, [{name: row[name] for name in champion.seen} for row in clients], "test", log)
     said, code = typed("watch", "--report")
-    assert code in (0, 1) and "240 clients decided" in said and "LIMIT_BAL" in said and "page: " in said
+    assert "240 clients decided" in said and "LIMIT_BAL" in said and "page: " in said
+    assert code == 0 and "QUIET" in said and "ALARM" not in said
+    moved = [{**{name: row[name] for name in champion.seen}, "LIMIT_BAL": 1_000} for row in clients]
+    decide_and_record(champion, moved, "test", log)
+    said, code = typed("watch")
+    assert code == 1 and "480 clients decided" in said and "ALARM" in said and "Ask where this field" in said
 
 
-def test_one_decision_is_json(typed):
+def test_one_decision_is_json_and_its_id_is_on_record(typed, reigned: Place):
     said, code = typed("predict", "--json", json.dumps(EXAMPLE_CLIENT))
-    assert code == 0 and json.loads(said)["model_version"] == 1
+    told = json.loads(said)
+    assert code == 0 and told["model_version"] == 1
+    (entry,) = read_log(reigned.settings.audit_path)
+    assert entry["id"] == told["id"] and entry["answer"]["probability"] == told["probability"]
+
+
+def test_a_search_is_proposed_and_approved(typed, reigned: Place, monkeypatch):
+    data = reigned.data
+    monkeypatch.setattr(pipeline, "load_road_data", lambda *_, **__: data)
+    assert "nothing to propose" in typed("propose", reigned.runs["dearer"])[0], "it was refused before"
+    said, code = typed("propose", reigned.runs["cheaper"], "--why", WHY)
+    assert code == 0 and "Version 3 is proposed. Next: `rumos approve 3`" in said and "pass  saving" in said
+    assert read_champion(reigned.store).version == 1
+    line = read_ledger(reigned.settings)[-1]
+    assert (line["event"], line["version"], line["run"]) == ("proposed", 3, reigned.runs["cheaper"])
+    assert typed("approve", "3")[1] == 0 and read_champion(reigned.store).version == 3
+
+
+def test_a_key_is_shown_once_listed_without_itself_and_revoked(typed, reigned: Place):
+    assert "there are no keys" in typed("keys", "list")[0]
+    said, code = typed("keys", "add", "back-office", "--scopes", "score,override")
+    token = said.splitlines()[0]
+    assert code == 0 and KeyRing(reigned.settings).find(token.encode()).scopes == ("override", "score")
+    listed = typed("keys", "list")[0]
+    assert "back-office" in listed and "override,score" in listed and token not in listed
+    assert "revoked" not in listed
+    assert typed("keys", "revoke", "back-office") == ("back-office is revoked\n", 0)
+    assert "revoked" in typed("keys", "list")[0] and KeyRing(reigned.settings).find(token.encode()) is None
+    assert "back-office" in typed("keys", "revoke", "back-office")[0]
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from stores import TINY, Data, Place, log_tree
+from typer.testing import CliRunner
 
 import rumos_bank.redo as redo
+from rumos_bank.cli import app
 from rumos_bank.clients import TARGET, fingerprint
 from rumos_bank.errors import DataError, RoadError, StoreError
 from rumos_bank.recipe import RECIPE, TESTED, find_run, load_recipe, read_recipe, write_recipe
@@ -339,6 +341,19 @@ def test_the_canary_names_other_versions_and_what_they_change(record, logged):
     assert verdict.upgrades == (f"numpy 1.0 → {version('numpy')}",)
     assert verdict.word == "different" and verdict.parts[0].largest > 0.05
     assert "decided otherwise" in str(verdict) and "BEYOND THE TOLERANCE" in str(verdict)
+
+
+def test_the_canary_as_it_is_typed(record, logged, monkeypatch, tmp_path):
+    monkeypatch.setattr(redo, "load_lending", lambda *_: logged.data.lending)
+    monkeypatch.setenv("RUMOS_STORE_PATH", str(record.store_path))
+    monkeypatch.setenv("RUMOS_STORE_REPORTS", str(record.reports_path))
+    done = CliRunner().invoke(app, ["canary", "--save", str(tmp_path / "verdicts.json")])
+    assert done.exit_code == 0 and "IDENTICAL" in done.output, done.output
+    assert "identical" in (tmp_path / "verdicts.json").read_text()
+    table = record.reports_path / "record" / TESTED
+    pd.read_parquet(table).assign(probability=0.99).to_parquet(table)
+    done = CliRunner().invoke(app, ["canary"])
+    assert done.exit_code == 1 and "BEYOND THE TOLERANCE" in done.output, done.output
 
 
 def test_the_canary_prefers_the_reigning_champion(reigned, record):

@@ -1,6 +1,5 @@
 "The notebooks are the source: what is made from them must be what is committed."
 
-import os
 import re
 import shutil
 import subprocess
@@ -8,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from processes import clean_environment
 
 ROOT = Path(__file__).parents[2]
 NEEDED = ("nbs", "rumos_bank", "reports/record", "Makefile", "pyproject.toml", "settings.ini", "README.md")
@@ -33,7 +33,7 @@ def _copy(target: Path) -> None:
 
 def _sync(folder: Path) -> None:
     "`make sync` as a user calls it, with this Python instead of an installation of its own."
-    ours = {name: value for name, value in os.environ.items() if not name.startswith("RUMOS_")}
+    ours = clean_environment()
     command = ["make", "-o", ".venv/.ready", "sync", f"BIN={Path(sys.executable).parent}"]
     environment = ours | {"PYTHONPATH": str(folder)}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)

@@ -3,7 +3,6 @@
 import ast
 import io
 import json
-import os
 import re
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 import pytest
+from processes import clean_environment
 
 ROOT = Path(__file__).parents[2]
 LONGEST_CELL = 45  # lines of an exported cell; 30 is the aim
@@ -259,7 +259,7 @@ print(json.dumps({"loaded": sorted(sys.modules), "opened": opened, "handlers": l
 
 def import_watched(folder: Path, *modules: str) -> dict:
     "What importing loads and opens, in a process of its own that stands in an empty folder."
-    ours = {name: value for name, value in os.environ.items() if not name.startswith("RUMOS_")}
+    ours = clean_environment()
     environment = ours | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-c", WATCHED_IMPORT, *modules]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
@@ -343,10 +343,11 @@ def test_outputs_tell_nothing_of_the_machine(book):
 
 def list_committed() -> list[Path]:
     "What git holds, or would hold after `git add`."
+    if not (ROOT / ".git").exists():
+        pytest.skip("this is no git checkout")
     command = ["git", "ls-files", "-coz", "--exclude-standard"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip("this is no git checkout")
+    assert done.returncode == 0, done.stderr
     return [path for name in done.stdout.split("\0") if name and (path := ROOT / name).is_file()]
 
 

@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -11,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from processes import find_free_port, is_open
 
 USER, NAME = "mlflow", "postgres"
 PASSWORD = "p@ss/word with: everything"  # what an address cannot hold as it is
@@ -36,12 +37,6 @@ def find_programs() -> Path | None:
     places = [path.parent for path in sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), reverse=True)]
     on_path = shutil.which("initdb")
     return Path(on_path).parent if on_path else next(iter(places), None)
-
-
-def find_free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @contextmanager
@@ -84,8 +79,7 @@ def _wait(port: int, process: subprocess.Popen) -> None:
     end = time.monotonic() + 60
     while time.monotonic() < end:
         assert process.poll() is None, "PostgreSQL ended by itself"
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
+        if is_open(port):
+            return
         time.sleep(0.1)
     raise AssertionError("PostgreSQL did not start within a minute")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from lacking import skip_without
 from pages import (
     PAGES,
     ROOT,
@@ -24,9 +25,6 @@ from pages import (
 from rumos_bank.cli import app
 
 sys.path.append(str(ROOT / "docs"))
-sys.path += [
-    str(ROOT / "tests" / folder) for folder in ("dashboard", "model")
-]  # the browser, and what it needs
 
 COMMAND = typer.main.get_command(app)
 (TARGETS,) = re.findall(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
@@ -115,7 +113,7 @@ def test_every_public_name_has_an_entry(reference):
 def site(tmp_path_factory) -> Path:
     "Built as `make docs` builds it: a warning is an error."
     if missing := [name for name in NEEDED if find_spec(name) is None]:
-        pytest.skip(f"NO SITE: {', '.join(missing)} not installed. Lock the docs group: make lock")
+        skip_without(f"NO SITE: {', '.join(missing)} not installed. Lock the docs group: make lock")
     folder = tmp_path_factory.mktemp("docs")
     (recipe,) = re.findall(
         r"-m (sphinx .*) \. _site$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE
@@ -176,7 +174,9 @@ def test_the_site_works_from_a_file_and_its_search_finds(site):
     from loops import run_alone
 
     if (executable := find_chromium()) is None:
-        pytest.skip("NO BROWSER: the search of the site was not tried. Install one with: make browser")
+        skip_without(
+            "NO BROWSER: the search of the site was not tried. Install one with: make browser", by_root=True
+        )
     found, asked = run_alone(search_site(site, executable))
     assert any("calibration" in title.lower() or re.match(r"\d\d ", title) for title in found)
     assert not [address for address in asked if not address.startswith(("file:", "data:"))]

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 from images import DOORS, IMAGES, ROOT, read_pins, read_stages
+from lacking import skip_without
 
 from rumos_bank.errors import SettingsError
 from rumos_bank.integrity import REVISION
@@ -35,7 +36,7 @@ LOCKS = sorted(path.stem for path in (ROOT / "containers").glob("*.lock"))
 def find_program(name: str) -> str:
     found = shutil.which(name, path=BIN) or shutil.which(name)
     if not found:
-        pytest.skip(f"{name} is not installed: make installs it into .venv")
+        skip_without(f"{name} is not installed: make installs it into .venv")
     return found
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from lacking import skip_without
 
 ROOT = Path(__file__).parents[2]
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.y*ml"))
@@ -34,7 +35,7 @@ def find_tool(name: str) -> str:
     "Where this tool is; skipped, with what to do, where it is not."
     found = shutil.which(name, path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     if not found:
-        pytest.skip(f"{name} is not installed: the workflows were not checked with it (make lint-pipeline)")
+        skip_without(f"{name} is not installed: the workflows were not checked with it (make lint-pipeline)")
     return found
 
 

@@ -2,13 +2,11 @@
 
 import json
 import subprocess
-import sys
-from pathlib import Path
+from importlib.util import find_spec
 
 import pytest
 from databases import PASSWORD, find_programs, run_postgres
-
-sys.path.append(str(Path(__file__).parents[1] / "road"))
+from lacking import skip_without
 from places import Place
 
 from rumos_bank.champion import Champion
@@ -18,22 +16,23 @@ from rumos_bank.registry import UnreachableError, glance
 from rumos_bank.settings import DATABASE, read_settings
 from rumos_bank.tracking import open_store
 
-FAMILIES = "Decision_tree,Scorecard"
+FAMILIES = "Decision_tree"
 
 
 @pytest.fixture(scope="module")
 def database():
-    pytest.importorskip("psycopg", reason="PostgreSQL's driver is not installed: rumos_bank[postgres]")
+    if find_spec("psycopg") is None:
+        skip_without("PostgreSQL's driver is not installed: rumos_bank[postgres]")
     programs = find_programs()
     if programs is None:
-        pytest.skip("there is no PostgreSQL on this machine: make servers installs Debian's")
+        skip_without("there is no PostgreSQL on this machine: make servers installs Debian's", by_root=True)
     with run_postgres(programs) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def taken(database, tmp_path_factory) -> tuple[Place, subprocess.CompletedProcess]:
-    "A quick road of two families on twins."
+    "A quick road of one family on twins: the tables are the same for all."
     place = Place(tmp_path_factory.mktemp("postgres"))
     road = ("run", "--profile", "quick", "--families", FAMILIES)
     return place, place.rumos(*road, **database.settings)
@@ -75,7 +74,7 @@ def test_the_password_is_written_nowhere(taken):
     quoted = "p%40ss"
     assert PASSWORD not in done.stdout + done.stderr and quoted not in done.stdout + done.stderr
     files = [path for path in place.folder.rglob("*") if path.is_file()]
-    assert len(files) > 50
+    assert len(files) > 30  # reports, artifacts, a ledger, a cache
     for path in files:
         content = path.read_bytes()
         assert PASSWORD.encode() not in content and quoted.encode() not in content, path

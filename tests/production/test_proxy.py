@@ -16,8 +16,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from databases import find_free_port
 from images import ROOT
+from lacking import skip_without
+from processes import end_process, find_free_port, is_open
 
 DOORS = {"mlflow": 5000, "api": 5001, "desk": 5002}
 
@@ -59,7 +60,7 @@ def proxy(tmp_path_factory):
     "A started proxy: the folder of its certificate, its port, and the ports of its doors."
     nginx = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
     if nginx is None:
-        pytest.skip("there is no nginx on this machine: make servers installs Debian's")
+        skip_without("there is no nginx on this machine: make servers installs Debian's", by_root=True)
     folder, port = tmp_path_factory.mktemp("proxy"), find_free_port()
     make_certificate(folder)
     (folder / "mlflow_users").write_text("auditor:{PLAIN}for-this-test-only\n")
@@ -77,12 +78,12 @@ def proxy(tmp_path_factory):
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         end = time.monotonic() + 30
-        while socket.socket().connect_ex(("127.0.0.1", port)) and time.monotonic() < end:
+        while not is_open(port):
+            assert process.poll() is None and time.monotonic() < end, "nginx did not start"
             time.sleep(0.05)
         yield folder, port, {name: door.server_address[1] for name, door in doors.items()}
     finally:
-        process.terminate()
-        process.wait(10)
+        end_process(process, 10)
         for door in doors.values():
             door.shutdown()
             door.server_close()

@@ -11,8 +11,8 @@ from pathlib import Path
 from urllib.request import Request, urlopen
 
 import pytest
-from databases import find_free_port
 from images import IMAGES, Image, build_image, build_wheel
+from processes import find_free_port
 
 from rumos_bank.clients import EXAMPLE_CLIENT
 

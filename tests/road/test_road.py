@@ -5,10 +5,13 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 
 import pandas as pd
+import psutil
 import pytest
-from places import ROOT, Place, end_by_force
+from places import Place
+from processes import ROOT, kill_group, wait_until
 
 from rumos_bank.clients import TARGET
 from rumos_bank.cost import business_cost
@@ -169,8 +172,12 @@ def test_a_failing_family_leaves_its_report_and_does_not_stop_the_others(copied)
     assert "no neighbours today" in (report / "leaderboard.html").read_text()
     assert pd.read_csv(report / "leaderboard.csv")["family"].tolist() == ["Decision_tree"]
     library.write_text(whole)
-    mended = copied.rumos("run", "--profile", "quick", "--families", "KNeighborsClassifier,Decision_tree")
+    mended = copied.rumos("run", "--profile", "quick", "--families", "KNeighborsClassifier")
     assert mended.returncode == 0, mended.stdout + mended.stderr
+    assert "search KNeighborsClassifier: done" in mended.stdout
+    assert pd.read_csv(copied.reports / "latest/leaderboard.csv")["family"].tolist() == [
+        "KNeighborsClassifier"
+    ]
 
 
 def test_a_leak_stops_the_road_and_nobody_is_crowned(place):
@@ -200,7 +207,7 @@ def test_the_looks_at_the_test_clients_are_counted(quick):
 def test_kill_9_in_a_search_loses_nothing(place):
     process = place.start("run", *SMALL)
     place.wait_for_fits("Random_forest", 8, process)
-    end_by_force(process)
+    kill_group(process)
     done = place.rumos("run", *SMALL)
     assert done.returncode == 0, done.stdout + done.stderr
     store = store_of(place)
@@ -224,24 +231,32 @@ def test_kill_9_in_a_search_loses_nothing(place):
     assert told == ["data changed", "intent", "crowned"]
 
 
-def test_ctrl_c_ends_with_a_sentence_and_leaves_no_kernel(place):
-    process = place.start("run", *SMALL)
-    place.wait_for_fits("Random_forest", 6, process)
-    os.killpg(process.pid, signal.SIGINT)
-    said, _ = process.communicate(timeout=30)
-    assert process.returncode == 130
-    assert "the next run finds what is finished" in said and "Traceback" not in said
+def find_kernels(road: subprocess.Popen) -> list[psutil.Process]:
+    "That a road runs its notebooks in."
+    found = []
+    for each in psutil.Process(road.pid).children(recursive=True):
+        with suppress(psutil.Error):
+            found += [each] if "ipykernel" in " ".join(each.cmdline()) else []
+    return found
 
 
-def test_two_roads_at_once_are_kept_apart(place):
+def test_a_second_road_is_kept_apart_and_ctrl_c_ends_the_first_with_a_sentence_and_leaves_no_kernel(place):
     process = place.start("run", *SMALL)
     try:
         place.wait_for_fits("Random_forest", 4, process)
         second = place.rumos("run", *SMALL)
         assert second.returncode == 2
         assert "another road is running" in second.stderr and "RUMOS_STORE_PATH" in second.stderr
+        wait_until(lambda: find_kernels(process), what="the first road goes on in a kernel")
+        started = psutil.Process(process.pid).children(recursive=True)
+        os.killpg(process.pid, signal.SIGINT)
+        said, _ = process.communicate(timeout=30)
     finally:
-        end_by_force(process)
+        kill_group(process)
+    assert process.returncode == 130
+    assert "the next run finds what is finished" in said and "Traceback" not in said
+    _, left = psutil.wait_procs(started, timeout=10)
+    assert not left, left
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from doors import Door, serve  # first: it finds the next one
+from doors import Door, serve
 from stores import TINY, Place, make_data, settings_for, with_refusals
 
 from rumos_bank.search import search
@@ -14,14 +14,15 @@ FAMILIES = {1: "Decision_tree", 2: "LightGBM", 3: "HistGradientBoosting"}  # ver
 
 
 @pytest.fixture(scope="session")
-def crowned(tmp_path_factory) -> Place:
-    "Three crowned versions, the last one reigns; no test changes this store."
+def crowned(tmp_path_factory) -> Iterator[Place]:
+    "Three crowned versions, the last one reigns; no test changes this store, and no door decides into it."
     settings = settings_for(tmp_path_factory.mktemp("crowned") / "store")
     place = Place(open_store(settings), settings, make_data(seed=1), None)
     for version, family in FAMILIES.items():
         found = search(family, place.data.train, settings, TINY)
         place.crown(place.log(with_refusals(found, 320 - 20 * version), key=family))
-    return place
+    yield place
+    assert not settings.audit_path.exists(), "a door was opened on the store that all tests copy"
 
 
 @pytest.fixture

@@ -2,22 +2,23 @@
 
 import json
 import subprocess
-import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from doors import ROOT, variables_of
+from doors import settings_of, variables_of
+from processes import ROOT, RUMOS
 
 from rumos_bank.champion import Champion
 from rumos_bank.clients import CLIENT_COLUMNS
+from rumos_bank.desk import open_desk
 from rumos_bank.settings import read_settings
 from rumos_bank.sources import split_clients
 from rumos_bank.tracking import import_mlflow
 from rumos_bank.twin import make_twin
 
 ANSWERS = ("prediction", "probability", "threshold", "expected_cost_accept", "expected_cost_refuse")
-RUMOS = (sys.executable, "-c", "from rumos_bank.cli import main; main()")
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +38,15 @@ def champion(crowned) -> Champion:
 def expected(champion, clients) -> pd.DataFrame:
     "What the library says."
     return champion.decide(clients)[list(ANSWERS)]
+
+
+def places_of(folder: Path) -> dict[str, str]:
+    "Where a door writes that asks a store which must stay as it is."
+    return {"RUMOS_AUDIT_FOLDER": str(folder / "decisions"), "RUMOS_DATA_CACHE": str(folder / "cache")}
+
+
+def environment_of(store: Path, folder: Path) -> dict[str, str]:
+    return variables_of(store, PYTHONPATH=str(ROOT), PATH="/usr/bin:/bin", **places_of(folder))
 
 
 def require_same(answers: pd.DataFrame, expected: pd.DataFrame, tolerance: float = 0) -> None:
@@ -66,15 +76,28 @@ def test_the_api_says_the_same(door, clients, expected):
     assert some == expected["prediction"][:200].tolist()
 
 
+def test_the_desk_says_the_same_of_a_file(crowned, clients, expected, tmp_path):
+    desk = open_desk(settings_of(crowned.store.path, **places_of(tmp_path)))
+    desk.take_file("clients.csv", clients.to_csv(index=False).encode())
+    require_same(desk.decide_file().answers, expected)
+
+
+def test_the_desk_says_the_same_of_one_client(crowned, clients, expected, tmp_path):
+    desk = open_desk(settings_of(crowned.store.path, **places_of(tmp_path)))
+    for number, client in enumerate(clients[list(CLIENT_COLUMNS)].head(200).to_dict("records")):
+        desk.fill(client)
+        told = desk.decision.to_dict()
+        assert {name: told[name] for name in ANSWERS} == expected.iloc[number].to_dict()
+
+
 @pytest.mark.parametrize("ending", [".csv", ".csv.gz", ".parquet", ".xlsx"])
 def test_the_command_line_says_the_same(crowned, clients, expected, tmp_path, ending):
     source, target = tmp_path / f"in{ending}", tmp_path / f"out{ending}"
     write = {".parquet": clients.to_parquet, ".xlsx": clients.to_excel}.get(ending, clients.to_csv)
     write(source, index=False)
-    environment = variables_of(crowned.store.path, PYTHONPATH=str(ROOT), PATH="/usr/bin:/bin")
     done = subprocess.run(
         [*RUMOS, "predict", str(source), str(target)],
-        env=environment,
+        env=environment_of(crowned.store.path, tmp_path),
         capture_output=True,
         text=True,
         timeout=300,
@@ -87,8 +110,8 @@ def test_the_command_line_says_the_same(crowned, clients, expected, tmp_path, en
     require_same(answers, expected, tolerance=1e-15 if ending == ".xlsx" else 0)  # a sheet keeps 16 digits
 
 
-def test_one_client_on_the_command_line(crowned, clients, expected):
-    environment = variables_of(crowned.store.path, PYTHONPATH=str(ROOT), PATH="/usr/bin:/bin")
+def test_one_client_on_the_command_line(crowned, clients, expected, tmp_path):
+    environment = environment_of(crowned.store.path, tmp_path)
     client = json.dumps({name: int(value) for name, value in clients.iloc[5][list(CLIENT_COLUMNS)].items()})
     done = subprocess.run(
         [*RUMOS, "predict", "--json", client], env=environment, capture_output=True, text=True, timeout=60

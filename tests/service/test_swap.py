@@ -1,13 +1,19 @@
 "Champions that change under load, a decision log that cannot be written, processes that die: nothing answered is lost or wrong."
 
+import json
+import re
 import shutil
+import signal
+import socket
 import threading
 import time
 
 import pytest
-from doors import serve, set_alias
+from doors import serve, set_alias, settings_of
 from loads import Load, check, find_champions
+from processes import is_open, wait_until
 
+from rumos_bank.audit import read_log
 from rumos_bank.clients import EXAMPLE_CLIENT
 
 
@@ -34,10 +40,7 @@ def test_a_bad_challenger_is_refused_and_the_old_champion_stays(store, tmp_path)
         ]
         forged.write_bytes(forged.read_bytes().replace(b"0.", b"1.", 1))
         set_alias(store, 3)
-        end = time.monotonic() + 10
-        while door.get("/health/ready").json["status"] != "degraded":
-            assert time.monotonic() < end
-            time.sleep(0.05)
+        wait_until(lambda: door.get("/health/ready").json["status"] == "degraded")
         ready = door.get("/health/ready")
         assert ready.status == 200 and ready.json["reason"] == "the newest champion was refused"
         told = door.post("/decisions", EXAMPLE_CLIENT).json
@@ -75,7 +78,7 @@ def test_what_was_answered_is_on_record_after_a_kill(store, tmp_path, round_):
         load.wait_for(100 * (round_ + 1))
         door.kill()
     assert len(load.answers) >= 100
-    check(load, champions)
+    check(load, champions, killed=True)
 
 
 def test_no_decision_without_a_record(store, tmp_path):
@@ -92,8 +95,20 @@ def test_no_decision_without_a_record(store, tmp_path):
 
 
 def test_it_ends_in_order_when_it_is_told_to(store, tmp_path):
+    head = b"POST /default_prediction HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    body = json.dumps(EXAMPLE_CLIENT).encode()
     with serve(store, tmp_path) as door:
-        door.post("/default_prediction", EXAMPLE_CLIENT)
-        door.process.terminate()
-        assert door.process.wait(timeout=10) in (0, -15)
+        with socket.create_connection(("127.0.0.1", door.port), timeout=30) as begun:
+            begun.sendall(head + b"Content-Length: %d\r\n\r\n" % len(body) + body[:50])
+            door.get("/health/live")  # what was sent before has arrived
+            door.process.terminate()
+            wait_until(lambda: not is_open(door.port))
+            begun.sendall(body[50:])
+            told = begun.makefile("rb").read()  # the answer, and the end of the connection
+        assert (
+            door.process.wait(timeout=10) == -signal.SIGTERM
+        )  # uvicorn ends by the signal that it was told to end by
+    assert told.startswith(b"HTTP/1.1 200 ") and b'"prediction"' in told
+    (name,) = re.findall(rb"x-decision-id: (\S+)", told)
+    assert name.decode() in {entry["id"] for entry in read_log(settings_of(store).audit_path)}
     assert not door.events("failure")

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -12,20 +11,25 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
-from doors import ROOT, find_free_port, serve, set_alias, variables_of
+import psutil
+from doors import serve, set_alias, variables_of
 from loads import Load, check, find_champions
+from processes import ROOT, RUMOS, clean_environment, find_free_port, is_open, wait_until
 
 from rumos_bank.clients import EXAMPLE_CLIENT
 
-RUMOS = (sys.executable, "-c", "from rumos_bank.cli import main; main()")
 DOORS = ("MLFLOW", "API", "DASHBOARD")
 AWAY = "the store does not answer: the last verified champion decides on"
 
 
 def environment_of(store: Path, ports: dict[str, int], **more: str) -> dict[str, str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("RUMOS_")}
     ours = {f"RUMOS_PORTS_{name}": str(port) for name, port in ports.items()}
-    return clean | variables_of(store, **ours) | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"} | more
+    return (
+        clean_environment()
+        | variables_of(store, **ours)
+        | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+        | more
+    )
 
 
 @contextmanager
@@ -51,13 +55,13 @@ def opened(
         yield process, told
     finally:
         process.send_signal(signal.SIGINT)
-        rest, _ = process.communicate(timeout=60)
+        try:
+            rest, _ = process.communicate(timeout=60)
+        except subprocess.TimeoutExpired:
+            for each in [process, *psutil.Process(process.pid).children(recursive=True)]:
+                each.kill()
+            raise
         told += rest.splitlines(keepends=True)
-
-
-def is_free(port: int) -> bool:
-    with socket.socket() as trial:
-        return trial.connect_ex(("127.0.0.1", port)) != 0
 
 
 def execute(notebook: Path, environment: dict[str, str], folder: Path) -> str:
@@ -82,7 +86,7 @@ def test_all_doors_open_say_the_same_and_close(store, tmp_path):
         )
         assert taken.returncode == 2 and "RUMOS_PORTS_API" in taken.stderr and "Traceback" not in taken.stderr
     assert process.returncode == 0 and told[-1] == "stopped\n", "".join(told)
-    assert all(is_free(port) for port in ports.values())
+    assert not any(is_open(port) for port in ports.values())
     logs = store / "logs"
     assert {path.name for path in logs.iterdir()} == {"mlflow.log", "api.log", "dashboard.log"}
 
@@ -107,7 +111,7 @@ def test_the_champion_changes_and_the_mlflow_server_goes_under_load(store, tmp_p
     champions, port = find_champions(store), find_free_port()
     address = f"http://127.0.0.1:{port}"
     with (
-        opened("mlflow", store, {"MLFLOW": port}, lines=1),
+        opened("mlflow", store, {"MLFLOW": port}, lines=1) as (mlflow, _),
         serve(store, tmp_path, RUMOS_STORE_SERVER=address) as door,
         Load(door) as load,
     ):
@@ -118,12 +122,10 @@ def test_the_champion_changes_and_the_mlflow_server_goes_under_load(store, tmp_p
         load.wait_for(changes)
         set_alias(store, 1)
         door.wait_for(1)
-        os.kill(_server_of(port), signal.SIGKILL)
+        _server_of(mlflow, port).kill()
         load.wait_for(changes)
-        end = time.monotonic() + 30  # the service finds out at its next look
-        while (ready := door.get("/health/ready").json)["status"] != "degraded":
-            assert time.monotonic() < end
-            time.sleep(0.05)
+        wait_until(lambda: door.get("/health/ready").json["status"] == "degraded", 30, "its next look")
+        ready = door.get("/health/ready").json
         assert ready["reason"] == AWAY
         told = door.get("/metrics").body.decode()
         assert "rumos_champion_cached 1.0" in told and "rumos_champion_alarm 0.0" in told
@@ -138,13 +140,12 @@ def test_the_champion_changes_and_the_mlflow_server_goes_under_load(store, tmp_p
         assert {k: v for k, v in told.items() if k != "id"} == champions[1].decide(EXAMPLE_CLIENT).to_dict()
 
 
-def _server_of(port: int) -> int:
-    "The process that listens on this port."
-    import psutil
-
-    (found,) = {
-        each.pid
-        for each in psutil.net_connections("tcp")
-        if each.status == "LISTEN" and each.laddr.port == port
-    }
-    return found
+def _server_of(started: subprocess.Popen, port: int) -> psutil.Process:
+    "Of what a command has started, the process that opened this port."
+    every = psutil.Process(started.pid).children(recursive=True)
+    listening = [
+        each
+        for each in every
+        if any(one.status == "LISTEN" and one.laddr.port == port for one in each.net_connections("tcp"))
+    ]
+    return listening[0]  # its workers, if it has any, hold the same port

@@ -23,6 +23,7 @@ class Load:
     answers: list[tuple[int, int, str, int, int]] = field(
         default_factory=list
     )  # client, status, id, version, said
+    broken: list[Exception] = field(default_factory=list)  # what ended a connection before it was told to
     stopped: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
@@ -40,12 +41,13 @@ class Load:
         self.stopped.set()
         for thread in self.threads:
             thread.join(timeout=120)
+            assert not thread.is_alive(), "a connection waits for its answer for ever"
 
     def wait_for(self, more: int) -> None:
         "Until so many more were answered."
         needed, end = len(self.answers) + more, time.monotonic() + 60
         while len(self.answers) < needed:
-            assert time.monotonic() < end
+            assert time.monotonic() < end, self.broken
             time.sleep(0.005)
 
     def _ask(self, number: int) -> None:
@@ -55,8 +57,10 @@ class Load:
                 while not self.stopped.is_set():
                     number = (number + self.connections) % len(self.bodies)
                     self._ask_once(connection, reader, number)
-        except OSError:
-            pass  # the service died; what was answered before it is remembered
+        except (
+            Exception
+        ) as error:  # whoever kills the service expects it; what was answered before is remembered
+            self.broken.append(error)
 
     def _ask_once(self, connection: socket.socket, reader, number: int) -> None:
         body = self.bodies[number]
@@ -87,8 +91,11 @@ def find_champions(store) -> dict[int, Champion]:
     return champions
 
 
-def check(load: Load, champions: dict[int, Champion]) -> None:
-    "Every answer is the one of the champion that it names, and on record with all its numbers."
+def check(load: Load, champions: dict[int, Champion], killed: bool = False) -> None:
+    "Every answer is the one of the champion that it names, and on record with all its numbers; none failed to come."
+    assert all(isinstance(error, OSError) for error in load.broken) if killed else not load.broken, (
+        load.broken
+    )
     logged = {entry["id"]: entry for entry in read_log(settings_of(load.door.store).audit_path)}
     expected = {
         (version, number): champion.decide(client).to_dict()

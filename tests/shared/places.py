@@ -1,15 +1,11 @@
 """Roads are taken as a user takes them: the console script, in a process of its own, on a store of its own."""
 
-import os
-import signal
 import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-RUMOS = (sys.executable, "-c", "from rumos_bank.cli import main; main()")
+from processes import ROOT, RUMOS, clean_environment, run_to_end
 
 
 @dataclass(frozen=True)
@@ -28,26 +24,20 @@ class Place:
         return self.folder / "reports"
 
     def environment(self, **more: str) -> dict[str, str]:
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("RUMOS_")}
         ours = {
             "RUMOS_STORE_PATH": str(self.store),
             "RUMOS_STORE_REPORTS": str(self.reports),
             "RUMOS_LEDGER_FOLDER": str(self.folder / "keys"),
+            "RUMOS_DATA_CACHE": str(self.folder / "cache"),
             "RUMOS_DATA_SOURCES": "twin",
             "PYTHONPATH": str(self.repository),
         }
-        return clean | ours | more
+        return clean_environment() | ours | more
 
-    def rumos(self, *words: str, timeout: float = 300, **more: str) -> subprocess.CompletedProcess:
+    def rumos(self, *words: str, timeout: float = 600, **more: str) -> subprocess.CompletedProcess:
         """The command, run to its end."""
-        return subprocess.run(
-            [*RUMOS, *words],
-            cwd=self.repository,
-            env=self.environment(**more),
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-        )
+        command = [*RUMOS, *words]
+        return run_to_end(command, timeout, cwd=self.repository, env=self.environment(**more))
 
     def start(self, *words: str) -> subprocess.Popen:
         """The command, running."""
@@ -70,9 +60,3 @@ class Place:
                 return
             time.sleep(0.05)
         raise AssertionError(f"{family} made no progress in {timeout} s")
-
-
-def end_by_force(process: subprocess.Popen) -> None:
-    """kill -9, as a machine that loses power would."""
-    process.send_signal(signal.SIGKILL)
-    process.wait(timeout=30)

@@ -14,12 +14,12 @@ from functools import cache
 from pathlib import Path
 
 import psutil
+from processes import find_free_port, kill_group, wait_until
 from stores import settings_for
 
 from rumos_bank.dashboard import voila_command, voila_environment
 from rumos_bank.settings import Settings
 
-SCREENS = Path(__file__).parents[2] / "reports" / "screens"
 DESKTOP, PHONE = {"width": 1280, "height": 1000}, {"width": 390, "height": 844}
 
 
@@ -44,12 +44,6 @@ def find_chromium() -> str | None:
     return path if Path(path).is_file() else None
 
 
-def free_port() -> int:
-    with socket.socket() as trial:
-        trial.bind(("127.0.0.1", 0))
-        return int(trial.getsockname()[1])
-
-
 @dataclass
 class Served:
     "A Voila server of the desk."
@@ -72,7 +66,7 @@ class Served:
 @contextlib.contextmanager
 def serve_desk(settings: Settings, folder: Path, reports: Path | None = None) -> Iterator[Served]:
     "`rumos serve dashboard` as a process, until the block ends."
-    ports = settings.ports.model_copy(update={"dashboard": free_port()})
+    ports = settings.ports.model_copy(update={"dashboard": find_free_port()})
     changed: dict = {"ports": ports}
     if reports:
         changed["store"] = settings.store.model_copy(update={"reports": reports})
@@ -94,14 +88,7 @@ def serve_desk(settings: Settings, folder: Path, reports: Path | None = None) ->
         try:
             process.wait(10)
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-
-
-def wait_until(done, seconds: float = 10, what: object = "") -> None:
-    end = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < end, f"not within {seconds} s: {what}"
-        time.sleep(0.05)
+            kill_group(process)
 
 
 class Opened:
@@ -167,11 +154,10 @@ def find_barriers(page) -> list[str]:
     ]
 
 
-def keep_screen(page, name: str) -> None:
+def keep_screen(page, path: Path) -> None:
     "A picture of the whole page for people to look at."
-    SCREENS.mkdir(parents=True, exist_ok=True)
     page.wait_for_timeout(300)  # the bars have grown
-    page.screenshot(path=SCREENS / f"{name}.png", full_page=True)
+    page.screenshot(path=path, full_page=True)
 
 
 @contextlib.contextmanager

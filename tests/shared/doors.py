@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -14,21 +13,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from processes import ROOT, clean_environment, end_process, find_free_port, wait_until
+from stores import put_in_charge
+
 from rumos_bank.clients import EXAMPLE_CLIENT
 from rumos_bank.settings import Settings, read_settings
 
-ROOT = Path(__file__).parents[2]
-sys.path.append(str(ROOT / "tests" / "model"))  # whose stores these tests use
 SERVE = "from rumos_bank.service import run_api; from rumos_bank.settings import read_settings; run_api(read_settings())"
-from stores import put_in_charge  # noqa: E402
 
 EXAMPLE = json.dumps(EXAMPLE_CLIENT)
-
-
-def find_free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def settings_of(store: Path, **more: str) -> Settings:
@@ -100,10 +93,11 @@ class Door:
 
     def wait_for(self, version: int, seconds: float = 10) -> None:
         "Until this champion reigns."
-        end = time.monotonic() + seconds
-        while self.get("/health/ready").json.get("model_version") != version:
-            assert time.monotonic() < end, f"version {version} was not picked up"
-            time.sleep(0.02)
+        wait_until(
+            lambda: self.get("/health/ready").json.get("model_version") == version,
+            seconds,
+            f"version {version}",
+        )
 
     def kill(self) -> None:
         "As a machine that fails would."
@@ -119,9 +113,10 @@ class Door:
 def serve(store: Path, folder: Path, **variables: str) -> Iterator[Door]:
     "The service on a free port, in a process of its own, stopped at the end."
     port, log = find_free_port(), folder / f"service-{time.monotonic_ns()}.log"
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("RUMOS_")}
     ours = variables_of(store, RUMOS_SETTINGS=str(ROOT / "settings.ini"), RUMOS_PORTS_API=str(port))
-    environment = clean | ours | {"RUMOS_API_WATCH_SECONDS": "0.1", "PYTHONPATH": str(ROOT)} | variables
+    environment = (
+        clean_environment() | ours | {"RUMOS_API_WATCH_SECONDS": "0.1", "PYTHONPATH": str(ROOT)} | variables
+    )
     start = time.monotonic()
     with log.open("wb") as errors:
         command = [sys.executable, "-c", SERVE]
@@ -131,7 +126,5 @@ def serve(store: Path, folder: Path, **variables: str) -> Iterator[Door]:
         assert ready, log.read_text()
         yield Door(store, port, process, log, ready=ready, seconds=time.monotonic() - start)
     finally:
-        if process.poll() is None:
-            process.terminate()
-        process.wait(timeout=30)
+        end_process(process)
         process.stdout.close()
