@@ -112,13 +112,22 @@ def _announce(service: Service) -> None:
         service.tell("champion", version=version, cached=cached, alarm=alarm)
 
 
+async def _watch_keys(service: Service) -> None:
+    "Look for changed keys until cancelled; nothing that goes wrong in it may end it."
+    while True:
+        await asyncio.sleep(service.settings.api.watch_seconds)
+        try:
+            service.ring.refresh()
+        except Exception as error:
+            service.tell("watch_failed", error=f"{type(error).__name__}: {error}")
+
+
 async def _watch(service: Service) -> None:
-    "Look for news until cancelled; nothing that goes wrong in it may end it."
+    "Look for a new champion until cancelled; nothing that goes wrong in it may end it."
     while True:
         await asyncio.sleep(service.settings.api.watch_seconds)
         try:
             await asyncio.to_thread(service.follower.refresh)
-            service.ring.refresh()
         except Exception as error:
             service.tell("watch_failed", error=f"{type(error).__name__}: {error}")
         _announce(service)
@@ -536,7 +545,8 @@ def make_app(
 
     @asynccontextmanager
     async def live(_: FastAPI) -> AsyncIterator[None]:
-        beside = [_watch(service), _look_out(service), *([service.shadow.run()] if service.shadow else [])]
+        beside = [_watch(service), _watch_keys(service), _look_out(service)]
+        beside += [service.shadow.run()] if service.shadow else []
         tasks = [asyncio.create_task(each) for each in beside]
         yield
         service.ended.set()
