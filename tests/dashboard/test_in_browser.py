@@ -46,6 +46,9 @@ def named(name: str, content: bytes) -> dict:
     return {"name": name, "mimeType": "text/csv", "buffer": content}
 
 
+PAGES = ("voila/files/record/leaderboard.html", "voila/files/reports/record/leaderboard.html")
+
+
 # One client
 
 
@@ -236,7 +239,11 @@ def test_a_file_is_checked_decided_and_given_back(page, place, shared):
 )
 def test_a_file_that_cannot_be_used_gets_a_sentence(page, name, content, told):
     upload(page, named(name, content))
-    expect(page.locator(".alert")).to_contain_text(told)
+    alert = page.locator(".alert")
+    expect(alert).to_contain_text(told)
+    page.get_by_role("button", name="One client").click()
+    page.get_by_role("button", name="A safe client").click()
+    expect(alert).to_have_text("")
 
 
 def test_a_file_can_be_dropped(page):
@@ -259,10 +266,14 @@ def test_the_model_is_described(page, served):
     assert page.locator(".model svg[role=img]").count() == 2
     assert not find_barriers(page)
     keep_screen(page, "model")
-    link = page.get_by_role("link", name="The leaderboard with pictures").get_attribute("href")
-    base = served.address.rstrip("/")
-    assert page.request.get(base + link).status == 200
-    assert page.request.get(base + link.replace("leaderboard.html", "record.json")).status == 403
+    with page.expect_download() as saved:
+        page.get_by_role("link", name="Download the leaderboard with pictures").click()
+    assert "<html" in saved.value.path().read_text(encoding="utf-8")
+    for file in PAGES:
+        for host in ("", "evil.example"):
+            assert (
+                page.request.get(served.address + file, headers={"Host": host} if host else {}).status != 200
+            )
 
 
 @pytest.mark.parametrize("look", ["desktop", "phone", "dark"])
@@ -344,14 +355,24 @@ def test_behind_a_proxy_with_a_base_url_and_a_token(place, chromium, tmp_path):
             refused.goto(address)
             expect(refused.locator("main")).to_contain_text("needs a token")
             assert not find_barriers(refused)
+            asked = []
+            refused.on("request", lambda sent: asked.append(sent.url))
+            refused.get_by_label("Token").fill("a-token-of-somebody-else")
+            refused.get_by_role("button").click()
+            expect(refused.get_by_role("alert")).to_contain_text("This is not the token")
+            for file in ("", *PAGES):
+                assert "verdict" not in (told := refused.request.get(address + file)).text()
+                assert told.status != 200 or "needs a token" in told.text()
             refused.get_by_label("Token").fill("a-token-for-this-test-only")
             refused.get_by_role("button").click()
             refused.locator(".card.answer .verdict").wait_for(timeout=30_000)
+            assert refused.url == address and not [url for url in asked if "token=" in url]
             refused.goto("about:blank")
             context.close()
             assert "a-token-for" not in " ".join(served.process.args)
             opened = Opened(chromium, f"{address}?token=a-token-for-this-test-only")
             preset(opened.page, "A late payer", "bad")
+            assert opened.page.url == address, "the token is out of the address and the history"
             kernel = opened.kernel
             opened.page.wait_for_timeout(12_000)
             assert kernel in served.kernels(), "a page in view keeps its kernel"
@@ -374,8 +395,8 @@ def test_without_a_champion_the_page_is_a_sentence(chromium, tmp_path):
         print(f"server and first kernel after {time.monotonic() - began:.1f} s")
         page = chromium.new_page()
         page.goto(served.address, wait_until="commit")
-        expect(page.locator(".sorry")).to_contain_text("There is no champion yet", timeout=20_000)
-        expect(page.locator(".sorry")).to_contain_text("Ainda não há campeão")
+        expect(page.locator(".sorry")).to_contain_text("There is no champion now", timeout=20_000)
+        expect(page.locator(".sorry")).to_contain_text("De momento não há campeão")
         assert not find_barriers(page)
         keep_screen(page, "no-champion")
         page.close()
