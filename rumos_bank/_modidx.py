@@ -1154,6 +1154,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                'rumos_bank/service.py'),
                                     'rumos_bank.service._watch': ('lib/service.html#_watch', 'rumos_bank/service.py'),
                                     'rumos_bank.service._watch_keys': ('lib/service.html#_watch_keys', 'rumos_bank/service.py'),
+                                    'rumos_bank.service._work_beside': ('lib/service.html#_work_beside', 'rumos_bank/service.py'),
                                     'rumos_bank.service.make_app': ('lib/service.html#make_app', 'rumos_bank/service.py'),
                                     'rumos_bank.service.run_api': ('lib/service.html#run_api', 'rumos_bank/service.py')},
             'rumos_bank.settings': { 'rumos_bank.settings.AlarmSettings': ('lib/settings.html#alarmsettings', 'rumos_bank/settings.py'),

@@ -406,7 +406,7 @@ def _make_slider(cost: float) -> Any:
     slider = widgets.FloatSlider(value=cost, readout=False, description_allow_html=True, **bounds)
     return _styled(slider, "f", "sl")
 
-
+# %% ../nbs/lib/59_dashboard.ipynb #657f15d8
 def _what_if_card(page: Page) -> Any:
     "Two sliders and what they would mean."
     import ipywidgets as widgets

@@ -91,7 +91,7 @@ def _name_headed(heading: list[str], cells: list[str], seen: tuple[str, ...]) ->
         raise OfficerError("bad row", got=len(cells), count=len(heading), fields=fields)
     return dict(zip(heading, cells))
 
-
+# %% ../nbs/lib/56_desk.ipynb #f4c626ce
 def read_row(
     language: str,  # `en` or `pt`: how its numbers are written
     text: str,  # as pasted: a row, or a heading and a row
@@ -315,6 +315,11 @@ def _refuse_twin(settings: Settings, champion: Champion) -> str:
     )
 
 
+def _differs(shown: Decision, now: Decision) -> bool:
+    "Whether an officer would be told something else."
+    return (shown.prediction, shown.refer) != (now.prediction, now.refer)
+
+# %% ../nbs/lib/56_desk.ipynb #e8df883a
 class Following(Watching):
     "A form that follows the champion."
 
@@ -350,11 +355,6 @@ class Following(Watching):
         "Take over a new champion, if there is one."
         self.look()
         return self.take_over()
-
-
-def _differs(shown: Decision, now: Decision) -> bool:
-    "Whether an officer would be told something else."
-    return (shown.prediction, shown.refer) != (now.prediction, now.refer)
 
 # %% ../nbs/lib/56_desk.ipynb #217435e3
 class Deciding(Following):

@@ -10,7 +10,7 @@ import asyncio
 import errno
 import socket
 from base64 import b64encode
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from hashlib import sha256
 from importlib.resources import files
@@ -156,6 +156,12 @@ async def _look_out(service: Service) -> None:
         except Exception as error:
             service.tell("lookout_failed", error=f"{type(error).__name__}: {error}")
         await asyncio.sleep(service.settings.watch.seconds)
+
+
+def _work_beside(service: Service) -> list[Coroutine]:
+    "What goes on beside the answers, until cancelled."
+    shadow = [service.shadow.run()] if service.shadow else []
+    return [_watch(service), _watch_keys(service), _look_out(service), *shadow]
 
 # %% ../nbs/lib/53_service.ipynb #d193d4f3
 async def _decide(
@@ -545,9 +551,7 @@ def make_app(
 
     @asynccontextmanager
     async def live(_: FastAPI) -> AsyncIterator[None]:
-        beside = [_watch(service), _watch_keys(service), _look_out(service)]
-        beside += [service.shadow.run()] if service.shadow else []
-        tasks = [asyncio.create_task(each) for each in beside]
+        tasks = [asyncio.create_task(each) for each in _work_beside(service)]
         yield
         service.ended.set()
         for task in tasks:

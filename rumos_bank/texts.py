@@ -95,12 +95,6 @@ _FORM = {
         "Not asked for, because the model does not use it: {fields}.",
         "Não se pergunta, porque o modelo não usa: {fields}.",
     ),
-    "paste label": (
-        "A row copied from a spreadsheet: {count} numbers ({first} to {last}), or all 23 in the data set's order; "
-        "a heading row may stand above it",
-        "Uma linha copiada de uma folha de cálculo: {count} números ({first} a {last}), ou os 23 pela ordem dos "
-        "dados; pode vir com a linha de títulos por cima",
-    ),
     "use row": ("Fill the form", "Preencher"),
     "find label": ("Client ID in the loaded data set", "ID do cliente nos dados carregados"),
     "use client": ("Find", "Procurar"),
@@ -113,6 +107,16 @@ _FORM = {
     "filled": ("The row is in the form.", "A linha está no formulário."),
     "not whole": ("A whole number, please", "Um número inteiro, por favor"),
     "not between": ("Between {low} and {high}", "Entre {low} e {high}"),
+}
+
+# %% ../nbs/lib/54_texts.ipynb #78b8eb5d
+_PASTED = {
+    "paste label": (
+        "A row copied from a spreadsheet: {count} numbers ({first} to {last}), or all 23 in the data set's order; "
+        "a heading row may stand above it",
+        "Uma linha copiada de uma folha de cálculo: {count} números ({first} a {last}), ou os 23 pela ordem dos "
+        "dados; pode vir com a linha de títulos por cima",
+    ),
     "bad row": (
         "This row has {got} numbers; {count} are needed ({fields}), or 23 in the data set's order.",
         "Esta linha tem {got} números; são precisos {count} ({fields}), ou 23 pela ordem dos dados.",
@@ -458,6 +462,7 @@ TEXTS: dict[str, tuple[str, str]] = (
     _FRAME
     | _WATCHED
     | _FORM
+    | _PASTED
     | _ANSWER
     | _DECIDE
     | _REASONS

@@ -2,6 +2,7 @@
 
 import statistics
 import time
+from pathlib import Path
 
 import pytest
 from browsing import (
@@ -46,6 +47,7 @@ def named(name: str, content: bytes) -> dict:
     return {"name": name, "mimeType": "text/csv", "buffer": content}
 
 
+ROOT = Path(__file__).parents[2]
 PAGES = ("voila/files/record/leaderboard.html", "voila/files/reports/record/leaderboard.html")
 
 
@@ -269,11 +271,12 @@ def test_the_model_is_described(page, served):
     with page.expect_download() as saved:
         page.get_by_role("link", name="Download the leaderboard with pictures").click()
     assert "<html" in saved.value.path().read_text(encoding="utf-8")
+
+
+def test_reports_are_not_handed_out_beside_the_page(served, page):
     for file in PAGES:
-        for host in ("", "evil.example"):
-            assert (
-                page.request.get(served.address + file, headers={"Host": host} if host else {}).status != 200
-            )
+        for headers in ({}, {"Host": "evil.example"}):
+            assert page.request.get(served.address + file, headers=headers).status == 403
 
 
 @pytest.mark.parametrize("look", ["desktop", "phone", "dark"])
@@ -346,7 +349,7 @@ def test_behind_a_proxy_with_a_base_url_and_a_token(place, chromium, tmp_path):
     token.write_text("a-token-for-this-test-only")
     changed = {"base_url": "/bank/desk/", "token_file": token, "idle_seconds": 10}
     desk = place.settings.desk.model_copy(update=changed)
-    with serve_desk(place.settings.model_copy(update={"desk": desk}), tmp_path) as served:
+    with serve_desk(place.settings.model_copy(update={"desk": desk}), tmp_path, ROOT / "reports") as served:
         port = int(served.address.split(":")[2].split("/")[0])
         with relay(port) as front:
             address = f"http://127.0.0.1:{front}/bank/desk/"
