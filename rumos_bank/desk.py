@@ -338,7 +338,8 @@ class Following(Watching):
 
     def take_over(self) -> bool:  # whether another champion took over
         "Let the champion that was found decide."
-        champion, old, shown = self._follower.champion, self.champion, self.decision
+        old, shown = self.champion, self.decision
+        champion = self._follower.champion or old
         refused = _refuse_twin(self.settings, champion)
         if champion is not old and not refused:
             asked = {**PRESETS["safe"], **self.client}

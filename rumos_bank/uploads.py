@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from numbers import Real
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .clients import CLIENT_COLUMNS, FIELD_OF, ID, find_violations
 from .texts import OfficerError, say, write_number
@@ -37,7 +37,7 @@ def _read_csv(content: bytes) -> "pd.DataFrame":
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         text = content.decode("cp1252")  # what a spreadsheet on Windows writes
-    blank = re.match(r"(?:[ \t]*\r?\n)*", text).group().count("\n")  # lines above the heading
+    blank = text[: len(text) - len(text.lstrip())].count("\n")  # lines above the heading
     separator = max(",;\t", key=text.splitlines()[blank].count)
     rows = {"header": blank, "index_col": False, "skip_blank_lines": False, "skipinitialspace": True}
     read = partial(pd.read_csv, sep=separator, **rows)
@@ -125,7 +125,7 @@ def find_fault(
 ) -> tuple[str, int, int]:  # key of the text, and the range; an empty key: nothing is wrong
     "Why this value cannot be in this field, by the contract."
     known = FIELD_OF[field]
-    number = value if isinstance(value, Real) and not isinstance(value, bool) else float("nan")
+    number: Any = value if isinstance(value, Real) and not isinstance(value, bool) else float("nan")
     whole = number == number // 1  # false for what is no number
     wrong = "" if known.low <= number <= known.high and whole else "not between" if whole else "not whole"
     return wrong, known.low, known.high
