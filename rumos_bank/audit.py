@@ -231,12 +231,14 @@ def decide_and_record(
     clients: Any,  # a dict, a list of dicts, a DataFrame or an Arrow table
     caller: str,  # who asks: a key's name, a user, a door
     log: DecisionLog | None = None,  # None: this process's own
+    rejected: int = 0,  # rows of the same table that cannot be decided
 ) -> Any:  # Recorded, a list of them, or (decisions as `decide` gives them, id of the one entry)
     "Decide, and have it on record before anybody is told."
     log = log or _open_log(read_settings())
     if hasattr(clients, "columns"):
         decided = champion.decide(clients)
-        return decided, record_batch(champion, _summarise(clients, decided), caller, log)
+        facts = _summarise(clients, decided) | {"rejected": rejected}
+        return decided, record_batch(champion, facts, caller, log)
     is_one = isinstance(clients, Mapping)
     values = [champion.read_client(clients)] if is_one else champion.read_clients(clients)
     decisions = [champion.score(each) for each in values]

@@ -9,8 +9,6 @@ __all__ = ['TEMPLATES', 'Parts', 'Page', 'tell_error', 'Fields', 'Form', 'Drawer
 # %% ../nbs/lib/59_dashboard.ipynb #542c04d4
 import asyncio
 import logging
-import os
-import re
 import secrets
 import sys
 from collections.abc import Callable
@@ -18,7 +16,6 @@ from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from .clients import BILLS, FIELD_OF, PAYMENTS, STATUSES
 from .desk import PRESETS, Desk, open_desk
@@ -40,6 +37,7 @@ from rumos_bank.screens import (
     show_links,
     show_reasons,
     show_receipt,
+    show_rows,
     show_totals,
     show_upload,
     show_verdict,
@@ -116,18 +114,24 @@ class Parts:
 class Page(Parts):
     "What all parts of the page share."
 
+    following: Any = None  # the task that looks for a new champion; the loop alone would forget it
+
+    def guard(self, work: Callable[[], object]) -> None:
+        "Do this and draw what has changed; an error is told."
+        try:
+            try:
+                work()
+            finally:
+                self.show()
+        except Exception as error:
+            self.alert.value = note(tell_error(self.desk.language, error), "")
+
     def call(self, work: Callable[[], object]) -> Callable[..., None]:
-        "A callback that does this, draws what has changed, and cannot fail in silence."
+        "A callback that takes away what was said before, does this, and cannot fail in silence."
 
         def run(*_: object) -> None:
             self.alert.value = self.news.value = ""
-            try:
-                try:
-                    work()
-                finally:
-                    self.show()
-            except Exception as error:
-                self.alert.value = note(tell_error(self.desk.language, error), "")
+            self.guard(work)
 
         return run
 
@@ -402,13 +406,23 @@ def _make_slider(cost: float) -> Any:
     slider = widgets.FloatSlider(value=cost, readout=False, description_allow_html=True, **bounds)
     return _styled(slider, "f", "sl")
 
-
+# %% ../nbs/lib/59_dashboard.ipynb #657f15d8
 def _what_if_card(page: Page) -> Any:
     "Two sliders and what they would mean."
     import ipywidgets as widgets
 
-    desk, bank = page.desk, page.desk.champion.costs
-    sliders = {"cost fp": _make_slider(bank.false_positive), "cost fn": _make_slider(bank.false_negative)}
+    desk, bank, sliders = page.desk, None, {}
+    box = _styled(widgets.VBox(), "what-left")
+    names = {"cost fp": "false_positive", "cost fn": "false_negative"}
+
+    def build() -> None:
+        nonlocal bank
+        if bank != desk.champion.costs:
+            bank = desk.champion.costs
+            for key, name in names.items():
+                sliders[key] = _make_slider(getattr(bank, name))
+                sliders[key].observe(page.call(tried), "value")
+            box.children = list(sliders.values())
 
     def tried() -> None:
         positive, negative = (round(widget.value, 2) for widget in sliders.values())
@@ -420,17 +434,14 @@ def _what_if_card(page: Page) -> Any:
             widget.description = f"{escape(page.say(key))} <b>{escape(euros)}</b>"
 
     def reset() -> None:
-        for widget, cost in zip(sliders.values(), (bank.false_positive, bank.false_negative)):
-            widget.value = cost
+        for key, name in names.items():
+            sliders[key].value = getattr(bank, name)
 
-    for widget in sliders.values():
-        widget.observe(page.call(tried), "value")
-    page.do(label, "what_if")
+    page.do(build, "champion")
+    page.do(label, "what_if", "champion")
     title = page.part(lambda desk: heading(desk.language, "what if card"), "")
     told = page.part(tell_what_if, "what_if decision champion", "a11y-live", "told")
-    left = _styled(
-        widgets.VBox([title, *sliders.values(), told, _button(page, "reset", reset, "chip")]), "what-left"
-    )
+    left = _styled(widgets.VBox([title, box, told, _button(page, "reset", reset, "chip")]), "what-left")
     curve = page.part(show_what_if, "what_if champion")
     return _styled(widgets.Box([left, curve]), "card", "what-if")
 
@@ -501,9 +512,9 @@ def _hint_upload(desk: Desk) -> str:
     return f'<div data-most="{most}" data-large="{large}">{hint}{link}</div>'
 
 
-def _preview_upload(desk: Desk) -> str:
+def _until_decided(show: Callable[[Desk], str]) -> Callable[[Desk], str]:
     "What was read; empty once it is decided."
-    return "" if desk.batch else show_upload(desk)
+    return lambda desk: "" if desk.batch else show(desk)
 
 
 def _link_results(desk: Desk) -> str:
@@ -549,16 +560,18 @@ class FileWork:
             self._working("reading", 100, name=file.name)
 
     def _decide(self) -> None:
-        "Decide the clients of the file and show the results."
-        language = self.desk.language
+        "Decide the clients of the file."
         try:
             self._working("deciding", 20)
-            batch = self.desk.decide_file()
-            self._working("deciding", 70)
-            _load_itables(self.loader)
-            _show_table(self.table, list_results(language, batch), self.page.say("search"))
+            self.desk.decide_file()
         finally:
             self._working("deciding", 100)
+
+    def _list(self) -> None:
+        "The results in the language of the page."
+        if batch := self.desk.batch:
+            _load_itables(self.loader)
+            _show_table(self.table, list_results(self.desk.language, batch), self.page.say("search"))
 
 # %% ../nbs/lib/59_dashboard.ipynb #3016800c
 class FileCard(FileWork):
@@ -577,16 +590,19 @@ class FileCard(FileWork):
         self.upload.observe(page.call(self._uploaded), "value")
         self.decide.on_click(page.call(self._decide))
         hint = page.part(_hint_upload, "champion", "hint")
-        preview = page.part(_preview_upload, "upload batch", "a11y-live")
+        told = page.part(_until_decided(show_upload), "upload batch", "a11y-live")
+        rows = page.part(_until_decided(show_rows), "upload batch")
         totals = page.part(show_totals, "batch", "a11y-live")
         downloads = page.part(_link_results, "batch upload", "downloads")
         title = page.part(lambda desk: heading(desk.language, "file card"), "")
-        top = _styled(widgets.VBox([title, hint, self.upload, self.progress, preview, self.decide]), "card")
+        work = [self.upload, self.progress, told, rows, self.decide]
+        top = _styled(widgets.VBox([title, hint, *work]), "card")
         self.result = _styled(
             widgets.VBox([totals, downloads, self.loader, self.table]), "card", "result", "gone"
         )
         self.box = _styled(widgets.Box([top, self.result]), "main", "single")
         page.do(self._label, "upload", "batch")
+        page.do(self._list, "batch")
 
     def _label(self) -> None:
         "What can be done next."
@@ -611,17 +627,6 @@ def _find_notebook(settings: Settings) -> Path:
         f"the dashboard's notebook is not in {settings.home}: run this in a checkout of the repository"
     )
 
-
-def _served_root(settings: Settings) -> Path:
-    "The folder that holds both the page's notebook and the reports."
-    return Path(os.path.commonpath([_find_notebook(settings), settings.reports_path]))
-
-
-def _reports_address(settings: Settings) -> str:
-    "Where the browser finds the folder of the reports."
-    place = settings.reports_path.relative_to(_served_root(settings)).as_posix()
-    return f"{settings.desk.base_url}voila/files/{quote(place)}"
-
 # %% ../nbs/lib/59_dashboard.ipynb #123b9d9e
 def _model_page(page: Page) -> tuple[Any, Callable[[], None]]:
     "Who decides here, how good it is, and where to read on; and what draws it."
@@ -636,7 +641,7 @@ def _model_page(page: Page) -> tuple[Any, Callable[[], None]]:
             box.children = [_styled(widgets.HTML(), "card", *kind) for kind in kinds]
         report = read_report(desk.settings)
         cost, calibration = show_curves(desk)
-        links = show_links(desk, report, _reports_address(desk.settings))
+        links = show_links(desk, report)
         board, fairness = (show_board(desk, report), show_fairness(desk, report)) if report else ("", "")
         parts = [show_champion(desk), cost, board, calibration, links, fairness]
         for widget, part in zip(box.children, parts):
@@ -683,19 +688,24 @@ def follow_champion(
     "Look for a new champion now and then, as long as this kernel lives."
     desk = page.desk
 
-    def look() -> None:
-        taken_over = desk.follow()
-        page.show()
-        if taken_over:
+    def take_over() -> None:
+        if desk.take_over():
             champion = desk.champion
             page.news.value = note(page.say("followed", family=champion.family, version=champion.version), "")
-        loop.call_later(seconds, look)
+
+    async def follow() -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            try:
+                await asyncio.to_thread(desk.look)
+            except Exception:
+                _LOG.exception("a new champion could not be looked for")
+            page.guard(take_over)
 
     try:
-        loop = asyncio.get_running_loop()
+        page.following = asyncio.get_running_loop().create_task(follow())
     except RuntimeError:  # a script or a test: nobody is looking at the page
         return
-    loop.call_later(seconds, look)
 
 # %% ../nbs/lib/59_dashboard.ipynb #023e0e9f
 def show_desk(
@@ -759,7 +769,7 @@ def _find_token(settings: Settings) -> Path | None:
                 f"with a token, or keep host = 127.0.0.1 and put a reverse proxy in front"
             )
         return None
-    file = (settings.home / named).expanduser().absolute()
+    file = settings.place(named).absolute()
     try:
         token = file.read_text(encoding="utf-8").strip()
     except OSError as error:
@@ -775,8 +785,7 @@ def voila_command(
     settings: Settings,
 ) -> list[str]:
     "The command that serves the desk."
-    desk, token, root = settings.desk, _find_token(settings), _served_root(settings)
-    reports = settings.reports_path.relative_to(root).as_posix()
+    desk, token, notebook = settings.desk, _find_token(settings), _find_notebook(settings)
     tornado = {
         "disable_check_xsrf": True,
         "websocket_max_message_size": 2_000_000 * desk.max_upload,
@@ -793,9 +802,9 @@ def voila_command(
         "Voila.ip": desk.host,
         "Voila.open_browser": False,
         "Voila.auto_token": token is not None,
-        "Voila.root_dir": root,
+        "Voila.root_dir": notebook.parent,
         "Voila.tornado_settings": tornado,
-        "VoilaConfiguration.file_allowlist": [rf"{re.escape(reports)}/(latest|record)/[\w-]+\.html"],
+        "VoilaConfiguration.file_allowlist": [],
         "VoilaConfiguration.allow_template_override": "NO",
         "VoilaConfiguration.allow_theme_override": "NO",
         "MappingKernelManager.cull_idle_timeout": desk.idle_seconds,
@@ -804,7 +813,7 @@ def voila_command(
         "MappingKernelManager.untracked_message_types": [],  # a sign of life is one
     }
     options = [f"--{name}={value}" for name, value in given.items()]
-    return [sys.executable, "-m", "voila", str(_find_notebook(settings)), *options]
+    return [sys.executable, "-m", "voila", str(notebook), *options]
 
 # %% ../nbs/lib/59_dashboard.ipynb #9564a1d3
 def voila_environment(

@@ -45,8 +45,9 @@ def draw_gauge(
     "Where a client stands between certain to pay and certain to default."
     width, top, thick = 520, 26, 14
     said = [
-        write_chance(language, chance, limit),
-        *(write_percent(language, share) for share in (limit, low, high)),
+        *write_chance(language, chance, limit),
+        write_percent(language, low),
+        write_percent(language, high),
     ]
     told = say(language, "gauge", **dict(zip(("chance", "limit", "low", "high"), said)))
     x = [min(max(share, 0), 1) * width for share in (chance, limit, low, high)]

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['heading', 'note', 'link_download', 'show_verdict', 'show_answer', 'show_reasons', 'show_changes', 'show_receipt',
-           'show_footer', 'show_badge', 'show_warnings', 'tell_what_if', 'show_what_if', 'show_upload', 'show_totals',
-           'list_results', 'Report', 'read_report', 'show_champion', 'show_curves', 'show_board', 'show_fairness',
-           'show_links']
+           'show_footer', 'show_badge', 'show_warnings', 'tell_what_if', 'show_what_if', 'show_upload', 'show_rows',
+           'show_totals', 'list_results', 'Report', 'read_report', 'show_champion', 'show_curves', 'show_board',
+           'show_fairness', 'show_links']
 
 # %% ../nbs/lib/58_screens.ipynb #716d4afc
 import base64
@@ -99,10 +99,7 @@ def show_verdict(
     language, decision = desk.language, desk.decision
     if decision is None:
         return _verdict("wait", say(language, "mend first"), [])
-    chance = write_chance(language, decision.probability, decision.threshold)
-    limit = write_percent(
-        language, decision.threshold, int(abs(decision.probability - decision.threshold) < 0.01)
-    )
+    chance, limit = write_chance(language, decision.probability, decision.threshold)
     line = say(language, "over" if decision.prediction else "under", chance=chance, limit=limit)
     if decision.refer:
         return _verdict("ask", say(language, "refer"), [line, say(language, "close call")])
@@ -322,19 +319,28 @@ def _preview_rows(upload: Upload, rejected: "pd.DataFrame") -> list[list[str]]:
 def show_upload(
     desk: Desk,
 ) -> str:
-    "What is in the file, and what is wrong with it."
+    "How many clients are in the file, and how many of them cannot be decided."
     language, upload = desk.language, desk.upload
     if upload is None:
         return ""
-    rejected = upload.rejected(language)
-    total, wrong = len(upload.rows), len(rejected)
+    total = len(upload.rows)
+    wrong = total - len(upload.clients)
     count = say(language, "read", name=upload.name, clients=write_number(language, total))
     key = "all well" if not wrong else "none" if wrong == total else "problems"
     told = say(language, key, rejected=write_number(language, wrong))
-    shown = say(language, "first rows", shown=min(_SHOWN, total))
+    return f"<h3>{escape(count)}</h3>{note(told, 'problem' if wrong else 'fine')}"
+
+
+def show_rows(
+    desk: Desk,
+) -> str:
+    "The first rows of the file, and what is wrong with them."
+    language, upload = desk.language, desk.upload
+    if upload is None:
+        return ""
+    shown = say(language, "first rows", shown=min(_SHOWN, len(upload.rows)))
     head = [say(language, "row"), say(language, "why not"), *(str(name)[:40] for name in upload.rows.columns)]
-    table = _table(head, _preview_rows(upload, rejected), shown, shown)
-    return f"<h3>{escape(count)}</h3>{note(told, 'problem' if wrong else 'fine')}{table}"
+    return _table(head, _preview_rows(upload, upload.rejected(language)), shown, shown)
 
 # %% ../nbs/lib/58_screens.ipynb #a75968cb
 def show_totals(
@@ -395,7 +401,8 @@ class Report:
     board: list[dict[str, str]]  # a family a row
     fairness: list[list[str]]  # slicing, measure, value, low, high, by chance
     limits: list[str]  # sentences
-    pages: dict[str, str]  # key of the text → path of the page below the folder of the reports
+    pages: dict[str, Path]  # key of the text → a page to read
+    run: str  # of the model that this road chose; empty: not known
 
 
 class _Cells(HTMLParser):
@@ -444,6 +451,13 @@ def _read_fairness(notebook: Path) -> list[list[str]]:
     return rows
 
 
+def _read_run(folder: Path) -> str:
+    "The run of the model that a road chose, from a report or the committed record."
+    facts = next((folder / name for name in ("road.json", "record.json") if (folder / name).is_file()), None)
+    read = json.loads(facts.read_text(encoding="utf-8")) if facts else {}
+    return str(read.get("chosen_run", read.get("champion_run", "")))  # figures are of whom the road chose
+
+
 def read_report(
     settings: Settings,
 ) -> Report | None:  # None: there is no report on this machine
@@ -457,8 +471,8 @@ def read_report(
     texts = ["".join(cell["source"]) for cell in _tagged(folder / "compare.ipynb", "dossier-limits")]
     limits = [line[2:] for text in texts for line in text.splitlines() if line.startswith("- ")]
     pages = {"dossier": "dossier.html", "leaderboard": "leaderboard.html"}
-    there = {key: f"{folder.name}/{page}" for key, page in pages.items() if (folder / page).is_file()}
-    return Report(board, _read_fairness(folder / "audit.ipynb"), limits, there)
+    there = {key: folder / page for key, page in pages.items() if (folder / page).is_file()}
+    return Report(board, _read_fairness(folder / "audit.ipynb"), limits, there, _read_run(folder))
 
 # %% ../nbs/lib/58_screens.ipynb #29e61470
 def show_champion(
@@ -504,12 +518,21 @@ def show_curves(
     return cost, heading(language, "calibration card") + note(say(language, "calibration")) + drawn
 
 # %% ../nbs/lib/58_screens.ipynb #5b947e54
+def _is_own(desk: Desk, report: Report) -> bool:
+    "Whether the road of this report chose the champion in force."
+    return report.run == desk.champion.about["run"]
+
+
+def _tell_road(desk: Desk, report: Report) -> str:
+    return "" if _is_own(desk, report) else note(say(desk.language, "other road"), "problem")
+
+
 def show_board(
     desk: Desk,
     report: Report,
 ) -> str:
-    "All families by what they cost, the champion's marked."
-    language = desk.language
+    "All families by what they cost, the champion's marked if it comes from here."
+    language, own = desk.language, _is_own(desk, report)
     costs = [float(row["cv_cost"]) for row in report.board]
     low, span = min(costs), max(costs) - min(costs) or 1
     rows = []
@@ -518,7 +541,7 @@ def show_board(
         test, test_low, test_high = (
             write_number(language, round(float(row[name]))) for name in ("test_cost", "test_low", "test_high")
         )
-        mark = ' class="mine"' if row["family"] == desk.champion.family else ""
+        mark = ' class="mine"' if own and row["family"] == desk.champion.family else ""
         rows.append(
             [
                 f"<th scope=row{mark}>{escape(row['family'])}</th>",
@@ -529,7 +552,8 @@ def show_board(
         )
     keys = ("board family", "board cv", "board test", "board auc")
     title = say(language, "board card")
-    return heading(language, "board card") + _table([say(language, key) for key in keys], rows, "", title)
+    table = _table([say(language, key) for key in keys], rows, "", title)
+    return heading(language, "board card") + _tell_road(desk, report) + table
 
 # %% ../nbs/lib/58_screens.ipynb #b57656e1
 def show_fairness(
@@ -561,24 +585,29 @@ def show_fairness(
     keys = ("fairness group", "fairness measure", "fairness value", "fairness chance")
     title = say(language, "fairness card")
     table = _table([say(language, key) for key in keys], rows, "", title)
-    return heading(language, "fairness card") + note(say(language, "fairness note")) + table
+    told = note(say(language, "fairness note")) + _tell_road(desk, report)
+    return heading(language, "fairness card") + told + table
 
 # %% ../nbs/lib/58_screens.ipynb #2c48222a
 def show_links(
     desk: Desk,
     report: Report | None,
-    reports: str,  # address of the folder of the reports
 ) -> str:
-    "Known limits, and where to read on."
+    "Known limits, and what to read on: pages of the report, each inside its link."
     language, settings = desk.language, desk.settings
     if report is None:
         return heading(language, "links card") + note(say(language, "no report"))
     limits = "".join(f"<li>{escape(limit)}</li>" for limit in report.limits)
     known = f'{heading(language, "limits card")}<ul class="changes" lang="en">{limits}</ul>' if limits else ""
-    places = {key: f"{reports}/{page}" for key, page in report.pages.items()}
-    places["mlflow"] = settings.store.server or f"http://127.0.0.1:{settings.ports.mlflow}"
-    links = "".join(
-        f'<li><a href="{escape(place)}" target="_blank" rel="noopener">{escape(say(language, key))}</a></li>'
-        for key, place in places.items()
-    )
-    return f'{known}{heading(language, "links card")}<ul class="links">{links}</ul>'
+    links = [
+        link_download(page.name, page.read_bytes(), say(language, key), "text/html")
+        for key, page in report.pages.items()
+    ]
+    if not settings.is_open(settings.desk.host):  # others have no MLflow at this address
+        place, words = (
+            settings.store.server or f"http://127.0.0.1:{settings.ports.mlflow}",
+            say(language, "mlflow"),
+        )
+        links.append(f'<a href="{escape(place)}" target="_blank" rel="noopener">{escape(words)}</a>')
+    items = "".join(f"<li>{link}</li>" for link in links)
+    return f'{known}{heading(language, "links card")}<ul class="links">{items}</ul>'

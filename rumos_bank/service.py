@@ -10,7 +10,7 @@ import asyncio
 import errno
 import socket
 from base64 import b64encode
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from hashlib import sha256
 from importlib.resources import files
@@ -112,13 +112,22 @@ def _announce(service: Service) -> None:
         service.tell("champion", version=version, away=away, alarm=alarm)
 
 
+async def _watch_keys(service: Service) -> None:
+    "Look for changed keys until cancelled; nothing that goes wrong in it may end it."
+    while True:
+        await asyncio.sleep(service.settings.api.watch_seconds)
+        try:
+            service.ring.refresh()
+        except Exception as error:
+            service.tell("watch_failed", error=f"{type(error).__name__}: {error}")
+
+
 async def _watch(service: Service) -> None:
-    "Look for news until cancelled; nothing that goes wrong in it may end it."
+    "Look for a new champion until cancelled; nothing that goes wrong in it may end it."
     while True:
         await asyncio.sleep(service.settings.api.watch_seconds)
         try:
             await asyncio.to_thread(service.follower.refresh)
-            service.ring.refresh()
         except Exception as error:
             service.tell("watch_failed", error=f"{type(error).__name__}: {error}")
         _announce(service)
@@ -147,6 +156,12 @@ async def _look_out(service: Service) -> None:
         except Exception as error:
             service.tell("lookout_failed", error=f"{type(error).__name__}: {error}")
         await asyncio.sleep(service.settings.watch.seconds)
+
+
+def _work_beside(service: Service) -> list[Coroutine]:
+    "What goes on beside the answers, until cancelled."
+    shadow = [service.shadow.run()] if service.shadow else []
+    return [_watch(service), _watch_keys(service), _look_out(service), *shadow]
 
 # %% ../nbs/lib/53_service.ipynb #d193d4f3
 async def _decide(
@@ -536,8 +551,7 @@ def make_app(
 
     @asynccontextmanager
     async def live(_: FastAPI) -> AsyncIterator[None]:
-        beside = [_watch(service), _look_out(service), *([service.shadow.run()] if service.shadow else [])]
-        tasks = [asyncio.create_task(each) for each in beside]
+        tasks = [asyncio.create_task(each) for each in _work_beside(service)]
         yield
         service.ended.set()
         for task in tasks:

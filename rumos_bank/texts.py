@@ -7,9 +7,11 @@ __all__ = ['LANGUAGES', 'TEXTS', 'say', 'OfficerError', 'name_month', 'name_fiel
            'write_percent', 'write_chance', 'write_euros', 'write_time', 'read_whole', 'tell_group', 'tell_change']
 
 # %% ../nbs/lib/54_texts.ipynb #5eff7956
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 from .clients import BILLS, FIELD_OF, FIELDS, MONTHS, PAYMENTS, STATUSES, ClientField
@@ -51,8 +53,10 @@ _FRAME = {
     ),
     "not open": ("The desk cannot open yet", "O balcão ainda não pode abrir"),
     "no champion": (
-        "There is no champion yet: whoever runs this desk starts `rumos run` (or `make run`) first.",
-        "Ainda não há campeão: quem gere este balcão deve primeiro correr `rumos run` (ou `make run`).",
+        "There is no champion now: whoever runs this desk sees why with `rumos champion`; if there never was one, "
+        "`rumos run` makes it.",
+        "De momento não há campeão: quem gere este balcão vê porquê com `rumos champion`; se nunca houve, `rumos run` "
+        "cria-o.",
     ),
     "reload": ("Mend it, then reload this page.", "Corrija e recarregue esta página."),
 }
@@ -91,12 +95,6 @@ _FORM = {
         "Not asked for, because the model does not use it: {fields}.",
         "Não se pergunta, porque o modelo não usa: {fields}.",
     ),
-    "paste label": (
-        "A row copied from a spreadsheet: {count} numbers ({first} to {last}), or all 23 in the data set's order; "
-        "a heading row may stand above it",
-        "Uma linha copiada de uma folha de cálculo: {count} números ({first} a {last}), ou os 23 pela ordem dos "
-        "dados; pode vir com a linha de títulos por cima",
-    ),
     "use row": ("Fill the form", "Preencher"),
     "find label": ("Client ID in the loaded data set", "ID do cliente nos dados carregados"),
     "use client": ("Find", "Procurar"),
@@ -109,9 +107,27 @@ _FORM = {
     "filled": ("The row is in the form.", "A linha está no formulário."),
     "not whole": ("A whole number, please", "Um número inteiro, por favor"),
     "not between": ("Between {low} and {high}", "Entre {low} e {high}"),
+}
+
+# %% ../nbs/lib/54_texts.ipynb #78b8eb5d
+_PASTED = {
+    "paste label": (
+        "A row copied from a spreadsheet: {count} numbers ({first} to {last}), or all 23 in the data set's order; "
+        "a heading row may stand above it",
+        "Uma linha copiada de uma folha de cálculo: {count} números ({first} a {last}), ou os 23 pela ordem dos "
+        "dados; pode vir com a linha de títulos por cima",
+    ),
     "bad row": (
         "This row has {got} numbers; {count} are needed ({fields}), or 23 in the data set's order.",
         "Esta linha tem {got} números; são precisos {count} ({fields}), ou 23 pela ordem dos dados.",
+    ),
+    "one row": (
+        "One row, please, alone or below its heading; {got} lines were pasted.",
+        "Uma linha, por favor, só ela ou por baixo dos títulos; foram coladas {got}.",
+    ),
+    "no titles": (
+        "The heading above this row lacks {columns}. Copy the whole heading, or the row without it.",
+        "Aos títulos por cima desta linha faltam {columns}. Copie-os todos, ou só a linha.",
     ),
 }
 
@@ -329,6 +345,10 @@ _WRONG_FILE = {
         "“{name}” lacks the columns {columns}. The template shows all of them.",
         "Faltam a “{name}” as colunas {columns}. O modelo vazio mostra-as todas.",
     ),
+    "twice": (
+        "More than one column stands for {columns}. Keep one only.",
+        "Há mais de uma coluna para {columns}. Deixe só uma.",
+    ),
 }
 
 # %% ../nbs/lib/54_texts.ipynb #701bbe3d
@@ -348,6 +368,10 @@ _MODEL = {
     "board cv": ("€ per client, cross-validated", "€ por cliente, validação cruzada"),
     "board test": ("€ on the test clients (95 %)", "€ nos clientes de teste (95 %)"),
     "board auc": ("AUC", "AUC"),
+    "other road": (
+        "These figures are of another road than the champion's, so no row is marked as the champion's.",
+        "Estes números são de outro percurso que o do campeão; por isso nenhuma linha está assinalada como dele.",
+    ),
     "no report": (
         "There is no report on this machine: `make run` writes one.",
         "Não há relatório nesta máquina: `make run` cria um.",
@@ -385,8 +409,8 @@ _FAIRNESS = {
     ),
     "limits card": ("Known limits", "Limites conhecidos"),
     "links card": ("To read on", "Para saber mais"),
-    "dossier": ("The dossier, for auditors", "O dossiê, para auditores"),
-    "leaderboard": ("The leaderboard with pictures", "A classificação com figuras"),
+    "dossier": ("Download the dossier, for auditors", "Descarregar o dossiê, para auditores"),
+    "leaderboard": ("Download the leaderboard with pictures", "Descarregar a classificação com figuras"),
     "mlflow": ("All runs, in MLflow", "Todas as execuções, no MLflow"),
 }
 
@@ -438,6 +462,7 @@ TEXTS: dict[str, tuple[str, str]] = (
     _FRAME
     | _WATCHED
     | _FORM
+    | _PASTED
     | _ANSWER
     | _DECIDE
     | _REASONS
@@ -541,9 +566,16 @@ def write_chance(
     language: str,  # `en` or `pt`
     chance: float,  # 0 to 1
     limit: float,  # 0 to 1, what it is compared with
-) -> str:
-    "A chance in percent, with a decimal where a rounded one would hide on which side of the limit it lies."
-    return write_percent(language, chance, int(abs(chance - limit) < 0.01 or chance < 0.1))
+) -> tuple[str, str]:  # the chance, the limit
+    "Both in percent, with as many decimals, up to three, as tell them apart; a small chance has one at least."
+    decimals = 0
+    while decimals < 3 and write_percent(language, chance, decimals) == write_percent(
+        language, limit, decimals
+    ):
+        decimals += 1
+    return write_percent(language, chance, max(decimals, int(chance < 0.1))), write_percent(
+        language, limit, decimals
+    )
 
 
 def write_euros(
@@ -566,19 +598,27 @@ def write_time(
     return format_datetime(moment, form, locale=_LOCALES[language])
 
 # %% ../nbs/lib/54_texts.ipynb #8d4cae07
+@cache
+def _whole(language: str) -> re.Pattern[str]:
+    "A whole number without blanks, as the language writes it; longer than any field's."
+    from babel.numbers import get_decimal_symbol, get_group_symbol
+
+    locale = _LOCALES[language]
+    group = re.escape("".join(get_group_symbol(locale).split()))  # a blank is taken out before
+    decimal = re.escape(get_decimal_symbol(locale))
+    return re.compile(
+        rf"(-?(?:[0-9]{{1,15}}|[0-9]{{1,3}}(?:{group}[0-9]{{3}}){{1,4}}))(?:{decimal}0{{1,2}})?"
+    )
+
+
 def read_whole(
     language: str,  # `en` or `pt`
     text: str,  # as typed
-) -> int | None:  # None: it is no whole number
+) -> int | None:  # None: it is no whole number, or has more than 15 digits
     "The whole number that a text means."
-    from babel.numbers import NumberFormatError, parse_decimal
-
     plain = "".join(text.split()).removeprefix("NT$").replace("−", "-")
-    try:
-        number = parse_decimal(plain, locale=_LOCALES[language], strict=True)
-    except NumberFormatError:
-        return None
-    return int(number) if number.is_finite() and number == int(number) else None
+    read = _whole(language).fullmatch(plain)
+    return int(re.sub("[^-0-9]", "", read[1])) if read else None
 
 # %% ../nbs/lib/54_texts.ipynb #03f26f4f
 def _tell_field(language: str, field: ClientField, value: int) -> str:
@@ -624,5 +664,5 @@ def tell_change(
         language,
         "change",
         what=say(language, "and").join(what),
-        chance=write_chance(language, probability, limit),
+        chance=write_chance(language, probability, limit)[0],
     )

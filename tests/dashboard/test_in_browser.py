@@ -2,6 +2,7 @@
 
 import statistics
 import time
+from pathlib import Path
 
 import pytest
 from browsing import (
@@ -44,6 +45,10 @@ def upload(page, file: object) -> None:
 
 def named(name: str, content: bytes) -> dict:
     return {"name": name, "mimeType": "text/csv", "buffer": content}
+
+
+ROOT = Path(__file__).parents[2]
+PAGES = ("voila/files/record/leaderboard.html", "voila/files/reports/record/leaderboard.html")
 
 
 # One client
@@ -236,7 +241,11 @@ def test_a_file_is_checked_decided_and_given_back(page, place, shared, tmp_path)
 )
 def test_a_file_that_cannot_be_used_gets_a_sentence(page, name, content, told):
     upload(page, named(name, content))
-    expect(page.locator(".alert")).to_contain_text(told)
+    alert = page.locator(".alert")
+    expect(alert).to_contain_text(told)
+    page.get_by_role("button", name="One client").click()
+    page.get_by_role("button", name="A safe client").click()
+    expect(alert).to_have_text("")
 
 
 def test_a_file_can_be_dropped(page):
@@ -259,10 +268,15 @@ def test_the_model_is_described(page, served, tmp_path):
     assert page.locator(".model svg[role=img]").count() == 2
     assert not find_barriers(page)
     keep_screen(page, tmp_path / "model.png")
-    link = page.get_by_role("link", name="The leaderboard with pictures").get_attribute("href")
-    base = served.address.rstrip("/")
-    assert page.request.get(base + link).status == 200
-    assert page.request.get(base + link.replace("leaderboard.html", "record.json")).status == 403
+    with page.expect_download() as saved:
+        page.get_by_role("link", name="Download the leaderboard with pictures").click()
+    assert "<html" in saved.value.path().read_text(encoding="utf-8")
+
+
+def test_reports_are_not_handed_out_beside_the_page(served, page):
+    for file in PAGES:
+        for headers in ({}, {"Host": "evil.example"}):
+            assert page.request.get(served.address + file, headers=headers).status == 403
 
 
 @pytest.mark.parametrize("look", ["desktop", "phone", "dark"])
@@ -335,7 +349,7 @@ def test_behind_a_proxy_with_a_base_url_and_a_token(place, chromium, tmp_path):
     token.write_text("a-token-for-this-test-only")
     changed = {"base_url": "/bank/desk/", "token_file": token, "idle_seconds": 10}
     desk = place.settings.desk.model_copy(update=changed)
-    with serve_desk(place.settings.model_copy(update={"desk": desk}), tmp_path) as served:
+    with serve_desk(place.settings.model_copy(update={"desk": desk}), tmp_path, ROOT / "reports") as served:
         port = int(served.address.split(":")[2].split("/")[0])
         with relay(port) as front:
             address = f"http://127.0.0.1:{front}/bank/desk/"
@@ -344,14 +358,24 @@ def test_behind_a_proxy_with_a_base_url_and_a_token(place, chromium, tmp_path):
             refused.goto(address)
             expect(refused.locator("main")).to_contain_text("needs a token")
             assert not find_barriers(refused)
+            asked = []
+            refused.on("request", lambda sent: asked.append(sent.url))
+            refused.get_by_label("Token").fill("a-token-of-somebody-else")
+            refused.get_by_role("button").click()
+            expect(refused.get_by_role("alert")).to_contain_text("This is not the token")
+            for file in ("", *PAGES):
+                assert "verdict" not in (told := refused.request.get(address + file)).text()
+                assert told.status != 200 or "needs a token" in told.text()
             refused.get_by_label("Token").fill("a-token-for-this-test-only")
             refused.get_by_role("button").click()
             refused.locator(".card.answer .verdict").wait_for(timeout=30_000)
+            assert refused.url == address and not [url for url in asked if "token=" in url]
             refused.goto("about:blank")
             context.close()
             assert "a-token-for" not in " ".join(served.process.args)
             opened = Opened(chromium, f"{address}?token=a-token-for-this-test-only")
             preset(opened.page, "A late payer", "bad")
+            assert opened.page.url == address, "the token is out of the address and the history"
             kernel = opened.kernel
             opened.page.wait_for_timeout(12_000)
             assert kernel in served.kernels(), "a page in view keeps its kernel"
@@ -374,8 +398,8 @@ def test_without_a_champion_the_page_is_a_sentence(chromium, tmp_path):
         print(f"server and first kernel after {time.monotonic() - began:.1f} s")
         page = chromium.new_page()
         page.goto(served.address, wait_until="commit")
-        expect(page.locator(".sorry")).to_contain_text("There is no champion yet", timeout=20_000)
-        expect(page.locator(".sorry")).to_contain_text("Ainda não há campeão")
+        expect(page.locator(".sorry")).to_contain_text("There is no champion now", timeout=20_000)
+        expect(page.locator(".sorry")).to_contain_text("De momento não há campeão")
         assert not find_barriers(page)
         keep_screen(page, tmp_path / "no-champion.png")
         page.close()

@@ -1,6 +1,8 @@
 "The desk without a browser: its state, its files, its widgets, the command that serves it."
 
 import ast
+import asyncio
+import base64
 import io
 import json
 import time
@@ -13,13 +15,34 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from loops import run_alone
 
-from rumos_bank.audit import DecisionLog
+from rumos_bank.audit import DecisionLog, read_log
 from rumos_bank.clients import CLIENT_COLUMNS, FIELDS, ID, STATUSES
-from rumos_bank.dashboard import build_desk, show_desk, voila_command, voila_environment
-from rumos_bank.desk import PRESETS, open_desk, read_row, weigh_costs
-from rumos_bank.errors import NoChampionError, SettingsError
-from rumos_bank.screens import list_results, show_answer, show_reasons, show_receipt, show_upload
+from rumos_bank.dashboard import (
+    Page,
+    build_desk,
+    follow_champion,
+    show_desk,
+    tell_error,
+    voila_command,
+    voila_environment,
+)
+from rumos_bank.desk import PRESETS, UNSEEN, open_desk, read_row, weigh_costs
+from rumos_bank.drawings import draw_gauge
+from rumos_bank.errors import DataError, NoChampionError, SettingsError
+from rumos_bank.screens import (
+    list_results,
+    read_report,
+    show_answer,
+    show_board,
+    show_links,
+    show_reasons,
+    show_receipt,
+    show_rows,
+    show_upload,
+    show_verdict,
+)
 from rumos_bank.settings import Costs, read_settings
 from rumos_bank.texts import LANGUAGES, OfficerError, list_choices, name_field, read_whole, write_number
 from rumos_bank.uploads import divide_upload, find_fault, read_upload, write_csv
@@ -61,6 +84,30 @@ def test_reading_never_raises(text, language):
     assert read_whole(language, text) is None or isinstance(read_whole(language, text), int)
 
 
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [("en", "90.000"), ("pt", "90,000"), ("pt", "90.000"), ("pt", "1.500.000"), ("en", "-1.234.567")],
+)
+def test_thousands_in_another_languages_dress_are_no_number(desk, language, text):
+    desk.language, before = language, desk.client["BILL_AMT1"]
+    assert read_whole(language, text) is None
+    assert not desk.enter("BILL_AMT1", text) and desk.client["BILL_AMT1"] == before
+    assert desk.problems["BILL_AMT1"][0] == "not whole"
+    with pytest.raises(OfficerError):
+        read_row(language, f"{text}\t2", ("BILL_AMT1", "PAY_0"))
+
+
+@pytest.mark.parametrize("text", ["1e1000000", "9" * 5000, "1e5", "inf", "-Infinity"])
+def test_a_number_without_end_is_refused_at_once(text):
+    began = time.monotonic()
+    assert all(read_whole(language, text) is None for language in LANGUAGES)
+    assert time.monotonic() - began < 1
+
+
+def test_a_huge_number_is_a_fault_and_no_error(desk):
+    assert find_fault("BILL_AMT1", 10**400)[0] == "not whole" and not desk.enter("BILL_AMT1", 10**400)
+
+
 @given(st.text(max_size=60))
 def test_a_pasted_row_is_a_client_or_a_sentence(text):
     try:
@@ -69,6 +116,29 @@ def test_a_pasted_row_is_a_client_or_a_sentence(text):
         assert all(error.tell(language) for language in LANGUAGES)
     else:
         assert not any(find_fault(*pair)[0] for pair in client.items())
+
+
+@pytest.mark.parametrize("heading", ["PAY_1;limit bal", "Pay_0;LIMIT_BAL", "note;PAY_0;LIMIT_BAL"])
+def test_a_pasted_heading_is_read_by_its_names(heading):
+    row = "x;2;90000" if heading.startswith("note") else "2;90000"
+    assert read_row("en", f"{heading}\n{row}", ("LIMIT_BAL", "PAY_0")) == {"LIMIT_BAL": 90000, "PAY_0": 2}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("PAY_0;limite\n2;9000", "lacks LIMIT_BAL"),
+        ("PAY_0;LIMIT_BAL;pay_1\n2;9000;0", "More than one column stands for PAY_0"),
+        ("PAY_0;LIMIT_BAL\n2;9000;0", "has 3 numbers; 2 are needed"),
+        ("9000;2\n8000;0", "One row, please"),
+        ("LIMIT_BAL;PAY_0\n9000;2\n8000;0", "One row, please"),
+        ("LIMIT_BAL;PAY_0", "One row, please"),
+        ("limite;atraso\n9000;2", "One row, please"),
+    ],
+)
+def test_a_paste_that_could_be_misread_is_refused(text, told):
+    with pytest.raises(OfficerError, match=told):
+        read_row("en", text, ("LIMIT_BAL", "PAY_0"))
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -113,23 +183,139 @@ def test_nothing_is_recorded_while_an_entry_is_impossible(desk):
         desk.record()
 
 
-def test_an_answer_that_changed_unseen_is_not_recorded(desk, monkeypatch):
-    "Another champion takes over between the look and the click, and decides otherwise."
+def test_a_second_click_records_nothing_more(desk, place):
     desk.fill(PRESETS["late"])
-    old, said = desk.champion, desk.decision.prediction
+    receipt = desk.record()
+    assert desk.record() is receipt
+    own = desk.record_otherwise("A. Officer", "a reason")
+    assert desk.record_otherwise("", "") is own and desk.record() is own
+    desk.take_file("two.csv", make_file(2).to_csv(index=False).encode())
+    batch = desk.decide_file()
+    assert desk.decide_file() is batch
+    entries = [each["id"] for each in read_log(place.settings.audit_path) if each["id"][:17] == batch.id[:17]]
+    assert entries == [receipt.id, own.id, batch.id]
 
-    class Other:
-        def __getattr__(self, name):
-            return getattr(old, name)
 
-        def decide(self, client):
-            return old.decide(client)._replace(prediction=1 - said, model_version=99)
+class Like:
+    "The champion in force in all but what is named; `other` is what it answers otherwise."
 
-    follower = SimpleNamespace(champion=Other(), alarm="", away="", refresh=lambda: True)
-    monkeypatch.setattr(desk, "_follower", follower)
+    def __init__(self, champion, other="", **others):
+        self.champion, self.version, self.other = champion, 99, other
+        self.__dict__.update(others)
+
+    def __getattr__(self, name):
+        return getattr(self.champion, name)
+
+    def score(self, values):
+        decision = self.champion.score(values)._replace(model_version=99)
+        return (
+            decision._replace(**{self.other: 1 - getattr(decision, self.other)}) if self.other else decision
+        )
+
+    def decide(self, client):
+        return self.score(self.read_client(client))
+
+
+def crown(desk, champion) -> None:
+    "Let this one be found at the next look."
+    desk._follower = SimpleNamespace(champion=champion, alarm="", away="", refresh=lambda: True)
+
+
+@pytest.mark.parametrize("other", ["prediction", "refer"])
+@pytest.mark.parametrize("polled", [False, True])
+@pytest.mark.parametrize("against", [False, True])
+def test_an_answer_that_changed_unseen_is_not_recorded(desk, monkeypatch, other, polled, against):
+    "Another champion takes over in the click, or by a look just before it, and decides otherwise."
+    desk.fill(PRESETS["late"])
+    crown(desk, Like(desk.champion, other=other))
+    if polled:
+        desk.follow()
     with pytest.raises(OfficerError, match="changed in this moment"):
-        desk.record()
+        desk.record_otherwise("A. Officer", "a reason") if against else desk.record()
     assert desk.receipt is None and desk.decision.model_version == 99
+    later = time.monotonic() + UNSEEN
+    monkeypatch.setattr("rumos_bank.desk.monotonic", lambda: later)
+    assert desk.record().prediction == desk.decision.prediction
+
+
+def test_a_champion_that_says_the_same_keeps_nobody_waiting(desk):
+    desk.fill(PRESETS["late"])
+    desk.champion.cached = "as if the store had been away"
+    crown(desk, same := Like(desk.champion, cached=""))
+    assert desk.record() and desk.champion is same
+
+
+def test_a_real_clients_place_is_not_taken_by_a_synthetic_one(desk, tmp_path):
+    "Where no source answers, unless the champion knows synthetic clients only."
+    offline = {"sources": ("http://127.0.0.1:1/clients.csv",), "offline_after": 1, "cache": tmp_path}
+    assert desk.settings.data.on_missing_data == "twin"
+    data = desk.settings.data.model_copy(update=offline)
+    desk.settings = desk.settings.model_copy(update={"data": data})
+    crown(desk, Like(desk.champion, about=desk.champion.about | {"twin": False}))
+    desk.follow()
+    before = desk.client
+    with pytest.raises(DataError, match="no source gave the data set"):
+        desk.find_client("12")
+    assert desk.client == before
+
+
+@pytest.fixture
+def opened(place):
+    "Settings of a desk that others can reach."
+    desk = place.settings.desk.model_copy(update={"host": "0.0.0.0"})
+    return place.settings.model_copy(update={"desk": desk})
+
+
+def test_a_champion_of_twins_is_not_shown_to_a_network(desk, opened):
+    with pytest.raises(SettingsError, match="synthetic clients only"):
+        open_desk(opened)
+    assert "synthetic clients only" in build_desk(opened).children[0].value
+    open_desk(opened.model_copy(update={"behind_loopback": True}))
+    reigns, desk.settings = desk.champion, opened
+    crown(desk, Like(reigns))
+    assert not desk.follow() and desk.champion is reigns and "synthetic clients only" in desk.alarm
+
+
+def follow_for(desk, seconds: float, page: Page) -> int:
+    "Follow the champion while something else runs on the same loop; how often that had its turn."
+
+    async def turn() -> int:
+        follow_champion(page, 0.02)
+        turns, end = 0, time.monotonic() + seconds
+        while time.monotonic() < end:
+            await asyncio.sleep(0.01)
+            turns += 1
+        page.following.cancel()
+        return turns
+
+    return run_alone(turn())
+
+
+def test_a_slow_server_keeps_no_officer_waiting(desk):
+    def refresh() -> bool:
+        time.sleep(0.4)
+        return False
+
+    desk._follower = SimpleNamespace(champion=desk.champion, alarm="", away="", refresh=refresh)
+    assert follow_for(desk, 0.5, Page(desk)) > 15
+
+
+def test_an_error_does_not_end_the_following(desk, monkeypatch):
+    looks = []
+
+    def refresh() -> bool:
+        looks.append(len(looks))
+        if len(looks) == 1:
+            raise ConnectionError("of a kind that nobody thought of")
+        return False
+
+    crown(desk, other := Like(desk.champion))
+    monkeypatch.setattr(desk._follower, "refresh", refresh)
+    monkeypatch.setattr(desk, "look_around", lambda: 1 / (len(looks) - 2))  # the second look fails elsewhere
+    page = Page(desk)
+    follow_for(desk, 0.5, page)
+    assert len(looks) > 3 and desk.champion is other
+    assert "under the number" in page.alert.value and "A new champion took over" not in page.alert.value
 
 
 def test_without_a_champion_it_says_so(tmp_path):
@@ -138,7 +324,8 @@ def test_without_a_champion_it_says_so(tmp_path):
     )
     with pytest.raises(NoChampionError):
         open_desk(empty)
-    assert "rumos run" in build_desk(empty).children[0].value
+    told = build_desk(empty).children[0].value
+    assert "There is no champion now" in told and "rumos run" in told and "rumos champion" in told
 
 
 # What if
@@ -201,6 +388,57 @@ def test_a_file_reads_the_same_in_every_dress(kind, tmp_path):
     divided = divide_upload(name, read_upload(name, content, CLIENT_COLUMNS, 1), CLIENT_COLUMNS)
     assert divided.rejected("en").empty
     assert divided.clients.reset_index(drop=True).equals(frame[list(CLIENT_COLUMNS)].astype("int64"))
+
+
+def read(name: str, content: bytes, seen=("BILL_AMT1", "PAY_0")):
+    return divide_upload(name, read_upload(name, content, seen, 1), seen)
+
+
+@pytest.mark.parametrize("sign", [";", "\t", ","])
+@pytest.mark.parametrize("amount", ["20.000", "20,000", "-1.500.000"])
+@pytest.mark.parametrize("other", ["", "1", "late"])
+def test_what_may_be_thousands_or_a_fraction_is_handed_back(sign, amount, other):
+    amount = f'"{amount}"' if sign == "," else amount
+    text = f"BILL_AMT1{sign}PAY_0\n{amount}{sign}2\n{other}{sign}0\n500{sign}1\n"
+    divided = read("amounts.csv", text.encode())
+    assert amount.strip('"') in divided.rejected("en")["reasons"][2]
+    assert {"BILL_AMT1": 500, "PAY_0": 1} in divided.clients.to_dict("records")
+    assert not (divided.clients["BILL_AMT1"].abs() == 20).any()
+
+
+def test_a_column_given_twice_is_refused(tmp_path):
+    for heading in ("BILL_AMT1,PAY_0,BILL_AMT1", "BILL_AMT1,PAY_0,bill amt1", "BILL_AMT1,PAY_0,PAY_1"):
+        with pytest.raises(OfficerError, match=r"More than one column stands for (BILL_AMT1|PAY_0)"):
+            read("twice.csv", f"{heading}\n1,2,3\n".encode())
+    pd.DataFrame([[1, 2, 3]], columns=["PAY_0", "BILL_AMT1", "PAY_0"]).to_excel(
+        tmp_path / "a.xlsx", index=False
+    )
+    with pytest.raises(OfficerError, match="stands for PAY_0"):
+        read("a.xlsx", (tmp_path / "a.xlsx").read_bytes())
+    assert len(read("notes.csv", b"note,BILL_AMT1,note,PAY_0\na,1,b,2\n").clients) == 1
+
+
+def test_rows_are_numbered_as_the_spreadsheet_does_and_no_cell_is_shifted(tmp_path):
+    divided = read("gaps.csv", b"\nBILL_AMT1,PAY_0\n100,2\n\n200,77\n,\n300,0\n\n")
+    assert list(divided.rows.index) == [3, 5, 7] and list(divided.rejected("en").index) == [5]
+    assert list(divided.clients["BILL_AMT1"]) == [100, 300] and str(divided.rows["PAY_0"][5]) == "77"
+    divided = read("signs.csv", b"BILL_AMT1,PAY_0\n100,2,\n200,1,\n")
+    assert divided.clients.to_dict("records") == [
+        {"BILL_AMT1": 100, "PAY_0": 2},
+        {"BILL_AMT1": 200, "PAY_0": 1},
+    ]
+    pd.DataFrame({"BILL_AMT1": [100, None, 200], "PAY_0": [2, None, 1]}).to_excel(
+        tmp_path / "a.xlsx", index=False
+    )
+    assert list(read("a.xlsx", (tmp_path / "a.xlsx").read_bytes()).clients.index) == [2, 4]
+
+
+def test_what_was_not_decided_is_counted_on_record(desk, place):
+    frame = make_file(4)
+    frame.loc[0, "PAY_0"] = 77
+    desk.take_file("four.csv", frame.to_csv(index=False).encode())
+    entry = DecisionLog(place.settings).find(desk.decide_file().id)
+    assert (entry["clients"], entry["rejected"]) == (3, 1)
 
 
 def test_a_zip_bomb_is_not_unpacked(tmp_path):
@@ -266,7 +504,7 @@ def test_nothing_from_outside_becomes_markup(desk, language):
     frame = make_file(2).astype({"LIMIT_BAL": object}).rename(columns={ID: EVIL})
     frame.loc[0, "LIMIT_BAL"] = EVIL
     desk.take_file(f"{EVIL}.csv", frame.to_csv(index=False).encode())
-    assert "img" not in Tags(show_upload(desk)).names
+    assert "img" not in Tags(show_upload(desk) + show_rows(desk)).names
     desk.champion.about["source"] = EVIL
     for widget in find_widgets(show_desk(desk), ""):
         assert "img" not in Tags(str(getattr(widget, "value", ""))).names
@@ -278,6 +516,85 @@ def test_all_groups_are_told_in_both_languages(desk):
     desk.language = "pt"
     assert "Last payment" in english and "Último pagamento" in show_reasons(desk)
     assert "Recusar" in show_answer(desk)
+
+
+@pytest.mark.parametrize(
+    ("chance", "told"),
+    [
+        (0.58, ("58", "25")),
+        (0.2496, ("24.96", "25.00")),
+        (0.24996, ("24.996", "25.000")),
+        (0.2504, ("25.04", "25.00")),
+        (0.031, ("3.1", "25")),
+    ],
+)
+def test_the_chance_and_its_limit_never_look_the_same(desk, chance, told):
+    desk.decision = desk.decision._replace(probability=chance, threshold=0.25)
+    said, limit = (f"{number}\N{NO-BREAK SPACE}%" for number in told)
+    assert f"{said} chance" in show_verdict(desk) and f"limit of {limit}." in show_verdict(desk)
+    assert f"Chance of default {said}; the limit is {limit};" in draw_gauge("en", chance, 0.25, 0.2, 0.3)
+
+
+def test_another_roads_report_is_not_shown_as_the_champions(desk, tmp_path):
+    folder, run = tmp_path / "latest", desk.champion.about["run"]
+    folder.mkdir()
+    head = "family,cv_cost,test_cost,test_low,test_high,roc_auc"
+    (folder / "leaderboard.csv").write_text(f"{head}\n{desk.champion.family},390.5,2,1,3,0.786\n")
+    store = desk.settings.store.model_copy(update={"reports": tmp_path})
+    desk.settings = desk.settings.model_copy(update={"store": store})
+    for chosen, marked in ((run, True), ("f" * 32, False)):
+        (folder / "road.json").write_text(json.dumps({"champion_run": chosen}))
+        shown = show_board(desk, read_report(desk.settings))
+        assert ('class="mine"' in shown) is marked and ("another road" in shown) is not marked
+
+
+def test_mlflow_is_named_only_where_it_can_be_reached(desk, opened, tmp_path):
+    folder = tmp_path / "latest"
+    folder.mkdir()
+    (folder / "leaderboard.csv").write_text("family,cv_cost\n")
+    (folder / "dossier.html").write_text("<h1>Dossier</h1>")
+    store = opened.store.model_copy(update={"reports": tmp_path, "server": "http://127.0.0.1:5000"})
+    for settings, named in ((desk.settings, True), (opened, False)):
+        desk.settings = settings.model_copy(update={"store": store})
+        shown = show_links(desk, read_report(desk.settings))
+        assert ("http://127.0.0.1:5000" in shown) is named
+        assert f"base64,{base64.b64encode(b'<h1>Dossier</h1>').decode()}" in shown
+
+
+def test_the_sliders_follow_the_champions_costs(desk):
+    page, costs = show_desk(desk), desk.champion.costs
+    first = find_widgets(page, "sl")[0]
+    first.value = first.max
+    twice = Costs(false_positive=2 * costs.false_positive, false_negative=costs.false_negative)
+    assert desk.what_if != costs
+    crown(desk, Like(desk.champion, costs=twice))
+    (record,) = find_widgets(page, "record")
+    record.click()
+    assert desk.what_if == twice
+    assert [slider.value for slider in find_widgets(page, "sl")] == [
+        twice.false_positive,
+        twice.false_negative,
+    ]
+    assert "2,000" in find_widgets(page, "sl")[0].description
+
+
+def test_the_results_follow_the_language_and_only_sentences_are_announced(desk):
+    page = show_desk(desk)
+    frame = make_file(2)
+    frame.loc[0, "PAY_0"] = 77
+    desk.take_file("two.csv", frame.to_csv(index=False).encode())
+    (languages,) = find_widgets(page, "lang")
+    languages.value = "pt"
+    languages.value = "en"
+    (decide,) = [each for each in find_widgets(page, "btn") if "Decide 1" in getattr(each, "description", "")]
+    assert not [each for each in find_widgets(page, "a11y-live") if "<table" in getattr(each, "value", "")]
+    assert [each for each in find_widgets(page, "") if "<table" in str(getattr(each, "value", ""))]
+    decide.click()
+    (result,) = find_widgets(page, "result")
+    table = result.children[-1]
+    assert "Chance of default" in str(table.outputs)
+    languages.value = "pt"
+    assert "Probabilidade" in str(table.outputs) and "Chance of default" not in str(table.outputs)
 
 
 def test_the_widgets_follow_the_state_and_the_state_the_widgets(desk):
@@ -325,6 +642,12 @@ def test_a_page_without_its_follower_takes_no_time_for_pandas(place):
     assert json.loads(done.stdout.splitlines()[-1]) == []
 
 
+def test_a_champion_that_is_gone_is_not_called_one_that_never_was():
+    for language, words in (("en", "There is no champion now"), ("pt", "De momento não há campeão")):
+        told = tell_error(language, NoChampionError("there is no champion"))
+        assert words in told and "rumos champion" in told
+
+
 # Serving
 
 
@@ -338,6 +661,7 @@ def test_the_command_says_what_it_must(place):
     assert given["MappingKernelManager.cull_idle_timeout"] == str(place.settings.desk.idle_seconds)
     tornado = ast.literal_eval(given["Voila.tornado_settings"])
     assert tornado["disable_check_xsrf"] and not tornado["allow_remote_access"]
+    assert given["VoilaConfiguration.file_allowlist"] == "[]"
     assert tornado["websocket_max_message_size"] > 4 / 3 * 1_000_000 * place.settings.desk.max_upload
 
 

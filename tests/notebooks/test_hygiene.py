@@ -368,6 +368,16 @@ def find_secrets(text: str) -> list[str]:
     return [found for pattern in SECRETS for found in re.findall(pattern, text)]
 
 
+def test_no_notebook_keeps_the_state_of_widgets():
+    "Its ids are others at each run, and nothing here reads them."
+    kept = [
+        path
+        for path in (ROOT / "nbs").rglob("*.ipynb")
+        if "widgets" in json.loads(path.read_text())["metadata"]
+    ]
+    assert not [path for path in kept if ".ipynb_checkpoints" not in path.parts]
+
+
 def test_no_file_holds_a_secret():
     "Notebooks with their outputs too. A scanner by entropy would take every digest in the lock for one."
     held = {

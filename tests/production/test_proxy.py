@@ -75,7 +75,8 @@ def proxy(tmp_path_factory):
     words = [nginx, "-e", "stderr", "-c", str(folder / "nginx.conf"), "-g", f"{as_root}daemon off;"]
     checked = subprocess.run([*words, "-t"], capture_output=True, text=True, timeout=60)
     assert checked.returncode == 0, checked.stderr
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    log = (folder / "nginx.log").open("wb")
+    process = subprocess.Popen(words, stdout=log, stderr=log)
     try:
         end = time.monotonic() + 30
         while not is_open(port):
@@ -87,6 +88,7 @@ def proxy(tmp_path_factory):
         for door in doors.values():
             door.shutdown()
             door.server_close()
+        log.close()
 
 
 class Secure(http.client.HTTPSConnection):
@@ -97,12 +99,12 @@ class Secure(http.client.HTTPSConnection):
         self.sock = self._context.wrap_socket(plain, server_hostname=self.host)
 
 
-def ask(proxy, name: str, **headers: str) -> tuple[int, dict[str, str], bytes]:
+def ask(proxy, name: str, path: str = "/a/path", **headers: str) -> tuple[int, dict[str, str], bytes]:
     "What the proxy answers under this name, with its certificate checked."
     folder, port, _ = proxy
     context = ssl.create_default_context(cafile=str(folder / "certificate"))
     with closing(Secure(f"{name}.bank.example", port, context=context, timeout=10)) as connection:
-        connection.request("GET", "/a/path", headers=headers)
+        connection.request("GET", path, headers=headers)
         answer = connection.getresponse()
         return answer.status, {key.lower(): value for key, value in answer.headers.items()}, answer.read()
 
@@ -121,6 +123,18 @@ def test_the_desk_gets_its_websockets(proxy):
     _, _, body = ask(proxy, "desk", Upgrade="websocket", Connection="Upgrade")
     told = json.loads(body)["headers"]
     assert (told["Upgrade"], told["Connection"]) == ("websocket", "upgrade")
+
+
+def test_a_token_in_an_address_is_in_no_log(proxy):
+    address = "/page?token=for-this-test-only"
+    assert (
+        json.loads(ask(proxy, "desk", address, Referer=f"https://desk.bank.example{address}")[2])["path"]
+        == address
+    )
+    end = time.monotonic() + 10
+    while "/page" not in (log := (proxy[0] / "nginx.log").read_text()) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert '"GET /page HTTP/1.1" 200' in log and "for-this-test-only" not in log
 
 
 def test_mlflow_is_shown_to_its_users_only(proxy):

@@ -1,5 +1,6 @@
 "Keys, scopes, rates, hosts, headers, and what may be opened to a network."
 
+import asyncio
 import socket
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from contextlib import closing
 
 import pytest
 from doors import SERVE, find_free_port, serve, settings_of, variables_of
+from loops import run_alone
 
 from rumos_bank.clients import EXAMPLE_CLIENT
 from rumos_bank.errors import ParameterError, SettingsError, StoreError
@@ -88,6 +90,33 @@ def test_a_revoked_key_is_refused_while_the_service_runs_and_a_new_one_works(gua
     while door.get("/champion").status != 200:
         assert time.monotonic() < end
         time.sleep(0.1)
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_a_revoked_key_does_not_wait_for_a_slow_or_broken_store(store, wrong):
+    settings = settings_of(store)
+    settings = settings.model_copy(update={"api": settings.api.model_copy(update={"watch_seconds": 0.1})})
+    add_key(settings, "reader", ["read"])
+    app = make_app(settings, lambda event, **facts: None)
+    service = app.state.service
+
+    def refresh() -> bool:
+        if wrong:
+            raise ConnectionError("of a kind that nobody thought of")
+        time.sleep(1)
+        return False
+
+    async def revoke() -> float:
+        async with app.router.lifespan_context(app):
+            await asyncio.sleep(0.2)  # it asks who reigns
+            revoke_key(settings, "reader")
+            began = time.monotonic()
+            while service.ring.in_force and time.monotonic() < began + 5:
+                await asyncio.sleep(0.02)
+            return time.monotonic() - began
+
+    service.follower.refresh = refresh
+    assert run_alone(revoke()) < 0.6
 
 
 def test_hosts_that_are_not_ours_are_refused(door):

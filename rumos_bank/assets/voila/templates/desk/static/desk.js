@@ -1,6 +1,8 @@
 // What ipywidgets cannot do by itself: roles and names for screen readers, a heartbeat, manners at upload, copying.
 (() => {
   "use strict";
+  const address = new URL(location.href); // a token that came in it has done its work: no history keeps it
+  if (address.searchParams.has("token")) { address.searchParams.delete("token"); history.replaceState(history.state, "", address); }
   const SAYS = {
     en: {
       dead: "This session has ended. What you typed is still on the screen, but it is no longer answered.",
@@ -81,13 +83,16 @@
     input.value = plain.replace("−", "-").replace(/\B(?=(\d{3})+$)/g, mark);
   }, true);
 
-  // Upload: drag and drop, and a file that is too large is refused before it is sent.
+  // Upload: drag and drop, and a file that is too large is refused before it is sent. The sentence goes with the next touch.
+  const forget = () => document.querySelector(".alert .ours")?.remove();
+  document.addEventListener("click", (event) => { if (event.target.closest?.(".jupyter-widgets")) forget(); }, true);
   const refuse = (file) => {
+    forget();
     const told = document.querySelector("[data-most]"), megabytes = Math.ceil(file.size / 1e6);
     if (!told || file.size <= 1e6 * Number(told.dataset.most)) return false;
     const text = told.dataset.large.replace("{name}", () => file.name).replace("{size}", megabytes);
     const box = document.querySelector(".alert .widget-html-content");
-    box.replaceChildren(Object.assign(document.createElement("p"), { textContent: text }));
+    box.replaceChildren(Object.assign(document.createElement("p"), { className: "ours", textContent: text }));
     box.scrollIntoView({ block: "center" });
     return true;
   };
