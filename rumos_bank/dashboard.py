@@ -769,7 +769,7 @@ def _find_token(settings: Settings) -> Path | None:
                 f"with a token, or keep host = 127.0.0.1 and put a reverse proxy in front"
             )
         return None
-    file = settings.place(named).absolute()
+    file = settings.place(named)
     try:
         token = file.read_text(encoding="utf-8").strip()
     except OSError as error:
