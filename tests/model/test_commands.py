@@ -7,7 +7,7 @@ import pytest
 from stores import LENIENT, Place, put_in_charge
 from typer.testing import CliRunner
 
-from rumos_bank import cli, pipeline
+from rumos_bank import cli, experiments
 from rumos_bank.audit import DecisionLog, decide_and_record, read_log
 from rumos_bank.champion import Champion
 from rumos_bank.cli import app
@@ -174,7 +174,7 @@ def test_one_decision_is_json_and_its_id_is_on_record(typed, reigned: Place):
 
 def test_a_search_is_proposed_and_approved(typed, reigned: Place, monkeypatch):
     data = reigned.data
-    monkeypatch.setattr(pipeline, "load_road_data", lambda *_, **__: data)
+    monkeypatch.setattr(experiments, "load_road_data", lambda *_, **__: data)
     assert "nothing to propose" in typed("propose", reigned.runs["dearer"])[0], "it was refused before"
     said, code = typed("propose", reigned.runs["cheaper"], "--why", WHY)
     assert code == 0 and "Version 3 is proposed. Next: `rumos approve 3`" in said and "pass  saving" in said

@@ -56,7 +56,9 @@ def take_road(place: Place, **exported: str) -> subprocess.CompletedProcess:
 def test_without_the_hosts_public_key_the_road_says_what_to_do(checkout):
     done = take_road(checkout)
     assert done.returncode == 2 and "Traceback" not in done.stderr
-    assert "signed elsewhere" in done.stderr and "set RUMOS_LEDGER_PUBLIC_KEY" in done.stderr
+    assert (
+        "no public key is known here: set [ledger] public_key, which `rumos ledger key` shows" in done.stderr
+    )
 
 
 def test_with_the_hosts_public_key_the_doors_serve_and_only_the_host_governs(checkout):
