@@ -220,7 +220,7 @@ def record_latest(
         raise RoadError(
             f"the newest road, {facts['road']}, is no full road on real data without failures: run `rumos run`"
         )
-    if facts["chosen_run"] != facts["champion_run"]:
+    if facts.get("chosen_run", facts["champion_run"]) != facts["champion_run"]:  # an older road names one
         raise RoadError(
             f"what the road {facts['road']} proposed does not reign: its figures are not the champion's"
         )

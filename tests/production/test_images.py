@@ -142,7 +142,8 @@ def test_a_service_is_hardened(place):
     service = OURS[place]
     assert service["read_only"] is True and service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
-    assert service["mem_limit"] and service["cpus"] and service["pids_limit"]
+    assert service["mem_limit"] and service["pids_limit"]
+    assert 0 < service["cpus"] <= 2  # an engine refuses more than the machine has
     assert not service.get("privileged") and service.get("network_mode") != "host"
 
 
