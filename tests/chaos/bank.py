@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -132,8 +133,9 @@ def require_recorded(answered: Mapping[str, int], settings: Settings) -> None:
 
 def require_whole(bank: Bank) -> None:
     "The store opens, exactly one champion reigns by the ledger's word, the ledger verifies, no decision is lost."
-    require_done(bank.rumos("champion"))
-    require_done(bank.rumos("ledger", "verify"))
+    with ThreadPoolExecutor(2) as pool:  # at the same time, as two people would
+        for done in pool.map(lambda words: bank.rumos(*words), (("champion",), ("ledger", "verify"))):
+            require_done(done)
     aliases = find_aliases(bank.store)
     require(len(aliases) == 1, f"{len(aliases)} versions bear the alias")
     require({*aliases} <= allowed_versions(read_ledger(bank.settings)), "the ledger knows another champion")
