@@ -7,6 +7,8 @@ READY   := .venv/.ready
 NOTEBOOKS := nbs/index.ipynb nbs/experiments/explore.ipynb nbs/experiments/search.ipynb \
              nbs/experiments/compare.ipynb nbs/experiments/judge.ipynb nbs/experiments/audit.ipynb nbs/experiments/twin.ipynb nbs/experiments/ask.ipynb nbs/app/dashboard.ipynb
 IMAGES    := mlflow service dashboard runner
+# A new machine has no lists of packages yet.
+APT_INSTALL := { apt-get update -qq >/dev/null 2>&1 || true; } && apt-get install -y -qq
 
 COMPILE    := UV_CUSTOM_COMPILE_COMMAND="make lock" UV_PYTHON_DOWNLOADS=never uv pip compile --quiet --generate-hashes --python $(BIN)/python
 FOR_IMAGES := --constraint requirements.lock --universal --python-version 3.11 --no-annotate
@@ -51,14 +53,14 @@ test-library: $(READY)  ## the tests in tests/
 
 browser: $(READY)  ## a Chromium for the desk's tests: Debian's as root, else Playwright's own
 	@command -v chromium >/dev/null 2>&1 || \
-	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 && apt-get install -y -qq chromium >/dev/null 2>&1; } || \
+	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 && $(APT_INSTALL) chromium >/dev/null 2>&1; } || \
 	  $(BIN)/python -m playwright install chromium >/dev/null 2>&1 || \
 	  echo "No Chromium could be installed: the desk's tests in a browser will be skipped."
 
 servers:  ## Debian's PostgreSQL and nginx, for the tests of production (as root)
 	@{ command -v nginx && ls /usr/lib/postgresql/*/bin/initdb; } >/dev/null 2>&1 || \
 	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 && \
-	    apt-get install -y -qq --no-install-recommends postgresql nginx >/dev/null 2>&1; } || \
+	    $(APT_INSTALL) --no-install-recommends postgresql nginx >/dev/null 2>&1; } || \
 	  echo "PostgreSQL and nginx could not both be installed: tests that need them will be skipped."
 
 screens: $(READY) browser  ## pictures of the desk over the bank's store, and what it takes, into reports/record/screens
