@@ -82,7 +82,7 @@ sync: $(READY)  ## format notebooks, export the library, write README.md
 
 outputs: $(READY)  ## run the library's notebooks and keep what they show
 	@$(BIN)/jupyter nbconvert --log-level=ERROR --to notebook --execute --inplace \
-	  --ExecutePreprocessor.store_widget_state=False nbs/lib/*.ipynb  # its ids would be others each time
+	  --ExecutePreprocessor.store_widget_state=False nbs/lib/*/*.ipynb  # its ids would be others each time
 	@$(MAKE) --no-print-directory sync
 
 check: $(READY)  ## format, lint, types, notebooks and library agree, house rules hold, no secrets, pipeline

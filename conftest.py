@@ -35,8 +35,8 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session")
 def real():
     "The real data, from the first existing file or folder that RUMOS_DATA_SOURCES names."
-    from rumos_bank.settings import Settings
-    from rumos_bank.sources import load_lending
+    from rumos_bank.data.sources import load_lending
+    from rumos_bank.ground.settings import Settings
 
     named = [part.strip() for part in os.environ.get("RUMOS_DATA_SOURCES", "").replace("\n", ",").split(",")]
     local = [part for part in named if part and Path(part).exists()]

@@ -1,4 +1,4 @@
-"""Files of clients: `rumos_bank.batch` beside the least that could be done.
+"""Files of clients: `rumos_bank.serving.batch` beside the least that could be done.
 
 The least is three things one after the other: read the Parquet file, let the bare booster score matrices that are
 already made (on all cores), write the Parquet file with the answers. The batch does the same and checks, engineers,
@@ -28,14 +28,14 @@ import pyarrow.parquet as pq
 from ratios import CORES, RUMOS, Ratio, run
 from threadpoolctl import threadpool_limits
 
-from rumos_bank.batch import predict_file
-from rumos_bank.champion import Champion
-from rumos_bank.clients import CLIENT_COLUMNS
-from rumos_bank.features import feature_matrix
-from rumos_bank.settings import read_settings
-from rumos_bank.tables import CHUNK_ROWS
-from rumos_bank.tracking import import_mlflow, open_store
-from rumos_bank.twin import twin_chunks
+from rumos_bank.data.contract import CLIENT_COLUMNS
+from rumos_bank.data.readers import CHUNK_ROWS
+from rumos_bank.data.synthetic import twin_chunks
+from rumos_bank.governance.tracking import import_mlflow, open_store
+from rumos_bank.ground.settings import read_settings
+from rumos_bank.model.features import feature_matrix
+from rumos_bank.serving.batch import predict_file
+from rumos_bank.serving.champion import Champion
 
 Cost = tuple[
     float, float

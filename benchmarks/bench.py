@@ -20,7 +20,7 @@ from typing import Any
 
 from ratios import Ratio, a_champion, describe_machine, read_ratios
 
-from rumos_bank.settings import read_settings
+from rumos_bank.ground.settings import read_settings
 
 SCRIPTS = {  # how a whole run is asked for; a brief one is the same with --brief
     "decision": (),

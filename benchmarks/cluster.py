@@ -25,12 +25,12 @@ import pyarrow.parquet as pq
 from distributed import LocalCluster
 from ratios import CORES, Ratio, run, tree_seconds
 
-from rumos_bank.batch import Engine, predict_file, run_on_threads
-from rumos_bank.champion import Champion
-from rumos_bank.cluster import run_on_dask
-from rumos_bank.settings import read_settings
-from rumos_bank.tables import CHUNK_ROWS
-from rumos_bank.twin import twin_chunks
+from rumos_bank.data.readers import CHUNK_ROWS
+from rumos_bank.data.synthetic import twin_chunks
+from rumos_bank.ground.settings import read_settings
+from rumos_bank.serving.batch import Engine, predict_file, run_on_threads
+from rumos_bank.serving.champion import Champion
+from rumos_bank.serving.cluster import run_on_dask
 
 WAYS = ("1 worker", "2 workers", "threads")
 

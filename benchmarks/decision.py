@@ -17,12 +17,12 @@ os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM
 import pandas as pd
 from ratios import Ratio, run
 
-from rumos_bank.audit import DecisionLog, decide_and_record
-from rumos_bank.champion import Champion
-from rumos_bank.clients import CLIENT_COLUMNS, EXAMPLE_CLIENT, LATE_CLIENT
-from rumos_bank.features import engineer
-from rumos_bank.settings import AuditSettings, read_settings
-from rumos_bank.tracking import import_mlflow, open_store
+from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, LATE_CLIENT
+from rumos_bank.governance.tracking import import_mlflow, open_store
+from rumos_bank.ground.settings import AuditSettings, read_settings
+from rumos_bank.model.features import engineer
+from rumos_bank.serving.champion import Champion
+from rumos_bank.serving.decision_log import DecisionLog, decide_and_record
 
 FEATURES = "the features of one client"
 SCORE = "one decision about a checked client"

@@ -20,12 +20,12 @@ from typing import Any
 
 import psutil
 
-from rumos_bank.batch import count_cores
-from rumos_bank.champion import Champion
-from rumos_bank.errors import StoreError
-from rumos_bank.settings import read_settings
+from rumos_bank.ground.errors import StoreError
+from rumos_bank.ground.settings import read_settings
+from rumos_bank.serving.batch import count_cores
+from rumos_bank.serving.champion import Champion
 
-RUMOS = (sys.executable, "-c", "from rumos_bank.cli import main; main()")
+RUMOS = (sys.executable, "-c", "from rumos_bank.operations.cli import main; main()")
 CORES = count_cores()
 
 

@@ -23,11 +23,11 @@ from sklearn.preprocessing import MinMaxScaler
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
-from rumos_bank.clients import CLIENT_COLUMNS, TARGET
-from rumos_bank.experiments import load_road_data
-from rumos_bank.families import find_family
-from rumos_bank.search import cross_validate, find_profile, make_folds
-from rumos_bank.settings import read_settings
+from rumos_bank.data.contract import CLIENT_COLUMNS, TARGET
+from rumos_bank.ground.settings import read_settings
+from rumos_bank.model.families import find_family
+from rumos_bank.model.search import cross_validate, find_profile, make_folds
+from rumos_bank.operations.experiments import load_road_data
 
 GRID: dict[str, tuple[Any, int]] = {  # family → one setting, and how many were tried
     "logistic_reg": (LogisticRegression(C=0.1, class_weight="balanced", max_iter=1000), 6),

@@ -34,8 +34,8 @@ os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM
 import psutil
 from ratios import Ratio, run, tree_seconds
 
-from rumos_bank.clients import EXAMPLE_CLIENT
-from rumos_bank.settings import Settings, read_settings
+from rumos_bank.data.contract import EXAMPLE_CLIENT
+from rumos_bank.ground.settings import Settings, read_settings
 
 SERVERS = ("nothing, bare", "nothing, framed", "service", "predecessor", "mlflow serve")
 BODY = json.dumps(EXAMPLE_CLIENT).encode()
@@ -58,9 +58,9 @@ def make_nothing(settings: Settings, framed: bool):
     "An endpoint that validates, and answers the same to everybody."
     from fastapi import FastAPI
 
-    from rumos_bank.bodies import make_client_model
-    from rumos_bank.frame import Frame, Gate, Metrics
-    from rumos_bank.keys import KeyRing
+    from rumos_bank.api.middleware import Frame, Gate, Metrics
+    from rumos_bank.api.schemas import make_client_model
+    from rumos_bank.ground.keys import KeyRing
 
     app, Client = FastAPI(), make_client_model()
 
@@ -75,8 +75,8 @@ def make_nothing(settings: Settings, framed: bool):
 
 def find_files(settings: Settings) -> str:
     "The folder of the champion's MLflow model."
-    from rumos_bank.champion import Champion
-    from rumos_bank.tracking import find_model_files, open_store
+    from rumos_bank.governance.tracking import find_model_files, open_store
+    from rumos_bank.serving.champion import Champion
 
     return str(find_model_files(open_store(settings), Champion.load(settings).about["run"]))
 
@@ -86,8 +86,8 @@ def make_predecessor(files: str):
     import pandas as pd
     from fastapi import FastAPI
 
-    from rumos_bank.bodies import make_client_model
-    from rumos_bank.tracking import import_mlflow
+    from rumos_bank.api.schemas import make_client_model
+    from rumos_bank.governance.tracking import import_mlflow
 
     model = import_mlflow().pyfunc.load_model(files)
     app, Client = FastAPI(), make_client_model()
@@ -103,7 +103,7 @@ def run_server(name: str, port: int, files: str) -> None:
     "One of SERVERS, until it is stopped; the usual ways load the champion from these files."
     settings = read_settings()
     if name == "service":
-        from rumos_bank.service import run_api
+        from rumos_bank.api.app import run_api
 
         return run_api(settings)
     if name == "mlflow serve":

@@ -26,10 +26,10 @@ import psutil
 from ratios import Ratio, run, tree_seconds
 from service import started
 
-from rumos_bank.champion import Champion
-from rumos_bank.ledger import read_ledger
-from rumos_bank.plain import PLAIN
-from rumos_bank.settings import Settings, read_settings
+from rumos_bank.governance.ledger import read_ledger
+from rumos_bank.ground.settings import Settings, read_settings
+from rumos_bank.model.portable import PLAIN
+from rumos_bank.serving.champion import Champion
 
 
 def find_listener(settings: Settings) -> int:

@@ -16,7 +16,7 @@ from ratios import RUMOS, Ratio, run
 WAYS = {
     "nothing": (sys.executable, "-c", "pass"),
     "rumos --help": (*RUMOS, "--help"),
-    "import rumos_bank.champion": (sys.executable, "-c", "import rumos_bank.champion"),
+    "import rumos_bank.serving.champion": (sys.executable, "-c", "import rumos_bank.serving.champion"),
     "import mlflow": (sys.executable, "-c", "import mlflow"),
     "import pandas, sklearn": (sys.executable, "-c", "import pandas, sklearn.ensemble"),
 }
@@ -35,10 +35,16 @@ def measure(asked: argparse.Namespace) -> Iterator[Ratio]:
     ]
     found = {name: statistics.median(each[name] for each in rounds[1:]) for name in WAYS}
     yield Ratio("rumos --help", "0.3 s", found["rumos --help"], 0.3, "s", 1.0, steady=False)
-    for name in ("rumos --help", "import rumos_bank.champion"):
+    for name in ("rumos --help", "import rumos_bank.serving.champion"):
         yield Ratio(name, "a Python that does nothing", found[name], found["nothing"], "s")
     for name in ("import pandas, sklearn", "import mlflow"):
-        yield Ratio("import rumos_bank.champion", name, found["import rumos_bank.champion"], found[name], "s")
+        yield Ratio(
+            "import rumos_bank.serving.champion",
+            name,
+            found["import rumos_bank.serving.champion"],
+            found[name],
+            "s",
+        )
 
 
 if __name__ == "__main__":

@@ -16,10 +16,13 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pandas as pd
 
-from rumos_bank.clients import BILLS, CLIENT_COLUMNS, PAYMENTS, STATUSES, TARGET
-from rumos_bank.decision import DecisionModel, make_decision
-from rumos_bank.families import find_family, make_model
-from rumos_bank.figures import (
+from rumos_bank.data.contract import BILLS, CLIENT_COLUMNS, PAYMENTS, STATUSES, TARGET
+from rumos_bank.data.sources import load_lending
+from rumos_bank.data.synthetic import make_twin
+from rumos_bank.ground.settings import read_settings
+from rumos_bank.model.decision import DecisionModel, make_decision
+from rumos_bank.model.families import find_family, make_model
+from rumos_bank.monitoring.metrics import (
     Rule,
     Tally,
     count_decided,
@@ -28,9 +31,6 @@ from rumos_bank.figures import (
     make_watch_reference,
     read_figures,
 )
-from rumos_bank.settings import read_settings
-from rumos_bank.sources import load_lending
-from rumos_bank.twin import make_twin
 
 TRAIN, FRESH = 12_000, 3_000
 

@@ -38,7 +38,7 @@ def describe_record() -> str:
 
     import pandas as pd
 
-    from rumos_bank.report import format_board
+    from rumos_bank.operations.report import format_board
 
     record = ROOT / "reports" / "record"
     facts = json.loads((record / "record.json").read_text(encoding="utf-8"))
@@ -138,7 +138,7 @@ def describe_commands() -> str:
     "Every command of `rumos` with its arguments and options."
     import typer
 
-    from rumos_bank.cli import app
+    from rumos_bank.operations.cli import app
 
     parts = [
         _describe_command(words, command) for words, command in walk_commands(typer.main.get_command(app))
@@ -174,8 +174,8 @@ def describe_http() -> str:
     "The service's own OpenAPI description, as a page."
     import tempfile
 
-    from rumos_bank.service import make_app
-    from rumos_bank.settings import read_settings
+    from rumos_bank.api.app import make_app
+    from rumos_bank.ground.settings import read_settings
 
     settings = read_settings()
     with tempfile.TemporaryDirectory() as empty:

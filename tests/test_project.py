@@ -15,7 +15,7 @@ from processes import clean_environment
 from typer.testing import CliRunner
 
 import rumos_bank
-from rumos_bank.cli import app
+from rumos_bank.operations.cli import app
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -57,14 +57,14 @@ def test_a_command_explains_itself_with_an_example(command):
 def test_help_loads_nothing_heavy(tmp_path):
     script = (
         "import sys; sys.argv = ['rumos', '--help']\n"
-        "from rumos_bank.cli import main\n"
+        "from rumos_bank.operations.cli import main\n"
         "try: main()\n"
         "except SystemExit as end: assert not end.code\n"
         "print('LOADED', *sys.modules)"
     )
     done = run_python("-c", script, folder=tmp_path, PYTHONPATH=str(ROOT))
     loaded = set(done.stdout.partition("LOADED")[2].split())
-    assert "rumos_bank.cli" in loaded, done.stderr
+    assert "rumos_bank.operations.cli" in loaded, done.stderr
     assert not {"mlflow", "numpy", "pandas", "sklearn", "pydantic", "lightgbm", "matplotlib"} & loaded
 
 
@@ -182,7 +182,11 @@ def installed(wheel, tmp_path_factory):
 def test_the_wheel_holds_library_assets_and_attribution(wheel):
     held = set(zipfile.ZipFile(wheel).namelist())
     notes = f"rumos_bank-{rumos_bank.__version__}.dist-info"
-    assert {"rumos_bank/cli.py", "rumos_bank/assets/settings.ini", "rumos_bank/assets/twin.json"} <= held
+    assert {
+        "rumos_bank/operations/cli.py",
+        "rumos_bank/assets/settings.ini",
+        "rumos_bank/assets/twin.json",
+    } <= held
     assert {f"{notes}/licenses/LICENSE", f"{notes}/licenses/NOTICE", f"{notes}/entry_points.txt"} <= held
     assert all(name.startswith(("rumos_bank/", notes)) for name in held)
 
@@ -190,11 +194,11 @@ def test_the_wheel_holds_library_assets_and_attribution(wheel):
 AWAY = """
 import pandas as pd
 import rumos_bank
-from rumos_bank.clients import CLIENT_COLUMNS, EXAMPLE_CLIENT, TARGET
-from rumos_bank.decision import make_decision
-from rumos_bank.families import find_family, make_model
-from rumos_bank.settings import PACKAGED, find_settings, read_settings
-from rumos_bank.twin import make_twin
+from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, TARGET
+from rumos_bank.model.decision import make_decision
+from rumos_bank.model.families import find_family, make_model
+from rumos_bank.ground.settings import PACKAGED, find_settings, read_settings
+from rumos_bank.data.synthetic import make_twin
 
 settings = read_settings()
 assert find_settings() == PACKAGED and settings.costs.false_negative == 3000
@@ -219,7 +223,9 @@ def test_the_wheels_command_tells_how_to_make_a_champion(installed, tmp_path):
         "RUMOS_STORE_PATH": str(tmp_path / "store"),
         "RUMOS_LEDGER_FOLDER": str(tmp_path / "keys"),
     }
-    script = "from rumos_bank.cli import main; import sys; sys.argv = ['rumos', 'champion']; main()"
+    script = (
+        "from rumos_bank.operations.cli import main; import sys; sys.argv = ['rumos', 'champion']; main()"
+    )
     done = run_python("-c", script, folder=installed / "elsewhere", **where)
     assert done.returncode == 2, done.stderr
     assert "there is no champion yet" in done.stderr and "rumos run" in done.stderr

@@ -7,13 +7,13 @@ from pathlib import Path
 import pandas as pd
 import skops.io
 
-from rumos_bank.champion import Champion
-from rumos_bank.clients import CLIENT_COLUMNS, TARGET
-from rumos_bank.decision import make_decision
-from rumos_bank.families import find_family, make_model
-from rumos_bank.plain import PLAIN, SKOPS, make_plain
-from rumos_bank.settings import Costs
-from rumos_bank.twin import make_twin
+from rumos_bank.data.contract import CLIENT_COLUMNS, TARGET
+from rumos_bank.data.synthetic import make_twin
+from rumos_bank.ground.settings import Costs
+from rumos_bank.model.decision import make_decision
+from rumos_bank.model.families import find_family, make_model
+from rumos_bank.model.portable import PLAIN, SKOPS, make_plain
+from rumos_bank.serving.champion import Champion
 
 PROTECTED = ("SEX", "MARRIAGE", "AGE")
 
@@ -44,8 +44,10 @@ def read_answers(path: Path) -> pd.DataFrame:
 DIES = """
 import os, pickle, signal, sys
 from pathlib import Path
-from rumos_bank import batch, cluster, tables
-from rumos_bank.settings import read_settings
+from rumos_bank.serving import batch
+from rumos_bank.serving import cluster
+from rumos_bank.data import readers as tables
+from rumos_bank.ground.settings import read_settings
 tables.CHUNK_ROWS = 500
 done = []
 def tell(rows, whole, seconds):

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from books import make_champion
 
-from rumos_bank.champion import Champion
-from rumos_bank.clients import CLIENT_COLUMNS, ID
-from rumos_bank.settings import Settings, read_settings
-from rumos_bank.twin import make_twin
+from rumos_bank.data.contract import CLIENT_COLUMNS, ID
+from rumos_bank.data.synthetic import make_twin
+from rumos_bank.ground.settings import Settings, read_settings
+from rumos_bank.serving.champion import Champion
 
 TOP = Path(__file__).parents[2] / "settings.ini"
 

@@ -23,14 +23,15 @@ from hypothesis import given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 
-from rumos_bank import batch, tables
-from rumos_bank.audit import read_log
-from rumos_bank.batch import predict_file, score_table
-from rumos_bank.champion import Decision
-from rumos_bank.clients import CLIENT_COLUMNS, EXAMPLE_CLIENT, FIELDS, ID, find_violations
-from rumos_bank.errors import DataError, ParameterError, RumosError
-from rumos_bank.tables import Chunk, defuse_cells, find_good_rows, open_source, read_numbers
-from rumos_bank.twin import make_twin
+from rumos_bank.data import readers as tables
+from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, FIELDS, ID, find_violations
+from rumos_bank.data.readers import Chunk, defuse_cells, find_good_rows, open_source, read_numbers
+from rumos_bank.data.synthetic import make_twin
+from rumos_bank.ground.errors import DataError, ParameterError, RumosError
+from rumos_bank.serving import batch
+from rumos_bank.serving.batch import predict_file, score_table
+from rumos_bank.serving.champion import Decision
+from rumos_bank.serving.decision_log import read_log
 
 ANSWERS = list(Decision._fields)
 ENDINGS = (".csv", ".csv.gz", ".parquet", ".xlsx")

@@ -20,14 +20,15 @@ from hypothesis import given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 
-from rumos_bank import cluster, tables
-from rumos_bank.audit import read_log
-from rumos_bank.batch import Done, predict_file
-from rumos_bank.clients import CLIENT_COLUMNS
-from rumos_bank.cluster import find_difference, find_fault, list_versions, run_on_dask
-from rumos_bank.errors import DataError, ParameterError, StoreError
-from rumos_bank.tables import Span, open_source, plan_chunks
-from rumos_bank.twin import make_twin
+from rumos_bank.data import readers as tables
+from rumos_bank.data.contract import CLIENT_COLUMNS
+from rumos_bank.data.readers import Span, open_source, plan_chunks
+from rumos_bank.data.synthetic import make_twin
+from rumos_bank.ground.errors import DataError, ParameterError, StoreError
+from rumos_bank.serving import cluster
+from rumos_bank.serving.batch import Done, predict_file
+from rumos_bank.serving.cluster import find_difference, find_fault, list_versions, run_on_dask
+from rumos_bank.serving.decision_log import read_log
 
 
 @pytest.fixture(scope="module")

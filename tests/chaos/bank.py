@@ -17,10 +17,10 @@ from doors import Door, serve, variables_of  # noqa: E402
 from processes import RUMOS, clean_environment, find_free_port, run_to_end  # noqa: E402
 from stores import LENIENT  # noqa: E402
 
-from rumos_bank.audit import read_log  # noqa: E402
-from rumos_bank.ledger import CHAMPION, allowed_versions, read_ledger  # noqa: E402
-from rumos_bank.settings import DATABASE, Settings, read_settings  # noqa: E402
-from rumos_bank.twin import make_twin  # noqa: E402
+from rumos_bank.data.synthetic import make_twin  # noqa: E402
+from rumos_bank.governance.ledger import CHAMPION, allowed_versions, read_ledger  # noqa: E402
+from rumos_bank.ground.settings import DATABASE, Settings, read_settings  # noqa: E402
+from rumos_bank.serving.decision_log import read_log  # noqa: E402
 
 FAMILIES = "Decision_tree,logistic_reg"
 

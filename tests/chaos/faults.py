@@ -26,10 +26,10 @@ from doors import Answer
 from loads import Load
 from processes import kill_group, wait_until
 
-from rumos_bank.clients import EXAMPLE_CLIENT
-from rumos_bank.ledger import CHAMPION, read_ledger
-from rumos_bank.settings import DATABASE
-from rumos_bank.tracking import open_store
+from rumos_bank.data.contract import EXAMPLE_CLIENT
+from rumos_bank.governance.ledger import CHAMPION, read_ledger
+from rumos_bank.governance.tracking import open_store
+from rumos_bank.ground.settings import DATABASE
 
 
 class Skipped(Exception):

@@ -18,8 +18,8 @@ from bank import ROOT, Bank, require_done, require_whole, road
 from faults import FAULTS, Skipped, suffer
 from processes import kill_group
 
-from rumos_bank.batch import count_cores
-from rumos_bank.integrity import library_digest
+from rumos_bank.governance.integrity import library_digest
+from rumos_bank.serving.batch import count_cores
 
 RECORD = ROOT / "reports" / "record"
 OVER = "it was over already"  # a road that was quicker than the random moment

@@ -7,9 +7,9 @@ from browsing import Opened, Served, find_chromium, serve_desk, settings_in
 from lacking import skip_without
 from stores import TINY, Place, make_data, with_refusals
 
-from rumos_bank.desk import Desk, open_desk
-from rumos_bank.search import search
-from rumos_bank.tracking import open_store
+from rumos_bank.desk.state import Desk, open_desk
+from rumos_bank.governance.tracking import open_store
+from rumos_bank.model.search import search
 
 ROOT = Path(__file__).parents[2]
 LOUD = "NO BROWSER: the desk was not tested in Chromium. Install one with: make browser"

@@ -14,9 +14,9 @@ sys.path.append(str(Path(__file__).parents[1] / "shared"))
 from browsing import PHONE, Opened, find_barriers, find_chromium, serve_desk
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from rumos_bank.desk import PRESETS
-from rumos_bank.settings import Settings, read_settings
-from rumos_bank.uploads import write_template
+from rumos_bank.desk.state import PRESETS
+from rumos_bank.desk.uploads import write_template
+from rumos_bank.ground.settings import Settings, read_settings
 
 FOLDER = Path(__file__).parents[2] / "reports" / "record" / "screens"
 LOOKS = {
@@ -59,7 +59,7 @@ def walk(opened: Opened, look: str) -> int:
 
 def decide_file(opened: Opened, settings: Settings, folder: Path) -> tuple[int, dict[str, float]]:
     "Thirty thousand clients, one of them impossible: seconds to the preview and to the results."
-    from rumos_bank.champion import Champion
+    from rumos_bank.serving.champion import Champion
 
     seen, page = Champion.load(settings).seen, opened.page
     file = folder / "clients.csv"

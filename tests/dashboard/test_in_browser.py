@@ -17,10 +17,10 @@ from browsing import (
 )
 from playwright.sync_api import expect
 
-from rumos_bank.audit import read_log
-from rumos_bank.clients import ID
-from rumos_bank.desk import PRESETS
-from rumos_bank.uploads import write_template
+from rumos_bank.data.contract import ID
+from rumos_bank.desk.state import PRESETS
+from rumos_bank.desk.uploads import write_template
+from rumos_bank.serving.decision_log import read_log
 
 EVIL = '<img src=x onerror="alert(1)">'
 VERDICT = ".card.answer .verdict"

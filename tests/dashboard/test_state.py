@@ -17,21 +17,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from loops import run_alone
 
-from rumos_bank.audit import DecisionLog, read_log
-from rumos_bank.clients import CLIENT_COLUMNS, FIELDS, ID, STATUSES
-from rumos_bank.dashboard import (
-    Page,
-    build_desk,
-    follow_champion,
-    show_desk,
-    tell_error,
-    voila_command,
-    voila_environment,
-)
-from rumos_bank.desk import PRESETS, UNSEEN, open_desk, read_row, weigh_costs
-from rumos_bank.drawings import draw_gauge
-from rumos_bank.errors import DataError, NoChampionError, SettingsError
-from rumos_bank.screens import (
+from rumos_bank.data.contract import CLIENT_COLUMNS, FIELDS, ID, STATUSES
+from rumos_bank.desk.state import PRESETS, UNSEEN, open_desk, read_row, weigh_costs
+from rumos_bank.desk.texts import LANGUAGES, OfficerError, list_choices, name_field, read_whole, write_number
+from rumos_bank.desk.uploads import divide_upload, find_fault, read_upload, write_csv
+from rumos_bank.desk.views import (
+    draw_gauge,
     list_results,
     read_report,
     show_answer,
@@ -43,9 +34,18 @@ from rumos_bank.screens import (
     show_upload,
     show_verdict,
 )
-from rumos_bank.settings import Costs, read_settings
-from rumos_bank.texts import LANGUAGES, OfficerError, list_choices, name_field, read_whole, write_number
-from rumos_bank.uploads import divide_upload, find_fault, read_upload, write_csv
+from rumos_bank.desk.widgets import (
+    Page,
+    build_desk,
+    follow_champion,
+    show_desk,
+    tell_error,
+    voila_command,
+    voila_environment,
+)
+from rumos_bank.ground.errors import DataError, NoChampionError, SettingsError
+from rumos_bank.ground.settings import Costs, read_settings
+from rumos_bank.serving.decision_log import DecisionLog, read_log
 
 EVIL = '<img src=x onerror="alert(1)">'
 
@@ -234,7 +234,7 @@ def test_an_answer_that_changed_unseen_is_not_recorded(desk, monkeypatch, other,
         desk.record_otherwise("A. Officer", "a reason") if against else desk.record()
     assert desk.receipt is None and desk.decision.model_version == 99
     later = time.monotonic() + UNSEEN
-    monkeypatch.setattr("rumos_bank.desk.monotonic", lambda: later)
+    monkeypatch.setattr("rumos_bank.desk.state.monotonic", lambda: later)
     assert desk.record().prediction == desk.decision.prediction
 
 
@@ -633,8 +633,8 @@ def test_a_page_without_its_follower_takes_no_time_for_pandas(place):
     import sys
 
     code = (
-        "import json, sys; from rumos_bank.settings import Settings; from rumos_bank.desk import open_desk; "
-        "from rumos_bank.dashboard import show_desk; show_desk(open_desk(Settings.model_validate_json(sys.argv[1]))); "
+        "import json, sys; from rumos_bank.ground.settings import Settings; from rumos_bank.desk.state import open_desk; "
+        "from rumos_bank.desk.widgets import show_desk; show_desk(open_desk(Settings.model_validate_json(sys.argv[1]))); "
         "print(json.dumps([m for m in ('pandas', 'sklearn', 'mlflow', 'scipy', 'matplotlib') if m in sys.modules]))"
     )
     command = [sys.executable, "-c", code, place.settings.model_dump_json()]

@@ -8,15 +8,15 @@ from datetime import UTC, datetime
 import pytest
 from loops import run_alone
 
-from rumos_bank.audit import DecisionLog, decide_and_record
-from rumos_bank.champion import Champion
-from rumos_bank.clients import EXAMPLE_CLIENT
-from rumos_bank.dashboard import Page, follow_champion
-from rumos_bank.desk import open_desk
-from rumos_bank.screens import show_warnings
-from rumos_bank.settings import DATABASE
-from rumos_bank.texts import LANGUAGES
-from rumos_bank.watch import keep_watch, watch
+from rumos_bank.data.contract import EXAMPLE_CLIENT
+from rumos_bank.desk.state import open_desk
+from rumos_bank.desk.texts import LANGUAGES
+from rumos_bank.desk.views import show_warnings
+from rumos_bank.desk.widgets import Page, follow_champion
+from rumos_bank.ground.settings import DATABASE
+from rumos_bank.monitoring.monitor import keep_watch, watch
+from rumos_bank.serving.champion import Champion
+from rumos_bank.serving.decision_log import DecisionLog, decide_and_record
 
 
 def wait_for_alarm(desk) -> None:

@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from rumos_bank.clients import STATUSES, TARGET
-from rumos_bank.twin import make_twin
+from rumos_bank.data.contract import STATUSES, TARGET
+from rumos_bank.data.synthetic import make_twin
 
 
 def judge_twins(clients: int, seed: int) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:

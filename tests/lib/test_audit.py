@@ -15,19 +15,25 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rumos_bank import audit
-from rumos_bank.audit import DecisionLog, clear_old, decide_and_record, read_log, record_override
-from rumos_bank.champion import Champion
-from rumos_bank.clients import CLIENT_COLUMNS, EXAMPLE_CLIENT, LATE_CLIENT, TARGET
-from rumos_bank.decision import make_decision
-from rumos_bank.errors import DataError, ParameterError, StoreError
-from rumos_bank.families import find_family, make_model
-from rumos_bank.integrity import digest_value
-from rumos_bank.overrides import judge_overrides
-from rumos_bank.plain import PLAIN, SKOPS, make_plain
-from rumos_bank.settings import AuditSettings, Costs, Settings, StoreSettings
-from rumos_bank.twin import make_twin
-from rumos_bank.watch import watch
+from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, LATE_CLIENT, TARGET
+from rumos_bank.data.synthetic import make_twin
+from rumos_bank.governance.integrity import digest_value
+from rumos_bank.ground.errors import DataError, ParameterError, StoreError
+from rumos_bank.ground.settings import AuditSettings, Costs, Settings, StoreSettings
+from rumos_bank.model.decision import make_decision
+from rumos_bank.model.families import find_family, make_model
+from rumos_bank.model.portable import PLAIN, SKOPS, make_plain
+from rumos_bank.monitoring.monitor import watch
+from rumos_bank.monitoring.overrides import judge_overrides
+from rumos_bank.serving import decision_log as audit
+from rumos_bank.serving.champion import Champion
+from rumos_bank.serving.decision_log import (
+    DecisionLog,
+    clear_old,
+    decide_and_record,
+    read_log,
+    record_override,
+)
 
 ROOT = Path(__file__).parents[2]
 PROTECTED = ("SEX", "MARRIAGE", "AGE")
@@ -195,8 +201,8 @@ def test_a_fork_writes_a_file_of_its_own(log, place):
 WRITER = """
 import sys
 from pathlib import Path
-from rumos_bank.audit import DecisionLog
-from rumos_bank.settings import Settings, StoreSettings
+from rumos_bank.serving.decision_log import DecisionLog
+from rumos_bank.ground.settings import Settings, StoreSettings
 
 log = DecisionLog(Settings(store=StoreSettings(path=Path(sys.argv[1]))))
 number = 0

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rumos_bank.clients import (
+from rumos_bank.data.contract import (
     CLIENT_COLUMNS,
     EXAMPLE_CLIENT,
     FIELDS,
@@ -23,7 +23,7 @@ from rumos_bank.clients import (
     parse_numbers,
     validate_clients,
 )
-from rumos_bank.errors import DataError
+from rumos_bank.ground.errors import DataError
 
 
 def frame(n: int = 2) -> pd.DataFrame:

@@ -5,14 +5,14 @@ import copy
 import pytest
 import skops.io
 
-from rumos_bank.clients import TARGET
-from rumos_bank.decision import DecisionModel, make_decision
-from rumos_bank.errors import StoreError
-from rumos_bank.explain import make_reference
-from rumos_bank.families import FAMILIES, make_model
-from rumos_bank.integrity import content_digest
-from rumos_bank.settings import Costs
-from rumos_bank.twin import make_twin
+from rumos_bank.data.contract import TARGET
+from rumos_bank.data.synthetic import make_twin
+from rumos_bank.governance.integrity import content_digest
+from rumos_bank.ground.errors import StoreError
+from rumos_bank.ground.settings import Costs
+from rumos_bank.model.decision import DecisionModel, make_decision
+from rumos_bank.model.explain import make_reference
+from rumos_bank.model.families import FAMILIES, make_model
 
 SMALLER = {
     "SVC": {"n_components": 20},

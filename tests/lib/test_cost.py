@@ -5,7 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rumos_bank.cost import (
+from rumos_bank.ground.errors import ParameterError
+from rumos_bank.ground.settings import Costs
+from rumos_bank.model.cost import (
     business_cost,
     choose_threshold,
     cost_curve,
@@ -16,8 +18,6 @@ from rumos_bank.cost import (
     savings,
     trivial_costs,
 )
-from rumos_bank.errors import ParameterError
-from rumos_bank.settings import Costs
 
 COSTS = Costs(false_positive=10, false_negative=10_000)  # powers of ten apart, so that a mix-up shows
 

@@ -9,12 +9,12 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.model_selection import cross_val_score
 from sklearn.tree import DecisionTreeClassifier
 
-from rumos_bank.clients import CLIENT_COLUMNS, EXAMPLE_CLIENT, LATE_CLIENT, TARGET
-from rumos_bank.cost import expected_costs
-from rumos_bank.decision import DecisionModel, make_decision
-from rumos_bank.errors import ParameterError
-from rumos_bank.settings import Costs
-from rumos_bank.twin import make_twin
+from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, LATE_CLIENT, TARGET
+from rumos_bank.data.synthetic import make_twin
+from rumos_bank.ground.errors import ParameterError
+from rumos_bank.ground.settings import Costs
+from rumos_bank.model.cost import expected_costs
+from rumos_bank.model.decision import DecisionModel, make_decision
 
 COSTS = Costs(false_positive=10, false_negative=10_000)  # powers of ten apart, so that a mix-up shows
 PROTECTED = ("SEX", "MARRIAGE", "AGE")

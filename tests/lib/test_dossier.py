@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from rumos_bank.dossier import SECTIONS, collect_blocks, tell_approval, tell_gates, write_dossier
-from rumos_bank.errors import RoadError
+from rumos_bank.ground.errors import RoadError
+from rumos_bank.operations.dossier import SECTIONS, collect_blocks, tell_approval, tell_gates, write_dossier
 
 KNOWN = ("gates", "approval", "reproduce")  # not from notebooks
 FACTS = dict.fromkeys(

@@ -9,9 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chi2
 
-from rumos_bank.clients import BILLS, CLIENT_COLUMNS, PAYMENTS, STATUSES, TARGET
-from rumos_bank.decision import make_decision
-from rumos_bank.drift import (
+from rumos_bank.data.contract import BILLS, CLIENT_COLUMNS, PAYMENTS, STATUSES, TARGET
+from rumos_bank.data.drift import (
     choose_cells,
     compare_counts,
     compare_means,
@@ -23,9 +22,12 @@ from rumos_bank.drift import (
     measure_psi,
     sum_up,
 )
-from rumos_bank.errors import ParameterError
-from rumos_bank.families import find_family, make_model
-from rumos_bank.figures import (
+from rumos_bank.data.synthetic import make_twin
+from rumos_bank.ground.errors import ParameterError
+from rumos_bank.ground.settings import Costs
+from rumos_bank.model.decision import make_decision
+from rumos_bank.model.families import find_family, make_model
+from rumos_bank.monitoring.metrics import (
     Rule,
     Tally,
     count_decided,
@@ -34,8 +36,6 @@ from rumos_bank.figures import (
     make_watch_reference,
     read_figures,
 )
-from rumos_bank.settings import Costs
-from rumos_bank.twin import make_twin
 
 PROTECTED = ("SEX", "MARRIAGE", "AGE")
 SEEN = [name for name in CLIENT_COLUMNS if name not in PROTECTED]

@@ -13,11 +13,11 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from sklearn import metrics
 
-from rumos_bank import evaluate as ev
-from rumos_bank.clients import CLIENT_COLUMNS, FIELDS, STATUSES
-from rumos_bank.cost import business_cost, cost_curve, cost_each, decide
-from rumos_bank.errors import ParameterError
-from rumos_bank.settings import Costs
+from rumos_bank.data.contract import CLIENT_COLUMNS, FIELDS, STATUSES
+from rumos_bank.ground.errors import ParameterError
+from rumos_bank.ground.settings import Costs
+from rumos_bank.model import evaluate as ev
+from rumos_bank.model.cost import business_cost, cost_curve, cost_each, decide
 
 COSTS = Costs(false_positive=10, false_negative=10_000)  # powers of ten apart, so that a mix-up shows
 BANK = Costs(false_positive=1000, false_negative=3000)
@@ -412,13 +412,13 @@ def run(code):
 
 def test_importing_evaluate_is_light():
     heavy = {"sklearn", "pandas", "scipy", "matplotlib", "IPython"}
-    loaded = run(f"import sys, rumos_bank.evaluate; print(*{heavy} & {{*sys.modules}})")
+    loaded = run(f"import sys, rumos_bank.model.evaluate; print(*{heavy} & {{*sys.modules}})")
     assert loaded.split() == []
 
 
 def test_drawing_leaves_pyplot_alone():
     code = (
-        "import sys, rumos_bank.evaluate as e\n"
+        "import sys, rumos_bank.model.evaluate as e\n"
         "e.show(e.draw_roc([0, 1, 0, 1], [.1, .4, .5, .9], .25))\n"
         "print('matplotlib.pyplot' in sys.modules)"
     )

@@ -16,7 +16,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 
-from rumos_bank.clients import (
+from rumos_bank.data.contract import (
     BILLS,
     CLIENT_COLUMNS,
     EXAMPLE_CLIENT,
@@ -25,9 +25,12 @@ from rumos_bank.clients import (
     STATUSES,
     TARGET,
 )
-from rumos_bank.decision import DecisionModel, make_decision
-from rumos_bank.errors import DataError, ParameterError
-from rumos_bank.explain import (
+from rumos_bank.data.synthetic import make_twin
+from rumos_bank.governance.integrity import types_to_trust
+from rumos_bank.ground.errors import DataError, ParameterError
+from rumos_bank.ground.settings import Costs
+from rumos_bank.model.decision import DecisionModel, make_decision
+from rumos_bank.model.explain import (
     GROUPS,
     count_others,
     explain,
@@ -36,11 +39,8 @@ from rumos_bank.explain import (
     seen_groups,
     share_out,
 )
-from rumos_bank.families import FAMILIES, find_family, make_model
-from rumos_bank.features import feature_matrix, feature_names
-from rumos_bank.integrity import types_to_trust
-from rumos_bank.settings import Costs
-from rumos_bank.twin import make_twin
+from rumos_bank.model.families import FAMILIES, find_family, make_model
+from rumos_bank.model.features import feature_matrix, feature_names
 
 PROTECTED = ("SEX", "MARRIAGE", "AGE")
 COSTS = Costs(false_positive=1000, false_negative=3000)

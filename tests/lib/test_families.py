@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rumos_bank.clients import TARGET
-from rumos_bank.errors import ParameterError
-from rumos_bank.families import FAMILIES, find_family, make_model, plain_parameters
-from rumos_bank.features import feature_matrix
-from rumos_bank.twin import make_twin
+from rumos_bank.data.contract import TARGET
+from rumos_bank.data.synthetic import make_twin
+from rumos_bank.ground.errors import ParameterError
+from rumos_bank.model.families import FAMILIES, find_family, make_model, plain_parameters
+from rumos_bank.model.features import feature_matrix
 
 PROTECTED = ("SEX", "MARRIAGE", "AGE")
 REGISTERED = {  # the bank's names, for ever

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rumos_bank.clients import CLIENT_COLUMNS, EXAMPLE_CLIENT, FIELDS, LATE_CLIENT, STATUSES
-from rumos_bank.errors import ParameterError
-from rumos_bank.features import FEATURES, engineer, feature_matrix, feature_names, is_code
+from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, FIELDS, LATE_CLIENT, STATUSES
+from rumos_bank.ground.errors import ParameterError
+from rumos_bank.model.features import FEATURES, engineer, feature_matrix, feature_names, is_code
 
 PROTECTED = ("SEX", "MARRIAGE", "AGE")
 valid_clients = st.tuples(*(st.integers(field.low, field.high) for field in FIELDS))
@@ -220,6 +220,6 @@ def test_mistakes_are_named():
 
 
 def test_importing_features_is_light():
-    code = "import sys, rumos_bank.features; print(*{'sklearn', 'pandas', 'scipy', 'matplotlib'} & {*sys.modules})"
+    code = "import sys, rumos_bank.model.features; print(*{'sklearn', 'pandas', 'scipy', 'matplotlib'} & {*sys.modules})"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.split() == []

@@ -10,11 +10,9 @@ import skops.io
 from sklearn.base import BaseEstimator
 from skops.io.exceptions import UntrustedTypesFoundException
 
-from rumos_bank.clients import TARGET
-from rumos_bank.decision import make_decision
-from rumos_bank.errors import StoreError
-from rumos_bank.families import FAMILIES, make_model
-from rumos_bank.integrity import (
+from rumos_bank.data.contract import TARGET
+from rumos_bank.data.synthetic import make_twin
+from rumos_bank.governance.integrity import (
     REVISION,
     TRUSTED_TYPES,
     digest_file,
@@ -28,8 +26,10 @@ from rumos_bank.integrity import (
     require_trusted,
     types_to_trust,
 )
-from rumos_bank.settings import Costs
-from rumos_bank.twin import make_twin
+from rumos_bank.ground.errors import StoreError
+from rumos_bank.ground.settings import Costs
+from rumos_bank.model.decision import make_decision
+from rumos_bank.model.families import FAMILIES, make_model
 
 EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"  # SHA-256 of nothing
 SMALLER = {"SVC": {"n_components": 20}, "LightGBM": {"n_estimators": 20}, "Scorecard": {"n_estimators": 20}}

@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 from scipy import stats
 from simulated import draw_outcomes
 
-from rumos_bank.clients import TARGET
-from rumos_bank.cost import business_cost, decide
-from rumos_bank.evaluate import calibration_error
-from rumos_bank.judge import (
+from rumos_bank.data.contract import TARGET
+from rumos_bank.data.synthetic import make_twin
+from rumos_bank.ground.settings import Costs
+from rumos_bank.model.cost import business_cost, decide
+from rumos_bank.model.evaluate import calibration_error
+from rumos_bank.model.judge import (
     Contender,
     _split_brier,
     compare_by_folds,
@@ -22,8 +24,6 @@ from rumos_bank.judge import (
     tabulate,
     tell_difference,
 )
-from rumos_bank.settings import Costs
-from rumos_bank.twin import make_twin
 
 folds = st.lists(st.floats(0, 1000), min_size=2, max_size=15)
 

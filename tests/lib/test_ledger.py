@@ -17,9 +17,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rumos_bank import ledger as keeping
-from rumos_bank.errors import ParameterError, StoreError
-from rumos_bank.ledger import (
+from rumos_bank.governance import ledger as keeping
+from rumos_bank.governance.ledger import (
     LEDGER,
     START,
     accept_ledger,
@@ -33,7 +32,8 @@ from rumos_bank.ledger import (
     rotate_key,
     verify_ledger,
 )
-from rumos_bank.settings import PACKAGED, Settings, read_settings
+from rumos_bank.ground.errors import ParameterError, StoreError
+from rumos_bank.ground.settings import PACKAGED, Settings, read_settings
 
 TOLD = "Zürich → 3 €"  # not only ASCII
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from rumos_bank.audit import DecisionLog, read_log
-from rumos_bank.errors import DataError
-from rumos_bank.outcomes import add_outcomes, read_outcomes
-from rumos_bank.settings import AuditSettings, Settings, StoreSettings
+from rumos_bank.ground.errors import DataError
+from rumos_bank.ground.settings import AuditSettings, Settings, StoreSettings
+from rumos_bank.monitoring.outcomes import add_outcomes, read_outcomes
+from rumos_bank.serving.decision_log import DecisionLog, read_log
 
 
 @pytest.fixture

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from rumos_bank.audit import DecisionLog, record_override
-from rumos_bank.errors import ParameterError, StoreError
-from rumos_bank.overrides import LEAST, describe_overrides, judge_overrides, tabulate_overrides
-from rumos_bank.settings import AuditSettings, Costs, Settings, StoreSettings
-from rumos_bank.shadow import check_shadow, describe_shadow, judge_shadow
+from rumos_bank.ground.errors import ParameterError, StoreError
+from rumos_bank.ground.settings import AuditSettings, Costs, Settings, StoreSettings
+from rumos_bank.monitoring.overrides import LEAST, describe_overrides, judge_overrides, tabulate_overrides
+from rumos_bank.monitoring.shadow import check_shadow, describe_shadow, judge_shadow
+from rumos_bank.serving.decision_log import DecisionLog, record_override
 
 ACCEPT, REFUSE, PAID, DEFAULTED = 0, 1, 0, 1
 ACCEPTED, REFUSED = "accepted instead of refused", "refused instead of accepted"

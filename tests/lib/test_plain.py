@@ -12,15 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rumos_bank import plain
-from rumos_bank.clients import CLIENT_COLUMNS, EXAMPLE_CLIENT, LATE_CLIENT, TARGET
-from rumos_bank.decision import make_decision
-from rumos_bank.errors import StoreError
-from rumos_bank.explain import explain, make_reference
-from rumos_bank.families import FAMILIES, find_family, make_model
-from rumos_bank.plain import PlainDecision, count_differences, make_plain, make_total, read_plain
-from rumos_bank.settings import Costs
-from rumos_bank.twin import make_twin
+from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, LATE_CLIENT, TARGET
+from rumos_bank.data.synthetic import make_twin
+from rumos_bank.ground.errors import StoreError
+from rumos_bank.ground.settings import Costs
+from rumos_bank.model import portable as plain
+from rumos_bank.model.decision import make_decision
+from rumos_bank.model.explain import explain, make_reference
+from rumos_bank.model.families import FAMILIES, find_family, make_model
+from rumos_bank.model.portable import PlainDecision, count_differences, make_plain, make_total, read_plain
 
 PROTECTED = ("SEX", "MARRIAGE", "AGE")
 TREES = ("HistGradientBoosting", "LightGBM", "Scorecard", "Decision_tree", "Random_forest")

@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rumos_bank.clients import CLIENT_COLUMNS, FIELDS, PAYMENTS, STATUSES, TARGET
-from rumos_bank.decision import make_decision
-from rumos_bank.errors import ParameterError
-from rumos_bank.families import find_family, make_model
-from rumos_bank.features import choose_columns, feature_matrix, feature_names, risk_directions
-from rumos_bank.scorecard import probability_of, read_points, score
-from rumos_bank.settings import Costs
-from rumos_bank.twin import make_twin
+from rumos_bank.data.contract import CLIENT_COLUMNS, FIELDS, PAYMENTS, STATUSES, TARGET
+from rumos_bank.data.synthetic import make_twin
+from rumos_bank.ground.errors import ParameterError
+from rumos_bank.ground.settings import Costs
+from rumos_bank.model.decision import make_decision
+from rumos_bank.model.families import find_family, make_model
+from rumos_bank.model.features import choose_columns, feature_matrix, feature_names, risk_directions
+from rumos_bank.model.scorecard import probability_of, read_points, score
 
 PROTECTED = ("SEX", "MARRIAGE", "AGE")
 NAMES = feature_names(PROTECTED)

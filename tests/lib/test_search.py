@@ -12,13 +12,15 @@ from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import KNeighborsClassifier
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from rumos_bank import search as searching
-from rumos_bank.clients import ID, TARGET
-from rumos_bank.errors import ParameterError, RumosError
-from rumos_bank.evaluate import calibration_error, measure
-from rumos_bank.families import FAMILIES, Family, take_columns
-from rumos_bank.features import feature_matrix
-from rumos_bank.search import (
+from rumos_bank.data.contract import ID, TARGET
+from rumos_bank.data.synthetic import make_twin
+from rumos_bank.ground.errors import ParameterError, RumosError
+from rumos_bank.ground.settings import PACKAGED, Costs, read_settings
+from rumos_bank.model import search as searching
+from rumos_bank.model.evaluate import calibration_error, measure
+from rumos_bank.model.families import FAMILIES, Family, take_columns
+from rumos_bank.model.features import feature_matrix
+from rumos_bank.model.search import (
     Profile,
     choose_rule,
     cost_by_fold,
@@ -28,8 +30,6 @@ from rumos_bank.search import (
     search,
     tuned_cost_by_fold,
 )
-from rumos_bank.settings import PACKAGED, Costs, read_settings
-from rumos_bank.twin import make_twin
 
 COSTS = Costs(false_positive=10, false_negative=10_000)  # powers of ten apart, so that a mix-up shows
 SETTINGS = read_settings(PACKAGED, environ={"RUMOS_SPLIT_FOLDS": "3"})

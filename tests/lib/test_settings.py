@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from rumos_bank.errors import SettingsError
-from rumos_bank.families import FAMILIES
-from rumos_bank.settings import PACKAGED, Costs, Settings, find_settings, read_settings
+from rumos_bank.ground.errors import SettingsError
+from rumos_bank.ground.settings import PACKAGED, Costs, Settings, find_settings, read_settings
+from rumos_bank.model.families import FAMILIES
 
 TOP = Path(__file__).parents[2] / "settings.ini"
 

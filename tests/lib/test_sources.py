@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rumos_bank import sources
-from rumos_bank.clients import CLIENT_COLUMNS, EXAMPLE_CLIENT, ID, TARGET, fingerprint
-from rumos_bank.errors import DataError, ParameterError, SettingsError
-from rumos_bank.settings import DataSettings, Settings, SplitSettings
-from rumos_bank.sources import load_lending, read_table, sample_clients, split_clients, to_canonical
+from rumos_bank.data import sources
+from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, ID, TARGET, fingerprint
+from rumos_bank.data.sources import load_lending, read_table, sample_clients, split_clients, to_canonical
+from rumos_bank.ground.errors import DataError, ParameterError, SettingsError
+from rumos_bank.ground.settings import DataSettings, Settings, SplitSettings
 
 X_NAMES = [f"X{number}" for number in range(1, 24)]
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rumos_bank import tables
-from rumos_bank.errors import DataError
-from rumos_bank.tables import _end_of_records, defuse_cells, defuse_text, open_source
+from rumos_bank.data import readers as tables
+from rumos_bank.data.readers import _end_of_records, defuse_cells, defuse_text, open_source
+from rumos_bank.ground.errors import DataError
 
 
 def read_rows(path: Path) -> list[dict]:

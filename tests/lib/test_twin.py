@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rumos_bank.clients import (
+from rumos_bank.data.contract import (
     BILLS,
     CLIENT_COLUMNS,
     EXAMPLE_CLIENT,
@@ -21,8 +21,7 @@ from rumos_bank.clients import (
     fingerprint,
     validate_clients,
 )
-from rumos_bank.errors import DataError, ParameterError
-from rumos_bank.twin import (
+from rumos_bank.data.synthetic import (
     DESCRIPTION,
     fit_twin,
     make_twin,
@@ -30,6 +29,7 @@ from rumos_bank.twin import (
     read_description,
     twin_chunks,
 )
+from rumos_bank.ground.errors import DataError, ParameterError
 
 BLOCK = 2**14  # how many clients are drawn at a time
 
@@ -203,7 +203,7 @@ def test_no_small_group_is_described(refitted):
 
 def test_drawing_needs_no_heavy_import():
     code = (
-        "import sys, rumos_bank.twin as t; assert 'pandas' not in sys.modules; t.make_twin(10, 1); "
+        "import sys, rumos_bank.data.synthetic as t; assert 'pandas' not in sys.modules; t.make_twin(10, 1); "
         "print([m for m in ('lightgbm', 'sklearn', 'scipy', 'matplotlib', 'mlflow') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

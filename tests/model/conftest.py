@@ -3,8 +3,8 @@
 import pytest
 from stores import TINY, Data, Place, make_data, settings_for, with_refusals
 
-from rumos_bank.search import SearchResult, search
-from rumos_bank.tracking import open_store
+from rumos_bank.governance.tracking import open_store
+from rumos_bank.model.search import SearchResult, search
 
 
 @pytest.fixture(scope="session")

@@ -17,26 +17,26 @@ import pytest
 from processes import RUMOS, clean_environment, find_free_port
 from stores import LENIENT, TOP, Place, settings_for
 
-from rumos_bank import backup as room
-from rumos_bank.audit import DecisionLog, decide_and_record, list_days, read_log
-from rumos_bank.backup import (
+from rumos_bank.data.contract import CLIENT_COLUMNS
+from rumos_bank.data.synthetic import make_twin
+from rumos_bank.governance.ledger import append_event, find_former_key, read_ledger, rotate_key, verify_ledger
+from rumos_bank.governance.promotion_state import mend, read_champion
+from rumos_bank.governance.tracking import ARTIFACTS, find_searches, open_store
+from rumos_bank.ground.errors import SettingsError, StoreError
+from rumos_bank.ground.keys import KEYS, add_key, list_keys, revoke_key
+from rumos_bank.ground.settings import DATABASE, Settings
+from rumos_bank.monitoring.outcomes import OUTCOME, read_outcomes
+from rumos_bank.operations import backup as room
+from rumos_bank.operations.backup import (
     check_restore,
     measure_store,
     require_space,
     restore_backup,
     write_backup,
 )
-from rumos_bank.champion import Champion
-from rumos_bank.clients import CLIENT_COLUMNS
-from rumos_bank.errors import SettingsError, StoreError
-from rumos_bank.keys import KEYS, add_key, list_keys, revoke_key
-from rumos_bank.ledger import append_event, find_former_key, read_ledger, rotate_key, verify_ledger
-from rumos_bank.outcomes import OUTCOME, read_outcomes
-from rumos_bank.reign import mend, read_champion
-from rumos_bank.replay import replay
-from rumos_bank.settings import DATABASE, Settings
-from rumos_bank.tracking import ARTIFACTS, find_searches, open_store
-from rumos_bank.twin import make_twin
+from rumos_bank.serving.champion import Champion
+from rumos_bank.serving.decision_log import DecisionLog, decide_and_record, list_days, read_log
+from rumos_bank.serving.replay import replay
 
 CLIENTS = make_twin(20, seed=4)[list(CLIENT_COLUMNS)].to_dict("records")
 
@@ -488,8 +488,8 @@ def test_what_the_disk_says_is_a_sentence(reigned: Place, made, monkeypatch):
 RESTORE = """
 import os, signal, sys
 from pathlib import Path
-from rumos_bank import backup as room
-from rumos_bank.settings import read_settings
+from rumos_bank.operations import backup as room
+from rumos_bank.ground.settings import read_settings
 file, top, step, when, replace = sys.argv[1:]
 owner, name = (Path, "rename") if step == "second rename" else (room, step)
 act = getattr(owner, name)

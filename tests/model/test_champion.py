@@ -21,19 +21,19 @@ import pytest
 from processes import clean_environment, find_free_port
 from stores import Place, champion_of, learn_from, move_alias, put_in_charge, settings_for, with_refusals
 
-from rumos_bank import champion as room
-from rumos_bank.champion import Champion, Decision, Follower
-from rumos_bank.clients import CLIENT_COLUMNS, EXAMPLE_CLIENT, LATE_CLIENT, TARGET
-from rumos_bank.decision import make_decision
-from rumos_bank.errors import DataError, NoChampionError, ParameterError, StoreError
-from rumos_bank.families import find_family, make_model
-from rumos_bank.ledger import LEDGER, accept_ledger, find_public_key
-from rumos_bank.plain import PLAIN, SKOPS
-from rumos_bank.recipe import find_run
-from rumos_bank.registry import UnreachableError, glance
-from rumos_bank.settings import Costs, Settings
-from rumos_bank.tracking import ARTIFACTS, DATABASE, import_mlflow
-from rumos_bank.twin import make_twin
+from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, LATE_CLIENT, TARGET
+from rumos_bank.data.synthetic import make_twin
+from rumos_bank.governance.ledger import LEDGER, accept_ledger, find_public_key
+from rumos_bank.governance.registry import UnreachableError, glance
+from rumos_bank.governance.tracking import ARTIFACTS, DATABASE, import_mlflow
+from rumos_bank.ground.errors import DataError, NoChampionError, ParameterError, StoreError
+from rumos_bank.ground.settings import Costs, Settings
+from rumos_bank.model.decision import make_decision
+from rumos_bank.model.families import find_family, make_model
+from rumos_bank.model.portable import PLAIN, SKOPS
+from rumos_bank.operations.reproduce import find_run
+from rumos_bank.serving import champion as room
+from rumos_bank.serving.champion import Champion, Decision, Follower
 
 ROOT = Path(__file__).parents[2]
 PROTECTED = ("SEX", "MARRIAGE", "AGE")
@@ -261,9 +261,9 @@ def test_a_store_can_be_served_that_may_not_be_changed(reigned):
 HEAVY = ("pandas", "sklearn", "scipy", "mlflow", "matplotlib", "lightgbm", "pyarrow", "requests", "skops")
 LIGHT = f"""
 import sys
-from rumos_bank.audit import decide_and_record
-from rumos_bank.champion import Champion, Follower
-from rumos_bank.clients import EXAMPLE_CLIENT, LATE_CLIENT
+from rumos_bank.serving.decision_log import decide_and_record
+from rumos_bank.serving.champion import Champion, Follower
+from rumos_bank.data.contract import EXAMPLE_CLIENT, LATE_CLIENT
 
 champion = Champion.load()
 champion.decide(EXAMPLE_CLIENT), champion.decide([EXAMPLE_CLIENT, LATE_CLIENT]), champion.explain(LATE_CLIENT).texts()

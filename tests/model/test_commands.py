@@ -7,15 +7,15 @@ import pytest
 from stores import LENIENT, Place, put_in_charge
 from typer.testing import CliRunner
 
-from rumos_bank import cli, experiments
-from rumos_bank.audit import DecisionLog, decide_and_record, read_log
-from rumos_bank.champion import Champion
-from rumos_bank.cli import app
-from rumos_bank.clients import EXAMPLE_CLIENT
-from rumos_bank.keys import KeyRing
-from rumos_bank.ledger import LEDGER, read_ledger
-from rumos_bank.reign import read_champion
-from rumos_bank.shadow import check_shadow
+from rumos_bank.data.contract import EXAMPLE_CLIENT
+from rumos_bank.governance.ledger import LEDGER, read_ledger
+from rumos_bank.governance.promotion_state import read_champion
+from rumos_bank.ground.keys import KeyRing
+from rumos_bank.monitoring.shadow import check_shadow
+from rumos_bank.operations import cli, experiments
+from rumos_bank.operations.cli import app
+from rumos_bank.serving.champion import Champion
+from rumos_bank.serving.decision_log import DecisionLog, decide_and_record, read_log
 
 WHY = "its refusals are easier to explain to the clients who ask"
 

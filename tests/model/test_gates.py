@@ -11,12 +11,9 @@ import pytest
 import skops.io
 from stores import settings_for
 
-from rumos_bank.clients import EXAMPLE_CLIENT, ID, STATUSES, TARGET, fingerprint
-from rumos_bank.decision import make_decision
-from rumos_bank.errors import ParameterError, StoreError
-from rumos_bank.explain import make_reference
-from rumos_bank.families import find_family, make_model
-from rumos_bank.gates import (
+from rumos_bank.data.contract import EXAMPLE_CLIENT, ID, STATUSES, TARGET, fingerprint
+from rumos_bank.data.synthetic import make_twin
+from rumos_bank.governance.gates import (
     FAIL,
     PASS,
     WARN,
@@ -34,13 +31,16 @@ from rumos_bank.gates import (
     require_own_words,
     require_sound,
 )
-from rumos_bank.integrity import load_trusted
-from rumos_bank.plain import PLAIN, SKOPS, make_plain
-from rumos_bank.search import Profile, cost_by_fold, make_folds, search, tuned_cost_by_fold
-from rumos_bank.settings import PACKAGED, Settings, read_settings
-from rumos_bank.slices import PROTECTED_SLICES, measure_fairness, slice_clients
-from rumos_bank.tracking import make_card, read_card, read_folds, read_model
-from rumos_bank.twin import make_twin
+from rumos_bank.governance.integrity import load_trusted
+from rumos_bank.governance.tracking import make_card, read_card, read_folds, read_model
+from rumos_bank.ground.errors import ParameterError, StoreError
+from rumos_bank.ground.settings import PACKAGED, Settings, read_settings
+from rumos_bank.model.decision import make_decision
+from rumos_bank.model.explain import make_reference
+from rumos_bank.model.families import find_family, make_model
+from rumos_bank.model.portable import PLAIN, SKOPS, make_plain
+from rumos_bank.model.search import Profile, cost_by_fold, make_folds, search, tuned_cost_by_fold
+from rumos_bank.model.slices import PROTECTED_SLICES, measure_fairness, slice_clients
 
 SETTINGS = read_settings(PACKAGED, environ={})
 NAMES = [

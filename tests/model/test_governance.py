@@ -8,12 +8,10 @@ import pytest
 from crashes import Crash, crash_at
 from stores import Place, settings_for, with_refusals
 
-from rumos_bank import promotion, reign
-from rumos_bank.champion import Champion, Follower
-from rumos_bank.clients import EXAMPLE_CLIENT
-from rumos_bank.dossier import tell_gates
-from rumos_bank.errors import ParameterError, StoreError
-from rumos_bank.history import (
+from rumos_bank.data.contract import EXAMPLE_CLIENT
+from rumos_bank.governance import promotion
+from rumos_bank.governance import promotion_state as reign
+from rumos_bank.governance.history import (
     clean,
     find_champion_at,
     find_periods,
@@ -21,10 +19,13 @@ from rumos_bank.history import (
     plan_cleaning,
     tell_event,
 )
-from rumos_bank.ledger import CHAMPION, read_ledger, verify_ledger
-from rumos_bank.promotion import approve, find_gates, note_data, reject
-from rumos_bank.reign import mend, roll_back
-from rumos_bank.tracking import read_artifact
+from rumos_bank.governance.ledger import CHAMPION, read_ledger, verify_ledger
+from rumos_bank.governance.promotion import approve, find_gates, note_data, reject
+from rumos_bank.governance.promotion_state import mend, roll_back
+from rumos_bank.governance.tracking import read_artifact
+from rumos_bank.ground.errors import ParameterError, StoreError
+from rumos_bank.operations.dossier import tell_gates
+from rumos_bank.serving.champion import Champion, Follower
 
 WHY = "its refusals are easier to explain to the clients who ask"
 
@@ -43,7 +44,7 @@ def events(place: Place) -> list[str]:
 
 def as_user(monkeypatch, name: str) -> None:
     monkeypatch.setattr(promotion, "find_user", lambda: name)
-    monkeypatch.setattr("rumos_bank.ledger.find_user", lambda: name)
+    monkeypatch.setattr("rumos_bank.governance.ledger.find_user", lambda: name)
 
 
 # two people
@@ -373,7 +374,7 @@ def test_who_was_champion_is_right_across_a_promotion_a_refusal_and_a_rollback(r
         def isoformat(timespec):
             return next(moments)
 
-    monkeypatch.setattr("rumos_bank.ledger.datetime", Days)
+    monkeypatch.setattr("rumos_bank.governance.ledger.datetime", Days)
     reigned.crown("cheaper")  # three lines: intent, crowned, retired
     reigned.crown("dearer")  # one: refused
     reigned.crown("cheapest")  # three

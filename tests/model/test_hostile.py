@@ -22,15 +22,15 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import FunctionTransformer
 from stores import Place, learn_from, settings_for
 
-from rumos_bank.champion import Champion, Follower
-from rumos_bank.clients import EXAMPLE_CLIENT
-from rumos_bank.errors import StoreError
-from rumos_bank.experiments import find_whole
-from rumos_bank.gates import failed
-from rumos_bank.integrity import digest_folder
-from rumos_bank.ledger import LEDGER, keep_head
-from rumos_bank.plain import PLAIN, SKOPS
-from rumos_bank.tracking import DATABASE, Store, find_model_files, read_model
+from rumos_bank.data.contract import EXAMPLE_CLIENT
+from rumos_bank.governance.gates import failed
+from rumos_bank.governance.integrity import digest_folder
+from rumos_bank.governance.ledger import LEDGER, keep_head
+from rumos_bank.governance.tracking import DATABASE, Store, find_model_files, read_model
+from rumos_bank.ground.errors import StoreError
+from rumos_bank.model.portable import PLAIN, SKOPS
+from rumos_bank.operations.experiments import find_whole
+from rumos_bank.serving.champion import Champion, Follower
 
 FILES = (  # what MLflow and we keep of a model
     "MLmodel",

@@ -5,13 +5,13 @@ import pandas as pd
 import pytest
 from stores import champion_of
 
-from rumos_bank.champion import Champion
-from rumos_bank.clients import CLIENT_COLUMNS, EXAMPLE_CLIENT, LATE_CLIENT, TARGET
-from rumos_bank.decision import DecisionModel, make_decision
-from rumos_bank.families import find_family, make_model
-from rumos_bank.settings import PACKAGED, read_settings
-from rumos_bank.sources import split_clients
-from rumos_bank.twin import make_twin
+from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, LATE_CLIENT, TARGET
+from rumos_bank.data.sources import split_clients
+from rumos_bank.data.synthetic import make_twin
+from rumos_bank.ground.settings import PACKAGED, read_settings
+from rumos_bank.model.decision import DecisionModel, make_decision
+from rumos_bank.model.families import find_family, make_model
+from rumos_bank.serving.champion import Champion
 
 SETTINGS = read_settings(PACKAGED, environ={})
 OTHERS = [name for name in CLIENT_COLUMNS if name not in SETTINGS.model.protected]

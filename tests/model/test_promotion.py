@@ -11,16 +11,13 @@ import pytest
 from crashes import Crash, crash_at
 from stores import TINY, Data, Place, make_data, settings_for, with_folds, with_refusals
 
-from rumos_bank import ledger, promotion, reign
-from rumos_bank.champion import Champion
-from rumos_bank.clients import TARGET, fingerprint
-from rumos_bank.errors import StoreError
-from rumos_bank.families import find_family
-from rumos_bank.ledger import LEDGER, allowed_versions, append_event, read_ledger, verify_ledger
-from rumos_bank.promotion import Verdict, choose_champion
-from rumos_bank.reign import CHAMPION, Reign, lock_promotions, mend, read_champion
-from rumos_bank.search import cost_by_fold, cross_validate, search
-from rumos_bank.tracking import (
+from rumos_bank.data.contract import TARGET, fingerprint
+from rumos_bank.governance import ledger, promotion
+from rumos_bank.governance import promotion_state as reign
+from rumos_bank.governance.ledger import LEDGER, allowed_versions, append_event, read_ledger, verify_ledger
+from rumos_bank.governance.promotion import Verdict, choose_champion
+from rumos_bank.governance.promotion_state import CHAMPION, Reign, lock_promotions, mend, read_champion
+from rumos_bank.governance.tracking import (
     DATABASE,
     Store,
     find_model_files,
@@ -28,6 +25,10 @@ from rumos_bank.tracking import (
     read_artifact,
     register_winner,
 )
+from rumos_bank.ground.errors import StoreError
+from rumos_bank.model.families import find_family
+from rumos_bank.model.search import cost_by_fold, cross_validate, search
+from rumos_bank.serving.champion import Champion
 
 
 def board(*rows: tuple[str, float, float]) -> pd.DataFrame:

@@ -14,17 +14,29 @@ import pytest
 from stores import TINY, Data, Place, log_tree
 from typer.testing import CliRunner
 
-import rumos_bank.redo as redo
-from rumos_bank.cli import app
-from rumos_bank.clients import TARGET, fingerprint
-from rumos_bank.errors import DataError, RoadError, StoreError
-from rumos_bank.recipe import RECIPE, TESTED, find_run, load_recipe, read_recipe, write_recipe
-from rumos_bank.redo import canary, compare_answers, find_unlike, judge, make_environment, reproduce
-from rumos_bank.search import search
-from rumos_bank.settings import CanarySettings, Costs, Settings, read_settings
-from rumos_bank.sources import Lending, split_clients
-from rumos_bank.tracking import open_store, read_artifact
-from rumos_bank.twin import make_twin
+import rumos_bank.operations.reproduce as redo
+from rumos_bank.data.contract import TARGET, fingerprint
+from rumos_bank.data.sources import Lending, split_clients
+from rumos_bank.data.synthetic import make_twin
+from rumos_bank.governance.tracking import open_store, read_artifact
+from rumos_bank.ground.errors import DataError, RoadError, StoreError
+from rumos_bank.ground.settings import CanarySettings, Costs, Settings, read_settings
+from rumos_bank.model.search import search
+from rumos_bank.operations.cli import app
+from rumos_bank.operations.reproduce import (
+    RECIPE,
+    TESTED,
+    canary,
+    compare_answers,
+    find_run,
+    find_unlike,
+    judge,
+    load_recipe,
+    make_environment,
+    read_recipe,
+    reproduce,
+    write_recipe,
+)
 
 ROOT = Path(__file__).parents[2]
 NUMPY = f"numpy=={version('numpy')} \\\n    --hash=sha256:0\n"
@@ -114,7 +126,7 @@ def test_a_run_is_made_again_from_its_commit_and_is_identical(logged, repository
 
 def test_the_code_of_the_commit_is_what_runs(change, logged, repository):
     "A commit whose trees see fewer columns gives another model, although the recipe is the same."
-    families, here = repository / "rumos_bank/families.py", git(repository, "rev-parse", "HEAD")
+    families, here = repository / "rumos_bank/model/families.py", git(repository, "rev-parse", "HEAD")
     before = families.read_text()
     try:
         families.write_text(

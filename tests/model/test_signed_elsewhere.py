@@ -9,10 +9,10 @@ import pytest
 import yaml
 from stores import Place
 
-from rumos_bank.champion import Champion
-from rumos_bank.errors import StoreError
-from rumos_bank.ledger import append_event, find_public_key
-from rumos_bank.settings import read_settings
+from rumos_bank.governance.ledger import append_event, find_public_key
+from rumos_bank.ground.errors import StoreError
+from rumos_bank.ground.settings import read_settings
+from rumos_bank.serving.champion import Champion
 
 sys.path.append(str(Path(__file__).parents[1] / "production"))
 from images import ROOT, fill

@@ -16,12 +16,10 @@ import skops.io
 from sklearn.preprocessing import FunctionTransformer
 from stores import TINY, TOP, settings_for
 
-from rumos_bank import tracking
-from rumos_bank.clients import CLIENT_COLUMNS, TARGET
-from rumos_bank.errors import StoreError
-from rumos_bank.experiments import count_looks, describe_search, find_whole
-from rumos_bank.integrity import TRUSTED_TYPES, content_digest, digest_folder
-from rumos_bank.tracking import (
+from rumos_bank.data.contract import CLIENT_COLUMNS, TARGET
+from rumos_bank.governance import tracking
+from rumos_bank.governance.integrity import TRUSTED_TYPES, content_digest, digest_folder
+from rumos_bank.governance.tracking import (
     DATABASE,
     PATH_COLUMNS,
     find_model_files,
@@ -41,6 +39,8 @@ from rumos_bank.tracking import (
     start_road,
     tags_of,
 )
+from rumos_bank.ground.errors import StoreError
+from rumos_bank.operations.experiments import count_looks, describe_search, find_whole
 
 PROTECTED = ["SEX", "MARRIAGE", "AGE"]
 
@@ -57,8 +57,8 @@ def logged(template, tmp_path_factory):
 
 def test_two_processes_may_open_a_new_store_at_once_and_a_third_later(tmp_path):
     code = (
-        "import sys; from rumos_bank.settings import read_settings; from rumos_bank.tracking import open_store;"
-        "import rumos_bank.tracking as t; t.import_mlflow(); print('ready', flush=True); sys.stdin.readline();"
+        "import sys; from rumos_bank.ground.settings import read_settings; from rumos_bank.governance.tracking import open_store;"
+        "import rumos_bank.governance.tracking as t; t.import_mlflow(); print('ready', flush=True); sys.stdin.readline();"
         "print(open_store(read_settings()).experiment_id)"
     )
     environment = os.environ | {

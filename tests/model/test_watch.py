@@ -9,14 +9,14 @@ import pandas as pd
 import pytest
 from stores import Place, learn_from, with_refusals
 
-from rumos_bank.audit import DecisionLog, decide_and_record
-from rumos_bank.batch import predict_file
-from rumos_bank.champion import Champion
-from rumos_bank.clients import ID, TARGET
-from rumos_bank.errors import DataError, ParameterError
-from rumos_bank.outcomes import add_outcomes
-from rumos_bank.twin import make_twin
-from rumos_bank.watch import Lookout, last_watch, watch
+from rumos_bank.data.contract import ID, TARGET
+from rumos_bank.data.synthetic import make_twin
+from rumos_bank.ground.errors import DataError, ParameterError
+from rumos_bank.monitoring.monitor import Lookout, last_watch, watch
+from rumos_bank.monitoring.outcomes import add_outcomes
+from rumos_bank.serving.batch import predict_file
+from rumos_bank.serving.champion import Champion
+from rumos_bank.serving.decision_log import DecisionLog, decide_and_record
 
 
 def like_training(seed: int, clients: int) -> pd.DataFrame:

@@ -22,7 +22,7 @@ from pages import (
     find_whole_calls,
 )
 
-from rumos_bank.cli import app
+from rumos_bank.operations.cli import app
 
 sys.path.append(str(ROOT / "docs"))
 
@@ -146,7 +146,7 @@ def test_the_site_asks_nobody_for_scripts_styles_fonts_or_pictures(site):
 def test_every_chapter_and_experiment_has_its_page_with_outputs(site):
     for book in [*CHAPTERS, *(ROOT / "nbs" / "experiments").glob("*.ipynb")]:
         assert (site / book.relative_to(ROOT)).with_suffix(".html").is_file()
-    cost = (site / "nbs/lib/20_cost.html").read_text(encoding="utf-8")
+    cost = (site / "nbs/lib/model/20_cost.html").read_text(encoding="utf-8")
     assert "<h1>20 Cost" in cost and "4000.0" in cost and "<math" in cost and "#| export" not in cost
 
 

@@ -14,9 +14,9 @@ import yaml
 from images import DOORS, IMAGES, ROOT, read_pins, read_stages
 from lacking import skip_without
 
-from rumos_bank.errors import SettingsError
-from rumos_bank.integrity import REVISION
-from rumos_bank.settings import PACKAGED, read_settings
+from rumos_bank.governance.integrity import REVISION
+from rumos_bank.ground.errors import SettingsError
+from rumos_bank.ground.settings import PACKAGED, read_settings
 
 STAGES = read_stages()
 BIN = Path(sys.executable).parent

@@ -9,12 +9,12 @@ from databases import PASSWORD, find_programs, run_postgres
 from lacking import skip_without
 from places import Place
 
-from rumos_bank.champion import Champion
-from rumos_bank.clients import EXAMPLE_CLIENT
-from rumos_bank.errors import StoreError
-from rumos_bank.registry import UnreachableError, glance
-from rumos_bank.settings import DATABASE, read_settings
-from rumos_bank.tracking import open_store
+from rumos_bank.data.contract import EXAMPLE_CLIENT
+from rumos_bank.governance.registry import UnreachableError, glance
+from rumos_bank.governance.tracking import open_store
+from rumos_bank.ground.errors import StoreError
+from rumos_bank.ground.settings import DATABASE, read_settings
+from rumos_bank.serving.champion import Champion
 
 FAMILIES = "Decision_tree"
 

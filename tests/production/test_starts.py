@@ -14,7 +14,7 @@ import pytest
 from images import IMAGES, Image, build_image, build_wheel
 from processes import find_free_port
 
-from rumos_bank.clients import EXAMPLE_CLIENT
+from rumos_bank.data.contract import EXAMPLE_CLIENT
 
 pytestmark = pytest.mark.containers
 PORTS = {"mlflow": ("MLFLOW", 5000), "service": ("API", 5001), "dashboard": ("DASHBOARD", 5002)}

@@ -13,16 +13,23 @@ import pytest
 from places import Place
 from processes import ROOT, kill_group, wait_until
 
-from rumos_bank.clients import TARGET
-from rumos_bank.cost import business_cost
-from rumos_bank.dossier import SECTIONS
-from rumos_bank.experiments import load_road_data
-from rumos_bank.families import FAMILIES
-from rumos_bank.ledger import read_ledger
-from rumos_bank.reign import read_champion
-from rumos_bank.search import find_profile
-from rumos_bank.settings import Settings, read_settings
-from rumos_bank.tracking import Store, find_searches, import_mlflow, open_store, read_artifact, tags_of
+from rumos_bank.data.contract import TARGET
+from rumos_bank.governance.ledger import read_ledger
+from rumos_bank.governance.promotion_state import read_champion
+from rumos_bank.governance.tracking import (
+    Store,
+    find_searches,
+    import_mlflow,
+    open_store,
+    read_artifact,
+    tags_of,
+)
+from rumos_bank.ground.settings import Settings, read_settings
+from rumos_bank.model.cost import business_cost
+from rumos_bank.model.families import FAMILIES
+from rumos_bank.model.search import find_profile
+from rumos_bank.operations.dossier import SECTIONS
+from rumos_bank.operations.experiments import load_road_data
 
 SMALL = ("--profile", "quick", "--families", "Random_forest,Decision_tree")
 

@@ -7,8 +7,8 @@ import pytest
 from doors import Door, serve
 from stores import TINY, Place, make_data, settings_for, with_refusals
 
-from rumos_bank.search import search
-from rumos_bank.tracking import open_store
+from rumos_bank.governance.tracking import open_store
+from rumos_bank.model.search import search
 
 FAMILIES = {1: "Decision_tree", 2: "LightGBM", 3: "HistGradientBoosting"}  # version → family, each cheaper
 

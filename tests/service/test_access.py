@@ -11,12 +11,12 @@ import pytest
 from doors import SERVE, find_free_port, serve, settings_of, variables_of
 from loops import run_alone
 
-from rumos_bank.clients import EXAMPLE_CLIENT
-from rumos_bank.errors import ParameterError, SettingsError, StoreError
-from rumos_bank.keys import KEYS, KeyRing, add_key, list_keys, revoke_key
-from rumos_bank.problems import Refusal
-from rumos_bank.service import make_app
-from rumos_bank.settings import Settings
+from rumos_bank.api.app import make_app
+from rumos_bank.api.schemas import Refusal
+from rumos_bank.data.contract import EXAMPLE_CLIENT
+from rumos_bank.ground.errors import ParameterError, SettingsError, StoreError
+from rumos_bank.ground.keys import KEYS, KeyRing, add_key, list_keys, revoke_key
+from rumos_bank.ground.settings import Settings
 
 READS = ("/champion", "/model_params", "/model_metrics", "/metrics", "/decisions/x", "/nowhere")
 OPEN = ("/health/live", "/health/ready", "/docs", "/openapi.json", "/docs/swagger-ui.css")
@@ -217,7 +217,7 @@ def test_keys_that_cannot_be_changed_are_told(tmp_path, monkeypatch):
 
     settings = settings_of(tmp_path / "store")
     add_key(settings, "branch-7")
-    monkeypatch.setattr("rumos_bank.keys._PATIENCE", 0.05)
+    monkeypatch.setattr("rumos_bank.ground.keys._PATIENCE", 0.05)
     with FileLock(settings.store_path / "keys.lock"):
         for change in (add_key, revoke_key):
             with pytest.raises(StoreError, match=r"keys\.json is being changed by somebody else"):

@@ -10,13 +10,13 @@ import pytest
 from doors import settings_of, variables_of
 from processes import ROOT, RUMOS
 
-from rumos_bank.champion import Champion
-from rumos_bank.clients import CLIENT_COLUMNS
-from rumos_bank.desk import open_desk
-from rumos_bank.settings import read_settings
-from rumos_bank.sources import split_clients
-from rumos_bank.tracking import import_mlflow
-from rumos_bank.twin import make_twin
+from rumos_bank.data.contract import CLIENT_COLUMNS
+from rumos_bank.data.sources import split_clients
+from rumos_bank.data.synthetic import make_twin
+from rumos_bank.desk.state import open_desk
+from rumos_bank.governance.tracking import import_mlflow
+from rumos_bank.ground.settings import read_settings
+from rumos_bank.serving.champion import Champion
 
 ANSWERS = ("prediction", "probability", "threshold", "expected_cost_accept", "expected_cost_refuse")
 

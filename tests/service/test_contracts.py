@@ -8,9 +8,9 @@ import sys
 import pytest
 from doors import EXAMPLE, ROOT, serve, settings_of, variables_of
 
-from rumos_bank.champion import Champion
-from rumos_bank.clients import CLIENT_COLUMNS, EXAMPLE_CLIENT, LATE_CLIENT
-from rumos_bank.twin import make_twin
+from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, LATE_CLIENT
+from rumos_bank.data.synthetic import make_twin
+from rumos_bank.serving.champion import Champion
 
 PROTECTED = ("SEX", "MARRIAGE", "AGE")
 
@@ -189,7 +189,7 @@ def test_readiness_is_told_in_one_line(door):
 
 def test_the_service_loads_nothing_heavy(crowned):
     script = (
-        "import sys; from rumos_bank.service import make_app; from rumos_bank.settings import read_settings\n"
+        "import sys; from rumos_bank.api.app import make_app; from rumos_bank.ground.settings import read_settings\n"
         "service = make_app(read_settings()).state.service\n"
         f"client = {EXAMPLE}\n"
         "service.champion.score(tuple(client.values())); service.champion.explain(client)\n"

@@ -5,7 +5,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from rumos_bank.clients import FIELDS
+from rumos_bank.data.contract import FIELDS
 
 CODES = [field.name for field in FIELDS if field.unit != "TWD"] + ["prediction"]
 PATIENT = settings(

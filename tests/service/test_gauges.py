@@ -6,10 +6,10 @@ import time
 from doors import serve
 from stores import settings_for
 
-from rumos_bank.audit import DecisionLog, decide_and_record
-from rumos_bank.champion import Champion
-from rumos_bank.clients import EXAMPLE_CLIENT
-from rumos_bank.watch import last_watch
+from rumos_bank.data.contract import EXAMPLE_CLIENT
+from rumos_bank.monitoring.monitor import last_watch
+from rumos_bank.serving.champion import Champion
+from rumos_bank.serving.decision_log import DecisionLog, decide_and_record
 
 
 def read_gauges(door) -> dict[str, float]:

@@ -6,10 +6,10 @@ import pytest
 from doors import serve, settings_of
 from loops import run_alone
 
-from rumos_bank.audit import DecisionLog
-from rumos_bank.clients import EXAMPLE_CLIENT, LATE_CLIENT
-from rumos_bank.keys import KeyRing, add_key
-from rumos_bank.service import make_app
+from rumos_bank.api.app import make_app
+from rumos_bank.data.contract import EXAMPLE_CLIENT, LATE_CLIENT
+from rumos_bank.ground.keys import KeyRing, add_key
+from rumos_bank.serving.decision_log import DecisionLog
 
 GIVEN = {"prediction": 0, "officer": "A. Officer", "reason": "the employer guarantees the loan"}
 

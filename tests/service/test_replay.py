@@ -9,16 +9,16 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from rumos_bank.audit import DecisionLog, decide_and_record, record_override
-from rumos_bank.batch import predict_file
-from rumos_bank.champion import Champion
-from rumos_bank.clients import CLIENT_COLUMNS
-from rumos_bank.errors import ParameterError, StoreError
-from rumos_bank.integrity import digest_value
-from rumos_bank.registry import read_crownings
-from rumos_bank.replay import load_crowned, replay, replay_days
-from rumos_bank.settings import AuditSettings, Settings
-from rumos_bank.twin import make_twin
+from rumos_bank.data.contract import CLIENT_COLUMNS
+from rumos_bank.data.synthetic import make_twin
+from rumos_bank.governance.integrity import digest_value
+from rumos_bank.governance.registry import read_crownings
+from rumos_bank.ground.errors import ParameterError, StoreError
+from rumos_bank.ground.settings import AuditSettings, Settings
+from rumos_bank.serving.batch import predict_file
+from rumos_bank.serving.champion import Champion
+from rumos_bank.serving.decision_log import DecisionLog, decide_and_record, record_override
+from rumos_bank.serving.replay import load_crowned, replay, replay_days
 
 DECISIONS = 1000
 

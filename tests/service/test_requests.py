@@ -7,7 +7,7 @@ import socket
 import pytest
 from doors import EXAMPLE
 
-from rumos_bank.clients import EXAMPLE_CLIENT
+from rumos_bank.data.contract import EXAMPLE_CLIENT
 
 
 def with_value(name: str, text: str) -> bytes:

@@ -11,15 +11,15 @@ import threading
 import pytest
 from doors import ROOT, find_free_port, settings_of
 
-from rumos_bank import serve as room
-from rumos_bank.errors import SettingsError
-from rumos_bank.serve import Door, describe_door, require_free, serve
+from rumos_bank.ground.errors import SettingsError
+from rumos_bank.operations import serve as room
+from rumos_bank.operations.serve import Door, describe_door, require_free, serve
 
 SMALL = """
 import sys
 from pathlib import Path
-from rumos_bank import serve as room
-from rumos_bank.settings import read_settings
+from rumos_bank.operations import serve as room
+from rumos_bank.ground.settings import read_settings
 door = room.Door("api", int(sys.argv[1]), (sys.executable, "-m", "http.server", sys.argv[1], "-b", "127.0.0.1"), health="/")
 room.describe_door = lambda *_: door
 sys.exit(room.serve(read_settings(), ["api"]))

@@ -15,14 +15,14 @@ from doors import Door, serve, set_alias, settings_of
 from loops import run_alone
 from processes import wait_until
 
-from rumos_bank import shadow as shadowing
-from rumos_bank.audit import DecisionLog, read_log
-from rumos_bank.champion import Champion
-from rumos_bank.clients import CLIENT_COLUMNS, EXAMPLE_CLIENT, LATE_CLIENT
-from rumos_bank.errors import StoreError
-from rumos_bank.registry import find_version
-from rumos_bank.shadow import MOST, Shadow, judge_shadow
-from rumos_bank.twin import make_twin
+from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, LATE_CLIENT
+from rumos_bank.data.synthetic import make_twin
+from rumos_bank.governance.registry import find_version
+from rumos_bank.ground.errors import StoreError
+from rumos_bank.monitoring import shadow as shadowing
+from rumos_bank.monitoring.shadow import MOST, Shadow, judge_shadow
+from rumos_bank.serving.champion import Champion
+from rumos_bank.serving.decision_log import DecisionLog, read_log
 
 SHADOW = {"RUMOS_SHADOW_VERSION": "1"}
 

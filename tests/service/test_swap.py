@@ -13,8 +13,8 @@ from doors import serve, set_alias, settings_of
 from loads import Load, check, find_champions
 from processes import is_open, wait_until
 
-from rumos_bank.audit import read_log
-from rumos_bank.clients import EXAMPLE_CLIENT
+from rumos_bank.data.contract import EXAMPLE_CLIENT
+from rumos_bank.serving.decision_log import read_log
 
 
 def test_the_champion_changes_five_times_under_load(store, tmp_path):

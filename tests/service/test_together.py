@@ -16,7 +16,7 @@ from doors import serve, set_alias, variables_of
 from loads import Load, check, find_champions
 from processes import ROOT, RUMOS, clean_environment, find_free_port, is_open, wait_until
 
-from rumos_bank.clients import EXAMPLE_CLIENT
+from rumos_bank.data.contract import EXAMPLE_CLIENT
 
 DOORS = ("MLFLOW", "API", "DASHBOARD")
 AWAY = "the store does not answer: the last verified champion decides on"

@@ -17,8 +17,8 @@ import psutil
 from processes import find_free_port, kill_group, wait_until
 from stores import settings_for
 
-from rumos_bank.dashboard import voila_command, voila_environment
-from rumos_bank.settings import Settings
+from rumos_bank.desk.widgets import voila_command, voila_environment
+from rumos_bank.ground.settings import Settings
 
 DESKTOP, PHONE = {"width": 1280, "height": 1000}, {"width": 390, "height": 844}
 

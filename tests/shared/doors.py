@@ -16,10 +16,10 @@ from typing import Any
 from processes import ROOT, clean_environment, end_process, find_free_port, wait_until
 from stores import put_in_charge
 
-from rumos_bank.clients import EXAMPLE_CLIENT
-from rumos_bank.settings import Settings, read_settings
+from rumos_bank.data.contract import EXAMPLE_CLIENT
+from rumos_bank.ground.settings import Settings, read_settings
 
-SERVE = "from rumos_bank.service import run_api; from rumos_bank.settings import read_settings; run_api(read_settings())"
+SERVE = "from rumos_bank.api.app import run_api; from rumos_bank.ground.settings import read_settings; run_api(read_settings())"
 
 EXAMPLE = json.dumps(EXAMPLE_CLIENT)
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 from doors import Door, set_alias, settings_of
 
-from rumos_bank.audit import read_log
-from rumos_bank.champion import Champion
-from rumos_bank.clients import CLIENT_COLUMNS
-from rumos_bank.twin import make_twin
+from rumos_bank.data.contract import CLIENT_COLUMNS
+from rumos_bank.data.synthetic import make_twin
+from rumos_bank.serving.champion import Champion
+from rumos_bank.serving.decision_log import read_log
 
 
 @dataclass

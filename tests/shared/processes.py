@@ -10,7 +10,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-RUMOS = (sys.executable, "-c", "from rumos_bank.cli import main; main()")  # the command, as it is installed
+RUMOS = (
+    sys.executable,
+    "-c",
+    "from rumos_bank.operations.cli import main; main()",
+)  # the command, as it is installed
 
 
 def clean_environment() -> dict[str, str]:

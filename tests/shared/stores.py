@@ -13,23 +13,31 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from rumos_bank import ledger
-from rumos_bank.champion import Champion
-from rumos_bank.clients import ID, TARGET, fingerprint
-from rumos_bank.decision import DecisionModel
-from rumos_bank.evaluate import measure
-from rumos_bank.experiments import describe_search
-from rumos_bank.explain import make_reference
-from rumos_bank.figures import make_watch_reference
-from rumos_bank.ledger import INTENT, LEDGER, ROLLED_BACK, START, append_event, facts_of, read_ledger
-from rumos_bank.plain import PLAIN, SKOPS, make_plain
-from rumos_bank.promotion import Verdict, crown
-from rumos_bank.reign import read_champion
-from rumos_bank.search import Profile, SearchResult
-from rumos_bank.settings import DATABASE, Settings, read_settings
-from rumos_bank.sources import Lending
-from rumos_bank.tracking import Store, log_search, open_store
-from rumos_bank.twin import make_twin
+from rumos_bank.data.contract import ID, TARGET, fingerprint
+from rumos_bank.data.sources import Lending
+from rumos_bank.data.synthetic import make_twin
+from rumos_bank.governance import ledger
+from rumos_bank.governance.ledger import (
+    INTENT,
+    LEDGER,
+    ROLLED_BACK,
+    START,
+    append_event,
+    facts_of,
+    read_ledger,
+)
+from rumos_bank.governance.promotion import Verdict, crown
+from rumos_bank.governance.promotion_state import read_champion
+from rumos_bank.governance.tracking import Store, log_search, open_store
+from rumos_bank.ground.settings import DATABASE, Settings, read_settings
+from rumos_bank.model.decision import DecisionModel
+from rumos_bank.model.evaluate import measure
+from rumos_bank.model.explain import make_reference
+from rumos_bank.model.portable import PLAIN, SKOPS, make_plain
+from rumos_bank.model.search import Profile, SearchResult
+from rumos_bank.monitoring.metrics import make_watch_reference
+from rumos_bank.operations.experiments import describe_search
+from rumos_bank.serving.champion import Champion
 
 TOP = Path(__file__).parents[2] / "settings.ini"
 TINY = Profile("tiny", 0, 1)
