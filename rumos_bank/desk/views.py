@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from rumos_bank.desk.state import Weighed
-from rumos_bank.desk.texts import say, write_chance, write_number, write_percent
+from .state import Weighed
+from .texts import say, write_chance, write_number, write_percent
 
 # %% ../../nbs/lib/desk/78_views.ipynb #401f0340
 def _text(x: float, y: float, words: str, width: float, kind: str = "", margin: float = 0.16) -> str:
@@ -159,8 +159,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rumos_bank.data.contract import CLIENT_COLUMNS, ID
-from rumos_bank.desk.state import Batch, Desk, Weighed, weigh_costs
+from ..data.contract import CLIENT_COLUMNS, ID
+from .state import Batch, Desk, Weighed, weigh_costs
 from rumos_bank.desk.texts import (
     name_figure,
     tell_change,
@@ -168,9 +168,9 @@ from rumos_bank.desk.texts import (
     write_euros,
     write_time,
 )
-from rumos_bank.desk.uploads import Upload
-from rumos_bank.ground.settings import Settings
-from rumos_bank.model.cost import decide
+from .uploads import Upload
+from ..ground.settings import Settings
+from ..model.cost import decide
 
 if TYPE_CHECKING:
     import pandas as pd

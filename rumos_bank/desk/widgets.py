@@ -17,8 +17,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from rumos_bank.data.contract import BILLS, FIELD_OF, PAYMENTS, STATUSES
-from rumos_bank.desk.state import PRESETS, Desk, open_desk
+from ..data.contract import BILLS, FIELD_OF, PAYMENTS, STATUSES
+from .state import PRESETS, Desk, open_desk
 from rumos_bank.desk.views import (
     heading,
     link_download,
@@ -44,8 +44,8 @@ from rumos_bank.desk.views import (
     show_what_if,
     tell_what_if,
 )
-from rumos_bank.ground.errors import NoChampionError, RumosError, SettingsError
-from rumos_bank.ground.settings import Costs, Settings, find_settings, read_settings
+from ..ground.errors import NoChampionError, RumosError, SettingsError
+from ..ground.settings import Costs, Settings, find_settings, read_settings
 
 # %% ../../nbs/lib/desk/79_widgets.ipynb #925d9b9e
 from rumos_bank.desk.texts import (
@@ -59,7 +59,7 @@ from rumos_bank.desk.texts import (
     write_euros,
     write_number,
 )
-from rumos_bank.desk.uploads import write_csv, write_template
+from .uploads import write_csv, write_template
 
 _LOG = logging.getLogger(__name__)
 

@@ -21,8 +21,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rumos_bank.ground.errors import ParameterError, StoreError
-from rumos_bank.ground.settings import Settings
+from ..ground.errors import ParameterError, StoreError
+from ..ground.settings import Settings
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from rumos_bank.data.contract import EXAMPLE_CLIENT
-from rumos_bank.governance.integrity import digest_file, load_trusted, read_folder
+from ..data.contract import EXAMPLE_CLIENT
+from .integrity import digest_file, load_trusted, read_folder
 from rumos_bank.governance.ledger import (
     ABANDONED,
     CHAMPION,
@@ -30,10 +30,10 @@ from rumos_bank.governance.ledger import (
     last_change,
     read_ledger,
 )
-from rumos_bank.governance.tracking import FOLDS, Store, find_model_files, find_record, read_card, read_files
-from rumos_bank.ground.errors import ParameterError, StoreError
-from rumos_bank.model.families import FAMILIES
-from rumos_bank.model.portable import PLAIN, SKOPS, read_plain
+from .tracking import FOLDS, Store, find_model_files, find_record, read_card, read_files
+from ..ground.errors import ParameterError, StoreError
+from ..model.families import FAMILIES
+from ..model.portable import PLAIN, SKOPS, read_plain
 
 # %% ../../nbs/lib/governance/40_promotion_state.ipynb #9dea6089
 @dataclass(frozen=True)

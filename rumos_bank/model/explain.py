@@ -4,14 +4,13 @@
 
 # %% auto #0
 __all__ = ['GROUPS', 'MOST_REASONS', 'LEAST_EFFECT', 'SENTENCES', 'Decides', 'seen_groups', 'share_out', 'Reason', 'Change',
-           'find_changes', 'Others', 'wilson_interval', 'count_others', 'make_reference', 'Explanation', 'explain']
+           'find_changes', 'Others', 'count_others', 'make_reference', 'Explanation', 'explain']
 
 # %% ../../nbs/lib/model/27_explain.ipynb #f26b7507
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from itertools import product
 from math import ceil, comb
-from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -26,9 +25,10 @@ from rumos_bank.data.contract import (
     TARGET,
     check_client,
 )
-from rumos_bank.ground.errors import ParameterError, require_same_length
-from rumos_bank.model.cost import decide
-from rumos_bank.model.features import feature_matrix
+from ..ground.errors import ParameterError, require_same_length
+from ..ground.statistics import wilson_interval
+from .cost import decide
+from .features import feature_matrix
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -259,18 +259,6 @@ class Others:
     rate: float  # defaults / clients
     low: float  # of the 95 % interval
     high: float
-
-
-def wilson_interval(
-    share: Any,  # seen, 0 to 1; a number or an array
-    clients: Any,  # among how many, at least 1
-) -> tuple[Any, Any]:  # low, high
-    "The 95 % interval of a share (Wilson 1927)."
-    z = NormalDist().inv_cdf(0.975)
-    shrink = 1 + z**2 / clients
-    middle = (share + z**2 / (2 * clients)) / shrink
-    half = z / shrink * (share * (1 - share) / clients + z**2 / (4 * clients**2)) ** 0.5
-    return middle - half, middle + half
 
 
 def count_others(

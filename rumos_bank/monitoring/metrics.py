@@ -13,24 +13,27 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from rumos_bank.data.contract import FIELDS
+from ..data.contract import FIELDS
 from rumos_bank.data.drift import (
     Cells,
     choose_cells,
-    compare_counts,
-    compare_means,
-    correct_chances,
     count_cells,
     describe_psi,
     join_rare_cells,
     measure_distance,
     measure_psi,
+)
+from ..ground.settings import Costs
+from rumos_bank.ground.statistics import (
+    compare_counts,
+    compare_means,
+    correct_chances,
     spread,
     sum_up,
+    wilson_interval,
 )
-from rumos_bank.ground.settings import Costs
-from rumos_bank.model.cost import decide, expected_costs
-from rumos_bank.model.explain import Decides, wilson_interval
+from ..model.cost import decide, expected_costs
+from ..model.explain import Decides
 
 if TYPE_CHECKING:
     import pandas as pd

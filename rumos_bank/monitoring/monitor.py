@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from rumos_bank.data.contract import CLIENT_COLUMNS
-from rumos_bank.data.readers import find_good_rows, open_source, read_numbers
-from rumos_bank.governance.integrity import read_verified
-from rumos_bank.governance.registry import UnreachableError, find_crowned, find_version
-from rumos_bank.ground.errors import DataError, ParameterError, StoreError
-from rumos_bank.ground.settings import Settings
-from rumos_bank.model.portable import PLAIN
+from ..data.contract import CLIENT_COLUMNS
+from ..data.readers import find_good_rows, open_source, read_numbers
+from ..governance.integrity import read_verified
+from ..governance.registry import UnreachableError, find_crowned, find_version
+from ..ground.errors import DataError, ParameterError, StoreError
+from ..ground.settings import Settings
+from ..model.portable import PLAIN
 from rumos_bank.monitoring.metrics import (
     SCORE,
     Reading,
@@ -36,8 +36,8 @@ from rumos_bank.monitoring.metrics import (
     judge_figures,
     read_figures,
 )
-from rumos_bank.monitoring.outcomes import OUTCOME
-from rumos_bank.serving.decision_log import DecisionLog, list_days, open_day, require_day
+from .outcomes import OUTCOME
+from ..serving.decision_log import DecisionLog, list_days, open_day, require_day
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rumos_bank.governance.ledger import ROLLED_BACK, find_changes
-from rumos_bank.governance.promotion import find_gates, find_judged
-from rumos_bank.ground.errors import RoadError
-from rumos_bank.operations.report import make_page
+from ..governance.ledger import ROLLED_BACK, find_changes
+from ..governance.promotion import find_gates, find_judged
+from ..ground.errors import RoadError
+from .report import make_page
 
 # %% ../../nbs/lib/operations/82_dossier.ipynb #08c38b60
 @dataclass(frozen=True)

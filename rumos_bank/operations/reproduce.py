@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rumos_bank.governance.integrity import content_digest
-from rumos_bank.governance.promotion_state import read_champion
-from rumos_bank.governance.registry import miss_champion
+from ..governance.integrity import content_digest
+from ..governance.promotion_state import read_champion
+from ..governance.registry import miss_champion
 from rumos_bank.governance.tracking import (
     Store,
     find_searches,
@@ -26,9 +26,9 @@ from rumos_bank.governance.tracking import (
     read_tested,
     tags_of,
 )
-from rumos_bank.ground.errors import StoreError
-from rumos_bank.ground.settings import SplitSettings
-from rumos_bank.model.portable import PLAIN, SKOPS
+from ..ground.errors import StoreError
+from ..ground.settings import SplitSettings
+from ..model.portable import PLAIN, SKOPS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -168,20 +168,20 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from rumos_bank.data.contract import ID
-from rumos_bank.data.sources import Lending, load_lending, split_clients
+from ..data.contract import ID
+from ..data.sources import Lending, load_lending, split_clients
 from rumos_bank.governance.integrity import (
     digest_file,
     library_digest,
     lock_digest,
     notebook_digest,
 )
-from rumos_bank.governance.tracking import open_store
-from rumos_bank.ground.errors import DataError, RoadError, StoreError
-from rumos_bank.ground.settings import DATABASE, CanarySettings, Costs, Settings
-from rumos_bank.model.cost import business_cost, decide
-from rumos_bank.operations.pipeline import ONE_THREAD
-from rumos_bank.operations.report import RECORD
+from ..governance.tracking import open_store
+from ..ground.errors import DataError, RoadError, StoreError
+from ..ground.settings import DATABASE, CanarySettings, Costs, Settings
+from ..model.cost import business_cost, decide
+from .pipeline import ONE_THREAD
+from .report import RECORD
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 # %% ../../nbs/lib/serving/52_batch.ipynb #0c936fd2
-from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT
+from ..data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT
 from rumos_bank.data.readers import (
     ENDINGS,
     SHEET_ROWS,
@@ -47,11 +47,11 @@ from rumos_bank.data.readers import (
     to_place,
     told_plainly,
 )
-from rumos_bank.governance.integrity import digest_file, digest_value
-from rumos_bank.ground.errors import DataError, ParameterError
-from rumos_bank.ground.settings import Settings, read_settings
-from rumos_bank.serving.champion import Champion, Decision
-from rumos_bank.serving.decision_log import DecisionLog, record_batch
+from ..governance.integrity import digest_file, digest_value
+from ..ground.errors import DataError, ParameterError
+from ..ground.settings import Settings, read_settings
+from .champion import Champion, Decision
+from .decision_log import DecisionLog, record_batch
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, check_client, validate_clients
-from rumos_bank.governance.integrity import digest_value, load_trusted, read_folder, read_verified
-from rumos_bank.governance.ledger import LEDGER, read_ledger
+from ..data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, check_client, validate_clients
+from ..governance.integrity import digest_value, load_trusted, read_folder, read_verified
+from ..governance.ledger import LEDGER, read_ledger
 from rumos_bank.governance.registry import (
     Crowning,
     UnreachableError,
@@ -30,11 +30,11 @@ from rumos_bank.governance.registry import (
     is_crowning,
     read_crownings,
 )
-from rumos_bank.ground.errors import DataError, ParameterError, RumosError, StoreError
-from rumos_bank.ground.settings import Costs, Settings, read_settings
-from rumos_bank.model.cost import decide, expected_costs, is_close
-from rumos_bank.model.explain import Explanation, explain
-from rumos_bank.model.portable import PLAIN, SKOPS, PlainDecision, read_plain
+from ..ground.errors import DataError, ParameterError, RumosError, StoreError
+from ..ground.settings import Costs, Settings, read_settings
+from ..model.cost import decide, expected_costs, is_close
+from ..model.explain import Explanation, explain
+from ..model.portable import PLAIN, SKOPS, PlainDecision, read_plain
 
 if TYPE_CHECKING:
     import pandas as pd

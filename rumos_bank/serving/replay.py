@@ -15,13 +15,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rumos_bank.data.readers import to_place
-from rumos_bank.governance.registry import find_crowned
-from rumos_bank.ground.errors import ParameterError, RumosError, StoreError
-from rumos_bank.ground.settings import AuditSettings, Settings
-from rumos_bank.serving.batch import name_ending, predict_file
-from rumos_bank.serving.champion import Champion, read_version
-from rumos_bank.serving.decision_log import DecisionLog, read_log
+from ..data.readers import to_place
+from ..governance.registry import find_crowned
+from ..ground.errors import ParameterError, RumosError, StoreError
+from ..ground.settings import AuditSettings, Settings
+from .batch import name_ending, predict_file
+from .champion import Champion, read_version
+from .decision_log import DecisionLog, read_log
 
 # %% ../../nbs/lib/serving/54_replay.ipynb #f495aa12
 def load_crowned(

@@ -10,21 +10,11 @@ from hypothesis import strategies as st
 from scipy.stats import chi2
 
 from rumos_bank.data.contract import BILLS, CLIENT_COLUMNS, PAYMENTS, STATUSES, TARGET
-from rumos_bank.data.drift import (
-    choose_cells,
-    compare_counts,
-    compare_means,
-    correct_chances,
-    count_cells,
-    find_chance,
-    join_rare_cells,
-    measure_distance,
-    measure_psi,
-    sum_up,
-)
+from rumos_bank.data.drift import choose_cells, count_cells, join_rare_cells, measure_distance, measure_psi
 from rumos_bank.data.synthetic import make_twin
 from rumos_bank.ground.errors import ParameterError
 from rumos_bank.ground.settings import Costs
+from rumos_bank.ground.statistics import compare_counts, compare_means, correct_chances, find_chance, sum_up
 from rumos_bank.model.decision import make_decision
 from rumos_bank.model.families import find_family, make_model
 from rumos_bank.monitoring.metrics import (

@@ -12,12 +12,12 @@ from simulated import draw_outcomes
 from rumos_bank.data.contract import TARGET
 from rumos_bank.data.synthetic import make_twin
 from rumos_bank.ground.settings import Costs
+from rumos_bank.ground.statistics import compare_by_folds
 from rumos_bank.model.cost import business_cost, decide
 from rumos_bank.model.evaluate import calibration_error
 from rumos_bank.model.judge import (
     Contender,
     _split_brier,
-    compare_by_folds,
     judge,
     make_predecessor,
     measure_calibration,

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from rumos_bank.data.contract import EXAMPLE_CLIENT, FIELDS, STATUSES
 from rumos_bank.ground.errors import ParameterError
 from rumos_bank.ground.settings import Costs
+from rumos_bank.ground.statistics import wilson_interval
 from rumos_bank.model import slices as sl
 from rumos_bank.model.cost import business_cost, decide
-from rumos_bank.model.evaluate import bootstrap_cost, draw_refer_curve, draw_slices
-from rumos_bank.model.explain import wilson_interval
+from rumos_bank.model.evaluate import bootstrap_cost
+from rumos_bank.model.plots import draw_refer_curve, draw_slices
 
 COSTS = Costs(false_positive=10, false_negative=10_000)  # powers of ten apart, so that a mix-up shows
 BANK = Costs(false_positive=1000, false_negative=3000)
