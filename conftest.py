@@ -35,11 +35,11 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session")
 def real():
     "The real data, from the first existing file or folder that RUMOS_DATA_SOURCES names."
-    from rumos_bank.data.sources import load_lending
+    from rumos_bank.data.sources import load_dataset
     from rumos_bank.ground.settings import Settings
 
     named = [part.strip() for part in os.environ.get("RUMOS_DATA_SOURCES", "").replace("\n", ",").split(",")]
     local = [part for part in named if part and Path(part).exists()]
     if not local:
         pytest.skip("RUMOS_DATA_SOURCES names no existing file with the real data")
-    return load_lending(Settings(home=Path.cwd()), local[:1])
+    return load_dataset(Settings(home=Path.cwd()), local[:1])

@@ -30,7 +30,7 @@ from threadpoolctl import threadpool_limits
 
 from rumos_bank.data.contract import CLIENT_COLUMNS
 from rumos_bank.data.readers import CHUNK_ROWS
-from rumos_bank.data.synthetic import twin_chunks
+from rumos_bank.data.synthetic import synthetic_chunks
 from rumos_bank.governance.tracking import import_mlflow, open_store
 from rumos_bank.ground.settings import read_settings
 from rumos_bank.model.features import feature_matrix
@@ -54,7 +54,7 @@ def fastest(costs: list[Cost]) -> Cost:
 
 def make_book(path: Path, rows: int) -> None:
     writer = None
-    for frame in twin_chunks(rows, seed=1, chunk=CHUNK_ROWS):
+    for frame in synthetic_chunks(rows, seed=1, chunk=CHUNK_ROWS):
         table = pa.Table.from_pandas(frame, preserve_index=False)
         writer = writer or pq.ParquetWriter(path, table.schema)
         writer.write_table(table)

@@ -26,7 +26,7 @@ from distributed import LocalCluster
 from ratios import CORES, Ratio, run, tree_seconds
 
 from rumos_bank.data.readers import CHUNK_ROWS
-from rumos_bank.data.synthetic import twin_chunks
+from rumos_bank.data.synthetic import synthetic_chunks
 from rumos_bank.ground.settings import read_settings
 from rumos_bank.serving.batch import Engine, predict_file, run_on_threads
 from rumos_bank.serving.champion import Champion
@@ -47,7 +47,7 @@ class Round(NamedTuple):
 def make_book(path: Path, rows: int) -> Path:
     "Twin clients in row groups of a chunk; one chunk is made, and written as often as it takes."
     table = pa.Table.from_pandas(
-        next(twin_chunks(CHUNK_ROWS, seed=1, chunk=CHUNK_ROWS)), preserve_index=False
+        next(synthetic_chunks(CHUNK_ROWS, seed=1, chunk=CHUNK_ROWS)), preserve_index=False
     )
     with pq.ParquetWriter(path, table.schema) as writer:
         for start in range(0, rows, CHUNK_ROWS):

@@ -27,7 +27,7 @@ from rumos_bank.data.contract import CLIENT_COLUMNS, TARGET
 from rumos_bank.ground.settings import read_settings
 from rumos_bank.model.families import find_family
 from rumos_bank.model.search import cross_validate, find_profile, make_folds
-from rumos_bank.operations.experiments import load_road_data
+from rumos_bank.operations.experiments import load_run_data
 
 GRID: dict[str, tuple[Any, int]] = {  # family → one setting, and how many were tried
     "logistic_reg": (LogisticRegression(C=0.1, class_weight="balanced", max_iter=1000), 6),
@@ -51,7 +51,7 @@ def time_cpu(work: Any) -> float:
 def measure(asked: argparse.Namespace) -> Iterator[Ratio]:
     "One family after the other."
     settings = read_settings()
-    train = load_road_data(settings, find_profile("full")).train
+    train = load_run_data(settings, find_profile("full")).train
     if asked.brief:
         train = train.sample(4000, random_state=0)
     y, raw, folds = (

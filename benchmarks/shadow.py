@@ -28,14 +28,14 @@ from service import started
 
 from rumos_bank.governance.ledger import read_ledger
 from rumos_bank.ground.settings import Settings, read_settings
-from rumos_bank.model.portable import PLAIN
+from rumos_bank.model.portable import PORTABLE
 from rumos_bank.serving.champion import Champion
 
 
 def find_listener(settings: Settings) -> int:
     "The newest version that is not the champion; the champion itself where no other was put before the gates."
     reigns = Champion.load(settings).version
-    known = {event["version"] for event in read_ledger(settings) if PLAIN in event.get("files", {})}
+    known = {event["version"] for event in read_ledger(settings) if PORTABLE in event.get("files", {})}
     return max(known - {reigns}, default=reigns)
 
 

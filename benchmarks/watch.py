@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 
 from rumos_bank.data.contract import BILLS, CLIENT_COLUMNS, PAYMENTS, STATUSES, TARGET
-from rumos_bank.data.sources import load_lending
-from rumos_bank.data.synthetic import make_twin
+from rumos_bank.data.sources import load_dataset
+from rumos_bank.data.synthetic import make_synthetic
 from rumos_bank.ground.settings import read_settings
 from rumos_bank.model.decision import DecisionModel, make_decision
 from rumos_bank.model.families import find_family, make_model
@@ -26,10 +26,10 @@ from rumos_bank.monitoring.metrics import (
     Rule,
     Tally,
     count_decided,
-    count_told,
-    judge_figures,
+    count_outcomes,
+    judge_metrics,
     make_watch_reference,
-    read_figures,
+    read_metrics,
 )
 
 TRAIN, FRESH = 12_000, 3_000
@@ -59,8 +59,10 @@ class World:
         decided = count_decided(
             self.cells, self.rule, {name: clients[name].to_numpy() for name in self.seen}, risk
         )
-        tally = Tally(decided.counts, decided.cost, count_told(self.rule, risk, clients[TARGET].to_numpy()))
-        readings = judge_figures(read_figures(tally, self.reference, self.rule), rate)
+        tally = Tally(
+            decided.counts, decided.cost, count_outcomes(self.rule, risk, clients[TARGET].to_numpy())
+        )
+        readings = judge_metrics(read_metrics(tally, self.reference, self.rule), rate)
         return {reading.name for reading in readings if reading.alarm}
 
 
@@ -108,7 +110,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[200, 1000, 3000, 12_000])
     parser.add_argument("--rate", type=float, default=read_settings().watch.false_alarm_rate)
     asked = parser.parse_args()
-    clients = load_lending(read_settings()).clients if asked.real else make_twin(30_000, seed=5)
+    clients = load_dataset(read_settings()).clients if asked.real else make_synthetic(30_000, seed=5)
     worlds = [World(clients, seed) for seed in range(asked.worlds)]
     drifted = max(1, asked.windows // 10)
     for size in asked.sizes:

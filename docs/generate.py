@@ -44,7 +44,7 @@ def describe_record() -> str:
     facts = json.loads((record / "record.json").read_text(encoding="utf-8"))
     board = format_board(pd.read_csv(record / "leaderboard.csv"))
     told = "\n".join(f"- {sentence}" for sentence in facts["summary"])
-    made = f"Road `{facts['road']}`, commit `{facts['commit'][:10]}`, Python {facts['python']}, {facts['cores']} cores."
+    made = f"Pipeline run `{facts['pipeline_run']}`, commit `{facts['commit'][:10]}`, Python {facts['python']}, {facts['cores']} cores."
     tables = "\n".join(f"../../reports/record/{path.name[:-3]}" for path in sorted(record.glob("*.md")))
     others = f"\n\n## Measured beside it\n\n```{{toctree}}\n{tables}\n```" if tables else ""
     return f"# The record\n\n{told}\n\n{make_table(list(board.columns), board.to_numpy().tolist())}\n\n{made}{others}\n"
@@ -180,7 +180,7 @@ def describe_http() -> str:
     settings = read_settings()
     with tempfile.TemporaryDirectory() as empty:
         store = settings.store.model_copy(update={"path": Path(empty)})
-        api = make_app(settings.model_copy(update={"store": store}), tell=lambda *_, **__: None).openapi()
+        api = make_app(settings.model_copy(update={"store": store}), notify=lambda *_, **__: None).openapi()
     parts = [
         _describe_operation(path, method, each)
         for path, methods in api["paths"].items()

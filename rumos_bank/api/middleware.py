@@ -19,10 +19,10 @@ from typing import Any
 
 import orjson
 
-from .schemas import MEDIA, Refusal
-from ..ground.keys import Key, KeyRing
-from ..ground.settings import ApiSettings
-from ..monitoring.monitor import Watch
+from rumos_bank.api.schemas import MEDIA, Refusal
+from rumos_bank.ground.keys import Key, KeyRing
+from rumos_bank.ground.settings import ApiSettings
+from rumos_bank.monitoring.monitor import Watch
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -41,7 +41,7 @@ def log_event(
 # %% ../../nbs/lib/api/71_middleware.ipynb #2024a9b2
 _SHADOW = {
     "scored": "answered",
-    "flips": "answered otherwise",
+    "changes": "answered otherwise",
     "failed": "not answered for an error",
     "dropped": "not answered for want of time",
 }
@@ -97,7 +97,7 @@ class WatchGauges:
         self.alarm = gauge("alarm", "1: a figure of the window has moved further than chance brings it")
         self.judged = gauge("judged", "1: there were enough clients to judge")
         self.clients = gauge("clients", "Clients decided in the window")
-        self.looked = gauge("looked_timestamp_seconds", "When the decision log was last looked at")
+        self.scanned_at = gauge("looked_timestamp_seconds", "When the decision log was last looked at")
         self.psi = gauge("psi", "Population stability index against the reference", ("figure",))
         self.numbers = {
             "refused": gauge("refused_share", "Share of the clients refused"),
@@ -111,7 +111,7 @@ class WatchGauges:
         self.alarm.set(seen.state == "alarm")
         self.judged.set(seen.state != "not judged")
         self.clients.set(seen.clients)
-        self.looked.set(datetime.fromisoformat(seen.looked).timestamp())
+        self.scanned_at.set(datetime.fromisoformat(seen.scanned_at).timestamp())
         self.psi.clear()
         for number in self.numbers.values():
             number.set(nan)  # not known, until a reading says so
@@ -233,9 +233,9 @@ class Frame:
         app: Callable[..., Awaitable[None]],  # what is framed
         gate: Gate,
         metrics: Metrics,
-        tell: Callable[..., None] = log_event,  # takes an event and facts
+        notify: Callable[..., None] = log_event,  # takes an event and facts
     ):
-        self.app, self.gate, self.metrics, self.tell = app, gate, metrics, tell
+        self.app, self.gate, self.metrics, self.notify = app, gate, metrics, notify
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         "One request."
@@ -257,7 +257,7 @@ class Frame:
             await self.app(scope, receive, send_framed)
         except Exception as error:
             if not status:
-                await _send_refusal(_as_refusal(error, call, self.tell), call, send_framed)
+                await _send_refusal(_as_refusal(error, call, self.notify), call, send_framed)
         self._account(scope, call, status, perf_counter() - start)
 
     def _account(self, scope: Scope, call: Call, status: int, seconds: float) -> None:
@@ -265,15 +265,15 @@ class Frame:
         route = getattr(scope.get("route"), "path", "none")
         self.metrics.count(scope["method"], route, status, seconds)
         facts = {"caller": call.caller, "method": scope["method"], "route": route, "status": status}
-        self.tell("request", request_id=call.request_id, **facts, ms=round(1000 * seconds, 2))
+        self.notify("request", request_id=call.request_id, **facts, ms=round(1000 * seconds, 2))
 
 # %% ../../nbs/lib/api/71_middleware.ipynb #f6df57be
-def _as_refusal(error: Exception, call: Call, tell: Callable[..., None]) -> Refusal:
+def _as_refusal(error: Exception, call: Call, notify: Callable[..., None]) -> Refusal:
     "A refusal as it is; anything else is an unexpected failure, which is logged."
     if isinstance(error, Refusal):
         return error
     where = [f"{frame.name}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)[-5:]]
-    tell("failure", request_id=call.request_id, error=type(error).__name__, where=where)
+    notify("failure", request_id=call.request_id, error=type(error).__name__, where=where)
     return Refusal(500, f"this should not have happened; the log knows more under {call.request_id}")
 
 

@@ -19,22 +19,22 @@ import numpy as np
 from traitlets import Any as Anything
 from traitlets import Dict, Enum, HasTraits, Instance, Unicode, observe
 
-from ..data.contract import BILLS, CLIENT_COLUMNS, EXAMPLE_CLIENT, ID, PAYMENTS, STATUSES, TARGET
-from .texts import LANGUAGES, OfficerError, read_whole, write_number
+from rumos_bank.data.contract import BILLS, CLIENT_COLUMNS, EXAMPLE_CLIENT, ID, PAYMENTS, STATUSES, TARGET
+from rumos_bank.desk.texts import LANGUAGES, OfficerError, read_whole, write_number
 from rumos_bank.desk.uploads import (
     Upload,
+    describe_problem,
     divide_upload,
     find_fault,
     find_twice,
     name_column,
     read_upload,
-    tell_problem,
 )
-from ..ground.errors import SettingsError
-from ..ground.settings import Costs, Settings
-from ..monitoring.monitor import REST, Lookout, keep_watch, last_watch
-from ..serving.champion import Champion, Decision, Follower
-from ..serving.decision_log import DecisionLog, decide_and_record, record_override
+from rumos_bank.ground.errors import SettingsError
+from rumos_bank.ground.settings import Costs, Settings
+from rumos_bank.monitoring.monitor import REST, Monitor, keep_watch, last_watch
+from rumos_bank.serving.champion import Champion, Decision, Follower
+from rumos_bank.serving.decision_log import DecisionLog, decide_and_record, record_override
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -110,7 +110,7 @@ def read_row(
         number = read_whole(language, named[field])
         got = named[field] if number is None else number
         if find_fault(field, got)[0]:
-            raise OfficerError("told", text=tell_problem(language, field, got))
+            raise OfficerError("told", text=describe_problem(language, field, got))
         client[field] = int(got)
     return client
 
@@ -229,12 +229,12 @@ class Form(HasTraits):
 # %% ../../nbs/lib/desk/77_state.ipynb #b5b23ae9
 def _load_clients(settings: Settings, is_twin: bool) -> np.ndarray:
     "The data set as numbers: ID and the 23 fields, 32 bits each, because every open page holds them."
-    from rumos_bank.data.sources import load_lending
+    from rumos_bank.data.sources import load_dataset
 
     if not is_twin:
         changed = settings.data.model_copy(update={"on_missing_data": "stop"})
         settings = settings.model_copy(update={"data": changed})
-    return load_lending(settings, tell=_LOG.info).clients[[ID, *CLIENT_COLUMNS]].to_numpy("int32")
+    return load_dataset(settings, notify=_LOG.info).clients[[ID, *CLIENT_COLUMNS]].to_numpy("int32")
 
 
 class Finding(Form):
@@ -274,21 +274,21 @@ class Watching(Finding):
     watched = Anything(())  # figures that raise an alarm, by name
 
     def __init__(self, settings: Settings, **traits: Any) -> None:
-        self._lookout, self._looking = Lookout(settings), Thread()
+        self._monitor, self._scanning = Monitor(settings), Thread()
         super().__init__(settings, **traits)
         self.watched = _find_alarms(last_watch(settings))
 
-    def look_around(self) -> None:
+    def check_monitor(self) -> None:
         "Take over what was last seen; if that is old, look again."
         told = last_watch(self.settings)
         self.watched = _find_alarms(told)
-        if _is_old(told, 2 * self.settings.watch.seconds) and not self._looking.is_alive():
-            self._looking = Thread(target=self._look_out, daemon=True)
-            self._looking.start()
+        if _is_old(told, 2 * self.settings.watch.seconds) and not self._scanning.is_alive():
+            self._scanning = Thread(target=self._scan, daemon=True)
+            self._scanning.start()
 
-    def _look_out(self) -> None:
+    def _scan(self) -> None:
         try:
-            keep_watch(self.settings, self._lookout.look(rest=lambda: sleep(REST)))
+            keep_watch(self.settings, self._monitor.scan(rest=lambda: sleep(REST)))
         except Exception as error:  # the desk decides all the same
             _LOG.warning("the clients of these days could not be looked at: %r", error)
 
@@ -299,7 +299,9 @@ def _find_alarms(told: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _is_old(told: Mapping[str, Any], seconds: float) -> bool:
-    return not told or datetime.now(UTC) - datetime.fromisoformat(told["looked"]) > timedelta(seconds=seconds)
+    return not told or datetime.now(UTC) - datetime.fromisoformat(told["scanned_at"]) > timedelta(
+        seconds=seconds
+    )
 
 # %% ../../nbs/lib/desk/77_state.ipynb #b97d78a1
 UNSEEN = 3.0  # seconds that an officer needs to see another answer
@@ -325,11 +327,11 @@ class Following(Watching):
 
     officer = Unicode()  # asked once, recorded as stated
     alarm = Unicode()  # why a newer champion was not taken over
-    away = Unicode()  # why the store does not answer; the last verified champion decides on
+    unreachable = Unicode()  # why the store does not answer; the last verified champion decides on
 
     def __init__(self, settings: Settings, follower: Follower, log: DecisionLog, **traits: Any) -> None:
         self._follower, self._log, self._asking, self._unseen = follower, log, Lock(), 0.0
-        super().__init__(settings, champion=follower.champion, away=follower.away, **traits)
+        super().__init__(settings, champion=follower.champion, unreachable=follower.unreachable, **traits)
         self.fill(PRESETS["safe"])
 
     def look(self) -> None:
@@ -349,8 +351,8 @@ class Following(Watching):
                 self.client = {field: asked[field] for field in champion.seen}
             if shown and self.decision and _differs(shown, self.decision):
                 self._unseen = monotonic() + UNSEEN
-        self.alarm, self.away = refused or self._follower.alarm, self._follower.away
-        self.look_around()
+        self.alarm, self.unreachable = refused or self._follower.alarm, self._follower.unreachable
+        self.check_monitor()
         return (old.version, old.digest) != (self.champion.version, self.champion.digest)
 
     def follow(self) -> bool:  # whether another champion took over

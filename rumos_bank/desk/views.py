@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['draw_gauge', 'draw_curve', 'draw_calibration', 'heading', 'note', 'link_download', 'show_verdict', 'show_answer',
-           'show_reasons', 'show_changes', 'show_receipt', 'show_footer', 'show_badge', 'show_warnings', 'tell_what_if',
-           'show_what_if', 'show_upload', 'show_rows', 'show_totals', 'list_results', 'Report', 'read_report',
-           'show_champion', 'show_curves', 'show_board', 'show_fairness', 'show_links']
+           'show_reasons', 'show_changes', 'show_receipt', 'show_footer', 'show_badge', 'show_warnings',
+           'describe_what_if', 'show_what_if', 'show_upload', 'show_rows', 'show_totals', 'list_results', 'Report',
+           'read_report', 'show_champion', 'show_curves', 'show_board', 'show_fairness', 'show_links']
 
 # %% ../../nbs/lib/desk/78_views.ipynb #78ce2902
 from collections.abc import Iterable, Mapping
@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from .state import Weighed
-from .texts import say, write_chance, write_number, write_percent
+from rumos_bank.desk.state import Weighed
+from rumos_bank.desk.texts import translate, write_number, write_percent, write_probability
 
 # %% ../../nbs/lib/desk/78_views.ipynb #401f0340
 def _text(x: float, y: float, words: str, width: float, kind: str = "", margin: float = 0.16) -> str:
@@ -48,11 +48,11 @@ def draw_gauge(
     "Where a client stands between certain to pay and certain to default."
     width, top, thick = 520, 26, 14
     said = [
-        *write_chance(language, chance, limit),
+        *write_probability(language, chance, limit),
         write_percent(language, low),
         write_percent(language, high),
     ]
-    told = say(language, "gauge", **dict(zip(("chance", "limit", "low", "high"), said)))
+    told = translate(language, "gauge", **dict(zip(("chance", "limit", "low", "high"), said)))
     x = [min(max(share, 0), 1) * width for share in (chance, limit, low, high)]
     band = max(x[3] - x[2], 3)
     return _picture(
@@ -66,7 +66,7 @@ def draw_gauge(
             f'<rect class="band" x="{x[2]:.1f}" y="{top - 3}" width="{band:.1f}" height="{thick + 6}" rx="4"/>',
             f'<line class="limit" x1="{x[1]:.1f}" x2="{x[1]:.1f}" y1="{top - 8}" y2="{top + thick + 8}"/>',
             f'<rect class="pin" x="{x[0] - 2.5:.1f}" y="{top - 7}" width="5" height="{thick + 14}" rx="2.5"/>',
-            _text(x[1], 13, say(language, "limit", limit=said[1]), width),
+            _text(x[1], 13, translate(language, "limit", limit=said[1]), width),
             _text(x[0], 64, said[0], width, "strong", margin=0.04),
         ],
     )
@@ -113,7 +113,9 @@ def draw_curve(
     shown = tried or bank
     top = _round_up(float(max(shown.curve.max(), bank.curve.max())))
     best = write_percent(language, float(shown.limits[shown.curve.argmin()]))
-    parts = _axes(width, height, top, say(language, "curve x"), say(language, "curve y"), language)
+    parts = _axes(
+        width, height, top, translate(language, "curve x"), translate(language, "curve y"), language
+    )
     for weighed, kind in [(bank, "bank")] + ([(tried, "tried")] if tried else []):
         parts.append(_path(*_place(width, height, top, weighed.limits, weighed.curve), f"curve {kind}"))
         x, y = (float(value) for value in _place(width, height, top, weighed.threshold, weighed.cost))
@@ -124,7 +126,7 @@ def draw_curve(
     x, y = (float(value) for value in _place(width, height, top, shown.threshold, shown.cost))
     words = f"{write_percent(language, shown.threshold)} · {write_number(language, shown.cost, 0)} €"
     parts.append(_text(x, max(y - 12, 24), words, width, "strong", margin=0.3))
-    return _picture(width, height, say(language, "curve", limit=best), "chart", parts)
+    return _picture(width, height, translate(language, "curve", limit=best), "chart", parts)
 
 # %% ../../nbs/lib/desk/78_views.ipynb #f6feff31
 def draw_calibration(
@@ -140,14 +142,14 @@ def draw_calibration(
     said = np.array([(scores[group] * clients[group]).sum() for group in groups]) / n
     came = np.array([defaults[group].sum() for group in groups]) / n
     half = 1.96 * np.sqrt(came * (1 - came) / n)
-    parts = _axes(width, height, 1, say(language, "said"), say(language, "came"), language)
+    parts = _axes(width, height, 1, translate(language, "said"), translate(language, "came"), language)
     parts.append(_path(*_place(width, height, 1, np.array([0, 1]), np.array([0, 1])), "ideal"))
     for x, y, bar in zip(said, came, half):
         (px, py), (_, low) = _place(width, height, 1, x, y), _place(width, height, 1, x, max(y - bar, 0))
         high = _place(width, height, 1, x, min(y + bar, 1))[1]
         parts.append(f'<line class="bar" x1="{px:.1f}" x2="{px:.1f}" y1="{low:.1f}" y2="{high:.1f}"/>')
         parts.append(f'<circle class="dot tried" cx="{px:.1f}" cy="{py:.1f}" r="4.5"/>')
-    return _picture(width, height, say(language, "calibration"), "chart", parts)
+    return _picture(width, height, translate(language, "calibration"), "chart", parts)
 
 # %% ../../nbs/lib/desk/78_views.ipynb #716d4afc
 import base64
@@ -159,18 +161,18 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..data.contract import CLIENT_COLUMNS, ID
-from .state import Batch, Desk, Weighed, weigh_costs
+from rumos_bank.data.contract import CLIENT_COLUMNS, ID
+from rumos_bank.desk.state import Batch, Desk, Weighed, weigh_costs
 from rumos_bank.desk.texts import (
-    name_figure,
-    tell_change,
-    tell_group,
+    describe_change,
+    describe_group,
+    name_metric,
     write_euros,
     write_time,
 )
-from .uploads import Upload
-from ..ground.settings import Settings
-from ..model.cost import decide
+from rumos_bank.desk.uploads import Upload
+from rumos_bank.ground.settings import Settings
+from rumos_bank.model.cost import decide
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -196,7 +198,7 @@ def heading(
     key: str,  # of the text
 ) -> str:
     "The title of a card."
-    return f"<h2>{escape(say(language, key))}</h2>"
+    return f"<h2>{escape(translate(language, key))}</h2>"
 
 
 def note(
@@ -233,19 +235,19 @@ def show_verdict(
     "Accept, refuse or ask a colleague, and the chance it follows from."
     language, decision = desk.language, desk.decision
     if decision is None:
-        return _verdict("wait", say(language, "mend first"), [])
-    chance, limit = write_chance(language, decision.probability, decision.threshold)
-    line = say(language, "over" if decision.prediction else "under", chance=chance, limit=limit)
+        return _verdict("wait", translate(language, "mend first"), [])
+    chance, limit = write_probability(language, decision.probability, decision.threshold)
+    line = translate(language, "over" if decision.prediction else "under", chance=chance, limit=limit)
     if decision.refer:
-        return _verdict("ask", say(language, "refer"), [line, say(language, "close call")])
+        return _verdict("ask", translate(language, "refer"), [line, translate(language, "close call")])
     kind, word = ("bad", "refuse") if decision.prediction else ("good", "accept")
-    return _verdict(kind, say(language, word), [line])
+    return _verdict(kind, translate(language, word), [line])
 
 # %% ../../nbs/lib/desk/78_views.ipynb #3aedc244
 def _cost(language: str, key: str, euros: float, cheaper: bool) -> str:
     "What one of the two decisions is expected to cost."
-    mark = f'<span class="tag">{escape(say(language, "cheaper"))}</span>' if cheaper else ""
-    head = f"<small>{escape(say(language, key))}</small>"
+    mark = f'<span class="tag">{escape(translate(language, "cheaper"))}</span>' if cheaper else ""
+    head = f"<small>{escape(translate(language, key))}</small>"
     return f'<div class="kpi{" pick" if cheaper else ""}">{head}<b>{write_euros(language, euros)}</b>{mark}</div>'
 
 
@@ -258,10 +260,10 @@ def show_answer(
         return show_verdict(desk)
     sure, accepting = desk.explanation.sure, decision.expected_cost_accept
     share = {name: write_percent(language, getattr(sure, name)) for name in ("rate", "low", "high")}
-    told = say(language, "sure", clients=write_number(language, sure.clients), **share)
+    told = translate(language, "sure", clients=write_number(language, sure.clients), **share)
     similar = desk.explanation.similar
     counted = {name: write_number(language, getattr(similar, name)) for name in ("clients", "defaults")}
-    told += " " + say(language, "similar", **counted)
+    told += " " + translate(language, "similar", **counted)
     costs = (
         _cost(language, "cost accept", accepting, accepting < decision.expected_cost_refuse),
         _cost(
@@ -275,12 +277,14 @@ def show_answer(
 _LEAST = 0.5  # points: smaller ones round to nothing
 
 
-def _bar(language: str, words: str, points: float, most: float, flipped: float | None) -> str:
+def _bar(language: str, words: str, points: float, most: float, changed: float | None) -> str:
     "One statement about the client, with its bar."
     kind, sign = ("up", "+") if points > 0 else ("down", "−")
     size = f"{sign}{write_number(language, abs(points))}"
-    told = say(language, "point" if size[1:] == "1" else "points", points=size)
-    without = say(language, "flipped", chance=write_percent(language, flipped)) if flipped is not None else ""
+    told = translate(language, "point" if size[1:] == "1" else "points", points=size)
+    without = (
+        translate(language, "changed", chance=write_percent(language, changed)) if changed is not None else ""
+    )
     small = f"<small>{escape(without)}</small>" if without else ""
     bar = f'<i class="{kind}" style="--v:{abs(points) / most:.3f}"></i>'
     return f'<li><span>{escape(words)}{small}</span><span class="bar" aria-hidden="true">{bar}</span><b>{escape(told)}</b></li>'
@@ -295,15 +299,15 @@ def show_reasons(
         return ""
     moved = [(group, points) for group, points in why.groups if abs(points) >= _LEAST]
     if not moved:
-        return heading(language, "why card") + note(say(language, "no effect"))
-    flipped = {reason.group: reason.flipped for reason in why.reasons}
+        return heading(language, "why card") + note(translate(language, "no effect"))
+    changed = {reason.group: reason.changed for reason in why.reasons}
     most = max(abs(points) for _, points in moved)
     client = {**desk.client}
     rows = [
-        _bar(language, tell_group(language, group, client), points, most, flipped.get(group))
+        _bar(language, describe_group(language, group, client), points, most, changed.get(group))
         for group, points in moved
     ]
-    lead = say(language, "why refused", base=write_percent(language, why.base))
+    lead = translate(language, "why refused", base=write_percent(language, why.base))
     return f'{heading(language, "why card")}{note(lead)}<ul class="why">{"".join(rows)}</ul>'
 
 # %% ../../nbs/lib/desk/78_views.ipynb #7ef945dc
@@ -315,10 +319,10 @@ def show_changes(
     if why is None or not why.refused:
         return ""
     told = [
-        tell_change(language, each.on_time, each.fields, each.probability, why.threshold)
+        describe_change(language, each.on_time, each.fields, each.probability, why.threshold)
         for each in why.changes
     ]
-    items = "".join(f"<li>{escape(each)}</li>" for each in told or [say(language, "no change")])
+    items = "".join(f"<li>{escape(each)}</li>" for each in told or [translate(language, "no change")])
     return f'{heading(language, "change card")}<ul class="changes">{items}</ul>'
 
 # %% ../../nbs/lib/desk/78_views.ipynb #de5ff3ed
@@ -329,10 +333,10 @@ def show_receipt(
     receipt, language = desk.receipt, desk.language
     if receipt is None:
         return ""
-    answer = say(language, "refuse" if receipt.prediction else "accept")
+    answer = translate(language, "refuse" if receipt.prediction else "accept")
     key = "overridden" if receipt.officer else "recorded"
     time = write_time(language, receipt.time)
-    told = say(language, key, answer=answer, id=receipt.id, time=time, officer=receipt.officer)
+    told = translate(language, key, answer=answer, id=receipt.id, time=time, officer=receipt.officer)
     return f'<p class="receipt">{_icon("good")}<span>{escape(told)}</span></p>'
 
 
@@ -341,9 +345,9 @@ def show_footer(
 ) -> str:
     "Which decision, model, data and time, as one line to copy."
     language, champion, receipt = desk.language, desk.champion, desk.receipt
-    state = say(language, "decision", id=receipt.id) if receipt else say(language, "preview")
+    state = translate(language, "decision", id=receipt.id) if receipt else translate(language, "preview")
     time = receipt.time if receipt else desk.answered
-    told = say(
+    told = translate(
         language,
         "foot",
         state=state,
@@ -354,7 +358,7 @@ def show_footer(
         fingerprint=str(champion.about["fingerprint"])[:12],
         time=write_time(language, time),
     )
-    words, done = escape(say(language, "copy")), escape(say(language, "copied"))
+    words, done = escape(translate(language, "copy")), escape(translate(language, "copied"))
     return f'<p class="foot"><span>{escape(told)}</span> <button type="button" class="copy" data-done="{done}">{words}</button></p>'
 
 # %% ../../nbs/lib/desk/78_views.ipynb #6d2e3be3
@@ -363,14 +367,14 @@ def show_badge(
 ) -> str:
     "Which model decides here, and on what it has learned."
     language, champion = desk.language, desk.champion
-    data = say(language, "invented data" if champion.about["twin"] else "real data")
-    name = say(language, "badge", family=champion.family, version=champion.version)
+    data = translate(language, "invented data" if champion.about["twin"] else "real data")
+    name = translate(language, "badge", family=champion.family, version=champion.version)
     return f'<p class="badge" data-lang="{language}"><i></i>{escape(name)} · {escape(data)}</p>'
 
 
-def _name_figures(language: str, figures: Sequence[str]) -> str:
+def _name_metrics(language: str, figures: Sequence[str]) -> str:
     "The first three by name."
-    named = ", ".join(name_figure(language, figure) for figure in figures[:3])
+    named = ", ".join(name_metric(language, figure) for figure in figures[:3])
     return f"{named} …" if len(figures) > 3 else named
 
 
@@ -379,39 +383,43 @@ def show_warnings(
 ) -> str:
     "What the officer must know before believing an answer."
     language, champion = desk.language, desk.champion
-    lines = [say(language, "twin")] if champion.about["twin"] else []
-    lines += [say(language, "away", why=desk.away)] if desk.away else []
-    lines += [say(language, "held back", why=desk.alarm)] if desk.alarm else []
-    lines += [say(language, "watched", what=_name_figures(language, desk.watched))] if desk.watched else []
+    lines = [translate(language, "twin")] if champion.about["twin"] else []
+    lines += [translate(language, "unreachable", why=desk.unreachable)] if desk.unreachable else []
+    lines += [translate(language, "held back", why=desk.alarm)] if desk.alarm else []
+    lines += (
+        [translate(language, "watched", what=_name_metrics(language, desk.watched))] if desk.watched else []
+    )
     return "".join(f'<p class="warning">{_icon("wait")}<span>{escape(line)}</span></p>' for line in lines)
 
 # %% ../../nbs/lib/desk/78_views.ipynb #6ad6fdc7
-def _tell_weighed(desk: Desk, weighed: Weighed, key: str) -> str:
+def _describe_weighed(desk: Desk, weighed: Weighed, key: str) -> str:
     "What some costs would mean, in a sentence."
     language = desk.language
     refused = desk.decision is not None and decide(desk.decision.probability, weighed.threshold)
-    return say(
+    return translate(
         language,
         key,
         limit=write_percent(language, weighed.threshold),
         share=write_percent(language, weighed.refused),
         cost=write_euros(language, weighed.cost),
-        answer="–" if desk.decision is None else say(language, "refuse" if refused else "accept").lower(),
+        answer="–"
+        if desk.decision is None
+        else translate(language, "refuse" if refused else "accept").lower(),
     )
 
 
-def tell_what_if(
+def describe_what_if(
     desk: Desk,
 ) -> str:
     "What the sliders' costs would mean for this client and for the bank, and that the bank's setting stays."
     champion, language = desk.champion, desk.language
     same = desk.what_if == champion.costs
-    told = _tell_weighed(
+    told = _describe_weighed(
         desk, weigh_costs(champion, desk.what_if), "what if now" if same else "what if answer"
     )
     bank = (champion.costs.false_positive, champion.costs.false_negative)
     positive, negative = (write_euros(language, each) for each in bank)
-    return note(told, "") + note(say(language, "only here", fp=positive, fn=negative))
+    return note(told, "") + note(translate(language, "only here", fp=positive, fn=negative))
 
 
 def show_what_if(
@@ -460,9 +468,9 @@ def show_upload(
         return ""
     total = len(upload.rows)
     wrong = total - len(upload.clients)
-    count = say(language, "read", name=upload.name, clients=write_number(language, total))
+    count = translate(language, "read", name=upload.name, clients=write_number(language, total))
     key = "all well" if not wrong else "none" if wrong == total else "problems"
-    told = say(language, key, rejected=write_number(language, wrong))
+    told = translate(language, key, rejected=write_number(language, wrong))
     return f"<h3>{escape(count)}</h3>{note(told, 'problem' if wrong else 'fine')}"
 
 
@@ -473,8 +481,12 @@ def show_rows(
     language, upload = desk.language, desk.upload
     if upload is None:
         return ""
-    shown = say(language, "first rows", shown=min(_SHOWN, len(upload.rows)))
-    head = [say(language, "row"), say(language, "why not"), *(str(name)[:40] for name in upload.rows.columns)]
+    shown = translate(language, "first rows", shown=min(_SHOWN, len(upload.rows)))
+    head = [
+        translate(language, "row"),
+        translate(language, "why not"),
+        *(str(name)[:40] for name in upload.rows.columns),
+    ]
     return _table(head, _preview_rows(upload, upload.rejected(language)), shown, shown)
 
 # %% ../../nbs/lib/desk/78_views.ipynb #a75968cb
@@ -495,11 +507,11 @@ def show_totals(
         "rejected": write_number(language, len(batch.upload.rows) - decided),
     }
     shown = "".join(
-        f'<div class="kpi"><small>{escape(say(language, key))}</small><b>{value}</b></div>'
+        f'<div class="kpi"><small>{escape(translate(language, key))}</small><b>{value}</b></div>'
         for key, value in tiles.items()
     )
-    title = say(language, "done", name=batch.upload.name)
-    told = say(language, "batch", id=batch.id, time=write_time(language, batch.time))
+    title = translate(language, "done", name=batch.upload.name)
+    told = translate(language, "batch", id=batch.id, time=write_time(language, batch.time))
     return f'<h3>{escape(title)}</h3><div class="tiles">{shown}</div>{note(told)}'
 
 # %% ../../nbs/lib/desk/78_views.ipynb #f7f456db
@@ -511,7 +523,7 @@ def list_results(
     import pandas as pd
 
     answers, rows = batch.answers, batch.upload.rows
-    words = {0: say(language, "accept"), 1: say(language, "refuse")}
+    words = {0: translate(language, "accept"), 1: translate(language, "refuse")}
     columns = {
         "row": answers.index.to_series(),
         "column id": rows.loc[answers.index, ID].astype(str) if ID in rows else None,
@@ -522,7 +534,7 @@ def list_results(
     }
     units = {"column chance": " (%)", "column accept": " (€)", "column refuse": " (€)"}
     named = {
-        say(language, key) + units.get(key, ""): values
+        translate(language, key) + units.get(key, ""): values
         for key, values in columns.items()
         if values is not None
     }
@@ -588,7 +600,9 @@ def _read_fairness(notebook: Path) -> list[list[str]]:
 
 def _read_run(folder: Path) -> str:
     "The run of the model that a road chose, from a report or the committed record."
-    facts = next((folder / name for name in ("road.json", "record.json") if (folder / name).is_file()), None)
+    facts = next(
+        (folder / name for name in ("pipeline.json", "record.json") if (folder / name).is_file()), None
+    )
     read = json.loads(facts.read_text(encoding="utf-8")) if facts else {}
     return str(read.get("chosen_run", read.get("champion_run", "")))  # figures are of whom the road chose
 
@@ -624,15 +638,15 @@ def show_champion(
         "calibration error": write_percent(language, metrics["oof_calibration_error"], 1),
     }
     tiles = "".join(
-        f'<div class="kpi"><small>{escape(say(language, key))}</small><b>{value}</b></div>'
+        f'<div class="kpi"><small>{escape(translate(language, key))}</small><b>{value}</b></div>'
         for key, value in measured.items()
     )
-    name = say(language, "badge", family=champion.family, version=champion.version)
-    since = say(
+    name = translate(language, "badge", family=champion.family, version=champion.version)
+    since = translate(
         language,
         "since",
-        time=write_time(language, about["crowned"]),
-        who=about["crowned_by"],
+        time=write_time(language, about["promoted"]),
+        who=about["promoted_by"],
         reason=about["reason"],
     )
     return f'{heading(language, "model card")}<p class="big">{escape(name)}</p>{note(since)}<div class="tiles">{tiles}</div>'
@@ -646,11 +660,11 @@ def show_curves(
     bank = weigh_costs(champion, champion.costs)
     cost = (
         heading(language, "curve card")
-        + note(_tell_weighed(desk, bank, "what if now"))
+        + note(_describe_weighed(desk, bank, "what if now"))
         + draw_curve(language, bank)
     )
     drawn = draw_calibration(language, champion.reference["cells"])
-    return cost, heading(language, "calibration card") + note(say(language, "calibration")) + drawn
+    return cost, heading(language, "calibration card") + note(translate(language, "calibration")) + drawn
 
 # %% ../../nbs/lib/desk/78_views.ipynb #5b947e54
 def _is_own(desk: Desk, report: Report) -> bool:
@@ -658,8 +672,8 @@ def _is_own(desk: Desk, report: Report) -> bool:
     return report.run == desk.champion.about["run"]
 
 
-def _tell_road(desk: Desk, report: Report) -> str:
-    return "" if _is_own(desk, report) else note(say(desk.language, "other road"), "problem")
+def _describe_pipeline_run(desk: Desk, report: Report) -> str:
+    return "" if _is_own(desk, report) else note(translate(desk.language, "other road"), "problem")
 
 
 def show_board(
@@ -686,9 +700,9 @@ def show_board(
             ]
         )
     keys = ("board family", "board cv", "board test", "board auc")
-    title = say(language, "board card")
-    table = _table([say(language, key) for key in keys], rows, "", title)
-    return heading(language, "board card") + _tell_road(desk, report) + table
+    title = translate(language, "board card")
+    table = _table([translate(language, key) for key in keys], rows, "", title)
+    return heading(language, "board card") + _describe_pipeline_run(desk, report) + table
 
 # %% ../../nbs/lib/desk/78_views.ipynb #b57656e1
 def show_fairness(
@@ -707,20 +721,20 @@ def show_fairness(
             write_number(language, float(each), 2) if ratio else write_percent(language, float(each), 1)
             for each in values
         )
-        name = "" if slicing == before else say(language, f"group {slicing}")
+        name = "" if slicing == before else translate(language, f"group {slicing}")
         rows.append(
             [
                 f"<th scope=row>{escape(name)}</th>" if name else "<td></td>",
-                f"<td class=words>{escape(say(language, measure))}</td>",
+                f"<td class=words>{escape(translate(language, measure))}</td>",
                 f"<td>{value} <small>({low} – {high})</small></td>",
                 f"<td>{chance}</td>",
             ]
         )
         before = slicing
     keys = ("fairness group", "fairness measure", "fairness value", "fairness chance")
-    title = say(language, "fairness card")
-    table = _table([say(language, key) for key in keys], rows, "", title)
-    told = note(say(language, "fairness note")) + _tell_road(desk, report)
+    title = translate(language, "fairness card")
+    table = _table([translate(language, key) for key in keys], rows, "", title)
+    told = note(translate(language, "fairness note")) + _describe_pipeline_run(desk, report)
     return heading(language, "fairness card") + told + table
 
 # %% ../../nbs/lib/desk/78_views.ipynb #2c48222a
@@ -731,17 +745,17 @@ def show_links(
     "Known limits, and what to read on: pages of the report, each inside its link."
     language, settings = desk.language, desk.settings
     if report is None:
-        return heading(language, "links card") + note(say(language, "no report"))
+        return heading(language, "links card") + note(translate(language, "no report"))
     limits = "".join(f"<li>{escape(limit)}</li>" for limit in report.limits)
     known = f'{heading(language, "limits card")}<ul class="changes" lang="en">{limits}</ul>' if limits else ""
     links = [
-        link_download(page.name, page.read_bytes(), say(language, key), "text/html")
+        link_download(page.name, page.read_bytes(), translate(language, key), "text/html")
         for key, page in report.pages.items()
     ]
     if not settings.is_open(settings.desk.host):  # others have no MLflow at this address
         place, words = (
             settings.store.server or f"http://127.0.0.1:{settings.ports.mlflow}",
-            say(language, "mlflow"),
+            translate(language, "mlflow"),
         )
         links.append(f'<a href="{escape(place)}" target="_blank" rel="noopener">{escape(words)}</a>')
     items = "".join(f"<li>{link}</li>" for link in links)

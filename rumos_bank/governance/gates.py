@@ -19,19 +19,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, ID, LATE_CLIENT, STATUSES, TARGET
-from .integrity import load_trusted
-from ..ground.errors import ParameterError, StoreError
-from ..ground.settings import Costs, Settings
-from ..ground.statistics import compare_by_folds
-from ..model.cost import decide
-from ..model.decision import DecisionModel, make_decision
-from ..model.evaluate import calibration_error
-from ..model.explain import explain, seen_groups
-from ..model.families import find_family, make_model
-from ..model.features import feature_names
-from ..model.portable import PLAIN, SETTINGS, SKOPS, as_lists, count_differences, read_plain
-from ..model.search import cost_by_fold, tuned_cost_by_fold
+from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, ID, LATE_CLIENT, STATUSES, TARGET
+from rumos_bank.governance.integrity import load_trusted
+from rumos_bank.ground.errors import ParameterError, StoreError
+from rumos_bank.ground.settings import Costs, Settings
+from rumos_bank.ground.statistics import compare_by_folds
+from rumos_bank.model.cost import decide
+from rumos_bank.model.decision import DecisionModel, make_decision
+from rumos_bank.model.evaluate import calibration_error
+from rumos_bank.model.explain import explain, seen_groups
+from rumos_bank.model.families import find_family, make_model
+from rumos_bank.model.features import feature_names
+from rumos_bank.model.portable import PORTABLE, SETTINGS, SKOPS, as_lists, count_differences, read_portable
+from rumos_bank.model.search import cost_by_fold, tuned_cost_by_fold
 from rumos_bank.model.slices import (
     FEWEST,
     PROTECTED_SLICES,
@@ -79,7 +79,7 @@ class Candidate:
     "A model that reigns or wants to."
 
     run_id: str
-    card: Mapping[str, Any]  # the recipe
+    model_record: Mapping[str, Any]  # the recipe
     model: DecisionModel = field(repr=False)  # loaded from verified bytes
     content: Mapping[str, bytes] = field(repr=False)  # the model's files as verified, by name
     folds: "pd.DataFrame" = field(
@@ -149,9 +149,9 @@ def is_unasked(
 # %% ../../nbs/lib/governance/39_gates.ipynb #c0b03b06
 def _fold_costs(candidate: Candidate, case: _Case) -> np.ndarray:
     "Euros per client in each fold, at the candidate's own threshold or, where that was tuned on them, at one of the other folds."
-    card, costs = candidate.card, case.settings.costs
-    chosen_here = card["fingerprint"] == case.fingerprint and Costs(**card["costs"]) == costs
-    if card["rule"] == "tuned" and chosen_here:
+    model_record, costs = candidate.model_record, case.settings.costs
+    chosen_here = model_record["fingerprint"] == case.fingerprint and Costs(**model_record["costs"]) == costs
+    if model_record["rule"] == "tuned" and chosen_here:
         return tuned_cost_by_fold(candidate.folds, costs)
     return cost_by_fold(candidate.folds, candidate.model.threshold, costs)
 
@@ -191,7 +191,7 @@ def _check_calibration(case: _Case) -> _Finding:
     "Whether the probabilities mean what they say."
     folds, most = case.challenger.folds, case.settings.gates.max_calibration_error
     error = calibration_error(folds["defaulted"].to_numpy(), folds["probability"].to_numpy())
-    good = case.settings.model.max_calibration_error
+    good = case.settings.model.tune_above_calibration_error
     text = (
         f"out of fold its probabilities miss what happened by {100 * error:.1f} points on average; "
         f"{100 * most:g} are allowed, up to {100 * good:g} are good"
@@ -353,7 +353,7 @@ def _count_faults(faults: Sequence[str], right: str) -> _Finding:
 def _check_schema(case: _Case) -> _Finding:
     "Whether it asks for the contract's fields without the protected ones, and no others."
     model, protected = case.challenger.model, tuple(case.settings.model.protected)
-    promised, faults = tuple(case.challenger.card["protected"]), []
+    promised, faults = tuple(case.challenger.model_record["protected"]), []
     if open_fields := sorted(set(protected) - set(promised)):
         faults.append(f"{', '.join(open_fields)} must not be used today, and its card does not exclude them")
     if tuple(model.protected) != promised:
@@ -374,7 +374,7 @@ def _check_schema(case: _Case) -> _Finding:
 @_gate("data")
 def _check_data(case: _Case) -> _Finding:
     "Whether it was made of today's clients and judged on them."
-    made_of, folds, faults = case.challenger.card["fingerprint"], case.challenger.folds, []
+    made_of, folds, faults = case.challenger.model_record["fingerprint"], case.challenger.folds, []
     if made_of != case.fingerprint:
         faults.append(f"it was made of clients {made_of[:12]}, today's are {case.fingerprint[:12]}")
     judged = folds[["ID", "defaulted"]].to_numpy()
@@ -385,25 +385,27 @@ def _check_data(case: _Case) -> _Finding:
     )
 
 # %% ../../nbs/lib/governance/39_gates.ipynb #6033d007
-def _follow_recipe(card: Mapping[str, Any], train: "pd.DataFrame") -> DecisionModel:
+def _follow_specification(model_record: Mapping[str, Any], train: "pd.DataFrame") -> DecisionModel:
     "The card's model, made anew."
-    protected = tuple(card["protected"])
-    model = make_model(find_family(card["family"]), card["parameters"], card["seed"], protected)
-    decision = make_decision(model, card["threshold"], Costs(**card["costs"]), protected)
+    protected = tuple(model_record["protected"])
+    model = make_model(
+        find_family(model_record["family"]), model_record["parameters"], model_record["seed"], protected
+    )
+    decision = make_decision(model, model_record["threshold"], Costs(**model_record["costs"]), protected)
     return decision.fit(train, train[TARGET].to_numpy())
 
 
 @_gate("refit")
 def _check_refit(case: _Case) -> _Finding:
     "The share of decisions that a second fit changes."
-    again = _follow_recipe(case.challenger.card, case.train)
-    risk, most = again.predict_proba(case.sample)[:, 1], case.settings.gates.max_flips
-    flipped = decide(risk, again.threshold) != decide(case.answers, case.challenger.model.threshold)
+    again = _follow_specification(case.challenger.model_record, case.train)
+    risk, most = again.predict_proba(case.sample)[:, 1], case.settings.gates.max_refit_changes
+    changed = decide(risk, again.threshold) != decide(case.answers, case.challenger.model.threshold)
     text = (
-        f"a second fit of its recipe decides about {int(flipped.sum()):,} of {len(flipped):,} clients otherwise and moves a "
+        f"a second fit of its recipe decides about {int(changed.sum()):,} of {len(changed):,} clients otherwise and moves a "
         f"probability by {np.abs(risk - case.answers).max():.2g} at most; {most:.1%} may be decided otherwise"
     )
-    return _judge(flipped.mean(), most, text, fails=flipped.mean() > most)
+    return _judge(changed.mean(), most, text, fails=changed.mean() > most)
 
 # %% ../../nbs/lib/governance/39_gates.ipynb #ba065584
 def require_sound(
@@ -411,7 +413,7 @@ def require_sound(
     clients: "pd.DataFrame",  # (n, …) about whom model and plain form are asked
 ) -> None:
     "Raise `StoreError` unless the files can be read and say the same."
-    model, (form, plain) = load_trusted(content[SKOPS]), read_plain(content[PLAIN])
+    model, (form, plain) = load_trusted(content[SKOPS]), read_portable(content[PORTABLE])
     settings = {name: getattr(model, name) for name in SETTINGS}
     if settings != form["decision"] or list(model.protected) != form["protected"]:
         raise StoreError(
@@ -440,7 +442,7 @@ def _check_files(case: _Case) -> _Finding:
     stored = load_trusted(case.challenger.content[SKOPS]).predict_proba(case.sample)[:, 1]
     differ = int((stored != case.answers).sum())
     text = (
-        f"the types of {SKOPS} are on the list, and {PLAIN} says the same"
+        f"the types of {SKOPS} are on the list, and {PORTABLE} says the same"
         if not differ
         else f"the model that was asked is not the one in {SKOPS}: {differ:,} of {len(case.sample):,} probabilities differ"
     )
@@ -468,7 +470,7 @@ _TIMED = 100  # decisions
 @_gate("latency")
 def _check_latency(case: _Case) -> _Finding:
     "Milliseconds of one decision, on this machine."
-    _, plain = read_plain(case.challenger.content[PLAIN])
+    _, plain = read_portable(case.challenger.content[PORTABLE])
     asked = list(map(list, case.sample[list(CLIENT_COLUMNS)].head(_TIMED).to_numpy(float)))
     answer = plain.probability if plain else lambda row: case.challenger.model.predict_proba([row])
     taken = []
@@ -496,13 +498,13 @@ def check_candidate(
     train: "pd.DataFrame",  # (n, …) today's train clients, labelled
     fingerprint: str,  # of today's clients
     settings: Settings,
-    tell: Callable[[str], Any] = lambda text: None,  # called with the name of each gate before it
+    notify: Callable[[str], Any] = lambda text: None,  # called with the name of each gate before it
 ) -> list[Check]:  # every check, whatever became of the others
     "Ask a challenger everything."
     case = _Case(challenger, champion, train, fingerprint, settings)
     checks = []
     for name in _CHECKS:
-        tell(f"gate {name}")
+        notify(f"gate {name}")
         checks.append(_ask(name, case))
     return checks
 

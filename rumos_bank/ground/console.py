@@ -36,11 +36,11 @@ def make_progress() -> Callable[
     "Something to call after each step of long work."
     told = time.monotonic()
 
-    def tell(describe: Callable[[], str]) -> None:
+    def notify(describe: Callable[[], str]) -> None:
         nonlocal told
         if time.monotonic() - told >= (0.2 if sys.stderr.isatty() else 10):
             told = time.monotonic()
             end = "\r" if sys.stderr.isatty() else "\n"
             print(f"{describe()}   ", end=end, file=sys.stderr, flush=True)
 
-    return tell
+    return notify

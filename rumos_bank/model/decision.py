@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 
-from ..ground.errors import ParameterError
-from ..ground.settings import Costs
-from .cost import decide, is_close
-from .features import feature_matrix
+from rumos_bank.ground.errors import ParameterError
+from rumos_bank.ground.settings import Costs
+from rumos_bank.model.cost import decide, is_close
+from rumos_bank.model.features import feature_matrix
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -25,10 +25,10 @@ from rumos_bank.data.contract import (
     TARGET,
     check_client,
 )
-from ..ground.errors import ParameterError, require_same_length
-from ..ground.statistics import wilson_interval
-from .cost import decide
-from .features import feature_matrix
+from rumos_bank.ground.errors import ParameterError, require_same_length
+from rumos_bank.ground.statistics import wilson_interval
+from rumos_bank.model.cost import decide
+from rumos_bank.model.features import feature_matrix
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -119,7 +119,7 @@ class Reason:
 
     group: str  # in the officer's words
     points: float  # of probability, 0 to 100: its share of the difference to the typical accepted client
-    flipped: float  # the probability with this group made typical
+    changed: float  # the probability with this group made typical
 
     def __str__(self) -> str:
         return SENTENCES["reason"].format(**vars(self), words=self.group.capitalize())
@@ -151,8 +151,8 @@ def _judge_groups(
     without = [len(risk) - 1 - 2**place for place in reversed(range(len(groups)))]
     shares = 100 * share_out(risk)
     judged = [
-        Reason(words, float(points), float(flipped))
-        for words, points, flipped in zip(groups, shares, risk[without], strict=True)
+        Reason(words, float(points), float(changed))
+        for words, points, changed in zip(groups, shares, risk[without], strict=True)
     ]
     return float(risk[-1]), float(risk[0]), sorted(judged, key=lambda group: -group.points)
 
@@ -162,7 +162,7 @@ def _keep_reasons(
     probability: float,  # of the client as they are
 ) -> tuple[Reason, ...]:  # at most four
     "The groups that raised the risk and whose flip lowers it."
-    held = [one for one in judged if one.points > 0 and probability - one.flipped >= LEAST_EFFECT]
+    held = [one for one in judged if one.points > 0 and probability - one.changed >= LEAST_EFFECT]
     return tuple(held[:MOST_REASONS])
 
 # %% ../../nbs/lib/model/27_explain.ipynb #d4377d7d

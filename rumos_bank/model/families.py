@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..ground.errors import ParameterError
-from .features import choose_columns, feature_names, is_code, risk_directions
+from rumos_bank.ground.errors import ParameterError
+from rumos_bank.model.features import choose_columns, feature_names, is_code, risk_directions
 
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
@@ -315,12 +315,12 @@ def make_model(
     return make_pipeline(family.prepare(names), family.model(seed, names, **trial))
 
 # %% ../../nbs/lib/model/22_families.ipynb #6c42a167
-def _is_plain(value: Any) -> bool:
+def _is_portable(value: Any) -> bool:
     "Whether a value is a number, text, truth value, None, or made of such."
     if isinstance(value, Mapping):
-        return all(map(_is_plain, [*value, *value.values()]))
+        return all(map(_is_portable, [*value, *value.values()]))
     if isinstance(value, (list, tuple)):
-        return all(map(_is_plain, value))
+        return all(map(_is_portable, value))
     return value is None or isinstance(value, (int, float, str, bool))
 
 
@@ -332,6 +332,6 @@ def plain_parameters(
     found: dict[str, Any] = {}
     for name, value in sorted(inner.get_params().items(), key=lambda item: item[0].count("__")):
         plain = name.split("__")[-1]
-        if _is_plain(value) and plain not in found:
+        if _is_portable(value) and plain not in found:
             found[plain] = value
     return found

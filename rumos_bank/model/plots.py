@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..ground.errors import ParameterError, require_same_length
-from ..ground.settings import Costs
-from .cost import business_cost, cost_curve, decide, trivial_costs
-from .evaluate import as_judged, calibration_error, reliability
+from rumos_bank.ground.errors import ParameterError, require_same_length
+from rumos_bank.ground.settings import Costs
+from rumos_bank.model.cost import business_cost, cost_curve, decide, trivial_costs
+from rumos_bank.model.evaluate import as_judged, calibration_error, reliability
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +29,7 @@ ACCENT = "#0BA7AD"
 _INK, _GREY, _PALE = "#2F3B43", "#7C8890", "#E3E8EA"
 
 
-def _say_what_is_seen(figure: "Figure", title: str) -> None:
+def _write_title(figure: "Figure", title: str) -> None:
     figure.suptitle(textwrap.fill(title, 72), x=0.01, ha="left", color=_INK, fontsize=12)
 
 
@@ -51,7 +51,7 @@ def _start_figure(title: str, label: str, x: str, y: str) -> "tuple[Figure, Axes
     figure = Figure(figsize=(7, 4.4), dpi=120, layout="constrained")
     axes = figure.subplots()
     _dress(axes, label, x, y)
-    _say_what_is_seen(figure, title)
+    _write_title(figure, title)
     return figure, axes
 
 
@@ -325,7 +325,7 @@ def draw_slices(
         right.axvline(0, color=_GREY, linewidth=1, linestyle="--")
     worst = table[~table["small"]].nlargest(1, "cost_per_client")
     said = "".join(f"; most with {row.group}: {row.cost_per_client:,.0f} €" for row in worst.itertuples())
-    _say_what_is_seen(figure, f"A client costs {overall:,.0f} € on average{said}")
+    _write_title(figure, f"A client costs {overall:,.0f} € on average{said}")
     grid[0, 1].set_title(label, loc="right", color=_GREY, fontsize=9)
     return figure
 

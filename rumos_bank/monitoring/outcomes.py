@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data.readers import open_source, read_numbers
-from ..ground.errors import StoreError
-from ..ground.settings import Settings
-from ..serving.decision_log import DecisionLog, read_log
+from rumos_bank.data.readers import open_source, read_numbers
+from rumos_bank.ground.errors import StoreError
+from rumos_bank.ground.settings import Settings
+from rumos_bank.serving.decision_log import DecisionLog, read_log
 
 OUTCOME = "outcome"  # the kind of entry in the decision log
 COLUMNS = ("decision", "defaulted")  # of a file of outcomes

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .. import __version__
-from ..ground.console import make_progress, print_table
-from ..ground.errors import RumosError
+from rumos_bank import __version__
+from rumos_bank.ground.console import make_progress, print_table
+from rumos_bank.ground.errors import RumosError
 
 if TYPE_CHECKING:
     from rumos_bank.governance.gates import Check
-    from rumos_bank.operations.pipeline import Road, Step
+    from rumos_bank.operations.pipeline import PipelineRun, Step
     from rumos_bank.serving.champion import Champion
 
 app = typer.Typer(
@@ -45,7 +45,7 @@ def _make_watcher() -> Any:
         def __init__(self) -> None:
             self.told: dict[str, str] = {}
 
-        def tell(self, text: str) -> None:
+        def notify(self, text: str) -> None:
             print(text, flush=True)
 
         def show(self, steps: "Sequence[Step]") -> None:
@@ -79,16 +79,16 @@ def _make_bars(parent: type) -> Any:
                 TextColumn("{task.percentage:>3.0f} %"),
             )
             self.progress = Progress(*columns, TimeElapsedColumn(), TextColumn("{task.fields[state]}"))
-            self.road = self.progress.add_task("the road", state="", start=True)
+            self.pipeline_run = self.progress.add_task("the road", state="", start=True)
             self.tasks: dict[str, Any] = {}
 
-        def tell(self, text: str) -> None:
+        def notify(self, text: str) -> None:
             self.progress.console.print(text, highlight=False)
 
         def show(self, steps: "Sequence[Step]") -> None:
             self.progress.start()
             total, done = sum(step.total for step in steps), sum(step.done for step in steps)
-            self.progress.update(self.road, total=total, completed=done)
+            self.progress.update(self.pipeline_run, total=total, completed=done)
             for step in steps:
                 if step.name not in self.tasks:
                     self.tasks[step.name] = self.progress.add_task(step.name, start=False, state="")
@@ -113,22 +113,22 @@ def _print_board(board: Any, title: str) -> None:
     print_table(list(shown.columns), shown.to_numpy().tolist(), title)
 
 
-def _tell_road(road: "Road") -> None:
+def _describe_pipeline_run(pipeline_run: "PipelineRun") -> None:
     "What came out of a road, and what to open next."
-    if road.board is not None:
-        _print_board(road.board, f"Leaderboard of road {road.name}")
-    for line in road.summary:
+    if pipeline_run.board is not None:
+        _print_board(pipeline_run.board, f"Leaderboard of road {pipeline_run.name}")
+    for line in pipeline_run.summary:
         print(line)
-    for step in road.failed:
+    for step in pipeline_run.failed:
         print(f"FAILED {step.name}: {step.error}")
         if step.output.exists():
             print(f"  its notebook up to there: {step.output}")
-    reused = sum(step.state == "reused" for step in road.steps)
+    reused = sum(step.state == "reused" for step in pipeline_run.steps)
     again = (
         f"; {reused} searches were found finished in the store (--fresh runs them again)" if reused else ""
     )
-    print(f"The road took {road.seconds:.0f} s{again}.")
-    print(f"Next: open {road.folder / 'leaderboard.html'}, or ask `rumos champion`.")
+    print(f"The road took {pipeline_run.seconds:.0f} s{again}.")
+    print(f"Next: open {pipeline_run.folder / 'leaderboard.html'}, or ask `rumos champion`.")
 
 # %% ../../nbs/lib/operations/87_cli.ipynb #6cf21ef1
 Profiles = Annotated[
@@ -153,22 +153,22 @@ def run(
     from rumos_bank.governance.promotion_state import read_champion
     from rumos_bank.governance.tracking import open_store
     from rumos_bank.ground.settings import read_settings
-    from rumos_bank.operations.pipeline import run_road
+    from rumos_bank.operations.pipeline import run_pipeline
 
     settings = read_settings()
-    if once and (reign := read_champion(open_store(settings))):
-        return print(f"version {reign.version} ({reign.family}) reigns already: no road is taken")
+    if once and (current := read_champion(open_store(settings))):
+        return print(f"version {current.version} ({current.family}) reigns already: no road is taken")
     names = [name.strip() for name in families.split(",") if name.strip()]
     watcher = _make_watcher()
     try:
-        road = run_road(settings, profile, names, fresh, watcher)
+        pipeline_run = run_pipeline(settings, profile, names, fresh, watcher)
     except KeyboardInterrupt:
         print("rumos: stopped; the next run finds what is finished and does the rest", file=sys.stderr)
         raise typer.Exit(130) from None
     finally:
         watcher.close()
-    _tell_road(road)
-    raise typer.Exit(1 if road.failed else 0)
+    _describe_pipeline_run(pipeline_run)
+    raise typer.Exit(1 if pipeline_run.failed else 0)
 
 # %% ../../nbs/lib/operations/87_cli.ipynb #4eb07916
 @app.command()
@@ -178,14 +178,14 @@ def data() -> None:
     Example: `RUMOS_DATA_SOURCES=clients.csv rumos data`
     """
     from rumos_bank.data.contract import TARGET
-    from rumos_bank.data.sources import load_lending
+    from rumos_bank.data.sources import load_dataset
     from rumos_bank.ground.settings import read_settings
 
-    lending = load_lending(read_settings(), tell=print)
-    if lending.is_twin:
+    dataset = load_dataset(read_settings(), notify=print)
+    if dataset.is_twin:
         print("TWIN: these are synthetic clients; nothing here is true of real ones.")
-    print(f"{len(lending.clients):,} clients, {lending.clients[TARGET].sum():,} defaulted")
-    print(f"source       {lending.source}\nfingerprint  {lending.fingerprint}")
+    print(f"{len(dataset.clients):,} clients, {dataset.clients[TARGET].sum():,} defaulted")
+    print(f"source       {dataset.source}\nfingerprint  {dataset.fingerprint}")
 
 # %% ../../nbs/lib/operations/87_cli.ipynb #b413f114
 @app.command()
@@ -218,7 +218,7 @@ def champion(
     """
     from rumos_bank.governance.history import find_champion_at, find_periods
     from rumos_bank.governance.ledger import read_ledger
-    from rumos_bank.governance.promotion_state import mend, read_champion
+    from rumos_bank.governance.promotion_state import read_champion, repair
     from rumos_bank.governance.registry import miss_champion
     from rumos_bank.governance.tracking import open_store
     from rumos_bank.ground.settings import read_settings
@@ -232,20 +232,22 @@ def champion(
         print(f"from        {period.begun}, {period.how} by {period.by}\nto          {period.ended or 'now'}")
         return print(f"because     {period.reason}\nrun         {period.run_id}")
     store = open_store(settings)
-    mend(store)
-    reign = read_champion(store)
-    if reign is None:
+    repair(store)
+    current = read_champion(store)
+    if current is None:
         raise miss_champion(settings)
     period = find_periods(read_ledger(settings))[-1]
-    if reign.card["twin"]:
+    if current.model_record["twin"]:
         print("TWIN: trained on synthetic clients; nothing it says is true of real ones.")
     print(
-        f"{store.registered_model}@champion is version {reign.version}: {reign.family} ({reign.card['profile']} profile)"
+        f"{store.registered_model}@champion is version {current.version}: {current.family} ({current.model_record['profile']} profile)"
     )
     print(f"since       {period.begun}, {period.how} by {period.by}\nbecause     {period.reason}")
-    print(f"refuses     from a probability of default of {reign.card['threshold']:.4g}")
-    print(f"parameters  {', '.join(f'{name}={value}' for name, value in reign.card['parameters'].items())}")
-    print(f"run         {reign.run_id}\ndata        {reign.card['source']}")
+    print(f"refuses     from a probability of default of {current.model_record['threshold']:.4g}")
+    print(
+        f"parameters  {', '.join(f'{name}={value}' for name, value in current.model_record['parameters'].items())}"
+    )
+    print(f"run         {current.run_id}\ndata        {current.model_record['source']}")
 
 # %% ../../nbs/lib/operations/87_cli.ipynb #12dbd101
 def _load_champion() -> "Champion":
@@ -280,16 +282,16 @@ def _predict_one(text: str, explained: bool) -> None:
     print(json.dumps(answer, indent=1))
 
 # %% ../../nbs/lib/operations/87_cli.ipynb #1c370faa
-def _make_tell() -> Any:
+def _make_notify() -> Any:
     "Rows, rate and time left."
     progress = make_progress()
 
-    def tell(done: int, rows: int | None, seconds: float) -> None:
+    def notify(done: int, rows: int | None, seconds: float) -> None:
         rate, of_all = done / max(seconds, 1e-9), f" of {rows:,}" if rows else ""
         left = f", {(rows - done) / rate:.0f} s left" if rows else ""
         progress(lambda: f"{done:,}{of_all} clients, {rate:,.0f} per second{left}")
 
-    return tell
+    return notify
 
 # %% ../../nbs/lib/operations/87_cli.ipynb #1d28384f
 def _choose_engine(engine: str, scheduler: str) -> Any:
@@ -338,7 +340,7 @@ def predict(
         source,
         target,
         dry_run=dry_run,
-        tell=_make_tell(),
+        notify=_make_notify(),
         caller=f"cli {find_user()}",
         champion=_load_champion(),
         engine=_choose_engine(engine, scheduler),
@@ -352,7 +354,7 @@ def predict(
 # %% ../../nbs/lib/operations/87_cli.ipynb #b9620f30
 @app.command()
 def serve(
-    door: Annotated[str, typer.Argument(help="mlflow, api, dashboard, or all")],
+    service: Annotated[str, typer.Argument(help="mlflow, api, dashboard, or all")],
 ) -> None:
     """Open a door and keep it open until Ctrl-C: MLflow, the API, the dashboard, or all three.
 
@@ -361,24 +363,24 @@ def serve(
     from rumos_bank.ground.settings import read_settings
 
     settings = read_settings()
-    if door == "api":
+    if service == "api":
         from rumos_bank.api.app import run_api
 
         return run_api(settings)
-    from rumos_bank.operations.serve import DOORS
-    from rumos_bank.operations.serve import serve as serve_doors
+    from rumos_bank.operations.serve import SERVICES
+    from rumos_bank.operations.serve import serve as serve_services
 
-    raise typer.Exit(serve_doors(settings, DOORS if door == "all" else (door,)))
+    raise typer.Exit(serve_services(settings, SERVICES if service == "all" else (service,)))
 
 # %% ../../nbs/lib/operations/87_cli.ipynb #189691fc
 def _open() -> Any:
     "The store, with what a crash left in it put in order."
-    from rumos_bank.governance.promotion_state import mend
+    from rumos_bank.governance.promotion_state import repair
     from rumos_bank.governance.tracking import open_store
     from rumos_bank.ground.settings import read_settings
 
     store = open_store(read_settings())
-    mend(store)
+    repair(store)
     return store
 
 # %% ../../nbs/lib/operations/87_cli.ipynb #feaf9f4f
@@ -425,21 +427,23 @@ def propose(
     """
     from functools import partial
 
-    from rumos_bank.governance.promotion import crown
-    from rumos_bank.governance.tracking import read_card
+    from rumos_bank.governance.promotion import promote
+    from rumos_bank.governance.tracking import read_model_record
     from rumos_bank.model.search import find_profile
     from rumos_bank.monitoring.shadow import check_shadow
-    from rumos_bank.operations.experiments import load_road_data
+    from rumos_bank.operations.experiments import load_run_data
     from rumos_bank.operations.reproduce import find_run
 
     store = _open()
     run_id = find_run(store, run)
-    data = load_road_data(store.settings, find_profile(read_card(store, run_id)["profile"]), tell=print)
-    verdict = crown(
+    data = load_run_data(
+        store.settings, find_profile(read_model_record(store, run_id)["profile"]), notify=print
+    )
+    verdict = promote(
         store,
         run_id,
         data.train,
-        data.lending.fingerprint,
+        data.dataset.fingerprint,
         print,
         partial(check_shadow, store.settings),
         only_propose=True,
@@ -464,9 +468,9 @@ def approve(
 
     Example: `rumos approve 2`
     """
-    from rumos_bank.governance.promotion import approve as say_yes
+    from rumos_bank.governance.promotion import approve as approve_version
 
-    line = say_yes(_open(), version, overrule)
+    line = approve_version(_open(), version, overrule)
     print(f"Version {version} ({line['family']}) is the champion; running services follow within seconds.")
     if line.get("overruled"):
         print(f"Overruled: {', '.join(line['overruled']['checks'])}. The ledger and the dossier show it.")
@@ -481,9 +485,9 @@ def reject(
 
     Example: `rumos reject 2 "its reasons cannot be explained to clients"`
     """
-    from rumos_bank.governance.promotion import reject as say_no
+    from rumos_bank.governance.promotion import reject as reject_version
 
-    say_no(_open(), version, why)
+    reject_version(_open(), version, why)
     print(f"Version {version} is rejected.")
 
 # %% ../../nbs/lib/operations/87_cli.ipynb #65603cf8
@@ -508,17 +512,17 @@ def rollback(
 # %% ../../nbs/lib/operations/87_cli.ipynb #de45eb5b
 @app.command()
 def history() -> None:
-    """Tell every event of the ledger, the oldest first.
+    """Show every event of the ledger, the oldest first.
 
     Example: `rumos history | tail`
     """
-    from rumos_bank.governance.history import tell_event
+    from rumos_bank.governance.history import describe_event
     from rumos_bank.governance.ledger import read_ledger
     from rumos_bank.ground.settings import read_settings
 
     events = read_ledger(read_settings())
     for event in events:
-        print(tell_event(event))
+        print(describe_event(event))
     if not events:
         print("nothing has happened yet: `rumos run` takes the road")
 
@@ -548,7 +552,7 @@ def inventory() -> None:
             ]
         )
     print_table(
-        ["version", "family", "state", "reigned", "evidence", "gates", "files"],
+        ["version", "family", "state", "promoted", "evidence", "gates", "files"],
         rows,
         "Models that reigned",
         left=7,
@@ -683,11 +687,11 @@ def reproduce(
     Example: `rumos reproduce champion`
     """
     from rumos_bank.ground.settings import read_settings
-    from rumos_bank.operations.reproduce import reproduce as redo
+    from rumos_bank.operations.reproduce import reproduce as reproduce_run
 
     if environment not in ("new", "this"):
         raise RumosError(f"--environment must be new or this, got {environment!r}")
-    _tell_verdict(redo(read_settings(), run, environment, tell=_say), save)  # type: ignore[arg-type]
+    _describe_verdict(reproduce_run(read_settings(), run, environment, notify=_say), save)  # type: ignore[arg-type]
 
 
 def _say(text: str) -> None:
@@ -695,7 +699,7 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _tell_verdict(verdict: Any, save: str) -> None:
+def _describe_verdict(verdict: Any, save: str) -> None:
     "Print it, keep it where it is wanted, and end."
     from pathlib import Path
 
@@ -722,9 +726,9 @@ def canary(
     Example: `rumos canary`
     """
     from rumos_bank.ground.settings import read_settings
-    from rumos_bank.operations.reproduce import canary as redo
+    from rumos_bank.operations.reproduce import canary as reproduce_run
 
-    _tell_verdict(redo(read_settings(), run, tell=_say), save)
+    _describe_verdict(reproduce_run(read_settings(), run, notify=_say), save)
 
 # %% ../../nbs/lib/operations/87_cli.ipynb #9cef255d
 @app.command()
@@ -750,8 +754,8 @@ def replay(
     if decision:
         tally.add(replay_one(settings, decision, source or None))
     else:
-        tell = make_progress()
-        tally = replay_days(settings, first, last, lambda done: tell(lambda: f"{done:,} decisions"))
+        notify = make_progress()
+        tally = replay_days(settings, first, last, lambda done: notify(lambda: f"{done:,} decisions"))
     print(tally)
     raise typer.Exit(1 if tally.counts["different"] else 2 if tally.counts["impossible"] else 0)
 
@@ -836,10 +840,10 @@ def watch(
     from pathlib import Path
 
     from rumos_bank.ground.settings import read_settings
-    from rumos_bank.monitoring.monitor import watch as look
+    from rumos_bank.monitoring.monitor import watch as scan
 
     settings = read_settings()
-    seen = look(settings, first, last, Path(clients) if clients else None)
+    seen = scan(settings, first, last, Path(clients) if clients else None)
     if seen.readings:
         _print_readings(seen)
     print(seen)
@@ -943,7 +947,7 @@ def revoke_key(
     print(f"{name} is revoked")
 
 # %% ../../nbs/lib/operations/87_cli.ipynb #272fb40b
-def _tell_bytes(verb: str) -> Any:
+def _describe_bytes(verb: str) -> Any:
     "Progress of a copy."
     progress = make_progress()
     return lambda done, total: progress(lambda: f"{verb}: {done / 1e6:,.1f} of {total / 1e6:,.1f} MB")
@@ -971,7 +975,7 @@ def backup(
         return print(
             f"{files:,} files, {size / 1e6:,.1f} MB, would be copied from {settings.store_path} into {folder}"
         )
-    print(write_backup(settings, Path(folder).absolute(), _tell_bytes("copied")))
+    print(write_backup(settings, Path(folder).absolute(), _describe_bytes("copied")))
     print(
         f"The private key in {settings.ledger_path} is not in it: keep a copy where the bank keeps its secrets."
     )
@@ -994,14 +998,14 @@ def restore(
     from rumos_bank.ground.settings import read_settings
     from rumos_bank.operations.backup import check_restore, restore_backup
 
-    settings, path, tell = read_settings(), Path(file).absolute(), _tell_bytes("checked")
+    settings, path, notify = read_settings(), Path(file).absolute(), _describe_bytes("checked")
     if dry_run:
-        print(check_restore(settings, path, tell))
+        print(check_restore(settings, path, notify))
         return print(
             f"would be restored into {settings.store_path}; every byte is as it was written, signatures and the "
             "champion's answer are proven when it is restored, before anything is touched"
         )
-    print(restore_backup(settings, path, replace, tell))
+    print(restore_backup(settings, path, replace, notify))
     print("Next: `rumos champion`, and `rumos replay DECISION` for one that was told before.")
 
 # %% ../../nbs/lib/operations/87_cli.ipynb #9f517922

@@ -19,22 +19,22 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, check_client, validate_clients
-from ..governance.integrity import digest_value, load_trusted, read_folder, read_verified
-from ..governance.ledger import LEDGER, read_ledger
+from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, check_client, validate_clients
+from rumos_bank.governance.integrity import digest_value, load_trusted, read_folder, read_verified
+from rumos_bank.governance.ledger import LEDGER, read_ledger
 from rumos_bank.governance.registry import (
-    Crowning,
+    Promotion,
     UnreachableError,
-    find_crowning,
+    find_promotion,
     glance,
-    is_crowning,
-    read_crownings,
+    is_promotion,
+    read_promotions,
 )
-from ..ground.errors import DataError, ParameterError, RumosError, StoreError
-from ..ground.settings import Costs, Settings, read_settings
-from ..model.cost import decide, expected_costs, is_close
-from ..model.explain import Explanation, explain
-from ..model.portable import PLAIN, SKOPS, PlainDecision, read_plain
+from rumos_bank.ground.errors import DataError, ParameterError, RumosError, StoreError
+from rumos_bank.ground.settings import Costs, Settings, read_settings
+from rumos_bank.model.cost import decide, expected_costs, is_close
+from rumos_bank.model.explain import Explanation, explain
+from rumos_bank.model.portable import PORTABLE, SKOPS, PortableDecision, read_portable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,11 +70,11 @@ class Champion:
     ):
         self.version, self.cached = version, cached
         self.digest = digest_value(line["files"])
-        form, self._plain = read_plain(content[PLAIN])
+        form, self._plain = read_portable(content[PORTABLE])
         self.about: dict[str, Any] = form["about"] | {
             "run": line["run"],
-            "crowned": line["when"],
-            "crowned_by": line["who"],
+            "promoted": line["when"],
+            "promoted_by": line["who"],
             "reason": line["reason"],
         }
         self.family = str(form["about"]["family"])
@@ -99,7 +99,7 @@ class Champion:
         return load_trusted(self._skops)
 
     @property
-    def decision(self) -> "PlainDecision | DecisionModel":
+    def decision(self) -> "PortableDecision | DecisionModel":
         "What one client is decided by."
         return self._plain or self.model
 
@@ -215,27 +215,27 @@ class Champion:
         "The reigning champion, verified; the last verified one if the store does not answer."
         settings = settings or read_settings()
         try:
-            crowning = find_crowning(settings)
-            content = _read_or_fetch(settings, crowning)
+            promotion = find_promotion(settings)
+            content = _read_or_fetch(settings, promotion)
         except UnreachableError as error:
             return _load_cached(settings, error)
-        champion = cls(crowning.version, crowning.line, content)
-        _keep(settings, crowning.line, content)
+        champion = cls(promotion.version, promotion.line, content)
+        _keep(settings, promotion.line, content)
         return champion
 
 # %% ../../nbs/lib/serving/50_champion.ipynb #1fff8ed3
 def read_version(
-    crowning: Crowning,  # a version and where its files are; it need not reign
+    promotion: Promotion,  # a version and where its files are; it need not reign
 ) -> Champion:
     "This very version, verified."
-    return Champion(crowning.version, crowning.line, read_verified(crowning.read, crowning.line["files"]))
+    return Champion(promotion.version, promotion.line, read_verified(promotion.read, promotion.line["files"]))
 
 # %% ../../nbs/lib/serving/50_champion.ipynb #1ba59daa
 def _arrive(version: int, line: Mapping[str, Any], content: Mapping[str, bytes], cached: str) -> Champion:
     return Champion(version, line, read_verified(content.__getitem__, line["files"]), cached)
 
 
-def _shelf(settings: Settings) -> Path:
+def _cache_folder(settings: Settings) -> Path:
     "Where the champions of this store are kept."
     named = "\n".join([settings.store.server, str(settings.store_path), settings.store.registered_model])
     return settings.cache_path / "champions" / hashlib.sha256(named.encode()).hexdigest()[:16]
@@ -243,48 +243,48 @@ def _shelf(settings: Settings) -> Path:
 
 def _read_kept(settings: Settings, files: Mapping[str, str]) -> dict[str, bytes]:
     "A champion's files from the cache, verified."
-    return read_folder(_shelf(settings) / digest_value(files), files)
+    return read_folder(_cache_folder(settings) / digest_value(files), files)
 
 
-def _read_or_fetch(settings: Settings, crowning: Crowning) -> dict[str, bytes]:
+def _read_or_fetch(settings: Settings, promotion: Promotion) -> dict[str, bytes]:
     "The champion's files, verified: from the cache where they are as recorded, else from the store."
     if settings.store.server:
         with suppress(StoreError):
-            return _read_kept(settings, crowning.line["files"])
-    return read_verified(crowning.read, crowning.line["files"])
+            return _read_kept(settings, promotion.line["files"])
+    return read_verified(promotion.read, promotion.line["files"])
 
 
 def _keep(settings: Settings, line: Mapping[str, Any], content: Mapping[str, bytes]) -> None:
     "Put a verified champion on the shelf, and take the others off."
-    shelf, folder = _shelf(settings), _shelf(settings) / digest_value(line["files"])
+    cache, folder = _cache_folder(settings), _cache_folder(settings) / digest_value(line["files"])
     with suppress(OSError):
-        shelf.mkdir(parents=True, exist_ok=True, mode=0o700)
+        cache.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
             _read_kept(settings, line["files"])
         except StoreError:  # not there yet, or changed since
-            made = Path(tempfile.mkdtemp(dir=shelf))
+            made = Path(tempfile.mkdtemp(dir=cache))
             for path, written in content.items():
                 (made / path).parent.mkdir(parents=True, exist_ok=True)
                 (made / path).write_bytes(written)
             shutil.rmtree(folder, ignore_errors=True)
             made.rename(folder)
-        (shelf / f"{os.getpid()}.json").write_text(json.dumps(line))
-        (shelf / f"{os.getpid()}.json").replace(shelf / "current.json")
-        for other in shelf.iterdir():
+        (cache / f"{os.getpid()}.json").write_text(json.dumps(line))
+        (cache / f"{os.getpid()}.json").replace(cache / "current.json")
+        for other in cache.iterdir():
             if other.is_dir() and other != folder:
                 shutil.rmtree(other, ignore_errors=True)
 
 # %% ../../nbs/lib/serving/50_champion.ipynb #a162facc
 def _load_cached(settings: Settings, error: UnreachableError) -> Champion:
     "The last verified champion, because the store does not answer."
-    current, crowned = _shelf(settings) / "current.json", []
+    current, promoted = _cache_folder(settings) / "current.json", []
     try:
         line = json.loads(current.read_bytes())
     except (OSError, ValueError):
         raise error from None
     with suppress(UnreachableError):
-        crowned = read_crownings(settings)
-    if not is_crowning(line) or (crowned and line not in crowned):
+        promoted = read_promotions(settings)
+    if not is_promotion(line) or (promoted and line not in promoted):
         raise StoreError(f"{current} names a champion that was never crowned in this store: {error}")
     return Champion(line["version"], line, _read_kept(settings, line["files"]), cached=str(error))
 
@@ -310,7 +310,7 @@ class Follower:
     ):
         self.settings = settings
         self.alarm = ""  # why the newest champion was refused; empty: it was not
-        self.away = ""  # why the store does not answer; empty: it does
+        self.unreachable = ""  # why the store does not answer; empty: it does
         self._mark: tuple = ()
         self._grown = (0, 0)  # lines of the ledger, and those that accept it, when it was last verified
         self.champion: Champion | None = None  # None: nobody reigns yet
@@ -319,27 +319,27 @@ class Follower:
     def refresh(self) -> bool:
         "Look for a new champion; whether one was put in place. What is wrong with it, or with the store, is kept."
         try:
-            mark = self._look()
+            mark = self._read_mark()
             if self.champion and mark == self._mark:
-                self.alarm = self.away = ""
+                self.alarm = self.unreachable = ""
                 return False
             loaded = Champion.load(self.settings)
             loaded.score(tuple(EXAMPLE_CLIENT.values()))
             grown = self._grown if loaded.cached else _require_grown(self.settings, self._grown)
         except UnreachableError as error:
-            self.away = str(error)
+            self.unreachable = str(error)
             return False
         except Exception as error:  # the old one goes on, whatever the new one does
-            self.alarm, self.away = str(error) if isinstance(error, RumosError) else repr(error), ""
+            self.alarm, self.unreachable = str(error) if isinstance(error, RumosError) else repr(error), ""
             return False
-        self.away = loaded.cached
+        self.unreachable = loaded.cached
         if loaded.cached and self.champion:  # the store went away just now
             return False
         self.alarm, self._grown, self._mark = "", grown, () if loaded.cached else mark
         old, self.champion = self.champion, loaded
         return old is None or (old.version, old.digest) != (loaded.version, loaded.digest)
 
-    def _look(self) -> tuple:
+    def _read_mark(self) -> tuple:
         "A mark of who reigns; none if the store is away and nothing is loaded yet, for then the cache is asked."
         try:
             return glance(self.settings)

@@ -21,10 +21,10 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from .. import __version__
-from ..data.readers import Plan, Source, list_files
-from ..governance.integrity import digest_value, library_digest
-from ..ground.errors import DataError, ParameterError
+from rumos_bank import __version__
+from rumos_bank.data.readers import Plan, Source, list_files
+from rumos_bank.governance.integrity import digest_value, library_digest
+from rumos_bank.ground.errors import DataError, ParameterError
 from rumos_bank.serving.batch import (
     MANIFEST,
     Done,
@@ -121,7 +121,7 @@ def _make_plugin(kit: Kit) -> Any:
     return Bring()
 
 
-def _tell_fault(name: str, dask_worker: Any) -> str:
+def _describe_fault(name: str, dask_worker: Any) -> str:
     return dask_worker.plugins[name].fault
 
 
@@ -218,7 +218,7 @@ def _equip(client: "Client", kit: Kit) -> Iterator[None]:
             )
     client.register_plugin(_make_plugin(kit))
     try:
-        if fault := next(filter(None, client.run(_tell_fault, kit.name).values()), ""):
+        if fault := next(filter(None, client.run(_describe_fault, kit.name).values()), ""):
             raise ParameterError(fault)
         yield
     finally:
@@ -261,7 +261,7 @@ def _wait_for_some(client: "Client", waiting: set[Any]) -> set[Any]:
 
 # %% ../../nbs/lib/serving/53_cluster.ipynb #0e1b812a
 @contextmanager
-def _told_plainly(target: Path | str) -> Iterator[None]:
+def _readable_errors(target: Path | str) -> Iterator[None]:
     "What may become of a cluster, as a sentence that says what to do."
     from distributed.comm import CommClosedError
     from distributed.scheduler import KilledWorker
@@ -320,5 +320,5 @@ def _run_all(
     yield from finished
     if left:
         kit = _pack(work, source, parts)  # the output's manifest is there by now
-        with _told_plainly(parts.path), _connect(scheduler, workers) as client, _equip(client, kit):
+        with _readable_errors(parts.path), _connect(scheduler, workers) as client, _equip(client, kit):
             yield from _submit_all(client, kit, left)

@@ -17,16 +17,16 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from books import DIES, PROTECTED, read_answers
 from crashes import Crash
 from hypothesis import given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
+from portfolios import DIES, PROTECTED, read_answers
 
 from rumos_bank.data import readers as tables
 from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, FIELDS, ID, find_violations
 from rumos_bank.data.readers import Chunk, defuse_cells, find_good_rows, open_source, read_numbers
-from rumos_bank.data.synthetic import make_twin
+from rumos_bank.data.synthetic import make_synthetic
 from rumos_bank.ground.errors import DataError, ParameterError, RumosError
 from rumos_bank.serving import batch
 from rumos_bank.serving.batch import predict_file, score_table
@@ -85,7 +85,7 @@ def test_text_is_a_number_as_decimals_are_written(text):
 
 
 def test_a_row_that_is_set_aside_always_has_a_reason(champion):
-    frame = make_twin(40, seed=2).astype(object)
+    frame = make_synthetic(40, seed=2).astype(object)
     for at, field in enumerate(FIELDS):
         frame.iloc[at, frame.columns.get_loc(field.name)] = field.high + 1
     table = pa.Table.from_pandas(frame.infer_objects(), preserve_index=False)
@@ -363,7 +363,7 @@ def test_a_run_killed_at_any_write_is_completed_to_the_same_bytes(
 
 
 def test_after_kill_9_the_next_run_goes_on(champion, settings, tmp_path, monkeypatch):
-    make_twin(5000, seed=6).to_parquet(tmp_path / "in.parquet", index=False)
+    make_synthetic(5000, seed=6).to_parquet(tmp_path / "in.parquet", index=False)
     environ = os.environ | {"RUMOS_STORE_PATH": str(tmp_path / "store")}
     (tmp_path / "champion").write_bytes(pickle.dumps(champion))
     died = subprocess.run([sys.executable, "-c", DIES, str(tmp_path), "in.parquet"], env=environ, check=False)
@@ -420,7 +420,7 @@ def test_a_single_file_is_whole_or_not_there(ending, champion, settings, tmp_pat
             raise Crash
 
     with pytest.raises(Crash):
-        predict_file(source, target, settings, tell=stop, champion=champion)
+        predict_file(source, target, settings, notify=stop, champion=champion)
     assert target.read_text() == "of yesterday"
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != "store") == sorted(
         ["in.parquet", target.name]
@@ -437,7 +437,7 @@ def test_two_batches_do_not_write_to_one_place(champion, settings, tmp_path, boo
             predict_file(source, target, settings, champion=champion)
         told.append(1)
 
-    predict_file(source, target, settings, tell=at_the_same_time, champion=champion)
+    predict_file(source, target, settings, notify=at_the_same_time, champion=champion)
     assert told
 
 
@@ -503,24 +503,28 @@ def test_nobody_gets_decisions_that_are_not_on_record(champion, settings, tmp_pa
     ("name", "whole"), [("a.parquet", 50), ("a.csv", 50), ("a.csv.gz", None), ("a.xlsx", 50)]
 )
 def test_progress_is_told(name, whole, champion, settings, tmp_path, book, write, small_chunks):
-    heard, source = [], write(book, tmp_path / name)
+    shadow_checks, source = [], write(book, tmp_path / name)
     predict_file(
-        source, tmp_path / "out.csv", settings, tell=lambda *news: heard.append(news), champion=champion
+        source,
+        tmp_path / "out.csv",
+        settings,
+        notify=lambda *news: shadow_checks.append(news),
+        champion=champion,
     )
-    assert heard[-1][:2] == (50, whole)
-    assert all(before[0] < after[0] for before, after in itertools.pairwise(heard))
+    assert shadow_checks[-1][:2] == (50, whole)
+    assert all(before[0] < after[0] for before, after in itertools.pairwise(shadow_checks))
 
 
 def test_a_dry_run_changes_nothing(champion, settings, tmp_path, book, write, small_chunks):
     source = write(book, tmp_path / "in.parquet")
-    looked = predict_file(source, tmp_path / "out.parquet", settings, dry_run=True, champion=champion)
-    assert str(looked) == f"would score 50 clients with champion 3 into {tmp_path / 'out.parquet'}"
+    scanned_at = predict_file(source, tmp_path / "out.parquet", settings, dry_run=True, champion=champion)
+    assert str(scanned_at) == f"would score 50 clients with champion 3 into {tmp_path / 'out.parquet'}"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.parquet"]
     predict_file(source, tmp_path / "out.parquet", settings, champion=champion)
     lines = (tmp_path / "out.parquet" / "_manifest.jsonl").read_bytes().splitlines(keepends=True)
     (tmp_path / "out.parquet" / "_manifest.jsonl").write_bytes(b"".join(lines[:3]) + lines[3][:10])
-    looked = predict_file(source, tmp_path / "out.parquet", settings, dry_run=True, champion=champion)
-    assert looked.resumed == 16 and "16 of them are finished" in str(looked)
+    scanned_at = predict_file(source, tmp_path / "out.parquet", settings, dry_run=True, champion=champion)
+    assert scanned_at.resumed == 16 and "16 of them are finished" in str(scanned_at)
 
 
 # What cannot be done is told
@@ -672,7 +676,7 @@ def test_a_file_that_changes_while_it_is_read_is_noticed(champion, settings, tmp
             source,
             tmp_path / "out.csv",
             settings,
-            tell=lambda *_: source.write_text("other"),
+            notify=lambda *_: source.write_text("other"),
             champion=champion,
         )
     assert not (tmp_path / "out.csv").exists()

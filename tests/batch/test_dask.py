@@ -14,16 +14,16 @@ import fsspec
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from books import DIES, make_champion, read_answers
 from distributed import LocalCluster, get_worker
 from hypothesis import given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
+from portfolios import DIES, make_champion, read_answers
 
 from rumos_bank.data import readers as tables
 from rumos_bank.data.contract import CLIENT_COLUMNS
 from rumos_bank.data.readers import Span, open_source, plan_chunks
-from rumos_bank.data.synthetic import make_twin
+from rumos_bank.data.synthetic import make_synthetic
 from rumos_bank.ground.errors import DataError, ParameterError, StoreError
 from rumos_bank.serving import cluster
 from rumos_bank.serving.batch import Done, predict_file
@@ -48,7 +48,7 @@ def chunks_of_500(monkeypatch):
 @pytest.fixture
 def clients(tmp_path) -> Path:
     "Four thousand clients in a folder of two files with groups of 700 rows; two of them cannot be decided."
-    frame = make_twin(4000, seed=6)
+    frame = make_synthetic(4000, seed=6)
     frame.loc[[9, 2600], "PAY_0"] = 44
     frame["branch"] = pd.Categorical([f"{number * 7 % 11}" for number in range(4000)])
     (tmp_path / "in").mkdir()
@@ -70,21 +70,21 @@ def test_a_cluster_gives_the_bits_of_one_machine(
     machines, champion, settings, tmp_path, clients, chunks_of_500
 ):
     near = predict_file(clients, tmp_path / "near.parquet", settings, champion=champion)
-    heard = []
+    shadow_checks = []
     far = predict_file(
         clients,
         tmp_path / "far.parquet",
         settings,
         champion=champion,
         engine=run_on_dask(machines.scheduler_address),
-        tell=lambda *news: heard.append(news[:2]),
+        notify=lambda *news: shadow_checks.append(news[:2]),
     )
     assert contents(far.output, far.rejects) == contents(near.output, near.rejects)
     assert len(contents(far.output)) == 8 and len(contents(far.rejects)) == 2
     same = replace(near, output=far.output, rejects=far.rejects, seconds=far.seconds, entry=far.entry)
     assert far == same and (far.scored, far.rejected) == (3998, 2)
     assert read_answers(far.rejects)["input_row"].tolist() == [10, 2601]
-    assert heard[-1] == (4000, 4000) and len(heard) == 8
+    assert shadow_checks[-1] == (4000, 4000) and len(shadow_checks) == 8
     one, other = read_log(settings.audit_path)
     assert one["output"]["sha256"] == other["output"]["sha256"]
     assert {one["id"], other["id"]} == {near.entry, far.entry}
@@ -218,7 +218,7 @@ def test_a_chunk_by_plan_is_the_chunk_of_the_walk(clients, chunk_rows, monkeypat
 
 def test_a_champion_travels_as_its_files(champion):
     there = pickle.loads(pickle.dumps(champion))
-    twins = make_twin(50, seed=1)[list(CLIENT_COLUMNS)]
+    twins = make_synthetic(50, seed=1)[list(CLIENT_COLUMNS)]
     assert (there.version, there.digest, there.about) == (champion.version, champion.digest, champion.about)
     assert (there.predict_proba(twins) == champion.predict_proba(twins)).all()
 
@@ -281,7 +281,7 @@ def test_a_cluster_that_lost_its_workers_is_told(
                 settings,
                 champion=champion,
                 engine=engine,
-                tell=lambda *_: made.scale(0) or made.sync(made._correct_state),
+                notify=lambda *_: made.scale(0) or made.sync(made._correct_state),
             )
     again = predict_file(clients, tmp_path / "out.parquet", settings, champion=champion)
     assert again.read == 4000 and again.resumed >= 500
@@ -367,7 +367,7 @@ def test_what_another_batch_did_meanwhile_is_noticed(champion, settings, tmp_pat
             "memory://meanwhile.parquet",
             settings,
             champion=champion,
-            tell=lambda *_: memory.pipe_file(path, b"{}\n" + memory.cat_file(path)),
+            notify=lambda *_: memory.pipe_file(path, b"{}\n" + memory.cat_file(path)),
         )
     assert not settings.audit_path.exists()
 
@@ -382,7 +382,7 @@ def test_an_input_that_changes_in_another_store_is_noticed(champion, settings, c
             "memory://changed.parquet",
             settings,
             champion=champion,
-            tell=lambda *_: memory.pipe_file("/changing.parquet", content),
+            notify=lambda *_: memory.pipe_file("/changing.parquet", content),
         )
 
 

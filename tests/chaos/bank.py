@@ -13,11 +13,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "shared")]
-from doors import Door, serve, variables_of  # noqa: E402
 from processes import RUMOS, clean_environment, find_free_port, run_to_end  # noqa: E402
+from services import Service, serve, variables_of  # noqa: E402
 from stores import LENIENT  # noqa: E402
 
-from rumos_bank.data.synthetic import make_twin  # noqa: E402
+from rumos_bank.data.synthetic import make_synthetic  # noqa: E402
 from rumos_bank.governance.ledger import CHAMPION, allowed_versions, read_ledger  # noqa: E402
 from rumos_bank.ground.settings import DATABASE, Settings, read_settings  # noqa: E402
 from rumos_bank.serving.decision_log import read_log  # noqa: E402
@@ -74,23 +74,25 @@ class Bank:
             )
 
     @contextmanager
-    def open_door(self, **more: str) -> Iterator[Door]:
-        with serve(self.store, self.folder, **self.more, **more) as door:
-            yield door
+    def open_door(self, **more: str) -> Iterator[Service]:
+        with serve(self.store, self.folder, **self.more, **more) as service:
+            yield service
 
-    def decide(self, door: Door, clients: int = 20) -> None:
+    def decide(self, service: Service, clients: int = 20) -> None:
         "Ask the door, and remember what it answered."
         columns = [
-            name for name in make_twin(1, seed=3).columns if name not in ("ID", "default.payment.next.month")
+            name
+            for name in make_synthetic(1, seed=3).columns
+            if name not in ("ID", "default.payment.next.month")
         ]
-        twins = make_twin(clients, seed=3)[columns]
+        twins = make_synthetic(clients, seed=3)[columns]
         for client in json.loads(twins.to_json(orient="records")):
-            answer = door.post("/default_prediction", client)
+            answer = service.post("/default_prediction", client)
             require(answer.status == 200, f"the door answers {answer.status}: {answer.body[:200]!r}")
             self.answered[answer.headers["x-decision-id"]] = answer.json["prediction"]
 
 
-def road(*more: str) -> tuple[str, ...]:
+def pipeline_run(*more: str) -> tuple[str, ...]:
     return ("run", "--profile", "quick", "--families", FAMILIES, *more)
 
 

@@ -15,16 +15,16 @@ from pathlib import Path
 from bank import (
     Bank,
     find_aliases,
+    pipeline_run,
     require,
     require_done,
     require_recorded,
     require_sentence,
     require_whole,
-    road,
 )
-from doors import Answer
 from loads import Load
 from processes import kill_group, wait_until
+from services import Answer
 
 from rumos_bank.data.contract import EXAMPLE_CLIENT
 from rumos_bank.governance.ledger import CHAMPION, read_ledger
@@ -46,8 +46,8 @@ def newest_backup(bank: Bank) -> str:
     return str(max((bank.folder / "backups").glob("rumos-*.zip")))
 
 
-def state_of(door) -> str:
-    return door.get("/health/ready").json["status"]
+def state_of(service) -> str:
+    return service.get("/health/ready").json["status"]
 
 
 @contextmanager
@@ -86,16 +86,16 @@ def full_disk_under_the_door(bank: Bank) -> str:
     "The log's disk is full while the door decides: nothing is told that is not on record."
     with (
         small_disk(bank.folder / "disk", 4) as disk,
-        bank.open_door(RUMOS_AUDIT_FOLDER=str(disk / "log")) as door,
+        bank.open_door(RUMOS_AUDIT_FOLDER=str(disk / "log")) as service,
     ):
         before = dict(bank.answered)
-        bank.decide(door)
+        bank.decide(service)
         filler = fill(disk)
-        refused = ask_until_refused(bank, door)
+        refused = ask_until_refused(bank, service)
         require(refused.status == 503, f"got {refused.status}")
         require("cannot be written" in refused.body.decode(), refused.body.decode())
         filler.unlink()
-        bank.decide(door)
+        bank.decide(service)
         own = {each: said for each, said in bank.answered.items() if each not in before}
         require_recorded(
             own, bank.settings.model_copy(update={"audit": type(bank.settings.audit)(folder=disk / "log")})
@@ -104,10 +104,10 @@ def full_disk_under_the_door(bank: Bank) -> str:
         return f"{len(own)} answers on record; with the disk full 503: {refused.json.get('detail', '')}"
 
 
-def ask_until_refused(bank: Bank, door) -> Answer:
+def ask_until_refused(bank: Bank, service) -> Answer:
     "What the door says at last; the little that still fits into the log's last page is answered, and must be on record."
     for _ in range(100):
-        answer = door.post("/default_prediction", EXAMPLE_CLIENT)
+        answer = service.post("/default_prediction", EXAMPLE_CLIENT)
         if answer.status != 200:
             return answer
         bank.answered[answer.headers["x-decision-id"]] = answer.json["prediction"]
@@ -123,7 +123,7 @@ def full_disk_under_a_road(bank: Bank) -> str:
         )
         small = Bank(disk / "bank", dict(bank.answered), {"RUMOS_SPLIT_SEED": "77"})
         log = bank.folder / "full.log"
-        process = small.start(*road(), log=log)
+        process = small.start(*pipeline_run(), log=log)
         try:
             wait_until(lambda: "started" in log.read_text(), 120, "a search begins")
             filler = fill(disk)
@@ -135,7 +135,7 @@ def full_disk_under_a_road(bank: Bank) -> str:
         require(process.returncode in (1, 2), f"exit code {process.returncode}: {said[-300:]}")
         require("Traceback" not in said, f"a traceback: {said[-400:]}")
         filler.unlink()
-        require_done(small.rumos(*road()))
+        require_done(small.rumos(*pipeline_run()))
         require_whole(small)
     told = [line for line in said.splitlines() if "FAILED" in line or line.startswith("rumos:")]
     require(any("full" in line or "No space" in line for line in told), f"it does not say why: {told[:3]}")
@@ -144,8 +144,8 @@ def full_disk_under_a_road(bank: Bank) -> str:
 
 def locked_database(bank: Bank) -> str:
     "Somebody holds the database for ten seconds: the door answers all along, a command waits for it."
-    with bank.open_door() as door:
-        bank.decide(door)
+    with bank.open_door() as service:
+        bank.decide(service)
         holder = sqlite3.connect(bank.store / DATABASE, isolation_level=None, check_same_thread=False)
         holder.execute("BEGIN EXCLUSIVE")
         freed = threading.Timer(10, lambda: (holder.execute("ROLLBACK"), holder.close()))
@@ -154,26 +154,26 @@ def locked_database(bank: Bank) -> str:
             begun = time.monotonic()
             command = bank.start("champion", log=bank.folder / "locked.log")
             while freed.is_alive():
-                bank.decide(door, clients=5)
+                bank.decide(service, clients=5)
             command.wait(timeout=120)
         finally:
             freed.join()
         said = (bank.folder / "locked.log").read_text()
         require(command.returncode == 0 and "champion is version" in said, said[-300:])
-        wait_until(lambda: state_of(door) == "ready", 20, "the door is ready again")
+        wait_until(lambda: state_of(service) == "ready", 20, "the door is ready again")
     return f"`rumos champion` waited and answered after {time.monotonic() - begun:.0f} s"
 
 
 def corrupt_database(bank: Bank) -> str:
     "The database is overwritten: the open door goes on, commands say what to do, the backup brings it back."
-    with bank.open_door() as door:
-        bank.decide(door)
+    with bank.open_door() as service:
+        bank.decide(service)
         (bank.store / DATABASE).write_bytes(b"no database at all" * 1000)
-        wait_until(lambda: state_of(door) == "degraded", 20, "the door says that it is degraded")
-        bank.decide(door)
+        wait_until(lambda: state_of(service) == "degraded", 20, "the door says that it is degraded")
+        bank.decide(service)
         said = require_sentence(bank.rumos("champion"), "cannot be opened")
-    with bank.open_door() as door:
-        bank.decide(door)  # a door that starts now takes the champion that was last verified
+    with bank.open_door() as service:
+        bank.decide(service)  # a door that starts now takes the champion that was last verified
     kept = dict(bank.answered)
     restored = require_done(bank.rumos("restore", newest_backup(bank), "--replace"))
     require_recorded(kept, bank.settings)
@@ -184,10 +184,10 @@ def corrupt_database(bank: Bank) -> str:
 def truncated_artifact(bank: Bank) -> str:
     "The champion's file is cut: the open door goes on, nobody loads it, the backup brings it back."
     line = [event for event in read_ledger(bank.settings) if event["event"] == "intent"][-1]
-    with bank.open_door() as door:
-        model = bank.store / line["folder"] / "plain.json"
+    with bank.open_door() as service:
+        model = bank.store / line["folder"] / "portable.json"
         model.write_bytes(model.read_bytes()[:-100])
-        bank.decide(door)
+        bank.decide(service)
     said = require_sentence(
         bank.rumos("predict", "--json", json.dumps(EXAMPLE_CLIENT)), "is not what was recorded"
     )
@@ -202,7 +202,7 @@ def moved_store(bank: Bank) -> str:
     moved = Bank(bank.folder.with_name("moved"), bank.answered)
     bank.folder.rename(moved.folder)
     bank.folder = moved.folder
-    done = require_done(moved.rumos(*road()))
+    done = require_done(moved.rumos(*pipeline_run()))
     require("found finished in the store" in done, done[-400:])
     return "both searches were found finished at the new place"
 
@@ -222,13 +222,13 @@ def alias_to_a_deleted_version(bank: Bank) -> str:
     champion = client.get_model_version_by_alias(name, CHAMPION)
     deleted = client.create_model_version(name, champion.source, champion.run_id).version
     client.delete_model_version(name, deleted)
-    with bank.open_door() as door:
+    with bank.open_door() as service:
         set_alias_by_hand(bank, int(deleted))
-        wait_until(lambda: state_of(door) == "degraded", 20, "the door says that it is degraded")
-        bank.decide(door)
+        wait_until(lambda: state_of(service) == "degraded", 20, "the door says that it is degraded")
+        bank.decide(service)
         said = require_sentence(bank.rumos("predict", "--json", json.dumps(EXAMPLE_CLIENT)), "moved by hand")
         require_done(bank.rumos("champion"))
-        wait_until(lambda: state_of(door) == "ready", 20, "the door is ready again")
+        wait_until(lambda: state_of(service) == "ready", 20, "the door is ready again")
     require(find_aliases(bank.store) == [int(champion.version)], "the alias was not put back")
     return said[:200]
 
@@ -237,10 +237,10 @@ def deleted_champion(bank: Bank) -> str:
     "The champion is deleted in MLflow: the open door goes on, commands refuse, its run is proposed and crowned again."
     name, client = bank.settings.store.registered_model, open_store(bank.settings).client
     champion = client.get_model_version_by_alias(name, CHAMPION)
-    with bank.open_door() as door:
+    with bank.open_door() as service:
         client.delete_model_version(name, champion.version)
-        wait_until(lambda: state_of(door) == "degraded", 20, "the door says that it is degraded")
-        bank.decide(door)
+        wait_until(lambda: state_of(service) == "degraded", 20, "the door says that it is degraded")
+        bank.decide(service)
         said = require_sentence(bank.rumos("champion"), f"`rumos propose {champion.run_id}`")
     require_done(bank.rumos("propose", champion.run_id, "--why", "it was deleted by mistake"))
     again = max(client.search_model_versions(f"name='{name}'"), key=lambda each: int(each.version))
@@ -256,10 +256,10 @@ def mlflow_gone_under_load(bank: Bank) -> str:
     server = bank.start("serve", "mlflow", log=bank.folder / "mlflow.log")
     try:
         wait_until(lambda: "ready on" in (bank.folder / "mlflow.log").read_text(), 120, "MLflow answers")
-        with bank.open_door(RUMOS_STORE_SERVER=f"http://127.0.0.1:{port}") as door, Load(door) as load:
+        with bank.open_door(RUMOS_STORE_SERVER=f"http://127.0.0.1:{port}") as service, Load(service) as load:
             load.wait_for(200)
             stop_doors(server)
-            wait_until(lambda: state_of(door) == "degraded", 30, "the door says that it is degraded")
+            wait_until(lambda: state_of(service) == "degraded", 30, "the door says that it is degraded")
             load.wait_for(500)
         require({status for _, status, *_ in load.answers} == {200}, "an answer failed")
     finally:
@@ -284,10 +284,10 @@ def two_roads_at_once(bank: Bank) -> str:
     "The second road is refused in words; the first one finishes."
     bank.more = {"RUMOS_SPLIT_SEED": "78"}
     log = bank.folder / "first.log"
-    first = bank.start(*road(), log=log)
+    first = bank.start(*pipeline_run(), log=log)
     try:
         wait_until(lambda: "started" in log.read_text(), 120, "the first road is on its way")
-        said = require_sentence(bank.rumos(*road()), "another road is running", "RUMOS_STORE_PATH")
+        said = require_sentence(bank.rumos(*pipeline_run()), "another road is running", "RUMOS_STORE_PATH")
         first.wait(timeout=300)
     finally:
         if first.poll() is None:
@@ -303,36 +303,39 @@ def slow_and_broken_clients(bank: Bank) -> str:
     )
     stopped = threading.Event()
 
-    def drip(door) -> None:
-        with suppress(OSError), socket.create_connection(("127.0.0.1", door.port), timeout=30) as connection:
+    def drip(service) -> None:
+        with (
+            suppress(OSError),
+            socket.create_connection(("127.0.0.1", service.port), timeout=30) as connection,
+        ):
             for place in range(len(body)):
                 connection.sendall(body[place : place + 1])
                 if stopped.wait(0.1):
                     return
 
-    def break_off(door) -> None:
+    def break_off(service) -> None:
         while not stopped.wait(0.05):
             for sent in (body[:60], b"\x16\x03\x01\x02nonsense", b""):
                 with (
                     suppress(OSError),
-                    socket.create_connection(("127.0.0.1", door.port), timeout=30) as connection,
+                    socket.create_connection(("127.0.0.1", service.port), timeout=30) as connection,
                 ):
                     connection.sendall(sent)
 
-    with bank.open_door() as door:
-        threads = [threading.Thread(target=drip, args=(door,)) for _ in range(32)]
-        threads += [threading.Thread(target=break_off, args=(door,)) for _ in range(4)]
+    with bank.open_door() as service:
+        threads = [threading.Thread(target=drip, args=(service,)) for _ in range(32)]
+        threads += [threading.Thread(target=break_off, args=(service,)) for _ in range(4)]
         for thread in threads:
             thread.start()
         try:
-            with Load(door, connections=64) as load:
+            with Load(service, connections=64) as load:
                 load.wait_for(3000)
         finally:
             stopped.set()
             for thread in threads:
                 thread.join(timeout=60)
         require({status for _, status, *_ in load.answers} == {200}, "an answer failed")
-        bank.decide(door)
+        bank.decide(service)
     remember(bank, load)
     return f"{len(load.answers):,} answers, all 200"
 

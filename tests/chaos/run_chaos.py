@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bank import ROOT, Bank, require_done, require_whole, road
+from bank import ROOT, Bank, pipeline_run, require_done, require_whole
 from faults import FAULTS, Skipped, suffer
 from processes import kill_group
 
@@ -71,10 +71,10 @@ def make_bank(folder: Path) -> tuple[Bank, float]:
     bank = Bank(folder)
     folder.mkdir()
     begun = time.monotonic()
-    require_done(bank.rumos(*road()))
+    require_done(bank.rumos(*pipeline_run()))
     seconds = time.monotonic() - begun
-    with bank.open_door() as door:
-        bank.decide(door)
+    with bank.open_door() as service:
+        bank.decide(service)
     require_done(bank.rumos("backup", str(folder / "backups")))
     return bank, seconds
 
@@ -86,17 +86,17 @@ def kill_a_road(bank: Bank, seed: int, seconds: float) -> dict[str, Any]:
     facts = {"seed": seed, "killed_after": round(moment, 1)}
 
     def work() -> str:
-        process = bank.start(*road(), log=log)
+        process = bank.start(*pipeline_run(), log=log)
         time.sleep(moment)
         was_over = process.poll() is not None
         if not was_over:
             kill_group(process)
         reached = (log.read_text().strip().splitlines() or ["nothing told yet"])[-1].strip()
         require_whole(bank)
-        require_done(bank.rumos(*road()))
+        require_done(bank.rumos(*pipeline_run()))
         require_whole(bank)
-        with bank.open_door() as door:
-            bank.decide(door)
+        with bank.open_door() as service:
+            bank.decide(service)
         return OVER if was_over else reached[:100]
 
     return facts | try_out(work)

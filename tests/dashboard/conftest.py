@@ -24,7 +24,7 @@ def place(tmp_path_factory) -> Place:
     place = Place(open_store(settings), settings, data, found)
     runs = {"first": with_refusals(found, 300), "second": with_refusals(found, 200)}
     place.runs = {key: place.log(run, key=key, family="LightGBM") for key, run in runs.items()}
-    place.crown("first")
+    place.promote("first")
     return place
 
 

@@ -339,7 +339,7 @@ def test_an_unexpected_error_has_a_number_and_no_traceback(served, chromium, pla
 
 def test_an_open_page_follows_the_champion(page, place):
     expect(page.locator(".badge")).to_contain_text("version 1")
-    place.crown("second")
+    place.promote("second")
     expect(page.locator(".badge")).to_contain_text("version 2", timeout=10_000)
     expect(page.locator(".news")).to_contain_text("A new champion took over")
 

@@ -39,7 +39,7 @@ from rumos_bank.desk.widgets import (
     build_desk,
     follow_champion,
     show_desk,
-    tell_error,
+    show_error,
     voila_command,
     voila_environment,
 )
@@ -113,7 +113,7 @@ def test_a_pasted_row_is_a_client_or_a_sentence(text):
     try:
         client = read_row("en", text, ("LIMIT_BAL", "PAY_0"))
     except OfficerError as error:
-        assert all(error.tell(language) for language in LANGUAGES)
+        assert all(error.notify(language) for language in LANGUAGES)
     else:
         assert not any(find_fault(*pair)[0] for pair in client.items())
 
@@ -216,9 +216,9 @@ class Like:
         return self.score(self.read_client(client))
 
 
-def crown(desk, champion) -> None:
+def promote(desk, champion) -> None:
     "Let this one be found at the next look."
-    desk._follower = SimpleNamespace(champion=champion, alarm="", away="", refresh=lambda: True)
+    desk._follower = SimpleNamespace(champion=champion, alarm="", unreachable="", refresh=lambda: True)
 
 
 @pytest.mark.parametrize("other", ["prediction", "refer"])
@@ -227,7 +227,7 @@ def crown(desk, champion) -> None:
 def test_an_answer_that_changed_unseen_is_not_recorded(desk, monkeypatch, other, polled, against):
     "Another champion takes over in the click, or by a look just before it, and decides otherwise."
     desk.fill(PRESETS["late"])
-    crown(desk, Like(desk.champion, other=other))
+    promote(desk, Like(desk.champion, other=other))
     if polled:
         desk.follow()
     with pytest.raises(OfficerError, match="changed in this moment"):
@@ -241,7 +241,7 @@ def test_an_answer_that_changed_unseen_is_not_recorded(desk, monkeypatch, other,
 def test_a_champion_that_says_the_same_keeps_nobody_waiting(desk):
     desk.fill(PRESETS["late"])
     desk.champion.cached = "as if the store had been away"
-    crown(desk, same := Like(desk.champion, cached=""))
+    promote(desk, same := Like(desk.champion, cached=""))
     assert desk.record() and desk.champion is same
 
 
@@ -251,7 +251,7 @@ def test_a_real_clients_place_is_not_taken_by_a_synthetic_one(desk, tmp_path):
     assert desk.settings.data.on_missing_data == "twin"
     data = desk.settings.data.model_copy(update=offline)
     desk.settings = desk.settings.model_copy(update={"data": data})
-    crown(desk, Like(desk.champion, about=desk.champion.about | {"twin": False}))
+    promote(desk, Like(desk.champion, about=desk.champion.about | {"twin": False}))
     desk.follow()
     before = desk.client
     with pytest.raises(DataError, match="no source gave the data set"):
@@ -272,7 +272,7 @@ def test_a_champion_of_twins_is_not_shown_to_a_network(desk, opened):
     assert "synthetic clients only" in build_desk(opened).children[0].value
     open_desk(opened.model_copy(update={"behind_loopback": True}))
     reigns, desk.settings = desk.champion, opened
-    crown(desk, Like(reigns))
+    promote(desk, Like(reigns))
     assert not desk.follow() and desk.champion is reigns and "synthetic clients only" in desk.alarm
 
 
@@ -296,7 +296,7 @@ def test_a_slow_server_keeps_no_officer_waiting(desk):
         time.sleep(0.4)
         return False
 
-    desk._follower = SimpleNamespace(champion=desk.champion, alarm="", away="", refresh=refresh)
+    desk._follower = SimpleNamespace(champion=desk.champion, alarm="", unreachable="", refresh=refresh)
     assert follow_for(desk, 0.5, Page(desk)) > 15
 
 
@@ -309,7 +309,7 @@ def test_an_error_does_not_end_the_following(desk, monkeypatch):
             raise ConnectionError("of a kind that nobody thought of")
         return False
 
-    crown(desk, other := Like(desk.champion))
+    promote(desk, other := Like(desk.champion))
     monkeypatch.setattr(desk._follower, "refresh", refresh)
     monkeypatch.setattr(desk, "look_around", lambda: 1 / (len(looks) - 2))  # the second look fails elsewhere
     page = Page(desk)
@@ -543,7 +543,7 @@ def test_another_roads_report_is_not_shown_as_the_champions(desk, tmp_path):
     store = desk.settings.store.model_copy(update={"reports": tmp_path})
     desk.settings = desk.settings.model_copy(update={"store": store})
     for chosen, marked in ((run, True), ("f" * 32, False)):
-        (folder / "road.json").write_text(json.dumps({"champion_run": chosen}))
+        (folder / "pipeline.json").write_text(json.dumps({"champion_run": chosen}))
         shown = show_board(desk, read_report(desk.settings))
         assert ('class="mine"' in shown) is marked and ("another road" in shown) is not marked
 
@@ -567,7 +567,7 @@ def test_the_sliders_follow_the_champions_costs(desk):
     first.value = first.max
     twice = Costs(false_positive=2 * costs.false_positive, false_negative=costs.false_negative)
     assert desk.what_if != costs
-    crown(desk, Like(desk.champion, costs=twice))
+    promote(desk, Like(desk.champion, costs=twice))
     (record,) = find_widgets(page, "record")
     record.click()
     assert desk.what_if == twice
@@ -644,7 +644,7 @@ def test_a_page_without_its_follower_takes_no_time_for_pandas(place):
 
 def test_a_champion_that_is_gone_is_not_called_one_that_never_was():
     for language, words in (("en", "There is no champion now"), ("pt", "De momento não há campeão")):
-        told = tell_error(language, NoChampionError("there is no champion"))
+        told = show_error(language, NoChampionError("there is no champion"))
         assert words in told and "rumos champion" in told
 
 

@@ -22,7 +22,7 @@ from rumos_bank.serving.decision_log import DecisionLog, decide_and_record
 def wait_for_alarm(desk) -> None:
     end = time.monotonic() + 10
     while not desk.watched and time.monotonic() < end:
-        desk.look_around()
+        desk.check_monitor()
         time.sleep(0.05)
 
 
@@ -57,10 +57,10 @@ def test_a_store_that_is_away_is_told_until_it_is_back(place, tmp_path, language
         desk.language = language
         database.write_bytes(b"no database at all" * 100)
         desk.follow()
-        away, refused = words[language]
-        assert away in show_warnings(desk) and refused not in show_warnings(desk)
+        unreachable, refused = words[language]
+        assert unreachable in show_warnings(desk) and refused not in show_warnings(desk)
         database.write_bytes(whole)
-        assert not desk.follow() and away not in show_warnings(desk)
+        assert not desk.follow() and unreachable not in show_warnings(desk)
 
 
 def test_a_desk_where_nobody_else_looks_looks_itself(troubled):
@@ -71,16 +71,16 @@ def test_a_desk_where_nobody_else_looks_looks_itself(troubled):
 
 def test_a_desk_believes_a_fresh_look_and_does_not_look_again(troubled):
     watch(troubled.settings)
-    troubled.look_around()
+    troubled.check_monitor()
     assert (
-        "LIMIT_BAL" in troubled.watched and not troubled._looking.is_alive() and not troubled._lookout._read
+        "LIMIT_BAL" in troubled.watched and not troubled._scanning.is_alive() and not troubled._monitor._read
     )
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_an_alarm_is_one_line_that_names_three_figures_and_what_to_do(troubled, language):
     watch(troubled.settings)
-    troubled.look_around()
+    troubled.check_monitor()
     troubled.language = language
     shown = show_warnings(troubled)
     words = {"en": ("Credit limit", "Look twice"), "pt": ("Limite de crédito", "Veja bem")}[language]
@@ -95,7 +95,7 @@ def test_the_line_appears_on_an_open_page_and_goes_again(troubled):
         follow_champion(page, 0.02)
         calm = watch(troubled.settings, first="20200101", last="20200101")
         for look, told in ((calm, False), (watch(troubled.settings), True), (calm, False)):
-            keep_watch(troubled.settings, replace(look, looked=datetime.now(UTC).isoformat()))
+            keep_watch(troubled.settings, replace(look, scanned_at=datetime.now(UTC).isoformat()))
             async with asyncio.timeout(20):
                 while ("Look twice" in warnings.value) != told:
                     await asyncio.sleep(0.02)

@@ -21,8 +21,8 @@ from rumos_bank.model.cost import (
 
 COSTS = Costs(false_positive=10, false_negative=10_000)  # powers of ten apart, so that a mix-up shows
 
-chances = st.one_of(st.sampled_from([0.0, 0.1, 0.25, 0.3, 0.5, 1.0]), st.floats(0, 1))  # with many ties
-some_clients = st.lists(st.tuples(st.integers(0, 1), chances), min_size=1, max_size=30).map(
+probabilities = st.one_of(st.sampled_from([0.0, 0.1, 0.25, 0.3, 0.5, 1.0]), st.floats(0, 1))  # with many ties
+some_clients = st.lists(st.tuples(st.integers(0, 1), probabilities), min_size=1, max_size=30).map(
     lambda rows: (np.array([row[0] for row in rows]), np.array([row[1] for row in rows]))
 )
 some_costs = st.builds(Costs, false_positive=st.integers(1, 9), false_negative=st.integers(1, 9))
@@ -144,7 +144,7 @@ def test_what_each_side_is_expected_to_cost_counted_by_hand():
     assert expected_costs(0.25, COSTS) == (0.25 * 10_000, 0.75 * 10)  # accepting, refusing
 
 
-@given(some_clients, some_costs, chances, st.floats(0, 20))
+@given(some_clients, some_costs, probabilities, st.floats(0, 20))
 def test_a_number_and_a_column_get_the_same_bits(clients, costs, threshold, margin):
     _, probability = clients
     near = is_close(probability, threshold, costs, margin)
@@ -155,7 +155,7 @@ def test_a_number_and_a_column_get_the_same_bits(clients, costs, threshold, marg
     assert (margin > 0 and near[probability == threshold].all()) or not near.any()
 
 
-@given(chances, some_costs, st.floats(0.001, 20))
+@given(probabilities, some_costs, st.floats(0.001, 20))
 def test_at_the_bayes_threshold_close_means_that_the_expected_costs_are_close(probability, costs, margin):
     accepting, refusing = expected_costs(probability, costs)
     apart = abs(accepting - refusing)

@@ -10,7 +10,7 @@ from sklearn.model_selection import cross_val_score
 from sklearn.tree import DecisionTreeClassifier
 
 from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, LATE_CLIENT, TARGET
-from rumos_bank.data.synthetic import make_twin
+from rumos_bank.data.synthetic import make_synthetic
 from rumos_bank.ground.errors import ParameterError
 from rumos_bank.ground.settings import Costs
 from rumos_bank.model.cost import expected_costs
@@ -35,14 +35,14 @@ def with_chances(parts: list[int]) -> pd.DataFrame:
     return pd.DataFrame([EXAMPLE_CLIENT | {"LIMIT_BAL": part} for part in parts])
 
 
-def say(threshold: float, costs: Costs = COSTS) -> DecisionModel:
+def translate(threshold: float, costs: Costs = COSTS) -> DecisionModel:
     two = pd.DataFrame([EXAMPLE_CLIENT, LATE_CLIENT])
     return make_decision(LimitSays(), threshold, costs).fit(two, np.array([0, 1]))
 
 
 @pytest.fixture(scope="module")
 def twins() -> pd.DataFrame:
-    return make_twin(800, seed=3)
+    return make_synthetic(800, seed=3)
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def blind(twins) -> DecisionModel:
 )
 def test_at_the_bayes_threshold_the_cheaper_side_is_the_decision(parts, false_positive, false_negative):
     costs = Costs(false_positive=false_positive, false_negative=false_negative)
-    decision, clients = say(costs.bayes_threshold, costs), with_chances(parts)
+    decision, clients = translate(costs.bayes_threshold, costs), with_chances(parts)
     chosen = decision.predict(clients)
     expected = np.column_stack(expected_costs(decision.predict_proba(clients)[:, 1], costs))
     rows = np.arange(len(clients))
@@ -68,7 +68,7 @@ def test_at_the_bayes_threshold_the_cheaper_side_is_the_decision(parts, false_po
 
 @pytest.mark.parametrize("threshold", [0.25, 0.4])
 def test_a_person_is_asked_around_the_threshold_in_force(threshold):
-    decision = say(threshold, Costs()).set_params(refer_margin=200)  # 200 € of 4,000 €: 5 points
+    decision = translate(threshold, Costs()).set_params(refer_margin=200)  # 200 € of 4,000 €: 5 points
     parts = [190_000, 210_000, 290_000, 310_000, 340_000, 360_000, 440_000, 460_000]
     near = [abs(part / 1_000_000 - threshold) < 0.05 for part in parts]
     assert decision.refer(with_chances(parts)).tolist() == near and sum(near) == 2
@@ -76,7 +76,7 @@ def test_a_person_is_asked_around_the_threshold_in_force(threshold):
 
 
 def test_from_the_threshold_on_clients_are_refused():
-    decided = say(0.3).predict(with_chances([299_999, 300_000, 300_001]))
+    decided = translate(0.3).predict(with_chances([299_999, 300_000, 300_001]))
     assert decided.tolist() == [0, 1, 1]
 
 
@@ -154,5 +154,5 @@ def test_an_impossible_threshold_is_refused(threshold):
 
 
 def test_a_threshold_just_above_one_accepts_everybody():
-    assert say(float(np.nextafter(1, 2))).predict(with_chances([1, 1_000_000])).tolist() == [0, 0]
-    assert say(0).predict(with_chances([1, 1_000_000])).tolist() == [1, 1]
+    assert translate(float(np.nextafter(1, 2))).predict(with_chances([1, 1_000_000])).tolist() == [0, 0]
+    assert translate(0).predict(with_chances([1, 1_000_000])).tolist() == [1, 1]

@@ -4,13 +4,19 @@ import json
 
 import pytest
 
-from rumos_bank.ground.errors import RoadError
-from rumos_bank.operations.dossier import SECTIONS, collect_blocks, tell_approval, tell_gates, write_dossier
+from rumos_bank.ground.errors import PipelineError
+from rumos_bank.operations.dossier import (
+    SECTIONS,
+    collect_blocks,
+    describe_approval,
+    describe_gates,
+    write_dossier,
+)
 
 KNOWN = ("gates", "approval", "reproduce")  # not from notebooks
 FACTS = dict.fromkeys(
     [
-        "road",
+        "pipeline_run",
         "profile",
         "source",
         "fingerprint",
@@ -26,7 +32,7 @@ FACTS = dict.fromkeys(
 ) | {"twin": False}
 EVENTS = [
     {"number": 1, "event": "intent", "version": 1, "files": {"model.skops": "a" * 64}},
-    {"number": 2, "event": "crowned", "intent": 1, "version": 1, "family": "SVC", "when": "now", "who": "me"}
+    {"number": 2, "event": "promoted", "intent": 1, "version": 1, "family": "SVC", "when": "now", "who": "me"}
     | {"reason": "<b>cheap</b>", "run": "r"},
 ]
 
@@ -79,7 +85,7 @@ def test_an_empty_section_fails(folder, missing):
     kept = [cell for cell in cells if cell["metadata"]["tags"] != [f"dossier-{missing}"]]
     (folder / "audit.ipynb").write_text(json.dumps({"cells": kept}))
     title = next(section.title for section in SECTIONS if section.key == missing)
-    with pytest.raises(RoadError, match=f"'{title}' would be empty.*dossier-{missing}"):
+    with pytest.raises(PipelineError, match=f"'{title}' would be empty.*dossier-{missing}"):
         write_dossier(folder, ["audit"], FACTS, [] if missing == "approval" else EVENTS, version=1)
     assert not (folder / "dossier.html").exists()
 
@@ -92,7 +98,7 @@ def test_a_cell_without_output_does_not_fill_a_section(folder):
 def test_a_failed_cell_has_no_place(folder):
     failed = {"output_type": "error", "ename": "ValueError", "evalue": "no", "traceback": []}
     write_notebook(folder / "compare.ipynb", ("data", [failed]))
-    with pytest.raises(RoadError, match="ValueError: no"):
+    with pytest.raises(PipelineError, match="ValueError: no"):
         write_dossier(folder, ["audit", "compare"], FACTS, EVENTS, version=1)
 
 
@@ -104,7 +110,7 @@ def test_pictures_have_alternative_texts(folder):
 
 
 def test_nobody_crowned_is_no_approval():
-    assert tell_approval([], 1) == [] == tell_approval(EVENTS, 2)
+    assert describe_approval([], 1) == [] == describe_approval(EVENTS, 2)
 
 
 CHECKS = [
@@ -132,7 +138,7 @@ def test_the_gates_are_told_in_words_and_colour(folder):
 
 def test_an_overruled_gate_is_red_and_says_who_and_why():
     signed = {"who": "A. <b>", "reason": "one < two", "checks": ["refit"]}
-    warning, table = tell_gates(with_gates(gates=CHECKS, overruled=signed), 1)
+    warning, table = describe_gates(with_gates(gates=CHECKS, overruled=signed), 1)
     assert (
         warning == '<p class="overruled">Overruled by A. &lt;b&gt;: refit. Reason given: “one &lt; two”</p>'
     )
@@ -140,8 +146,8 @@ def test_an_overruled_gate_is_red_and_says_who_and_why():
 
 
 def test_a_champion_from_before_the_gates_says_so(folder):
-    assert tell_gates([], 1) == [] == tell_gates(EVENTS, 2)
-    (told,) = tell_gates(EVENTS, 1)
+    assert describe_gates([], 1) == [] == describe_gates(EVENTS, 2)
+    (told,) = describe_gates(EVENTS, 1)
     assert "holds verdicts of gates" in told
     assert told in write_dossier(folder, ["audit"], FACTS, EVENTS, version=1).read_text()
 
@@ -149,7 +155,7 @@ def test_a_champion_from_before_the_gates_says_so(folder):
 def test_the_gates_shown_are_those_of_the_last_crowned():
     earlier = [line | {"number": line["number"] + 2} for line in with_gates(gates=CHECKS[:1])]
     earlier[1]["intent"] = 3
-    (table,) = tell_gates([*with_gates(gates=CHECKS), *earlier], 1)
+    (table,) = describe_gates([*with_gates(gates=CHECKS), *earlier], 1)
     assert "saving" in table and "refit" not in table
 
 
@@ -164,10 +170,10 @@ SAID = {
 def test_a_version_that_does_not_reign_is_not_described_as_the_one_that_does(event):
     line = {"number": 3, "event": event, "version": 2, "who": "A. <b>", "gates": CHECKS[2:], "files": {}}
     events = [*with_gates(gates=CHECKS), line]
-    assert SAID[event] in tell_approval(events, 2)[0]
-    (table,) = tell_gates(events, 2)
+    assert SAID[event] in describe_approval(events, 2)[0]
+    (table,) = describe_gates(events, 2)
     assert "refit" in table and "saving" not in table
-    nobody = tell_approval([line], 2)[0]
+    nobody = describe_approval([line], 2)[0]
     assert "nobody reigns" in nobody
 
 
@@ -177,6 +183,8 @@ def test_a_rollback_says_who_did_it():
         EVENTS[0] | {"number": 3},
         EVENTS[1] | {"number": 4, "event": "rolled back", "intent": 3},
     ]
-    assert "me rolled back to it" in tell_approval(events, 1)[0]
-    assert "It passed the gates" in tell_approval(EVENTS, 1)[0]
-    assert "someone approved it" in tell_approval([EVENTS[0] | {"approved_by": "someone"}, EVENTS[1]], 1)[0]
+    assert "me rolled back to it" in describe_approval(events, 1)[0]
+    assert "It passed the gates" in describe_approval(EVENTS, 1)[0]
+    assert (
+        "someone approved it" in describe_approval([EVENTS[0] | {"approved_by": "someone"}, EVENTS[1]], 1)[0]
+    )

@@ -11,20 +11,26 @@ from scipy.stats import chi2
 
 from rumos_bank.data.contract import BILLS, CLIENT_COLUMNS, PAYMENTS, STATUSES, TARGET
 from rumos_bank.data.drift import choose_cells, count_cells, join_rare_cells, measure_distance, measure_psi
-from rumos_bank.data.synthetic import make_twin
+from rumos_bank.data.synthetic import make_synthetic
 from rumos_bank.ground.errors import ParameterError
 from rumos_bank.ground.settings import Costs
-from rumos_bank.ground.statistics import compare_counts, compare_means, correct_chances, find_chance, sum_up
+from rumos_bank.ground.statistics import (
+    chi_squared_p_value,
+    compare_counts,
+    compare_means,
+    holm_correction,
+    sum_up,
+)
 from rumos_bank.model.decision import make_decision
 from rumos_bank.model.families import find_family, make_model
 from rumos_bank.monitoring.metrics import (
     Rule,
     Tally,
     count_decided,
-    count_told,
-    judge_figures,
+    count_outcomes,
+    judge_metrics,
     make_watch_reference,
-    read_figures,
+    read_metrics,
 )
 
 PROTECTED = ("SEX", "MARRIAGE", "AGE")
@@ -37,7 +43,9 @@ RATE = 0.01
 @pytest.mark.parametrize("freedom", range(1, 14))
 def test_the_tail_of_chi_square_is_scipys(freedom):
     values = [0.0, 0.3, 2, 7.5, 30, 90]
-    assert np.allclose([find_chance(x, freedom) for x in values], chi2.sf(values, freedom), atol=1e-14)
+    assert np.allclose(
+        [chi_squared_p_value(x, freedom) for x in values], chi2.sf(values, freedom), atol=1e-14
+    )
 
 
 counts = st.lists(st.integers(0, 5_000), min_size=2, max_size=12).map(np.array).filter(lambda row: row.sum())
@@ -104,15 +112,19 @@ def test_two_groups_are_compared_in_the_same_cells(compare):
 
 
 def test_holm_is_holm():
-    assert np.allclose(correct_chances(np.array([0.01, 0.04, 0.03])), [0.03, 0.06, 0.06])
-    assert correct_chances(np.array([0.9, 0.8])).tolist() == [1, 1] and len(correct_chances(np.zeros(0))) == 0
+    assert np.allclose(holm_correction(np.array([0.01, 0.04, 0.03])), [0.03, 0.06, 0.06])
+    assert holm_correction(np.array([0.9, 0.8])).tolist() == [1, 1] and len(holm_correction(np.zeros(0))) == 0
 
 
 def test_the_reference_is_a_sample_too():
     "A known difference counts for less, the fewer clients the reference has, however many the window has."
     seen = np.array([510_000, 490_000])
-    chances = [compare_counts(seen, np.array([half, half])) for half in (100, 10_000, 1_000_000)]
-    assert chances[0] > 0.5 and chances[2] < 1e-20 and chances == sorted(chances, reverse=True)
+    probabilities = [compare_counts(seen, np.array([half, half])) for half in (100, 10_000, 1_000_000)]
+    assert (
+        probabilities[0] > 0.5
+        and probabilities[2] < 1e-20
+        and probabilities == sorted(probabilities, reverse=True)
+    )
     shifted, reference = sum_up(np.full(10_000, 0.05)), np.random.default_rng(0).normal(size=100)
     assert compare_means(shifted[None], sum_up(reference - reference.mean())[None]) > 0.5
 
@@ -124,7 +136,7 @@ class World:
     "A model that learned from twins, its reference, and the clients that come later."
 
     def __init__(self) -> None:
-        twins = make_twin(24_000, seed=11)
+        twins = make_synthetic(24_000, seed=11)
         train, fresh, self.stream = twins[:8000], twins[8000:12_000], twins[12_000:]
         family = find_family("LightGBM")
         model = make_model(family, family.trials[0], 1, PROTECTED)
@@ -141,8 +153,8 @@ class World:
         "The names of the figures that raise an alarm."
         tally = count_decided(self.held["cells"], self.rule, fields, risk)
         if defaulted is not None:
-            tally = Tally(tally.counts, tally.cost, count_told(self.rule, risk, defaulted))
-        readings = judge_figures(read_figures(tally, self.reference, self.rule), RATE)
+            tally = Tally(tally.counts, tally.cost, count_outcomes(self.rule, risk, defaulted))
+        readings = judge_metrics(read_metrics(tally, self.reference, self.rule), RATE)
         return {reading.name for reading in readings if reading.alarm}
 
     def alarms(self, clients: pd.DataFrame, risk: np.ndarray | None = None) -> set[str]:
@@ -246,17 +258,17 @@ def test_outcomes_of_accepted_clients_alone_do_not_ring(world):
     told = Tally(
         count_decided(world.held["cells"], world.rule, fields, world.risk[:0]).counts,
         np.zeros(3),
-        count_told(world.rule, world.risk[accepted][:3000], world.defaulted[accepted][:3000]),
+        count_outcomes(world.rule, world.risk[accepted][:3000], world.defaulted[accepted][:3000]),
     )
-    readings = judge_figures(read_figures(told, world.reference, world.rule), RATE)
+    readings = judge_metrics(read_metrics(told, world.reference, world.rule), RATE)
     assert [reading.name for reading in readings] == ["defaults", "realised"]
     assert not any(reading.alarm for reading in readings)
 
 
 def test_the_realised_cost_is_that_of_the_decisions(world):
     risk, defaulted = np.array([0.1, 0.1, 0.6, 0.6, 0.6]), np.array([1, 0, 1, 0, 0])
-    told = Tally({}, np.zeros(3), count_told(world.rule, risk, defaulted))
-    realised = read_figures(told, world.reference, world.rule)[-1]
+    told = Tally({}, np.zeros(3), count_outcomes(world.rule, risk, defaulted))
+    realised = read_metrics(told, world.reference, world.rule)[-1]
     assert np.isclose(realised.seen, (3000 + 2 * 1000) / 5)
     assert np.isclose(realised.expected, (2 * 0.1 * 3000 + 3 * 0.4 * 1000) / 5)
     assert realised.low < realised.seen < realised.high

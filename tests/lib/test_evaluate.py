@@ -121,10 +121,10 @@ def test_what_cannot_be_judged_is_refused(defaulted, probability, message):
 
 # calibration
 
-chances = hnp.arrays(float, st.integers(1, 40), elements=st.one_of(st.just(0.5), st.floats(0, 1)))
+probabilities = hnp.arrays(float, st.integers(1, 40), elements=st.one_of(st.just(0.5), st.floats(0, 1)))
 
 
-@given(chances, st.integers(1, 12), st.integers(0, 99))
+@given(probabilities, st.integers(1, 12), st.integers(0, 99))
 def test_bins_hold_every_client_once_in_any_order(probability, bins, seed):
     rng = np.random.default_rng(seed)
     defaulted, order = rng.integers(0, 2, len(probability)), rng.permutation(len(probability))

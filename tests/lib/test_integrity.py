@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator
 from skops.io.exceptions import UntrustedTypesFoundException
 
 from rumos_bank.data.contract import TARGET
-from rumos_bank.data.synthetic import make_twin
+from rumos_bank.data.synthetic import make_synthetic
 from rumos_bank.governance.integrity import (
     REVISION,
     TRUSTED_TYPES,
@@ -41,7 +41,7 @@ class Stranger(BaseEstimator):
 
 @pytest.fixture(scope="module")
 def twins() -> pd.DataFrame:
-    return make_twin(600, seed=8)
+    return make_synthetic(600, seed=8)
 
 
 @pytest.fixture(scope="module")

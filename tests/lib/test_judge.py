@@ -10,7 +10,7 @@ from scipy import stats
 from simulated import draw_outcomes
 
 from rumos_bank.data.contract import TARGET
-from rumos_bank.data.synthetic import make_twin
+from rumos_bank.data.synthetic import make_synthetic
 from rumos_bank.ground.settings import Costs
 from rumos_bank.ground.statistics import compare_by_folds
 from rumos_bank.model.cost import business_cost, decide
@@ -18,11 +18,11 @@ from rumos_bank.model.evaluate import calibration_error
 from rumos_bank.model.judge import (
     Contender,
     _split_brier,
+    describe_difference,
     judge,
     make_predecessor,
     measure_calibration,
     tabulate,
-    tell_difference,
 )
 
 folds = st.lists(st.floats(0, 1000), min_size=2, max_size=15)
@@ -73,7 +73,7 @@ class Known:
 
 
 def test_every_client_is_judged_once_a_repeat_by_a_model_that_did_not_know_them():
-    twins, costs = make_twin(500, seed=2), Costs(false_positive=10, false_negative=1000)
+    twins, costs = make_synthetic(500, seed=2), Costs(false_positive=10, false_negative=1000)
     Known.learned = []
     found = judge([Contender("known", Known, 0.25)], twins, costs, repeats=2, folds=5)["known"]
     assert len(Known.learned) == 10
@@ -91,7 +91,7 @@ def test_the_earlier_forest_is_what_it_was():
 
 
 def test_the_table_compares_with_the_reference_and_puts_the_cheapest_first():
-    twins = make_twin(500, seed=2)
+    twins = make_synthetic(500, seed=2)
     judged = judge(
         [Contender("known", Known, 0.25), Contender("never", Known, 1.1)], twins, Costs(), repeats=1, folds=5
     )
@@ -111,7 +111,7 @@ def test_the_table_compares_with_the_reference_and_puts_the_cheapest_first():
     ],
 )
 def test_what_may_be_said(costs, said):
-    assert said in tell_difference("one", "two", compare_by_folds(costs, [10, 10, 10, 10], 1 / 3))
+    assert said in describe_difference("one", "two", compare_by_folds(costs, [10, 10, 10, 10], 1 / 3))
 
 
 # calibration
@@ -143,8 +143,8 @@ def test_chance_agrees_with_a_simulation_by_the_public_metric():
     errors = [
         calibration_error((rng.random(1500) < probability).astype(int), probability) for _ in range(1000)
     ]
-    assert found.ece_by_chance == pytest.approx(np.mean(errors), rel=0.04)
-    assert found.ece_by_chance_95 == pytest.approx(np.quantile(errors, 0.95), rel=0.08)
+    assert found.ece_if_calibrated == pytest.approx(np.mean(errors), rel=0.04)
+    assert found.ece_if_calibrated_95 == pytest.approx(np.quantile(errors, 0.95), rel=0.08)
     assert found.ece == calibration_error(defaulted, probability)
     assert found == measure_calibration(defaulted, probability, seed=0)
     assert found != measure_calibration(defaulted, probability, seed=1)

@@ -47,7 +47,7 @@ def place_in(folder: Path, **more: str) -> Settings:
 
 def write_events(settings: Settings, n: int) -> Path:
     for number in range(n):
-        append_event(settings, "crowned", {"version": number, "reason": TOLD})
+        append_event(settings, "promoted", {"version": number, "reason": TOLD})
     return settings.store_path / LEDGER
 
 
@@ -180,7 +180,7 @@ def test_nothing_is_written_behind_a_broken_chain():
     broken = WHOLE.replace(b'"version": 4', b'"version": 5')
     with changed_to(broken):
         with pytest.raises(StoreError, match="changed by hand"):
-            append_event(SETTINGS, "crowned", {})
+            append_event(SETTINGS, "promoted", {})
         assert FILE.read_bytes() == broken
 
 
@@ -217,7 +217,7 @@ def test_facts_come_back_as_they_were_told(facts):
     with tempfile.TemporaryDirectory() as folder:
         settings = place_in(Path(folder))
         write_events(settings, 1)
-        written = append_event(settings, "crowned", facts)
+        written = append_event(settings, "promoted", facts)
         assert read_ledger(settings)[-1] == written
         assert {name: written[name] for name in facts} == facts
         assert (settings.store_path / LEDGER).read_bytes().count(b"\n") == 2
@@ -225,7 +225,7 @@ def test_facts_come_back_as_they_were_told(facts):
 
 def test_a_fact_that_looks_like_a_signature_is_a_fact(settings):
     trick = '", "signature": "' + "0" * 128 + '"}\n'
-    append_event(settings, "crowned", {"reason": trick})
+    append_event(settings, "promoted", {"reason": trick})
     assert read_ledger(settings)[0]["reason"] == trick
 
 
@@ -239,7 +239,7 @@ def test_an_event_says_when_and_who_and_holds_its_place(settings):
 
 
 def test_a_clock_that_was_set_back_makes_no_event_earlier(settings, monkeypatch):
-    append_event(settings, "crowned", {})
+    append_event(settings, "promoted", {})
 
     class Past(keeping.datetime):
         @classmethod
@@ -247,20 +247,20 @@ def test_a_clock_that_was_set_back_makes_no_event_earlier(settings, monkeypatch)
             return cls(2001, 1, 1, tzinfo=zone)
 
     monkeypatch.setattr(keeping, "datetime", Past)
-    append_event(settings, "crowned", {})
+    append_event(settings, "promoted", {})
     first, second = read_ledger(settings)
     assert second["when"] == first["when"]
 
 
 def test_who_has_no_name_is_told_by_number(settings, monkeypatch):
     monkeypatch.setattr(keeping.os, "getuid", lambda: 123456789)  # a container's user
-    assert append_event(settings, "crowned", {})["who"] == "uid 123456789"
+    assert append_event(settings, "promoted", {})["who"] == "uid 123456789"
 
 
 def test_who_acts_is_not_what_the_environment_says(settings, monkeypatch):
     for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
         monkeypatch.setenv(name, "somebody-else")
-    assert append_event(settings, "crowned", {})["who"] == pwd.getpwuid(os.getuid()).pw_name
+    assert append_event(settings, "promoted", {})["who"] == pwd.getpwuid(os.getuid()).pw_name
 
 
 def test_no_ledger_no_events_and_no_key(settings):
@@ -278,7 +278,7 @@ def test_the_private_key_lies_outside_of_the_store_for_its_owner_only(settings):
     assert settings.ledger_path.stat().st_mode & 0o777 == 0o700
     path.chmod(0o640)
     with pytest.raises(StoreError, match=r"others may read .*private.pem: `chmod 600`"):
-        append_event(settings, "crowned", {})
+        append_event(settings, "promoted", {})
 
 
 def test_a_reader_needs_the_public_key_only(settings, tmp_path):
@@ -294,7 +294,7 @@ def test_a_reader_needs_the_public_key_only(settings, tmp_path):
     assert len(read_ledger(reader)) == 2 and verify_ledger(reader).head is None
     before = path.read_bytes()
     with pytest.raises(StoreError, match="only its holder may write"):
-        append_event(reader, "crowned", {})
+        append_event(reader, "promoted", {})
     assert path.read_bytes() == before
 
 
@@ -302,7 +302,7 @@ def test_a_lost_private_key_is_not_replaced_behind_your_back(settings):
     write_events(settings, 1)
     (settings.ledger_path / "private.pem").unlink()
     with pytest.raises(StoreError, match="the ledger's private key is not in"):
-        append_event(settings, "crowned", {})
+        append_event(settings, "promoted", {})
     assert not (settings.ledger_path / "private.pem").exists()
 
 
@@ -312,9 +312,9 @@ def test_a_crash_while_the_key_is_written_leaves_none(settings, monkeypatch):
 
     with monkeypatch.context() as broken, pytest.raises(KeyboardInterrupt):
         broken.setattr(keeping.os, "fsync", power_off)
-        append_event(settings, "crowned", {"version": 1})
+        append_event(settings, "promoted", {"version": 1})
     assert not (settings.ledger_path / "private.pem").exists()
-    append_event(settings, "crowned", {"version": 1})
+    append_event(settings, "promoted", {"version": 1})
     with monkeypatch.context() as broken, pytest.raises(KeyboardInterrupt):
         broken.setattr(keeping.os, "fsync", power_off)
         rotate_key(settings)
@@ -325,7 +325,7 @@ def test_a_crash_while_the_key_is_written_leaves_none(settings, monkeypatch):
 
 
 def test_a_key_is_never_written_over_another(settings):
-    append_event(settings, "crowned", {"version": 1})
+    append_event(settings, "promoted", {"version": 1})
     before = (settings.ledger_path / "private.pem").read_bytes()
     with pytest.raises(FileExistsError):
         keeping._make_key(settings.ledger_path / "private.pem")
@@ -366,7 +366,7 @@ def test_another_private_key_is_refused(settings):
     (settings.ledger_path / "private.pem").unlink()
     keeping._make_key(settings.ledger_path / "private.pem")
     with pytest.raises(StoreError, match="does not belong to the public key"):
-        append_event(settings, "crowned", {})
+        append_event(settings, "promoted", {})
 
 
 def test_after_two_changes_of_keys_every_line_is_still_vouched_for(settings):
@@ -432,7 +432,7 @@ def test_a_crash_while_keys_are_changed_is_finished_by_the_next_line(settings, m
         rotate_key(settings)
     write_events(settings, 1)
     happened = [event["event"] for event in read_ledger(settings)]
-    assert happened in (["crowned"] * 3, ["crowned", "crowned", "keys changed", "crowned"])
+    assert happened in (["promoted"] * 3, ["promoted", "promoted", "keys changed", "promoted"])
     assert not (settings.ledger_path / "next.pem").exists()
     assert verify_ledger(settings).lines == len(happened)
 
@@ -444,12 +444,12 @@ def test_a_removed_ledger_is_found_until_somebody_says_why(settings):
     path = write_events(settings, 3)
     path.unlink()
     with pytest.raises(StoreError, match=r"line 1 is missing; 3 were written, .*rumos ledger accept"):
-        append_event(settings, "crowned", {})
+        append_event(settings, "promoted", {})
     with pytest.raises(ParameterError, match="needs a reason in own words"):
         accept_ledger(settings, " ")
     line = accept_ledger(settings, "the store was thrown away")
     assert (line["event"], line["lost_head"], line["number"]) == ("accepted", 3, 1)
-    append_event(settings, "crowned", {})
+    append_event(settings, "promoted", {})
     assert verify_ledger(settings).lines == 2
 
 
@@ -488,7 +488,7 @@ def test_a_moved_store_keeps_its_head(settings, tmp_path):
 def test_the_heads_of_other_stores_do_not_count(settings, tmp_path):
     write_events(settings, 3)
     other = place_in(tmp_path, RUMOS_STORE_PATH=str(tmp_path / "other"))
-    append_event(other, "crowned", {})
+    append_event(other, "promoted", {})
     assert len(read_ledger(other)) == 1 and len(read_ledger(settings)) == 3
 
 
@@ -498,7 +498,7 @@ def test_the_heads_of_other_stores_do_not_count(settings, tmp_path):
 def test_two_versions_may_bear_the_alias_only_in_the_middle_of_a_change():
     events = [{"event": "intent", "version": 1}]
     assert allowed_versions([]) == set() and allowed_versions(events) == {1}
-    events += [{"event": "crowned", "version": 1}, {"event": "refused", "version": 5}]
+    events += [{"event": "promoted", "version": 1}, {"event": "refused", "version": 5}]
     assert allowed_versions(events) == {1}
     events += [{"event": "intent", "version": 2}]
     assert allowed_versions(events) == {1, 2}

@@ -171,7 +171,7 @@ def test_flips_and_expected_euros_by_whose_probabilities(book, settings):
     assert report.expected["champion"]["challenger"] == pytest.approx((2 + 5 + 9.2 + 20) / 4)
     assert report.expected["challenger"]["champion"] == pytest.approx((4 + 4 + 40 + 9.9) / 4)
     assert report.expected["challenger"]["challenger"] == pytest.approx((4 + 4 + 6 + 1) / 4)
-    assert (report.outcomes, report.interval, report.unseen_flips) == (0, None, 2)
+    assert (report.outcomes, report.interval, report.unseen_changes) == (0, None, 2)
     assert "No outcome is known yet" in describe_shadow(report)[-1]
 
 
@@ -182,7 +182,7 @@ def test_realised_euros_are_of_known_outcomes_and_the_unseen_flips_are_counted(b
     book.shadow(book.decide(REFUSE, 0.3), ACCEPT, 0.05)
     report = judge_shadow(settings, 2)
     assert report.outcomes == 3 and report.realised == {"champion": 100, "challenger": 10}
-    assert report.unseen_flips == 1 and report.interval is None
+    assert report.unseen_changes == 1 and report.interval is None
     for _ in range(30):
         book.shadow(book.decide(ACCEPT, 0.08, PAID), REFUSE, 0.4)
     report = judge_shadow(settings, 2)

@@ -16,7 +16,7 @@ import pytest
 
 from rumos_bank.data import sources
 from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, ID, TARGET, fingerprint
-from rumos_bank.data.sources import load_lending, read_table, sample_clients, split_clients, to_canonical
+from rumos_bank.data.sources import load_dataset, read_table, sample_clients, split_clients, to_canonical
 from rumos_bank.ground.errors import DataError, ParameterError, SettingsError
 from rumos_bank.ground.settings import DataSettings, Settings, SplitSettings
 
@@ -132,9 +132,9 @@ def site(monkeypatch):
 def clients(monkeypatch) -> pd.DataFrame:
     "Twelve clients that pass for the bank's data set."
     clients = make_clients()
-    monkeypatch.setattr(sources, "LENDING_FINGERPRINT", fingerprint(clients))
-    monkeypatch.setattr(sources, "LENDING_CLIENTS", 12)
-    monkeypatch.setattr(sources, "LENDING_DEFAULTS", 4)
+    monkeypatch.setattr(sources, "UCI_FINGERPRINT", fingerprint(clients))
+    monkeypatch.setattr(sources, "UCI_CLIENTS", 12)
+    monkeypatch.setattr(sources, "UCI_DEFAULTS", 4)
     return clients
 
 
@@ -171,16 +171,16 @@ LAYOUTS = {
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_layout_from_a_file(layout, tmp_path, clients, strict):
     (tmp_path / "data.bin").write_bytes(LAYOUTS[layout](clients))
-    lending = load_lending(strict, ["data.bin"])
-    assert lending.clients.equals(clients)
-    assert (lending.fingerprint, lending.source, lending.is_twin) == (fingerprint(clients), "data.bin", False)
+    dataset = load_dataset(strict, ["data.bin"])
+    assert dataset.clients.equals(clients)
+    assert (dataset.fingerprint, dataset.source, dataset.is_twin) == (fingerprint(clients), "data.bin", False)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_layout_from_a_server(layout, site, clients, strict):
     address = site.serve("/download", LAYOUTS[layout](clients))
-    lending = load_lending(strict, [address])
-    assert lending.clients.equals(clients) and lending.source == address
+    dataset = load_dataset(strict, [address])
+    assert dataset.clients.equals(clients) and dataset.source == address
 
 
 TARGET_NAMES = (
@@ -222,30 +222,30 @@ def test_to_canonical_leaves_its_argument_alone():
 
 def test_a_second_road_does_not_download_again(site, clients, strict):
     address = site.serve("/data.csv", as_csv(clients))
-    first, second = load_lending(strict, [address]), load_lending(strict, [address])
+    first, second = load_dataset(strict, [address]), load_dataset(strict, [address])
     assert first.clients.equals(second.clients)
     assert site.hits["/data.csv"] == 1
 
 
 def test_a_cached_source_is_asked_before_one_that_is_down(site, clients, strict):
     down, good = site.serve("/down", 404), site.serve("/data.csv", as_csv(clients))
-    load_lending(strict, [down, good], tell=lambda _: None)
-    assert load_lending(strict, [down, good]).source == good
+    load_dataset(strict, [down, good], notify=lambda _: None)
+    assert load_dataset(strict, [down, good]).source == good
     assert site.hits["/down"] == 1
 
 
 def test_a_twin_named_first_stays_first(site, clients, strict, monkeypatch):
     address = site.serve("/data.csv", as_csv(clients))
-    load_lending(strict, [address])
+    load_dataset(strict, [address])
     monkeypatch.setattr(sources, "_make_lending_twin", lambda *_: "the twin")
-    assert load_lending(strict, ["twin", address]) == "the twin"
+    assert load_dataset(strict, ["twin", address]) == "the twin"
 
 
 def test_a_wrong_fingerprint_is_told_forgotten_and_the_next_source_tried(site, clients, strict):
     wrong = site.serve("/wrong.csv", as_csv(clients.assign(AGE=26)))
     right = site.serve("/right.csv", as_csv(clients))
     told: list[str] = []
-    assert load_lending(strict, [wrong, right], tell=told.append).source == right
+    assert load_dataset(strict, [wrong, right], notify=told.append).source == right
     assert len(told) == 1 and told[0].startswith(wrong) and "some values" in told[0]
     assert [path.name.endswith("right.csv") for path in cached(strict)] == [True]
 
@@ -253,27 +253,27 @@ def test_a_wrong_fingerprint_is_told_forgotten_and_the_next_source_tried(site, c
 @pytest.mark.parametrize("broken", [404, b"<html>please log in</html>", b"", b"PAR1 and no more"])
 def test_a_useless_answer_leads_to_the_next_source(broken, site, clients, strict):
     first, second = site.serve("/first", broken), site.serve("/second", as_csv(clients))
-    assert load_lending(strict, [first, second], tell=lambda _: None).source == second
+    assert load_dataset(strict, [first, second], notify=lambda _: None).source == second
     assert len(cached(strict)) == 1
 
 
 def test_a_404_is_final(site, strict):
     address = site.serve("/gone", 404)
     with pytest.raises(DataError, match="the server answered 404"):
-        load_lending(strict, [address], tell=lambda _: None)
+        load_dataset(strict, [address], notify=lambda _: None)
     assert site.hits["/gone"] == 1
 
 
 def test_a_server_that_stumbles_is_asked_again(site, clients, strict):
     address = site.serve("/data.csv", 500, 503, as_csv(clients))
-    assert load_lending(strict, [address]).source == address
+    assert load_dataset(strict, [address]).source == address
     assert site.hits["/data.csv"] == 3
 
 
 def test_attempts_are_bounded(site, strict):
     address = site.serve("/data.csv", 500)
     with pytest.raises(DataError, match="the server answered 500"):
-        load_lending(strict, [address], tell=lambda _: None)
+        load_dataset(strict, [address], notify=lambda _: None)
     assert site.hits["/data.csv"] == 3
 
 
@@ -287,13 +287,13 @@ def send_half(handler: BaseHTTPRequestHandler) -> None:
 def test_a_truncated_download_is_not_kept(site, strict):
     address = site.serve("/data.csv", send_half)
     with pytest.raises(DataError, match="the download broke off"):
-        load_lending(strict, [address], tell=lambda _: None)
+        load_dataset(strict, [address], notify=lambda _: None)
     assert site.hits["/data.csv"] == 3 and cached(strict) == []
 
 
 def test_a_truncated_download_is_begun_anew(site, clients, strict):
     address = site.serve("/data.csv", send_half, as_csv(clients))
-    assert load_lending(strict, [address]).clients.equals(clients)
+    assert load_dataset(strict, [address]).clients.equals(clients)
 
 
 def send_without_length(handler: BaseHTTPRequestHandler) -> None:
@@ -306,7 +306,7 @@ def send_without_length(handler: BaseHTTPRequestHandler) -> None:
 def test_too_much_is_refused(answer, site, strict, monkeypatch):
     monkeypatch.setattr(sources, "_MOST_BYTES", 4000)
     with pytest.raises(DataError, match="more than 4,000 bytes"):
-        load_lending(strict, [site.serve("/huge", answer)], tell=lambda _: None)
+        load_dataset(strict, [site.serve("/huge", answer)], notify=lambda _: None)
     assert site.hits["/huge"] == 1 and cached(strict) == []
 
 
@@ -326,9 +326,9 @@ def test_silent_servers_together_take_no_longer_than_offline_after(site, strict)
     impatient = strict.model_copy(update={"data": DataSettings(cache="cache", offline_after=0.6)})
     told: list[str] = []
     start = time.monotonic()
-    lending = load_lending(impatient, addresses, tell=told.append)
+    dataset = load_dataset(impatient, addresses, notify=told.append)
     assert time.monotonic() - start < 3  # the deadline, and the time to make a twin
-    assert lending.is_twin and told[-1].startswith("TWIN")
+    assert dataset.is_twin and told[-1].startswith("TWIN")
     assert "no answer in the time" in told[0] and "not asked" in told[1] and "not asked" in told[2]
 
 
@@ -345,14 +345,14 @@ def test_a_slow_line_that_flows_may_go_past_offline_after(site, clients, strict,
 
     monkeypatch.setattr(sources, "_SLOWEST", 10_000)
     impatient = strict.model_copy(update={"data": DataSettings(cache="cache", offline_after=0.3)})
-    assert load_lending(impatient, [site.serve("/slow", send_slowly)]).clients.equals(clients)
+    assert load_dataset(impatient, [site.serve("/slow", send_slowly)]).clients.equals(clients)
 
 
 def test_nobody_listens(site, strict):
     address = site.serve("/data.csv", 404)
     site.close()
     with pytest.raises(DataError, match="cannot be reached"):
-        load_lending(strict, [address], tell=lambda _: None)
+        load_dataset(strict, [address], notify=lambda _: None)
 
 
 def describe(**links: str | None) -> bytes:
@@ -363,8 +363,8 @@ def test_openml_parquet(site, clients, strict):
     parquet = site.serve("/data.pq", as_parquet(clients))
     arff = site.serve("/data.arff", as_arff(clients))
     address = site.serve("/api/v1/json/data/42477", describe(parquet_url=parquet, url=arff))
-    lending = load_lending(strict, [address])
-    assert lending.clients.equals(clients) and lending.source == address
+    dataset = load_dataset(strict, [address])
+    assert dataset.clients.equals(clients) and dataset.source == address
     assert site.hits["/data.arff"] == 0
 
 
@@ -375,7 +375,7 @@ def test_openml_arff_where_parquet_fails(parquet, site, clients, strict):
         "url": site.serve("/data.arff", as_arff(clients)),
     }
     address = site.serve("/api/v1/json/data/42477", describe(**links))
-    assert load_lending(strict, [address]).clients.equals(clients)
+    assert load_dataset(strict, [address]).clients.equals(clients)
     assert not [path for path in cached(strict) if path.name.endswith("data.pq")]
 
 
@@ -384,7 +384,7 @@ def test_openml_with_the_wrong_data_is_forgotten_as_a_whole(site, clients, stric
     parquet = site.serve("/data.pq", as_parquet(wrong))
     address = site.serve("/api/v1/json/data/42477", describe(parquet_url=parquet))
     with pytest.raises(DataError, match="is not the bank's data set"):
-        load_lending(strict, [address], tell=lambda _: None)
+        load_dataset(strict, [address], notify=lambda _: None)
     assert cached(strict) == []
 
 
@@ -392,14 +392,14 @@ def test_openml_without_a_useful_link_is_forgotten(site, clients, strict):
     links = describe(parquet_url=None, url="file:///etc/hostname")
     address = site.serve("/api/v1/json/data/42477", links)
     with pytest.raises(DataError, match=r"cannot be read as a table|no column has a known name"):
-        load_lending(strict, [address], tell=lambda _: None)
+        load_dataset(strict, [address], notify=lambda _: None)
     assert cached(strict) == []
 
 
 def test_every_source_and_its_reason_are_listed(site, strict):
     first, second = site.serve("/a", 404), site.serve("/b", 403)
     with pytest.raises(DataError) as caught:
-        load_lending(strict, [first, second], tell=lambda _: None)
+        load_dataset(strict, [first, second], notify=lambda _: None)
     text = str(caught.value)
     assert f"{first}: the server answered 404" in text and f"{second}: the server answered 403" in text
     assert "on_missing_data = twin" in text
@@ -408,12 +408,12 @@ def test_every_source_and_its_reason_are_listed(site, strict):
 def test_the_sources_of_the_settings_are_used(site, clients, tmp_path):
     address = site.serve("/data.csv", as_csv(clients))
     settings = Settings(home=tmp_path, data=DataSettings(sources=(address,), cache="cache"))
-    assert load_lending(settings).source == address
+    assert load_dataset(settings).source == address
 
 
 def test_a_twin_is_the_same_for_the_same_seed(strict):
     told: list[str] = []
-    one, two = (load_lending(strict, ["twin"], tell=told.append) for _ in range(2))
+    one, two = (load_dataset(strict, ["twin"], notify=told.append) for _ in range(2))
     assert one.is_twin and one.source == "twin" and one.fingerprint == two.fingerprint
     assert len(one.clients) == 30_000 and one.fingerprint == fingerprint(one.clients)
     assert all("synthetic" in line for line in told) and len(told) == 2
@@ -421,13 +421,13 @@ def test_a_twin_is_the_same_for_the_same_seed(strict):
 
 def test_a_missing_file_stops_the_road(strict, no_twin):
     with pytest.raises(DataError, match=r"nowhere\.csv: no such file or folder"):
-        load_lending(strict, ["nowhere.csv", "twin"])
+        load_dataset(strict, ["nowhere.csv", "twin"])
 
 
 def test_a_file_with_other_clients_stops_the_road_and_says_what_differs(tmp_path, strict, no_twin):
     (tmp_path / "mine.csv").write_bytes(as_csv(make_clients(12)))
     with pytest.raises(DataError) as caught:
-        load_lending(strict, ["mine.csv", "twin"])
+        load_dataset(strict, ["mine.csv", "twin"])
     text = str(caught.value)
     assert "mine.csv" in text and "clients: 12, expected 30,000" in text
     assert "defaults: 4, expected 6,636" in text and fingerprint(make_clients(12))[:16] in text
@@ -436,13 +436,13 @@ def test_a_file_with_other_clients_stops_the_road_and_says_what_differs(tmp_path
 def test_a_damaged_file_stops_the_road(tmp_path, strict, no_twin):
     (tmp_path / "mine.csv.gz").write_bytes(gzip.compress(as_csv(make_clients()))[:100])
     with pytest.raises(DataError, match=r"mine.csv.gz: cannot be read as a table"):
-        load_lending(strict, ["mine.csv.gz", "twin"])
+        load_dataset(strict, ["mine.csv.gz", "twin"])
 
 
 def test_a_spreadsheet_of_the_new_kind_says_what_to_do(tmp_path, strict):
     (tmp_path / "mine.xlsx").write_bytes(as_zip("xl/sheet1.xml", b"<xml/>"))
     with pytest.raises(DataError, match=r"save it as \.csv"):
-        load_lending(strict, ["mine.xlsx"])
+        load_dataset(strict, ["mine.xlsx"])
 
 
 def test_a_folder_is_its_first_file_with_a_known_layout(tmp_path, clients, strict):
@@ -451,14 +451,14 @@ def test_a_folder_is_its_first_file_with_a_known_layout(tmp_path, clients, stric
     (folder / "README.md").write_text("# The data\n\nsee below")
     (folder / "b.csv").write_bytes(as_uci_csv(clients))
     (folder / "c.csv").write_bytes(as_csv(clients.assign(AGE=26)))
-    assert load_lending(strict, ["data"]).source == "data/b.csv"
+    assert load_dataset(strict, ["data"]).source == "data/b.csv"
 
 
 def test_a_folder_without_such_a_file_stops_the_road(tmp_path, strict, no_twin):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "README.md").write_text("# The data")
     with pytest.raises(DataError, match="no file in this folder has a known layout"):
-        load_lending(strict, ["data", "twin"])
+        load_dataset(strict, ["data", "twin"])
 
 
 def test_a_folders_file_is_read_once(tmp_path, clients, strict, monkeypatch):
@@ -466,7 +466,7 @@ def test_a_folders_file_is_read_once(tmp_path, clients, strict, monkeypatch):
     (tmp_path / "data" / "a.csv").write_bytes(as_csv(clients))
     read: list[Path] = []
     monkeypatch.setattr(sources, "read_table", lambda path: read.append(path) or read_table(path))
-    assert load_lending(strict, ["data"]).clients.equals(clients) and len(read) == 1
+    assert load_dataset(strict, ["data"]).clients.equals(clients) and len(read) == 1
 
 
 @pytest.mark.parametrize("question", ["exists", "iterdir"])
@@ -477,12 +477,12 @@ def test_what_may_not_be_read_stops_the_road(question, tmp_path, strict, no_twin
     (tmp_path / "data").mkdir()
     monkeypatch.setattr(Path, question, refuse)
     with pytest.raises(DataError, match=r"data: cannot be read \(Permission denied\)"):
-        load_lending(strict, ["data", "twin"])
+        load_dataset(strict, ["data", "twin"])
 
 
 def test_a_folder_of_nobody_stops_the_road(strict, no_twin):
     with pytest.raises(SettingsError, match=r"~no_such_user/data: no user of this name"):
-        load_lending(strict, ["~no_such_user/data", "twin"])
+        load_dataset(strict, ["~no_such_user/data", "twin"])
 
 
 def test_the_split_shares_out_every_client_once():
@@ -517,9 +517,9 @@ def test_a_sample_keeps_the_order():
 
 @pytest.mark.real
 def test_the_real_data(real):
-    assert real.fingerprint == sources.LENDING_FINGERPRINT and not real.is_twin
-    assert len(real.clients) == sources.LENDING_CLIENTS == 30_000
-    assert real.clients[TARGET].sum() == sources.LENDING_DEFAULTS == 6_636
+    assert real.fingerprint == sources.UCI_FINGERPRINT and not real.is_twin
+    assert len(real.clients) == sources.UCI_CLIENTS == 30_000
+    assert real.clients[TARGET].sum() == sources.UCI_DEFAULTS == 6_636
     assert np.isin(real.clients.dtypes, ["int64"]).all()
 
 
@@ -535,5 +535,5 @@ def test_the_known_costs_of_the_split(real):
 @pytest.mark.parametrize("layout", ["uci csv", "zipped xls", "parquet", "arff"])
 def test_the_real_data_in_other_layouts(layout, real, tmp_path):
     (tmp_path / "data").write_bytes(LAYOUTS[layout](real.clients))
-    lending = load_lending(Settings(home=tmp_path), ["data"])
-    assert lending.fingerprint == sources.LENDING_FINGERPRINT
+    dataset = load_dataset(Settings(home=tmp_path), ["data"])
+    assert dataset.fingerprint == sources.UCI_FINGERPRINT

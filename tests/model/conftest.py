@@ -39,12 +39,12 @@ def place(template, tmp_path) -> Place:
 
 @pytest.fixture(scope="session")
 def reigned_template(template, tmp_path_factory) -> Place:
-    place = template.copy_to(tmp_path_factory.mktemp("reigned") / "store")
-    place.crown("first")
+    place = template.copy_to(tmp_path_factory.mktemp("promoted") / "store")
+    place.promote("first")
     return place
 
 
 @pytest.fixture
-def reigned(reigned_template, tmp_path) -> Place:
+def promoted(reigned_template, tmp_path) -> Place:
     "The same, and the first one reigns: 300 refused payers, 500 € per client."
     return reigned_template.copy_to(tmp_path / "store")

@@ -18,9 +18,9 @@ from processes import RUMOS, clean_environment, find_free_port
 from stores import LENIENT, TOP, Place, settings_for
 
 from rumos_bank.data.contract import CLIENT_COLUMNS
-from rumos_bank.data.synthetic import make_twin
+from rumos_bank.data.synthetic import make_synthetic
 from rumos_bank.governance.ledger import append_event, find_former_key, read_ledger, rotate_key, verify_ledger
-from rumos_bank.governance.promotion_state import mend, read_champion
+from rumos_bank.governance.promotion_state import read_champion, repair
 from rumos_bank.governance.tracking import ARTIFACTS, find_searches, open_store
 from rumos_bank.ground.errors import SettingsError, StoreError
 from rumos_bank.ground.keys import KEYS, add_key, list_keys, revoke_key
@@ -38,13 +38,15 @@ from rumos_bank.serving.champion import Champion
 from rumos_bank.serving.decision_log import DecisionLog, decide_and_record, list_days, read_log
 from rumos_bank.serving.replay import replay
 
-CLIENTS = make_twin(20, seed=4)[list(CLIENT_COLUMNS)].to_dict("records")
+CLIENTS = make_synthetic(20, seed=4)[list(CLIENT_COLUMNS)].to_dict("records")
 
 
 @pytest.fixture(autouse=True)
 def closed_doors(monkeypatch):
     "Whatever listens on the bank's ports of this machine is not ours."
-    monkeypatch.setattr(room, "Door", lambda *_, **__: type("Closed", (), {"is_ready": lambda self: False})())
+    monkeypatch.setattr(
+        room, "Service", lambda *_, **__: type("Closed", (), {"is_ready": lambda self: False})()
+    )
 
 
 def decide(settings: Settings) -> list:
@@ -82,8 +84,8 @@ def type_in(settings: Settings, *words: str) -> str:
     return done.stdout
 
 
-def test_a_lost_store_comes_back_with_all_that_was_in_it(reigned: Place, tmp_path):
-    settings = reigned.settings
+def test_a_lost_store_comes_back_with_all_that_was_in_it(promoted: Place, tmp_path):
+    settings = promoted.settings
     decided = decide(settings)
     log = DecisionLog(settings)
     log.append({"kind": OUTCOME, "decision": decided[0].id, "defaulted": 1})
@@ -100,7 +102,7 @@ def test_a_lost_store_comes_back_with_all_that_was_in_it(reigned: Place, tmp_pat
     assert "restored from" in type_in(settings, "restore", str(made))
     assert as_stored(settings) == before and read_ledger(settings) == events
     assert f"head kept here is line {len(events)}" in type_in(settings, "ledger", "verify")
-    assert reigned.runs["first"] in type_in(settings, "champion") and read_ledger(settings) == events
+    assert promoted.runs["first"] in type_in(settings, "champion") and read_ledger(settings) == events
     assert Champion.load(settings).decide(CLIENTS) == [each.decision for each in decided]
     assert "1 identical" in type_in(settings, "replay", decided[7].id)
     assert read_outcomes(settings) == {decided[0].id: 1}
@@ -108,28 +110,28 @@ def test_a_lost_store_comes_back_with_all_that_was_in_it(reigned: Place, tmp_pat
     assert (settings.store_path / KEYS).stat().st_mode & 0o077 == 0
 
 
-def test_another_machine_takes_over_and_governs_once_the_private_key_is_there(reigned: Place, tmp_path):
-    decided, runs = decide(reigned.settings), {run.info.run_id for run in find_searches(reigned.store)}
-    made, other = write_backup(reigned.settings, tmp_path / "safe"), settings_for(tmp_path / "other")
+def test_another_machine_takes_over_and_governs_once_the_private_key_is_there(promoted: Place, tmp_path):
+    decided, runs = decide(promoted.settings), {run.info.run_id for run in find_searches(promoted.store)}
+    made, other = write_backup(promoted.settings, tmp_path / "safe"), settings_for(tmp_path / "other")
     (told,) = restore_backup(other, made.path).told
     assert told.startswith(f"no key was known here: {made.public_key} is trusted from now on")
     store = open_store(other)
-    mend(store)
-    assert read_champion(store).run_id == reigned.runs["first"]
+    repair(store)
+    assert read_champion(store).run_id == promoted.runs["first"]
     assert {run.info.run_id for run in find_searches(store)} == runs
     assert (verify_ledger(other).lines, verify_ledger(other).head) == (made.head, made.head)
     assert replay(other, decided[7].id).outcome == "identical"
     with pytest.raises(StoreError, match=r"private key is not in .* only its holder may write"):
         append_event(other, "data changed", {"fingerprint": "f"})
-    shutil.copy2(reigned.settings.ledger_path / "private.pem", other.ledger_path)
+    shutil.copy2(promoted.settings.ledger_path / "private.pem", other.ledger_path)
     assert append_event(other, "data changed", {"fingerprint": "f"})["number"] == made.head + 1
 
 
 @pytest.mark.parametrize("folder", ["keys", "decisions/keys", "decisions"])
-def test_no_private_key_is_in_a_backup_and_only_its_owner_reads_it(reigned: Place, tmp_path, folder):
-    inside = settings_for(reigned.store.path, RUMOS_LEDGER_FOLDER=str(reigned.store.path / folder))
-    decide(inside.model_copy(update={"ledger": reigned.settings.ledger}))
-    shutil.copytree(reigned.settings.ledger_path, inside.ledger_path, dirs_exist_ok=True)
+def test_no_private_key_is_in_a_backup_and_only_its_owner_reads_it(promoted: Place, tmp_path, folder):
+    inside = settings_for(promoted.store.path, RUMOS_LEDGER_FOLDER=str(promoted.store.path / folder))
+    decide(inside.model_copy(update={"ledger": promoted.settings.ledger}))
+    shutil.copytree(promoted.settings.ledger_path, inside.ledger_path, dirs_exist_ok=True)
     made = write_backup(inside, tmp_path / "safe")
     with zipfile.ZipFile(made.path) as archive:
         content = {name: archive.read(name) for name in archive.namelist()}
@@ -139,8 +141,8 @@ def test_no_private_key_is_in_a_backup_and_only_its_owner_reads_it(reigned: Plac
     assert made.path.stat().st_mode & 0o077 == 0
 
 
-def test_what_was_answered_before_a_backup_began_is_in_it(reigned: Place, tmp_path):
-    champion, settings = Champion.load(reigned.settings), reigned.settings
+def test_what_was_answered_before_a_backup_began_is_in_it(promoted: Place, tmp_path):
+    champion, settings = Champion.load(promoted.settings), promoted.settings
     answered, stopped = [], threading.Event()
 
     def keep_deciding() -> None:
@@ -171,21 +173,21 @@ def test_what_was_answered_before_a_backup_began_is_in_it(reigned: Place, tmp_pa
 
 
 def test_a_backup_is_of_one_moment_while_searches_are_logged_and_a_champion_is_crowned(
-    reigned: Place, tmp_path
+    promoted: Place, tmp_path
 ):
     def write() -> None:
-        reigned.crown("cheaper")
-        reigned.log(reigned.found, key="late")
-        reigned.crown("cheapest")
+        promoted.promote("cheaper")
+        promoted.log(promoted.found, key="late")
+        promoted.promote("cheapest")
 
     made, end = [], time.monotonic() + 120
     with ThreadPoolExecutor(1) as pool:
         work = pool.submit(write)
         while not work.done() or not made:
             assert time.monotonic() < end
-            made.append(write_backup(reigned.settings, tmp_path / "safe"))
+            made.append(write_backup(promoted.settings, tmp_path / "safe"))
         work.result()
-    assert reigned.reigns == "cheapest" and Champion.load(reigned.settings).version == 3
+    assert promoted.reigns == "cheapest" and Champion.load(promoted.settings).version == 3
     heads = [each.head for each in made]
     assert heads == sorted(heads)
     for number, each in enumerate({each.head: each for each in made}.values()):
@@ -195,24 +197,24 @@ def test_a_backup_is_of_one_moment_while_searches_are_logged_and_a_champion_is_c
 
 
 @pytest.fixture
-def made(reigned: Place, tmp_path) -> room.Backup:
-    decide(reigned.settings)
-    return write_backup(reigned.settings, tmp_path / "safe")
+def made(promoted: Place, tmp_path) -> room.Backup:
+    decide(promoted.settings)
+    return write_backup(promoted.settings, tmp_path / "safe")
 
 
 @pytest.mark.parametrize("share", [0, 0.1, 0.5, 0.999])
 @pytest.mark.parametrize("harm", ["cut", "changed"])
-def test_a_harmed_backup_is_refused_before_anything_is_touched(reigned: Place, made, tmp_path, harm, share):
+def test_a_harmed_backup_is_refused_before_anything_is_touched(promoted: Place, made, tmp_path, harm, share):
     whole = made.path.read_bytes()
     place = int(len(whole) * share)
     bad = tmp_path / "bad.zip"
     bad.write_bytes(
         whole[:place] if harm == "cut" else whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :]
     )
-    before = as_files(reigned.store.path)
+    before = as_files(promoted.store.path)
     with pytest.raises(StoreError, match=r"was changed or cut|cannot be read as a backup"):
-        restore_backup(reigned.settings, bad, replace=True)
-    assert as_files(reigned.store.path) == before
+        restore_backup(promoted.settings, bad, replace=True)
+    assert as_files(promoted.store.path) == before
 
 
 def as_files(folder: Path) -> dict[str, int]:
@@ -238,27 +240,27 @@ def reseal(made: room.Backup, target: Path, **changed: bytes) -> Path:
     return target
 
 
-def test_a_forged_backup_is_refused_by_the_ledger_and_by_the_names_in_it(reigned: Place, made, tmp_path):
+def test_a_forged_backup_is_refused_by_the_ledger_and_by_the_names_in_it(promoted: Place, made, tmp_path):
     with zipfile.ZipFile(made.path) as archive:
         ledger = archive.read("ledger.jsonl")
     forged = reseal(
         made, tmp_path / "a.zip", ledger_dot_jsonl=ledger.replace(b"Decision_tree", b"Random_fores")
     )
-    before = as_files(reigned.store.path)
+    before = as_files(promoted.store.path)
     with pytest.raises(StoreError, match=r"line 1 is not signed with the key"):
-        restore_backup(reigned.settings, forged, replace=True)
+        restore_backup(promoted.settings, forged, replace=True)
     outside = reseal(made, tmp_path / "b.zip", artifacts__dot__x=b"", **{"artifacts/../../evil": b"x"})
     with pytest.raises(StoreError, match="which is no part of a store"):
-        restore_backup(reigned.settings, outside, replace=True)
-    assert as_files(reigned.store.path) == before and not (tmp_path / "evil").exists()
+        restore_backup(promoted.settings, outside, replace=True)
+    assert as_files(promoted.store.path) == before and not (tmp_path / "evil").exists()
 
 
-def test_a_store_that_is_there_is_kept_aside_and_only_if_asked(reigned: Place, made):
-    settings = reigned.settings
+def test_a_store_that_is_there_is_kept_aside_and_only_if_asked(promoted: Place, made):
+    settings = promoted.settings
     (settings.store_path / "README.md").write_text("the folder's own note")
     with pytest.raises(StoreError, match="is not empty: --replace puts it aside"):
         restore_backup(settings, made.path)
-    reigned.crown("cheaper")
+    promoted.promote("cheaper")
     later = decide(settings)
     restored = restore_backup(settings, made.path, replace=True)
     assert Champion.load(settings).version == 1 and "was further" in restored.told[0]
@@ -272,8 +274,8 @@ def test_a_store_that_is_there_is_kept_aside_and_only_if_asked(reigned: Place, m
 
 
 @pytest.mark.parametrize("folder", ["decisions", "log", "decisions/log", "."])
-def test_what_was_decided_since_the_backup_goes_on_in_the_live_log(reigned: Place, tmp_path, folder):
-    settings = settings_for(reigned.store.path, RUMOS_AUDIT_FOLDER=str(reigned.store.path / folder))
+def test_what_was_decided_since_the_backup_goes_on_in_the_live_log(promoted: Place, tmp_path, folder):
+    settings = settings_for(promoted.store.path, RUMOS_AUDIT_FOLDER=str(promoted.store.path / folder))
     old = decide(settings)
     made = write_backup(settings, tmp_path / "safe")
     (file,) = list_days(settings.audit_path)
@@ -288,8 +290,8 @@ def test_what_was_decided_since_the_backup_goes_on_in_the_live_log(reigned: Plac
     assert folder == "decisions" or not list(unpacked.glob("*.jsonl"))
 
 
-def test_a_log_outside_of_the_store_loses_nothing_to_an_older_backup(reigned: Place, tmp_path):
-    settings = settings_for(reigned.store.path, RUMOS_AUDIT_FOLDER=str(tmp_path / "log"))
+def test_a_log_outside_of_the_store_loses_nothing_to_an_older_backup(promoted: Place, tmp_path):
+    settings = settings_for(promoted.store.path, RUMOS_AUDIT_FOLDER=str(tmp_path / "log"))
     old = decide(settings)
     made = write_backup(settings, tmp_path / "safe")
     (lost,) = settings.audit_path.glob("*.jsonl")
@@ -302,12 +304,12 @@ def test_a_log_outside_of_the_store_loses_nothing_to_an_older_backup(reigned: Pl
     assert not (settings.store_path / "decisions").exists()
 
 
-def test_a_broken_store_is_not_backed_up(reigned: Place, tmp_path):
-    settings, safe = reigned.settings, tmp_path / "safe"
-    model = reigned.model / "plain.json"
+def test_a_broken_store_is_not_backed_up(promoted: Place, tmp_path):
+    settings, safe = promoted.settings, tmp_path / "safe"
+    model = promoted.model / "portable.json"
     whole = model.read_bytes()
     model.write_bytes(whole[:-9])
-    with pytest.raises(StoreError, match=r"plain.json of the model is not what was recorded"):
+    with pytest.raises(StoreError, match=r"portable.json of the model is not what was recorded"):
         write_backup(settings, safe)
     model.write_bytes(whole)
     (settings.store_path / KEYS).write_text("harmed")
@@ -325,8 +327,8 @@ def test_a_broken_store_is_not_backed_up(reigned: Place, tmp_path):
     assert not list(safe.rglob("*.zip"))
 
 
-def test_tables_in_a_server_are_for_its_own_tools(reigned: Place, made, tmp_path):
-    server = settings_for(reigned.store.path, RUMOS_STORE_DATABASE="postgresql+psycopg://mlflow@db/mlflow")
+def test_tables_in_a_server_are_for_its_own_tools(promoted: Place, made, tmp_path):
+    server = settings_for(promoted.store.path, RUMOS_STORE_DATABASE="postgresql+psycopg://mlflow@db/mlflow")
     for command in (
         lambda: write_backup(server, tmp_path / "elsewhere"),
         lambda: measure_store(server),
@@ -340,31 +342,31 @@ def test_tables_in_a_server_are_for_its_own_tools(reigned: Place, made, tmp_path
         measure_store(settings_for(tmp_path / "nothing"))
 
 
-def test_too_little_space_is_said_before_anything_is_written(reigned: Place, made, monkeypatch, tmp_path):
+def test_too_little_space_is_said_before_anything_is_written(promoted: Place, made, monkeypatch, tmp_path):
     monkeypatch.setattr(room.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000})())
     for attempt in (
-        lambda: write_backup(reigned.settings, tmp_path / "full"),
-        lambda: restore_backup(reigned.settings, made.path, replace=True),
-        lambda: check_restore(reigned.settings, made.path),
+        lambda: write_backup(promoted.settings, tmp_path / "full"),
+        lambda: restore_backup(promoted.settings, made.path, replace=True),
+        lambda: check_restore(promoted.settings, made.path),
     ):
         with pytest.raises(StoreError, match=r"are needed in .* 0.0 MB are free: make room"):
             attempt()
     require_space(tmp_path, 1000)
-    assert not list(tmp_path.glob("full/*.zip")) and Champion.load(reigned.settings).version == 1
+    assert not list(tmp_path.glob("full/*.zip")) and Champion.load(promoted.settings).version == 1
 
 
-def test_an_open_door_and_a_running_road_are_in_the_way(reigned: Place, made, monkeypatch):
+def test_an_open_door_and_a_running_road_are_in_the_way(promoted: Place, made, monkeypatch):
     from filelock import FileLock
 
     with (
-        FileLock(reigned.store.path / "road.lock"),
+        FileLock(promoted.store.path / "pipeline.lock"),
         pytest.raises(StoreError, match="a road or a promotion works"),
     ):
-        restore_backup(reigned.settings, made.path, replace=True)
+        restore_backup(promoted.settings, made.path, replace=True)
     monkeypatch.undo()
-    with socket.create_server(("127.0.0.2", 0)) as door:
-        port = door.getsockname()[1]
-        busy = settings_for(reigned.store.path, RUMOS_PORTS_API=str(port), RUMOS_API_HOST="127.0.0.2")
+    with socket.create_server(("127.0.0.2", 0)) as service:
+        port = service.getsockname()[1]
+        busy = settings_for(promoted.store.path, RUMOS_PORTS_API=str(port), RUMOS_API_HOST="127.0.0.2")
         free = {"mlflow": find_free_port(), "dashboard": find_free_port()}
         busy = busy.model_copy(update={"ports": busy.ports.model_copy(update=free)})
         assert check_restore(busy, made.path).head == made.head  # a trial needs nobody to stop
@@ -374,7 +376,7 @@ def test_an_open_door_and_a_running_road_are_in_the_way(reigned: Place, made, mo
             restore_backup(busy, made.path, replace=True)
 
 
-def test_a_door_that_was_opened_during_the_proof_is_in_the_way(reigned: Place, made, monkeypatch):
+def test_a_door_that_was_opened_during_the_proof_is_in_the_way(promoted: Place, made, monkeypatch):
     prove, opened = room._prove, []
 
     def prove_slowly(*given):
@@ -383,22 +385,22 @@ def test_a_door_that_was_opened_during_the_proof_is_in_the_way(reigned: Place, m
 
     monkeypatch.setattr(room, "_prove", prove_slowly)
     monkeypatch.setattr(
-        room, "Door", lambda *_, **__: type("Door", (), {"is_ready": lambda self: bool(opened)})()
+        room, "Service", lambda *_, **__: type("Service", (), {"is_ready": lambda self: bool(opened)})()
     )
-    before = as_files(reigned.store.path)
+    before = as_files(promoted.store.path)
     with pytest.raises(StoreError, match="stop the doors first"):
-        restore_backup(reigned.settings, made.path, replace=True)
-    assert as_files(reigned.store.path) == before
+        restore_backup(promoted.settings, made.path, replace=True)
+    assert as_files(promoted.store.path) == before
 
 
 # what is further here than in the backup
 
 
 def test_without_the_private_key_a_ledger_that_is_further_stops_a_restore_before_it(
-    reigned: Place, made, tmp_path
+    promoted: Place, made, tmp_path
 ):
-    settings = reigned.settings
-    reigned.crown("cheaper")
+    settings = promoted.settings
+    promoted.promote("cheaper")
     (settings.ledger_path / "private.pem").rename(tmp_path / "private.pem")
     before = as_files(settings.store_path)
     with pytest.raises(StoreError, match=r"ledger here is further .* private key is not in .* new folder"):
@@ -409,8 +411,8 @@ def test_without_the_private_key_a_ledger_that_is_further_stops_a_restore_before
     assert Champion.load(reader).version == 1
 
 
-def test_a_backup_from_before_a_change_of_keys_is_restored_with_the_former_key(reigned: Place, made):
-    settings, old = reigned.settings, made.public_key
+def test_a_backup_from_before_a_change_of_keys_is_restored_with_the_former_key(promoted: Place, made):
+    settings, old = promoted.settings, made.public_key
     rotate_key(settings)
     before = as_files(settings.store_path)
     with pytest.raises(StoreError, match=rf"put .*private-{old[:16]}.pem in .*_PUBLIC_KEY={old}, and"):
@@ -426,8 +428,8 @@ def test_a_backup_from_before_a_change_of_keys_is_restored_with_the_former_key(r
     assert Champion.load(settings).version == 1
 
 
-def test_a_revoked_key_stays_revoked_and_no_name_is_given_twice(reigned: Place, tmp_path):
-    settings = reigned.settings
+def test_a_revoked_key_stays_revoked_and_no_name_is_given_twice(promoted: Place, tmp_path):
+    settings = promoted.settings
     for name in ("back-office", "branch"):
         add_key(settings, name)
     made = write_backup(settings, tmp_path / "safe")
@@ -443,7 +445,7 @@ def test_a_revoked_key_stays_revoked_and_no_name_is_given_twice(reigned: Place, 
     assert [key.revoked for key in list_keys(settings)] == ["", ""]
 
 
-def test_another_processor_may_round_otherwise_but_not_decide_otherwise(reigned: Place, made, monkeypatch):
+def test_another_processor_may_round_otherwise_but_not_decide_otherwise(promoted: Place, made, monkeypatch):
     ask, changed = room._ask_champion, {}
 
     def ask_elsewhere(settings):
@@ -459,14 +461,14 @@ def test_another_processor_may_round_otherwise_but_not_decide_otherwise(reigned:
         changed.clear()
         changed.update(wrong)
         with pytest.raises(StoreError, match="the champion of the backup answers"):
-            restore_backup(reigned.settings, made.path, replace=True)
+            restore_backup(promoted.settings, made.path, replace=True)
     changed.clear()
     changed["probability"] = answer["probability"] * (1 + 1e-14)
-    assert restore_backup(reigned.settings, made.path, replace=True).aside
+    assert restore_backup(promoted.settings, made.path, replace=True).aside
 
 
-def test_what_the_disk_says_is_a_sentence(reigned: Place, made, monkeypatch):
-    before = as_files(reigned.store.path)
+def test_what_the_disk_says_is_a_sentence(promoted: Place, made, monkeypatch):
+    before = as_files(promoted.store.path)
 
     def full(*_):
         raise OSError(28, "No space left on device")
@@ -476,13 +478,13 @@ def test_what_the_disk_says_is_a_sentence(reigned: Place, made, monkeypatch):
         pytest.raises(StoreError, match=r"could not be restored: .*No space"),
     ):
         broken.setattr(room, "_join_logs", full)
-        restore_backup(reigned.settings, made.path, replace=True)
+        restore_backup(promoted.settings, made.path, replace=True)
     rename = Path.rename
     with monkeypatch.context() as broken, pytest.raises(StoreError, match="cannot be renamed"):
         broken.setattr(Path, "rename", lambda self, to: full() if "work" in self.parts else rename(self, to))
-        restore_backup(reigned.settings, made.path, replace=True)
-    assert as_files(reigned.store.path) == before
-    assert not list(reigned.store.path.parent.glob(f"{reigned.store.path.name}.before-*"))
+        restore_backup(promoted.settings, made.path, replace=True)
+    assert as_files(promoted.store.path) == before
+    assert not list(promoted.store.path.parent.glob(f"{promoted.store.path.name}.before-*"))
 
 
 RESTORE = """
@@ -515,10 +517,10 @@ def kill_a_restore(settings: Settings, made: room.Backup, step: str, when: str, 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("step", [*STEPS, "accept_ledger", "_settle"])
 def test_a_restore_that_is_killed_leaves_a_usable_store_and_a_second_one_finishes(
-    reigned: Place, made, step, when
+    promoted: Place, made, step, when
 ):
-    settings = reigned.settings
-    reigned.crown("cheaper")
+    settings = promoted.settings
+    promoted.promote("cheaper")
     later = decide(settings)
     kill_a_restore(settings, made, step, when, replace=True)
     if step in ("_unpack", "_prove") or (step, when) == ("_switch", "before"):

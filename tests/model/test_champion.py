@@ -22,7 +22,7 @@ from processes import clean_environment, find_free_port
 from stores import Place, champion_of, learn_from, move_alias, put_in_charge, settings_for, with_refusals
 
 from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, LATE_CLIENT, TARGET
-from rumos_bank.data.synthetic import make_twin
+from rumos_bank.data.synthetic import make_synthetic
 from rumos_bank.governance.ledger import LEDGER, accept_ledger, find_public_key
 from rumos_bank.governance.registry import UnreachableError, glance
 from rumos_bank.governance.tracking import ARTIFACTS, DATABASE, import_mlflow
@@ -30,7 +30,7 @@ from rumos_bank.ground.errors import DataError, NoChampionError, ParameterError,
 from rumos_bank.ground.settings import Costs, Settings
 from rumos_bank.model.decision import make_decision
 from rumos_bank.model.families import find_family, make_model
-from rumos_bank.model.portable import PLAIN, SKOPS
+from rumos_bank.model.portable import PORTABLE, SKOPS
 from rumos_bank.operations.reproduce import find_run
 from rumos_bank.serving import champion as room
 from rumos_bank.serving.champion import Champion, Decision, Follower
@@ -43,7 +43,7 @@ SEEN = [name for name in CLIENT_COLUMNS if name not in PROTECTED]
 @pytest.fixture(scope="session")
 def asked() -> pd.DataFrame:
     "Clients that no model has seen."
-    return make_twin(400, seed=77)
+    return make_synthetic(400, seed=77)
 
 
 @pytest.fixture(scope="session")
@@ -52,7 +52,7 @@ def three_template(reigned_template, tmp_path_factory) -> Place:
     place = reigned_template.copy_to(tmp_path_factory.mktemp("three") / "store")
     for payers, part in ((290, slice(200, None)), (280, slice(50, None))):
         found = learn_from(place.found, place.data.train.iloc[part])
-        assert place.crown(place.log(with_refusals(found, payers), key=str(payers))).crowned
+        assert place.promote(place.log(with_refusals(found, payers), key=str(payers))).promoted
     return place
 
 
@@ -111,7 +111,7 @@ def through_score(champion: Champion, clients: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-DOORS: list[Callable[[Champion, pd.DataFrame], pd.DataFrame]] = [  # a new door is one more function
+SERVICES: list[Callable[[Champion, pd.DataFrame], pd.DataFrame]] = [  # a new door is one more function
     through_a_list,
     through_a_tuple_of_floats,
     through_a_frame,
@@ -124,7 +124,7 @@ DOORS: list[Callable[[Champion, pd.DataFrame], pd.DataFrame]] = [  # a new door 
 
 
 def make_tree_champion(name: str, threshold: float = 0.25) -> Champion:
-    twins, family = make_twin(1500, seed=4), find_family(name)
+    twins, family = make_synthetic(1500, seed=4), find_family(name)
     model = make_model(family, family.trials[0], 42, PROTECTED)
     return champion_of(
         make_decision(model, threshold, Costs(), PROTECTED, 50).fit(twins, twins[TARGET]), version=9
@@ -136,22 +136,22 @@ def champion(request) -> Champion:
     return make_tree_champion(request.param)
 
 
-@pytest.mark.parametrize("door", DOORS, ids=lambda door: door.__name__)
-def test_the_same_bits_from_every_door(door, champion, asked):
-    expected, decided = through_dicts(champion, asked), door(champion, asked)
+@pytest.mark.parametrize("door", SERVICES, ids=lambda service: service.__name__)
+def test_the_same_bits_from_every_door(service, champion, asked):
+    expected, decided = through_dicts(champion, asked), service(champion, asked)
     assert list(decided) == list(Decision._fields)
     pd.testing.assert_frame_equal(decided.reset_index(drop=True), expected, check_exact=True)
     assert 0 < expected["prediction"].sum() < len(expected)
 
 
-def test_plain_mlflow_predicts_the_same_and_leaves_the_files_as_they_were(reigned, asked):
-    before = through_dicts(Champion.load(reigned.settings), asked)
-    import_mlflow().set_tracking_uri(reigned.store.uri)
+def test_plain_mlflow_predicts_the_same_and_leaves_the_files_as_they_were(promoted, asked):
+    before = through_dicts(Champion.load(promoted.settings), asked)
+    import_mlflow().set_tracking_uri(promoted.store.uri)
     served = import_mlflow().pyfunc.load_model("models:/rumos_lending@champion")
     answers = served.predict(asked[list(CLIENT_COLUMNS)])
     np.testing.assert_array_equal(answers, before["prediction"])
     np.testing.assert_array_equal(served.predict(asked[SEEN]), before["prediction"])
-    after = through_a_frame(Champion.load(reigned.settings), asked)
+    after = through_a_frame(Champion.load(promoted.settings), asked)
     pd.testing.assert_frame_equal(after.reset_index(drop=True), before, check_exact=True)
 
 
@@ -172,8 +172,8 @@ def test_a_person_is_asked_around_a_tuned_threshold_by_every_door(asked):
     near = expected["probability"].between(0.3875, 0.4125)  # 50 € of 4,000 € to both sides
     assert near.any() and expected["refer"].tolist() == near.tolist()
     assert champion.model.refer(asked).tolist() == near.tolist()
-    for door in DOORS:
-        assert door(champion, asked)["refer"].tolist() == near.tolist()
+    for service in SERVICES:
+        assert service(champion, asked)["refer"].tolist() == near.tolist()
 
 
 def test_nobody_asked_nobody_answered(champion, asked):
@@ -224,21 +224,26 @@ def test_a_family_without_a_plain_form_decides_from_its_file(asked):
 # loading
 
 
-def test_the_champion_knows_who_crowned_it_and_why(reigned):
-    champion = Champion.load(reigned.settings)
+def test_the_champion_knows_who_crowned_it_and_why(promoted):
+    champion = Champion.load(promoted.settings)
     assert (champion.version, champion.family, champion.cached) == (1, "Decision_tree", "")
-    line = reigned.line
-    told = {"run": line["run"], "crowned": line["when"], "crowned_by": line["who"], "reason": line["reason"]}
+    line = promoted.line
+    told = {
+        "run": line["run"],
+        "promoted": line["when"],
+        "promoted_by": line["who"],
+        "reason": line["reason"],
+    }
     assert told.items() <= champion.about.items() and {"metrics", "parameters"} <= champion.about.keys()
     assert champion.explain(LATE_CLIENT).probability == champion.decide(LATE_CLIENT).probability
     assert champion.reference["typical"]
 
 
-def test_a_champion_that_was_deleted_is_named(reigned):
-    reigned.store.client.delete_model_version("rumos_lending", "1")
-    for ask in (lambda: Champion.load(reigned.settings), lambda: find_run(reigned.store, "champion")):
+def test_a_champion_that_was_deleted_is_named(promoted):
+    promoted.store.client.delete_model_version("rumos_lending", "1")
+    for ask in (lambda: Champion.load(promoted.settings), lambda: find_run(promoted.store, "champion")):
         with pytest.raises(
-            NoChampionError, match=f"version 1 was .* `rumos propose {reigned.runs['first']}`"
+            NoChampionError, match=f"version 1 was .* `rumos propose {promoted.runs['first']}`"
         ):
             ask()
 
@@ -252,10 +257,10 @@ def test_before_the_first_road_there_is_no_champion(place, tmp_path):
     assert not (tmp_path / "nothing").exists()
 
 
-def test_a_store_can_be_served_that_may_not_be_changed(reigned):
-    before = {path: path.stat().st_mtime_ns for path in reigned.store.path.rglob("*")}
-    Champion.load(reigned.settings).decide(EXAMPLE_CLIENT)
-    assert {path: path.stat().st_mtime_ns for path in reigned.store.path.rglob("*")} == before
+def test_a_store_can_be_served_that_may_not_be_changed(promoted):
+    before = {path: path.stat().st_mtime_ns for path in promoted.store.path.rglob("*")}
+    Champion.load(promoted.settings).decide(EXAMPLE_CLIENT)
+    assert {path: path.stat().st_mtime_ns for path in promoted.store.path.rglob("*")} == before
 
 
 HEAVY = ("pandas", "sklearn", "scipy", "mlflow", "matplotlib", "lightgbm", "pyarrow", "requests", "skops")
@@ -272,12 +277,12 @@ print(sorted(set({HEAVY}) & {{name.partition(".")[0] for name in sys.modules}}),
 """
 
 
-def test_nothing_heavy_is_imported_for_a_champion_of_trees(reigned):
+def test_nothing_heavy_is_imported_for_a_champion_of_trees(promoted):
     ours = {
         "PYTHONPATH": str(ROOT),
-        "RUMOS_STORE_PATH": str(reigned.store.path),
-        "RUMOS_DATA_CACHE": str(reigned.settings.cache_path),
-        "RUMOS_LEDGER_FOLDER": str(reigned.settings.ledger_path),
+        "RUMOS_STORE_PATH": str(promoted.store.path),
+        "RUMOS_DATA_CACHE": str(promoted.settings.cache_path),
+        "RUMOS_LEDGER_FOLDER": str(promoted.settings.ledger_path),
     }
     done = subprocess.run(
         [sys.executable, "-c", LIGHT],
@@ -360,13 +365,13 @@ def test_from_a_server_and_without_it(served, asked):
     assert follower.refresh() and (follower.champion.version, follower.alarm) == (3, "")
     stop(server)
     assert not follower.refresh() and follower.champion.version == 3
-    assert "does not answer" in follower.away and "`rumos serve mlflow`" in follower.away
+    assert "does not answer" in follower.unreachable and "`rumos serve mlflow`" in follower.unreachable
     assert follower.alarm == "", "nothing was refused"
     cached = Champion.load(settings)
-    assert (cached.version, cached.digest) == (3, local.digest) and cached.cached == follower.away
+    assert (cached.version, cached.digest) == (3, local.digest) and cached.cached == follower.unreachable
     pd.testing.assert_frame_equal(cached.decide(asked), local.decide(asked), check_exact=True)
     started = Follower(settings)
-    assert started.champion.version == 3 and started.away == started.champion.cached == cached.cached
+    assert started.champion.version == 3 and started.unreachable == started.champion.cached == cached.cached
     assert started.alarm == ""
 
 
@@ -378,15 +383,15 @@ class Fake(http.server.BaseHTTPRequestHandler):
         name = asked.path.removeprefix("/api/2.0/mlflow-artifacts/artifacts/")
         self.server.asked.append(name)
         if self.server.answer:
-            return self.tell(*self.server.answer)
+            return self.notify(*self.server.answer)
         if asked.path.endswith("/registered-models/alias"):
-            return self.tell(
+            return self.notify(
                 200, json.dumps({"model_version": {"version": str(self.server.version)}}).encode()
             )
         path = self.server.root / ARTIFACTS / name
-        return self.tell(200, path.read_bytes()) if path.is_file() else self.tell(404, b"")
+        return self.notify(200, path.read_bytes()) if path.is_file() else self.notify(404, b"")
 
-    def tell(self, status: int, content: bytes):
+    def notify(self, status: int, content: bytes):
         self.send_response(status)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
@@ -418,8 +423,8 @@ def close(server: http.server.ThreadingHTTPServer) -> None:
 
 
 def shelf_of(settings: Settings) -> Path:
-    (shelf,) = (settings.cache_path / "champions").iterdir()
-    return shelf
+    (cache,) = (settings.cache_path / "champions").iterdir()
+    return cache
 
 
 def kept(settings: Settings, name: str) -> Path:
@@ -437,7 +442,7 @@ def test_files_that_are_there_are_not_fetched_again(fake):
     assert server.asked == ["/api/2.0/mlflow/registered-models/alias"]
 
 
-@pytest.mark.parametrize("name", [PLAIN, SKOPS, "MLmodel"])
+@pytest.mark.parametrize("name", [PORTABLE, SKOPS, "MLmodel"])
 def test_a_cache_that_was_changed_is_refused_and_put_right(name, fake):
     _, server, settings = fake
     Champion.load(settings)
@@ -466,7 +471,7 @@ def forge_cache(settings: Settings, change: Callable[[dict], object]) -> None:
     "change",
     [
         lambda line: line.update(version=7),
-        lambda line: line["files"].update({PLAIN: "0" * 64}),
+        lambda line: line["files"].update({PORTABLE: "0" * 64}),
         lambda line: line.update(reason="because"),
         lambda line: line.pop("files"),
         lambda line: line.clear(),
@@ -488,9 +493,9 @@ def test_without_a_ledger_the_line_that_was_kept_counts(fake):
     place, server, settings = fake
     Champion.load(settings)
     close(server)
-    (place.store.path / LEDGER).rename(place.store.path / "away")
+    (place.store.path / LEDGER).rename(place.store.path / "unreachable")
     assert Champion.load(settings).version == 3
-    forge_cache(settings, lambda line: line["files"].update({PLAIN: "0" * 64}))
+    forge_cache(settings, lambda line: line["files"].update({PORTABLE: "0" * 64}))
     with pytest.raises(StoreError, match=r"cannot be read|not what was recorded"):
         Champion.load(settings)
 
@@ -588,35 +593,35 @@ def test_a_database_that_cannot_be_read_is_away_and_the_cache_says_so(three):
 # following the alias
 
 
-def test_a_new_champion_is_followed(reigned):
-    follower = Follower(reigned.settings)
+def test_a_new_champion_is_followed(promoted):
+    follower = Follower(promoted.settings)
     first = follower.champion
     assert first.version == 1 and follower.alarm == "" and not follower.refresh()
     assert follower.champion is first
-    found = learn_from(reigned.found, reigned.data.train.iloc[300:])
-    assert reigned.crown(reigned.log(with_refusals(found, 200), key="new")).crowned
+    found = learn_from(promoted.found, promoted.data.train.iloc[300:])
+    assert promoted.promote(promoted.log(with_refusals(found, 200), key="new")).promoted
     assert follower.refresh() and follower.champion.version == 2
     assert first.version == 1  # whoever still holds it holds it whole
     assert not follower.refresh()
 
 
-def test_a_refusal_in_the_ledger_changes_nothing(reigned):
-    follower = Follower(reigned.settings)
-    mark = glance(reigned.settings)
-    reigned.crown("dearer")
-    assert glance(reigned.settings) != mark
+def test_a_refusal_in_the_ledger_changes_nothing(promoted):
+    follower = Follower(promoted.settings)
+    mark = glance(promoted.settings)
+    promoted.promote("dearer")
+    assert glance(promoted.settings) != mark
     assert not follower.refresh() and (follower.champion.version, follower.alarm) == (1, "")
 
 
 def test_nobody_then_somebody(place):
     follower = Follower(place.settings)
     assert follower.champion is None and "no champion yet" in follower.alarm
-    place.crown("first")
+    place.promote("first")
     assert follower.refresh() and (follower.champion.version, follower.alarm) == (1, "")
 
 
 def test_a_bad_challenger_leaves_the_old_one_and_sets_an_alarm(three):
-    path = three.model / PLAIN
+    path = three.model / PORTABLE
     put_in_charge(three.settings, 2)
     follower = Follower(three.settings)
     whole = path.read_bytes()
@@ -624,7 +629,7 @@ def test_a_bad_challenger_leaves_the_old_one_and_sets_an_alarm(three):
     put_in_charge(three.settings, 3)
     for _ in range(2):
         assert not follower.refresh() and follower.champion.version == 2
-        assert "plain.json of the model is not what was recorded" in follower.alarm
+        assert "portable.json of the model is not what was recorded" in follower.alarm
     put_in_charge(three.settings, 2)
     assert not follower.refresh() and (follower.champion.version, follower.alarm) == (2, "")
     path.write_bytes(whole)
@@ -650,33 +655,33 @@ def test_a_store_that_is_away_and_comes_back(three):
     database.write_bytes(b"no database at all" * 100)
     for _ in range(2):
         assert not follower.refresh() and follower.champion.version == 3
-        assert "restore it from a backup" in follower.away and follower.alarm == ""
+        assert "restore it from a backup" in follower.unreachable and follower.alarm == ""
     database.write_bytes(whole)
     assert not follower.refresh()
-    assert (follower.champion.version, follower.alarm, follower.away) == (3, "", "")
+    assert (follower.champion.version, follower.alarm, follower.unreachable) == (3, "", "")
 
 
 def test_a_champion_that_was_refused_before_the_store_went_away_is_still_told(three):
     put_in_charge(three.settings, 2)
     follower = Follower(three.settings)
-    path, database = three.model / PLAIN, three.store.path / DATABASE
+    path, database = three.model / PORTABLE, three.store.path / DATABASE
     path.write_bytes(path.read_bytes()[:-1])
     put_in_charge(three.settings, 3)
     follower.refresh()
     refused, whole = follower.alarm, database.read_bytes()
     database.write_bytes(b"no database at all" * 100)
-    assert not follower.refresh() and follower.alarm == refused and follower.away
+    assert not follower.refresh() and follower.alarm == refused and follower.unreachable
     database.write_bytes(whole)
-    assert not follower.refresh() and (follower.alarm, follower.away) == (refused, "")
+    assert not follower.refresh() and (follower.alarm, follower.unreachable) == (refused, "")
 
 
 def test_a_running_door_without_a_head_refuses_a_ledger_that_was_cut(three, tmp_path):
     ours = three.settings
     told = {"RUMOS_LEDGER_PUBLIC_KEY": find_public_key(ours), "RUMOS_LEDGER_FOLDER": str(tmp_path / "none")}
-    door, path = settings_for(three.store.path, **told), three.store.path / LEDGER
+    service, path = settings_for(three.store.path, **told), three.store.path / LEDGER
     early = path.read_bytes()
     put_in_charge(ours, 2)
-    follower = Follower(door)
+    follower = Follower(service)
     path.write_bytes(early)  # the rollback is cut off, and version 3 put in charge again
     move_alias(ours, 3)
     for _ in range(2):
@@ -692,10 +697,10 @@ def test_a_start_from_the_cache_becomes_a_whole_one(three):
     whole = database.read_bytes()
     database.write_bytes(b"no database at all" * 100)
     follower = Follower(three.settings)
-    assert follower.champion.version == 3 and follower.champion.cached == follower.away != ""
+    assert follower.champion.version == 3 and follower.champion.cached == follower.unreachable != ""
     assert follower.alarm == ""
     database.write_bytes(whole)
-    assert not follower.refresh() and (follower.champion.cached, follower.away) == ("", "")
+    assert not follower.refresh() and (follower.champion.cached, follower.unreachable) == ("", "")
 
 
 def test_a_store_that_goes_away_while_it_is_looked_at_brings_no_old_champion(three, monkeypatch):
@@ -703,21 +708,28 @@ def test_a_store_that_goes_away_while_it_is_looked_at_brings_no_old_champion(thr
     follower = Follower(three.settings)
     put_in_charge(three.settings, 3)
 
-    def away(settings):
-        raise UnreachableError("away")
+    def unreachable(settings):
+        raise UnreachableError("unreachable")
 
     with monkeypatch.context() as broken:
-        broken.setattr(room, "find_crowning", away)
-        assert not follower.refresh() and (follower.champion.version, follower.away) == (2, "away")
+        broken.setattr(room, "find_promotion", unreachable)
+        assert not follower.refresh() and (follower.champion.version, follower.unreachable) == (
+            2,
+            "unreachable",
+        )
         assert follower.champion.cached == ""
         started = Follower(three.settings)
-        assert started.champion.cached == "away"
+        assert started.champion.cached == "unreachable"
     for each in (follower, started):
-        assert each.refresh() and (each.champion.version, each.champion.cached, each.away) == (3, "", "")
+        assert each.refresh() and (each.champion.version, each.champion.cached, each.unreachable) == (
+            3,
+            "",
+            "",
+        )
 
 
 def test_whoever_asks_while_it_swaps_is_answered_by_one_whole_champion(three):
-    clients = make_twin(40, seed=8)[SEEN].to_dict("records")
+    clients = make_synthetic(40, seed=8)[SEEN].to_dict("records")
     own = {}
     for version in (1, 2, 3):
         put_in_charge(three.settings, version)

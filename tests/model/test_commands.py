@@ -21,14 +21,14 @@ WHY = "its refusals are easier to explain to the clients who ask"
 
 
 @pytest.fixture
-def typed(reigned, monkeypatch):
+def typed(promoted, monkeypatch):
     "A command on a store with a champion and a refused challenger; what it said and its exit code."
-    reigned.crown("dearer")
+    promoted.promote("dearer")
     ours = {
-        "RUMOS_STORE_PATH": reigned.store.path,
-        "RUMOS_LEDGER_FOLDER": reigned.settings.ledger_path,
-        "RUMOS_DATA_CACHE": reigned.settings.cache_path,
-        "RUMOS_STORE_REPORTS": f"{reigned.store.path}-reports",
+        "RUMOS_STORE_PATH": promoted.store.path,
+        "RUMOS_LEDGER_FOLDER": promoted.settings.ledger_path,
+        "RUMOS_DATA_CACHE": promoted.settings.cache_path,
+        "RUMOS_STORE_REPORTS": f"{promoted.store.path}-reports",
         "RUMOS_SPLIT_FOLDS": "3",
         "RUMOS_MODEL_TIE": "0.01",
         **LENIENT,
@@ -52,14 +52,14 @@ def test_gates_are_shown_with_every_check(typed):
     assert "was never put before the gates" in typed("gate", "9")[0]
 
 
-def test_a_refused_version_is_approved_only_with_words_and_taken_back(typed, reigned: Place):
+def test_a_refused_version_is_approved_only_with_words_and_taken_back(typed, promoted: Place):
     assert "it can reign only with --overrule" in typed("approve", "2")[0]
     said, code = typed("approve", "2", "--overrule", WHY)
-    assert code == 0 and "Overruled: saving" in said and read_champion(reigned.store).version == 2
+    assert code == 0 and "Overruled: saving" in said and read_champion(promoted.store).version == 2
     assert "OVERRULED saving by" in typed("gate", "2")[0]
     said, code = typed("rollback", "--why", WHY)
     assert code == 0 and "Version 1 (Decision_tree) is the champion again, in place of version 2" in said
-    assert read_champion(reigned.store).version == 1
+    assert read_champion(promoted.store).version == 1
 
 
 def test_a_refused_version_can_be_rejected_for_good(typed):
@@ -67,11 +67,11 @@ def test_a_refused_version_can_be_rejected_for_good(typed):
     assert "waits for nothing" in typed("approve", "2", "--overrule", WHY)[0]
 
 
-def test_what_happened_is_told_in_order_and_who_reigns_at_a_time(typed, reigned: Place):
-    put_in_charge(reigned.settings, 1)
+def test_what_happened_is_told_in_order_and_who_reigns_at_a_time(typed, promoted: Place):
+    put_in_charge(promoted.settings, 1)
     said, code = typed("history")
     lines = said.splitlines()
-    assert code == 0 and len(lines) == len(read_ledger(reigned.settings))
+    assert code == 0 and len(lines) == len(read_ledger(promoted.settings))
     assert [line.split()[0] for line in lines] == [str(number) for number in range(1, len(lines) + 1)]
     assert "was version 1: Decision_tree" in typed("champion", "--at", "2999-01-01")[0]
     assert "nobody reigned yet" in typed("champion", "--at", "2001-01-01")[0]
@@ -79,36 +79,36 @@ def test_what_happened_is_told_in_order_and_who_reigns_at_a_time(typed, reigned:
     assert "Models that reigned" in typed("inventory")[0]
 
 
-def test_the_ledger_is_verified_and_its_first_bad_line_named(typed, reigned: Place):
+def test_the_ledger_is_verified_and_its_first_bad_line_named(typed, promoted: Place):
     said, code = typed("ledger", "verify")
     assert code == 0 and said.startswith("3 lines, each signed and in its place")
     assert typed("ledger", "key")[0].strip() in said
     new = typed("ledger", "rotate")[0].strip()
     assert typed("ledger", "key")[0].strip() == new and "4 lines" in typed("ledger", "verify")[0]
-    path = reigned.store.path / LEDGER
+    path = promoted.store.path / LEDGER
     path.write_bytes(path.read_bytes().replace(b'"Decision_tree"', b'"Random_forest"', 1))
     said, code = typed("ledger", "verify")
     assert code != 0 and "line 1 is not signed" in said
 
 
-def test_a_ledger_that_was_put_back_is_accepted_with_words(typed, reigned: Place):
-    path = reigned.store.path / LEDGER
+def test_a_ledger_that_was_put_back_is_accepted_with_words(typed, promoted: Place):
+    path = promoted.store.path / LEDGER
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:2]))
     assert "line 3 is missing" in typed("history")[0]
     assert typed("ledger", "accept", "restored from the backup of Monday") == ("line 3 says so\n", 0)
     assert "restored from the backup of Monday" in typed("history")[0]
 
 
-def test_cleaning_says_what_it_would_do_first(typed, reigned: Place):
+def test_cleaning_says_what_it_would_do_first(typed, promoted: Place):
     said, _ = typed("gc")
-    assert reigned.runs["dearer"] in said and "would be removed" in said
+    assert promoted.runs["dearer"] in said and "would be removed" in said
     assert typed("gc", "--yes")[0].rstrip().endswith("removed")
     assert typed("gc")[0].startswith("0 searches")
 
 
-def test_decisions_are_replayed_watched_and_judged(typed, reigned: Place, tmp_path):
-    log = DecisionLog(reigned.settings)
-    told = decide_and_record(Champion.load(reigned.settings), [EXAMPLE_CLIENT] * 3, "test", log)
+def test_decisions_are_replayed_watched_and_judged(typed, promoted: Place, tmp_path):
+    log = DecisionLog(promoted.settings)
+    told = decide_and_record(Champion.load(promoted.settings), [EXAMPLE_CLIENT] * 3, "test", log)
     said, code = typed("replay", told[0].id)
     assert code == 0 and "1 identical" in said
     said, code = typed("replay", "--first", "20200101")
@@ -124,36 +124,38 @@ def test_decisions_are_replayed_watched_and_judged(typed, reigned: Place, tmp_pa
     assert "version 2 answered none of the 3 decisions of these days" in typed("shadow", "2")[0]
 
 
-def test_a_shadow_is_heard_at_the_gates(typed, reigned: Place):
-    log = DecisionLog(reigned.settings)
-    told = decide_and_record(Champion.load(reigned.settings), [EXAMPLE_CLIENT] * 4, "test", log)
-    line = next(event for event in read_ledger(reigned.settings) if event["event"] == "refused")
+def test_a_shadow_is_heard_at_the_gates(typed, promoted: Place):
+    log = DecisionLog(promoted.settings)
+    told = decide_and_record(Champion.load(promoted.settings), [EXAMPLE_CLIENT] * 4, "test", log)
+    line = next(event for event in read_ledger(promoted.settings) if event["event"] == "refused")
     model = {"version": line["version"], "digest": "0" * 64}
     for one in told:  # the champion accepts; the challenger would have refused, and believes it is right
         answer = one.decision.to_dict() | {"prediction": 1, "probability": 0.9}
         entry = {"kind": "shadow", "decision": one.id, "answer": answer, "model": model, "microseconds": 30}
         log.append(entry)
-    (check,) = check_shadow(reigned.settings, line["version"])
+    (check,) = check_shadow(promoted.settings, line["version"])
     p = told[0].decision.probability
     by_champion, by_challenger = 3000 * p - 1000 * (1 - p), 3000 * 0.9 - 1000 * 0.1
     assert by_champion < 0, "each model finds its own decisions the cheapest"
     assert check.figure == pytest.approx((by_champion + by_challenger) / 2) and check.verdict == "pass"
     assert "by the mean of both models' beliefs that saves" in check.text
     assert "about 4 of 4 requests" in check.text and "refused 4 that the champion accepted" in check.text
-    assert check_shadow(reigned.settings, 77) == []
-    told = len(read_ledger(reigned.settings))
+    assert check_shadow(promoted.settings, 77) == []
+    told = len(read_ledger(promoted.settings))
     for _ in range(
         2
     ):  # refused already, and what the shadow says is new; then the same question has the same answer
-        put = reigned.crown("dearer", heard=lambda version: check_shadow(reigned.settings, version))
+        put = promoted.promote(
+            "dearer", shadow_checks=lambda version: check_shadow(promoted.settings, version)
+        )
         assert put.state == "refused" and put.checks[-1].name == "shadow"
-        assert len(read_ledger(reigned.settings)) == told + 1
+        assert len(read_ledger(promoted.settings)) == told + 1
 
 
-def test_a_watch_over_enough_clients_is_a_table(typed, reigned: Place):
-    log = DecisionLog(reigned.settings)
-    clients = reigned.data.test.head(120).to_dict("records") * 2
-    champion = Champion.load(reigned.settings)
+def test_a_watch_over_enough_clients_is_a_table(typed, promoted: Place):
+    log = DecisionLog(promoted.settings)
+    clients = promoted.data.test.head(120).to_dict("records") * 2
+    champion = Champion.load(promoted.settings)
     decide_and_record(champion, [{name: row[name] for name in champion.seen} for row in clients], "test", log)
     said, code = typed("watch", "--report")
     assert "240 clients decided" in said and "LIMIT_BAL" in said and "page: " in said
@@ -164,36 +166,36 @@ def test_a_watch_over_enough_clients_is_a_table(typed, reigned: Place):
     assert code == 1 and "480 clients decided" in said and "ALARM" in said and "Ask where this field" in said
 
 
-def test_one_decision_is_json_and_its_id_is_on_record(typed, reigned: Place):
+def test_one_decision_is_json_and_its_id_is_on_record(typed, promoted: Place):
     said, code = typed("predict", "--json", json.dumps(EXAMPLE_CLIENT))
     told = json.loads(said)
     assert code == 0 and told["model_version"] == 1
-    (entry,) = read_log(reigned.settings.audit_path)
+    (entry,) = read_log(promoted.settings.audit_path)
     assert entry["id"] == told["id"] and entry["answer"]["probability"] == told["probability"]
 
 
-def test_a_search_is_proposed_and_approved(typed, reigned: Place, monkeypatch):
-    data = reigned.data
-    monkeypatch.setattr(experiments, "load_road_data", lambda *_, **__: data)
-    assert "nothing to propose" in typed("propose", reigned.runs["dearer"])[0], "it was refused before"
-    said, code = typed("propose", reigned.runs["cheaper"], "--why", WHY)
+def test_a_search_is_proposed_and_approved(typed, promoted: Place, monkeypatch):
+    data = promoted.data
+    monkeypatch.setattr(experiments, "load_run_data", lambda *_, **__: data)
+    assert "nothing to propose" in typed("propose", promoted.runs["dearer"])[0], "it was refused before"
+    said, code = typed("propose", promoted.runs["cheaper"], "--why", WHY)
     assert code == 0 and "Version 3 is proposed. Next: `rumos approve 3`" in said and "pass  saving" in said
-    assert read_champion(reigned.store).version == 1
-    line = read_ledger(reigned.settings)[-1]
-    assert (line["event"], line["version"], line["run"]) == ("proposed", 3, reigned.runs["cheaper"])
-    assert typed("approve", "3")[1] == 0 and read_champion(reigned.store).version == 3
+    assert read_champion(promoted.store).version == 1
+    line = read_ledger(promoted.settings)[-1]
+    assert (line["event"], line["version"], line["run"]) == ("proposed", 3, promoted.runs["cheaper"])
+    assert typed("approve", "3")[1] == 0 and read_champion(promoted.store).version == 3
 
 
-def test_a_key_is_shown_once_listed_without_itself_and_revoked(typed, reigned: Place):
+def test_a_key_is_shown_once_listed_without_itself_and_revoked(typed, promoted: Place):
     assert "there are no keys" in typed("keys", "list")[0]
     said, code = typed("keys", "add", "back-office", "--scopes", "score,override")
     token = said.splitlines()[0]
-    assert code == 0 and KeyRing(reigned.settings).find(token.encode()).scopes == ("override", "score")
+    assert code == 0 and KeyRing(promoted.settings).find(token.encode()).scopes == ("override", "score")
     listed = typed("keys", "list")[0]
     assert "back-office" in listed and "override,score" in listed and token not in listed
     assert "revoked" not in listed
     assert typed("keys", "revoke", "back-office") == ("back-office is revoked\n", 0)
-    assert "revoked" in typed("keys", "list")[0] and KeyRing(reigned.settings).find(token.encode()) is None
+    assert "revoked" in typed("keys", "list")[0] and KeyRing(promoted.settings).find(token.encode()) is None
     assert "back-office" in typed("keys", "revoke", "back-office")[0]
 
 

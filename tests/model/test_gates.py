@@ -12,7 +12,7 @@ import skops.io
 from stores import settings_for
 
 from rumos_bank.data.contract import EXAMPLE_CLIENT, ID, STATUSES, TARGET, fingerprint
-from rumos_bank.data.synthetic import make_twin
+from rumos_bank.data.synthetic import make_synthetic
 from rumos_bank.governance.gates import (
     FAIL,
     PASS,
@@ -32,13 +32,13 @@ from rumos_bank.governance.gates import (
     require_sound,
 )
 from rumos_bank.governance.integrity import load_trusted
-from rumos_bank.governance.tracking import make_card, read_card, read_folds, read_model
+from rumos_bank.governance.tracking import make_model_record, read_folds, read_model, read_model_record
 from rumos_bank.ground.errors import ParameterError, StoreError
 from rumos_bank.ground.settings import PACKAGED, Settings, read_settings
 from rumos_bank.model.decision import make_decision
 from rumos_bank.model.explain import make_reference
 from rumos_bank.model.families import find_family, make_model
-from rumos_bank.model.portable import PLAIN, SKOPS, make_plain
+from rumos_bank.model.portable import PORTABLE, SKOPS, make_portable
 from rumos_bank.model.search import Profile, cost_by_fold, make_folds, search, tuned_cost_by_fold
 from rumos_bank.model.slices import PROTECTED_SLICES, measure_fairness, slice_clients
 
@@ -55,26 +55,26 @@ def settings_with(**gates: str) -> Settings:
 
 @pytest.fixture(scope="module")
 def train() -> pd.DataFrame:
-    return make_twin(3000, seed=5)
+    return make_synthetic(3000, seed=5)
 
 
 @pytest.fixture(scope="module")
 def honest(train) -> Candidate:
     "A decision tree, searched as a road does."
     found = search("Decision_tree", train, SETTINGS, Profile("tiny", 0, 1))
-    model, card = found.decision, make_card(found, {"fingerprint": fingerprint(train)})
+    model, model_record = found.decision, make_model_record(found, {"fingerprint": fingerprint(train)})
     model.reference_ = make_reference(model, train, found.folds["probability"].to_numpy())
-    return with_model(Candidate("honest", card, model, {}, found.folds), model)
+    return with_model(Candidate("honest", model_record, model, {}, found.folds), model)
 
 
 def with_model(candidate: Candidate, model: object) -> Candidate:
     "The candidate with another model, and the files that belong to it."
-    form = json.dumps(make_plain(model, candidate.card)).encode()
-    return replace(candidate, model=model, content={PLAIN: form, SKOPS: skops.io.dumps(model)})
+    form = json.dumps(make_portable(model, candidate.model_record)).encode()
+    return replace(candidate, model=model, content={PORTABLE: form, SKOPS: skops.io.dumps(model)})
 
 
 def with_card(candidate: Candidate, **facts: object) -> Candidate:
-    return replace(candidate, card={**candidate.card, **facts})
+    return replace(candidate, model_record={**candidate.model_record, **facts})
 
 
 def with_risk(candidate: Candidate, probability: object) -> Candidate:
@@ -215,7 +215,7 @@ def test_both_must_be_judged_on_the_same_folds(honest, train):
 
 
 def test_a_threshold_tuned_on_the_folds_costs_what_those_of_the_other_folds_do(honest, train):
-    assert honest.card["rule"] == "tuned" and honest.card["fingerprint"] == fingerprint(train)
+    assert honest.model_record["rule"] == "tuned" and honest.model_record["fingerprint"] == fingerprint(train)
     costs = SETTINGS.costs
     apart, here = (
         tuned_cost_by_fold(honest.folds, costs),
@@ -253,7 +253,7 @@ def test_probabilities_that_are_no_numbers_never_pass(honest, train):
 
 
 def test_probabilities_that_say_too_much_fail_whatever_they_cost(honest, train):
-    risk, threshold = honest.folds["probability"].to_numpy(), honest.card["threshold"]
+    risk, threshold = honest.folds["probability"].to_numpy(), honest.model_record["threshold"]
     honest = at(honest, threshold)
     extreme = np.where(risk >= threshold, (1 + risk) / 2, risk / 2)  # the same decisions
     asked = ask(with_risk(honest, extreme), train)
@@ -266,7 +266,7 @@ def test_between_good_and_allowed_calibration_warns(honest, train):
     found = {}
     for allowed in (error - 0.001, error + 0.001):
         found[allowed] = ask(honest, train, settings=settings_with(max_calibration_error=str(allowed)))
-    good = SETTINGS.model.max_calibration_error
+    good = SETTINGS.model.tune_above_calibration_error
     verdicts = [asked["calibration"].verdict for asked in found.values()]
     assert error > good and verdicts == [FAIL, WARN]
     perfect = with_risk(honest, np.where(honest.folds["defaulted"] == 1, 0.999, 0.001))
@@ -342,7 +342,11 @@ def test_a_bank_that_protects_education_closes_the_gate_for_it():
 
 def test_without_a_champion_four_fifths_warn(honest, train):
     table = measure_fairness(
-        train, honest.folds["defaulted"], honest.folds["probability"], honest.card["threshold"], draws=1
+        train,
+        honest.folds["defaulted"],
+        honest.folds["probability"],
+        honest.model_record["threshold"],
+        draws=1,
     )
     worst = table[table["measure"] == "approval ratio"]["value"].min()
     found = ask(honest, train, only="fairness")["fairness"]
@@ -361,7 +365,7 @@ def test_where_nobody_is_approved_the_ratio_cannot_be_told_and_warns(honest, tra
 
 
 def test_the_gaps_are_those_that_the_audit_shows(honest, train):
-    folds, threshold = honest.folds, honest.card["threshold"]
+    folds, threshold = honest.folds, honest.model_record["threshold"]
     table = measure_fairness(train, folds["defaulted"], folds["probability"], threshold, draws=1)
     for slicing in PROTECTED_SLICES:
         cells = _count_cells(slice_clients(train)[slicing], folds["defaulted"].to_numpy(), honest.refused)
@@ -413,7 +417,7 @@ def test_a_model_that_cannot_say_why_fails(honest, train):
 
 def test_reasons_never_speak_of_what_is_protected(honest, train):
     open_model = copy.deepcopy(honest.model).set_params(protected=())
-    open_model.model = make_model(find_family("Decision_tree"), honest.card["parameters"], 42)
+    open_model.model = make_model(find_family("Decision_tree"), honest.model_record["parameters"], 42)
     open_model.fit(train, train[TARGET].to_numpy())
     open_model.reference_ = make_reference(open_model, train, honest.folds["probability"].to_numpy())
     found = ask(with_model(honest, open_model), train, only="reasons")["reasons"]
@@ -432,7 +436,7 @@ def test_where_nobody_is_refused_nothing_is_explained(honest, train):
 
 def test_a_model_that_looks_at_what_is_protected_fails(honest, train):
     ageist = copy.deepcopy(honest.model).set_params(protected=())
-    ageist.model = make_model(find_family("Decision_tree"), honest.card["parameters"], 42)
+    ageist.model = make_model(find_family("Decision_tree"), honest.model_record["parameters"], 42)
     ageist.fit(train, (train["AGE"] > 40).to_numpy().astype(int))
     found = ask(replace(honest, model=ageist), train, only="schema")["schema"]
     assert found.verdict == FAIL and found.figure == 3
@@ -490,7 +494,7 @@ def test_another_seed_is_another_model(honest, train):
     }
     assert (found[42].verdict, found[42].figure) == (PASS, 0) and "by 0 at most" in found[42].text
     assert found[43].verdict == FAIL and found[43].figure > 0
-    allowing = settings_with(max_flips="0.5")
+    allowing = settings_with(max_refit_changes="0.5")
     assert (
         ask(with_card(replace(named, model=model), seed=43), some, settings=allowing, only="refit")[
             "refit"
@@ -503,9 +507,9 @@ def test_another_seed_is_another_model(honest, train):
 
 
 def forge(honest: Candidate, change) -> Candidate:
-    form = json.loads(honest.content[PLAIN])
+    form = json.loads(honest.content[PORTABLE])
     change(form)
-    return replace(honest, content={**honest.content, PLAIN: json.dumps(form).encode()})
+    return replace(honest, content={**honest.content, PORTABLE: json.dumps(form).encode()})
 
 
 FORGERIES = {
@@ -547,7 +551,9 @@ def test_files_that_cannot_be_read_fail(honest, train):
         asked = ask(replace(honest, content={**honest.content, SKOPS: content}), train)
         assert asked["files"].verdict == FAIL
     assert (
-        ask(replace(honest, content={PLAIN: honest.content[PLAIN]}), train, only="files")["files"].verdict
+        ask(replace(honest, content={PORTABLE: honest.content[PORTABLE]}), train, only="files")[
+            "files"
+        ].verdict
         == FAIL
     )
 
@@ -560,7 +566,7 @@ def test_files_of_another_model_fail(honest, train):
 
 def test_honest_files_are_sound(honest, train):
     require_sound(honest.content, train)
-    assert load_trusted(honest.content[SKOPS]).threshold == honest.card["threshold"]
+    assert load_trusted(honest.content[SKOPS]).threshold == honest.model_record["threshold"]
 
 
 # known clients, latency, size
@@ -587,10 +593,10 @@ def test_a_stored_search_is_a_candidate(place):
     run, store = place.runs["first"], place.store
     content = read_model(store, run)
     stored = Candidate(
-        run, read_card(store, run), load_trusted(content[SKOPS]), content, read_folds(store, run)
+        run, read_model_record(store, run), load_trusted(content[SKOPS]), content, read_folds(store, run)
     )
     strict = settings_for(place.store.path, RUMOS_GATES_MAX_CALIBRATION_ERROR="0.05")
-    asked = ask(stored, place.data.train, None, strict, place.data.lending.fingerprint)
+    asked = ask(stored, place.data.train, None, strict, place.data.dataset.fingerprint)
     assert not fails(asked) & {"saving", "schema", "data", "files", "known clients", "latency", "size"}
     assert asked["saving"].figure == pytest.approx(250)  # all refused: 750 €; 300 of 450 payers: 500 €
     assert asked["calibration"].verdict == FAIL  # its folds were made up

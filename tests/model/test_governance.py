@@ -10,32 +10,32 @@ from stores import Place, settings_for, with_refusals
 
 from rumos_bank.data.contract import EXAMPLE_CLIENT
 from rumos_bank.governance import promotion
-from rumos_bank.governance import promotion_state as reign
+from rumos_bank.governance import promotion_state as current
 from rumos_bank.governance.history import (
     clean,
+    describe_event,
     find_champion_at,
     find_periods,
     make_inventory,
     plan_cleaning,
-    tell_event,
 )
 from rumos_bank.governance.ledger import CHAMPION, read_ledger, verify_ledger
 from rumos_bank.governance.promotion import approve, find_gates, note_data, reject
-from rumos_bank.governance.promotion_state import mend, roll_back
+from rumos_bank.governance.promotion_state import repair, roll_back
 from rumos_bank.governance.tracking import read_artifact
 from rumos_bank.ground.errors import ParameterError, StoreError
-from rumos_bank.operations.dossier import tell_gates
+from rumos_bank.operations.dossier import describe_gates
 from rumos_bank.serving.champion import Champion, Follower
 
 WHY = "its refusals are easier to explain to the clients who ask"
 
 
 @pytest.fixture
-def thrice(reigned) -> Place:
+def thrice(promoted) -> Place:
     "Three reigns, one after the other: versions 1, 2 and 3."
     for name in ("cheaper", "cheapest"):
-        reigned.crown(name)
-    return reigned
+        promoted.promote(name)
+    return promoted
 
 
 def events(place: Place) -> list[str]:
@@ -51,16 +51,16 @@ def as_user(monkeypatch, name: str) -> None:
 
 
 @pytest.fixture
-def two_people(reigned) -> Place:
-    reigned.settings = settings_for(reigned.store.path, RUMOS_LEDGER_TWO_PEOPLE="true")
-    return reigned
+def two_people(promoted) -> Place:
+    promoted.settings = settings_for(promoted.store.path, RUMOS_LEDGER_TWO_PEOPLE="true")
+    return promoted
 
 
 def test_with_two_people_a_road_only_proposes_and_another_person_approves(two_people, monkeypatch):
     as_user(monkeypatch, "maker")
-    verdict = two_people.crown("cheaper")
+    verdict = two_people.promote("cheaper")
     assert (verdict.state, verdict.candidate, two_people.reigns) == ("proposed", 2, "first")
-    waiting = two_people.crown("cheaper")
+    waiting = two_people.promote("cheaper")
     assert waiting.state == "unchanged" and "waits for approval" in waiting.reason
     with pytest.raises(ParameterError, match="maker proposed version 2: another person must approve it"):
         approve(two_people.today, 2)
@@ -68,20 +68,20 @@ def test_with_two_people_a_road_only_proposes_and_another_person_approves(two_pe
     as_user(monkeypatch, "checker")
     line = approve(two_people.today, 2)
     assert (line["approved_by"], two_people.reigns) == ("checker", "cheaper")
-    assert events(two_people)[2:] == ["proposed", "approved", "intent", "crowned", "retired"]
+    assert events(two_people)[2:] == ["proposed", "approved", "intent", "promoted", "retired"]
     told = {event["event"]: event["who"] for event in read_ledger(two_people.settings)[2:]}
     assert (told["proposed"], told["approved"]) == ("maker", "checker")
 
 
 def test_another_name_in_the_environment_is_not_another_person(two_people, monkeypatch):
-    two_people.crown("cheaper")
+    two_people.promote("cheaper")
     monkeypatch.setenv("LOGNAME", "bob")
     with pytest.raises(ParameterError, match="another person must approve it"):
         approve(two_people.today, 2)
 
 
 def test_what_was_rejected_cannot_be_approved(two_people):
-    two_people.crown("cheaper")
+    two_people.promote("cheaper")
     with pytest.raises(ParameterError, match="needs a reason in own words"):
         reject(two_people.today, 2, "  ")
     reject(two_people.today, 2, WHY)
@@ -91,126 +91,128 @@ def test_what_was_rejected_cannot_be_approved(two_people):
     assert read_ledger(two_people.settings)[-1]["reason"] == WHY
 
 
-def test_a_proposal_against_an_earlier_champion_is_worth_nothing(reigned):
-    reigned.crown("cheaper", only_propose=True)
-    reigned.crown("cheapest")
+def test_a_proposal_against_an_earlier_champion_is_worth_nothing(promoted):
+    promoted.promote("cheaper", only_propose=True)
+    promoted.promote("cheapest")
     with pytest.raises(ParameterError, match="judged against version 1, which reigns no longer"):
-        approve(reigned.store, 2)
-    assert reigned.reigns == "cheapest"
+        approve(promoted.store, 2)
+    assert promoted.reigns == "cheapest"
 
 
-def test_files_changed_after_the_proposal_are_found_before_the_crown(reigned):
-    verdict = reigned.crown("cheaper", only_propose=True)
-    line = find_gates(read_ledger(reigned.settings), verdict.candidate)
-    model = reigned.store.path / line["folder"] / "model.skops"
+def test_files_changed_after_the_proposal_are_found_before_the_crown(promoted):
+    verdict = promoted.promote("cheaper", only_propose=True)
+    line = find_gates(read_ledger(promoted.settings), verdict.candidate)
+    model = promoted.store.path / line["folder"] / "model.skops"
     model.write_bytes(model.read_bytes()[:-1] + b"!")
     with pytest.raises(StoreError, match=r"model.skops of version 2 is not what was recorded"):
-        approve(reigned.store, verdict.candidate)
-    assert reigned.reigns == "first"
+        approve(promoted.store, verdict.candidate)
+    assert promoted.reigns == "first"
 
 
-def test_a_version_deleted_after_the_proposal_is_not_approved_and_can_be_proposed_again(reigned, monkeypatch):
-    reigned.crown("cheaper", only_propose=True)
-    reigned.store.client.delete_model_version("rumos_lending", "2")
-    told, run = events(reigned), reigned.runs["cheaper"]
+def test_a_version_deleted_after_the_proposal_is_not_approved_and_can_be_proposed_again(
+    promoted, monkeypatch
+):
+    promoted.promote("cheaper", only_propose=True)
+    promoted.store.client.delete_model_version("rumos_lending", "2")
+    told, run = events(promoted), promoted.runs["cheaper"]
     with pytest.raises(StoreError, match=f"version 2 was deleted from the registry.*`rumos propose {run}`"):
-        approve(reigned.store, 2)
-    assert events(reigned) == told and reigned.reigns == "first"
-    again = reigned.crown("cheaper", only_propose=True)
+        approve(promoted.store, 2)
+    assert events(promoted) == told and promoted.reigns == "first"
+    again = promoted.promote("cheaper", only_propose=True)
     assert (again.state, again.candidate) == ("proposed", 3)
     with monkeypatch.context() as late, pytest.raises(StoreError, match="version 3 was deleted"):
         late.setattr(promotion, "require_kept", lambda *_: None)  # it goes in the middle of the approval
-        reigned.store.client.delete_model_version("rumos_lending", "3")
-        approve(reigned.store, 3)
-    assert events(reigned)[-1] == "abandoned" and reigned.reigns == "first"
+        promoted.store.client.delete_model_version("rumos_lending", "3")
+        approve(promoted.store, 3)
+    assert events(promoted)[-1] == "abandoned" and promoted.reigns == "first"
 
 
-def test_a_card_changed_after_the_proposal_is_found_before_the_crown(reigned):
-    reigned.crown("cheaper", only_propose=True)
-    card = read_artifact(reigned.store, reigned.runs["cheaper"], "card.json")
-    card.write_text(card.read_text() + " ")
-    with pytest.raises(StoreError, match=r"card.json of version 2 is not what was recorded"):
-        approve(reigned.store, 2)
-    assert reigned.reigns == "first"
+def test_a_card_changed_after_the_proposal_is_found_before_the_crown(promoted):
+    promoted.promote("cheaper", only_propose=True)
+    model_record = read_artifact(promoted.store, promoted.runs["cheaper"], "model_record.json")
+    model_record.write_text(model_record.read_text() + " ")
+    with pytest.raises(StoreError, match=r"model_record.json of version 2 is not what was recorded"):
+        approve(promoted.store, 2)
+    assert promoted.reigns == "first"
 
 
-def test_approving_what_was_never_proposed_says_what_to_do(reigned):
+def test_approving_what_was_never_proposed_says_what_to_do(promoted):
     with pytest.raises(ParameterError, match=r"version 7 waits for nothing: it is unknown.*rumos propose"):
-        approve(reigned.store, 7)
+        approve(promoted.store, 7)
 
 
 # overruling
 
 
-def test_a_failed_gate_is_overruled_only_with_a_reason_in_own_words(reigned):
-    refused = reigned.crown("dearer")
+def test_a_failed_gate_is_overruled_only_with_a_reason_in_own_words(promoted):
+    refused = promoted.promote("dearer")
     with pytest.raises(ParameterError, match=r"version 2 failed saving .*--overrule"):
-        approve(reigned.store, refused.candidate)
+        approve(promoted.store, refused.candidate)
     for words in (" ", "ok", "yes yes yes"):
         with pytest.raises(ParameterError):
-            approve(reigned.store, refused.candidate, overrule=words)
-    assert reigned.reigns == "first" and "overruled" not in events(reigned)
-    approve(reigned.store, refused.candidate, overrule=WHY)
-    assert reigned.reigns == "dearer"
-    assert events(reigned)[2:] == ["refused", "overruled", "approved", "intent", "crowned", "retired"]
-    line = find_gates(read_ledger(reigned.settings), 2)
+            approve(promoted.store, refused.candidate, overrule=words)
+    assert promoted.reigns == "first" and "overruled" not in events(promoted)
+    approve(promoted.store, refused.candidate, overrule=WHY)
+    assert promoted.reigns == "dearer"
+    assert events(promoted)[2:] == ["refused", "overruled", "approved", "intent", "promoted", "retired"]
+    line = find_gates(read_ledger(promoted.settings), 2)
     assert line["overruled"]["checks"] == ["saving"] and line["overruled"]["reason"] == WHY
-    assert "1 fail, overruled by" in make_inventory(reigned.settings)[0]["gates"]
+    assert "1 fail, overruled by" in make_inventory(promoted.settings)[0]["gates"]
 
 
-def test_the_same_words_do_not_overrule_twice(reigned):
-    approve(reigned.store, reigned.crown("dearer").candidate, overrule=WHY)
-    dearest = reigned.log(with_refusals(reigned.found, 310), key="dearest")
-    refused = reigned.crown(dearest)
+def test_the_same_words_do_not_overrule_twice(promoted):
+    approve(promoted.store, promoted.promote("dearer").candidate, overrule=WHY)
+    dearest = promoted.log(with_refusals(promoted.found, 310), key="dearest")
+    refused = promoted.promote(dearest)
     for again in (WHY, WHY.upper() + " !"):
         with pytest.raises(ParameterError):
-            approve(reigned.store, refused.candidate, overrule=again)
-    assert reigned.reigns == "dearer"
+            approve(promoted.store, refused.candidate, overrule=again)
+    assert promoted.reigns == "dearer"
 
 
 # a person's no
 
 
 def after_a_rollback(place: Place) -> str:
-    place.crown("cheaper")
+    place.promote("cheaper")
     roll_back(place.store, reason=WHY)
     return f"version 2 was rolled back from by .*: {WHY}; `rumos propose .*` puts it forward again"
 
 
 def after_two_rollbacks(place: Place) -> str:
-    place.crown("cheaper")
-    place.crown("cheapest")
+    place.promote("cheaper")
+    place.promote("cheapest")
     roll_back(place.store)
     roll_back(place.store)
     return "version 2 was rolled back from"
 
 
 def after_a_rejection(place: Place) -> str:
-    place.crown("cheaper", only_propose=True)
+    place.promote("cheaper", only_propose=True)
     reject(place.store, 2, WHY)
     return f"version 2 was rejected by .*: {WHY}"
 
 
 @pytest.mark.parametrize("say_no", [after_a_rollback, after_two_rollbacks, after_a_rejection])
-def test_the_next_road_does_not_undo_what_a_person_decided(say_no, reigned):
-    said = say_no(reigned)
-    told = events(reigned)
-    again = reigned.log(with_refusals(reigned.found, 296), key="cheaper")  # the same recipe, run again
+def test_the_next_road_does_not_undo_what_a_person_decided(reject_version, promoted):
+    said = reject_version(promoted)
+    told = events(promoted)
+    again = promoted.log(with_refusals(promoted.found, 296), key="cheaper")  # the same recipe, run again
     for run in ("cheaper", again):
-        verdict = reigned.crown(run)
-        assert (verdict.state, verdict.candidate, reigned.reigns) == ("rejected", 2, "first")
+        verdict = promoted.promote(run)
+        assert (verdict.state, verdict.candidate, promoted.reigns) == ("rejected", 2, "first")
         assert re.search(said, verdict.reason)
-    assert events(reigned) == told
-    assert reigned.crown("cheaper", only_propose=True).state == "proposed"  # a person names it
-    approve(reigned.store, 2)
-    assert reigned.reigns == "cheaper"
+    assert events(promoted) == told
+    assert promoted.promote("cheaper", only_propose=True).state == "proposed"  # a person names it
+    approve(promoted.store, 2)
+    assert promoted.reigns == "cheaper"
 
 
-def test_a_no_is_about_these_data_and_rules(reigned):
-    after_a_rollback(reigned)
-    reigned.settings = settings_for(reigned.store.path, RUMOS_GATES_MAX_FLIPS="0.5")
-    assert reigned.crown("cheaper").crowned
-    assert reigned.crown("first").state == "refused"  # nobody said no to it
+def test_a_no_is_about_these_data_and_rules(promoted):
+    after_a_rollback(promoted)
+    promoted.settings = settings_for(promoted.store.path, RUMOS_GATES_MAX_FLIPS="0.5")
+    assert promoted.promote("cheaper").promoted
+    assert promoted.promote("first").state == "refused"  # nobody said no to it
 
 
 # rolling back
@@ -229,25 +231,25 @@ def test_a_rollback_goes_to_the_one_before_and_then_to_the_one_before_that(thric
     assert read_ledger(thrice.settings)[-1]["event"] == "retired" and verify_ledger(thrice.settings)
 
 
-def test_a_rollback_from_a_version_that_reigned_twice(reigned):
-    reigned.crown("cheaper")
-    roll_back(reigned.store, 1)
-    roll_back(reigned.store, 2)  # 1, 2
-    reigned.crown("first", only_propose=True)
-    approve(reigned.store, 1, overrule=WHY)  # 1, 2, 1
-    reigned.crown("cheapest")  # 1, 2, 1, 3
-    went = [roll_back(reigned.store)["version"] for _ in range(3)]
+def test_a_rollback_from_a_version_that_reigned_twice(promoted):
+    promoted.promote("cheaper")
+    roll_back(promoted.store, 1)
+    roll_back(promoted.store, 2)  # 1, 2
+    promoted.promote("first", only_propose=True)
+    approve(promoted.store, 1, overrule=WHY)  # 1, 2, 1
+    promoted.promote("cheapest")  # 1, 2, 1, 3
+    went = [roll_back(promoted.store)["version"] for _ in range(3)]
     assert went == [1, 2, 1]
 
 
-def test_who_overruled_a_gate_is_told_when_the_version_comes_back(reigned):
-    approve(reigned.store, reigned.crown("dearer").candidate, overrule=WHY)
-    reigned.crown("cheapest")
-    roll_back(reigned.store)
-    line = find_gates(read_ledger(reigned.settings), 2)
+def test_who_overruled_a_gate_is_told_when_the_version_comes_back(promoted):
+    approve(promoted.store, promoted.promote("dearer").candidate, overrule=WHY)
+    promoted.promote("cheapest")
+    roll_back(promoted.store)
+    line = find_gates(read_ledger(promoted.settings), 2)
     assert line["done"] == "rolled back" and line["overruled"]["reason"] == WHY and "approved_by" not in line
-    assert "1 fail, overruled by" in make_inventory(reigned.settings)[0]["gates"]
-    assert "Overruled by" in tell_gates(read_ledger(reigned.settings), 2)[0]
+    assert "1 fail, overruled by" in make_inventory(promoted.settings)[0]["gates"]
+    assert "Overruled by" in describe_gates(read_ledger(promoted.settings), 2)[0]
 
 
 def test_a_rollback_to_a_named_version_and_forward_again(thrice):
@@ -269,17 +271,17 @@ def test_a_rollback_to_nowhere_is_a_sentence(thrice, version, said):
     assert thrice.reigns == "cheapest"
 
 
-def test_a_refused_version_is_no_aim_of_a_rollback(reigned):
-    refused = reigned.crown("dearer")
+def test_a_refused_version_is_no_aim_of_a_rollback(promoted):
+    refused = promoted.promote("dearer")
     with pytest.raises(ParameterError, match="version 2 never reigned"):
-        roll_back(reigned.store, refused.candidate)
+        roll_back(promoted.store, refused.candidate)
 
 
 def test_nobody_is_rolled_back_to_changed_files(thrice):
     line = find_gates(read_ledger(thrice.settings), 2)
-    plain = thrice.store.path / line["folder"] / "plain.json"
+    plain = thrice.store.path / line["folder"] / "portable.json"
     plain.write_bytes(plain.read_bytes().replace(b"1", b"2", 1))
-    with pytest.raises(StoreError, match=r"plain.json of the model is not what was recorded"):
+    with pytest.raises(StoreError, match=r"portable.json of the model is not what was recorded"):
         roll_back(thrice.store)
     assert thrice.reigns == "cheapest"
     roll_back(thrice.store, 1)
@@ -297,11 +299,11 @@ def test_a_running_reader_follows_a_rollback(thrice):
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_crash_in_a_rollback_is_finished_forward(thrice, monkeypatch, step, when):
     with monkeypatch.context() as broken, pytest.raises(Crash):
-        crash_at(broken, reign, "append_event", step, when)
+        crash_at(broken, current, "append_event", step, when)
         roll_back(thrice.store)
     begun = (step, when) != (1, "before")
     assert thrice.reigns in ("cheaper", "cheapest")
-    mend(thrice.store)
+    repair(thrice.store)
     assert thrice.reigns == ("cheaper" if begun else "cheapest")
     if begun:
         assert events(thrice)[-3:] == ["intent", "rolled back", "retired"]
@@ -310,19 +312,19 @@ def test_a_crash_in_a_rollback_is_finished_forward(thrice, monkeypatch, step, wh
 @pytest.mark.parametrize("step", range(1, 4))
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_crash_in_an_approval_is_finished_or_approved_again_with_the_same_words(
-    reigned, monkeypatch, step, when
+    promoted, monkeypatch, step, when
 ):
-    version = reigned.crown("dearer").candidate
+    version = promoted.promote("dearer").candidate
     with monkeypatch.context() as broken, pytest.raises(Crash):
-        crash_at(broken, promotion, "append_event", step, when, reign)  # overruled, approved, intent
-        approve(reigned.store, version, overrule=WHY)
-    mend(reigned.store)
+        crash_at(broken, promotion, "append_event", step, when, current)  # overruled, approved, intent
+        approve(promoted.store, version, overrule=WHY)
+    repair(promoted.store)
     begun = (step, when) == (3, "after")
-    assert reigned.reigns == ("dearer" if begun else "first")
+    assert promoted.reigns == ("dearer" if begun else "first")
     if not begun:
-        approve(reigned.store, version, overrule=WHY)
-    assert reigned.reigns == "dearer" and find_gates(read_ledger(reigned.settings), version)["overruled"]
-    assert events(reigned)[-3:] == ["intent", "crowned", "retired"]
+        approve(promoted.store, version, overrule=WHY)
+    assert promoted.reigns == "dearer" and find_gates(read_ledger(promoted.settings), version)["overruled"]
+    assert events(promoted)[-3:] == ["intent", "promoted", "retired"]
 
 
 # an alias that a hand moved, an intent without its version
@@ -332,37 +334,37 @@ def test_an_alias_moved_by_hand_is_refused_by_readers_and_put_back_by_the_next_c
     thrice.store.client.set_registered_model_alias("rumos_lending", CHAMPION, "1")
     with pytest.raises(StoreError, match=r"version 1 bears the alias champion, but no line .* moved by hand"):
         Champion.load(thrice.settings)
-    mend(thrice.store)
+    repair(thrice.store)
     last = read_ledger(thrice.settings)[-1]
     assert (last["event"], last["version"], last["found"]) == ("alias restored", 3, "1")
     assert thrice.reigns == "cheapest" and Champion.load(thrice.settings).version == 3
     told = events(thrice)
-    mend(thrice.store)
+    repair(thrice.store)
     assert events(thrice) == told
 
 
-def test_an_alias_that_points_to_nothing_is_put_back(reigned):
-    reigned.store.client.delete_registered_model_alias("rumos_lending", CHAMPION)
-    mend(reigned.store)
-    assert reigned.reigns == "first" and events(reigned)[-1] == "alias restored"
+def test_an_alias_that_points_to_nothing_is_put_back(promoted):
+    promoted.store.client.delete_registered_model_alias("rumos_lending", CHAMPION)
+    repair(promoted.store)
+    assert promoted.reigns == "first" and events(promoted)[-1] == "alias restored"
 
 
-def test_an_intent_whose_version_was_deleted_is_given_up(reigned, monkeypatch):
+def test_an_intent_whose_version_was_deleted_is_given_up(promoted, monkeypatch):
     def power_off(*_):
         raise Crash
 
     with monkeypatch.context() as broken, pytest.raises(Crash):
-        broken.setattr(reign, "carry_out", power_off)
-        reign.seat(reigned.store, {"version": 2, "run": "r", "family": "SVC", "reason": "w"}, "crowned")
-    mend(reigned.store)
-    assert events(reigned)[2:] == ["intent", "abandoned"] and reigned.reigns == "first"
-    assert reigned.crown("cheaper").crowned
+        broken.setattr(current, "carry_out", power_off)
+        current.seat(promoted.store, {"version": 2, "run": "r", "family": "SVC", "reason": "w"}, "promoted")
+    repair(promoted.store)
+    assert events(promoted)[2:] == ["intent", "abandoned"] and promoted.reigns == "first"
+    assert promoted.promote("cheaper").promoted
 
 
 # what can be told afterwards
 
 
-def test_who_was_champion_is_right_across_a_promotion_a_refusal_and_a_rollback(reigned, monkeypatch):
+def test_who_was_champion_is_right_across_a_promotion_a_refusal_and_a_rollback(promoted, monkeypatch):
     moments = iter(f"2027-05-{day:02}T12:00:00+00:00" for day in range(1, 29))
 
     class Days:
@@ -375,11 +377,11 @@ def test_who_was_champion_is_right_across_a_promotion_a_refusal_and_a_rollback(r
             return next(moments)
 
     monkeypatch.setattr("rumos_bank.governance.ledger.datetime", Days)
-    reigned.crown("cheaper")  # three lines: intent, crowned, retired
-    reigned.crown("dearer")  # one: refused
-    reigned.crown("cheapest")  # three
-    roll_back(reigned.store)  # three
-    ledger = read_ledger(reigned.settings)
+    promoted.promote("cheaper")  # three lines: intent, crowned, retired
+    promoted.promote("dearer")  # one: refused
+    promoted.promote("cheapest")  # three
+    roll_back(promoted.store)  # three
+    ledger = read_ledger(promoted.settings)
     days = {day: find_champion_at(ledger, f"2027-05-{day:02}").version for day in range(1, 12)}
     assert days == {1: 1, 2: 2, 3: 2, 4: 2, 5: 2, 6: 4, 7: 4, 8: 4, 9: 2, 10: 2, 11: 2}
     assert find_champion_at(ledger, "2027-05-02T11:59").version == 1
@@ -387,15 +389,15 @@ def test_who_was_champion_is_right_across_a_promotion_a_refusal_and_a_rollback(r
     with pytest.raises(ParameterError, match="'May' is no date"):
         find_champion_at(ledger, "May")
     assert [(each.version, each.how, bool(each.ended)) for each in find_periods(ledger)] == [
-        (1, "crowned", True),
-        (2, "crowned", True),
-        (4, "crowned", True),
+        (1, "promoted", True),
+        (2, "promoted", True),
+        (4, "promoted", True),
         (2, "rolled back", False),
     ]
 
 
 def test_the_inventory_holds_every_version_that_reigned_and_none_else(thrice):
-    thrice.crown("dearer")
+    thrice.promote("dearer")
     roll_back(thrice.store)
     told = make_inventory(thrice.settings)
     assert [(each["version"], each["state"], len(each["periods"])) for each in told] == [
@@ -404,16 +406,16 @@ def test_the_inventory_holds_every_version_that_reigned_and_none_else(thrice):
         (1, "retired", 1),
     ]
     assert {each["files"] for each in told} == {"as crowned"}
-    assert all(each["evidence"]["fingerprint"] == thrice.data.lending.fingerprint for each in told)
+    assert all(each["evidence"]["fingerprint"] == thrice.data.dataset.fingerprint for each in told)
     shutil.rmtree(thrice.store.path / find_gates(read_ledger(thrice.settings), 3)["folder"])
     assert "cannot be read" in make_inventory(thrice.settings)[1]["files"]
 
 
 def test_every_event_is_a_sentence(thrice):
-    note_data(thrice.store, thrice.data.lending)
-    thrice.crown("dearer")
+    note_data(thrice.store, thrice.data.dataset)
+    thrice.promote("dearer")
     roll_back(thrice.store)
-    lines = [tell_event(event) for event in read_ledger(thrice.settings)]
+    lines = [describe_event(event) for event in read_ledger(thrice.settings)]
     assert "data changed: 750 twins, fingerprint" in "\n".join(lines)
     assert (
         lines[1].endswith(read_ledger(thrice.settings)[1]["reason"])
@@ -423,7 +425,7 @@ def test_every_event_is_a_sentence(thrice):
 
 def test_data_are_noted_when_they_change_and_only_then(place):
     for _ in range(2):
-        note_data(place.store, place.data.lending)
+        note_data(place.store, place.data.dataset)
     assert events(place) == ["data changed"]
 
 
@@ -432,8 +434,8 @@ def test_data_are_noted_when_they_change_and_only_then(place):
 
 def test_cleaning_takes_what_nobody_needs_and_never_a_version_that_reigned(thrice):
     newest = thrice.log(with_refusals(thrice.found, 350), key="newest")  # the next road finds it
-    refused = thrice.crown("dearer")
-    waiting = thrice.crown("tied", only_propose=True)
+    refused = thrice.promote("dearer")
+    waiting = thrice.promote("tied", only_propose=True)
     planned = {removal.run_id for removal in plan_cleaning(thrice.store)}
     assert planned == {thrice.runs["dearer"]}
     assert thrice.store.client.get_model_version(

@@ -28,7 +28,7 @@ from rumos_bank.governance.integrity import digest_folder
 from rumos_bank.governance.ledger import LEDGER, keep_head
 from rumos_bank.governance.tracking import DATABASE, Store, find_model_files, read_model
 from rumos_bank.ground.errors import StoreError
-from rumos_bank.model.portable import PLAIN, SKOPS
+from rumos_bank.model.portable import PORTABLE, SKOPS
 from rumos_bank.operations.experiments import find_whole
 from rumos_bank.serving.champion import Champion, Follower
 
@@ -37,7 +37,7 @@ FILES = (  # what MLflow and we keep of a model
     "conda.yaml",
     "input_example.json",
     SKOPS,
-    PLAIN,
+    PORTABLE,
     "python_env.yaml",
     "requirements.txt",
     "serving_input_example.json",
@@ -183,23 +183,23 @@ def test_something_else_in_the_skops_files_place(name, unopened, marker):
 
 
 def test_a_pickle_in_the_plain_forms_place(unopened, marker):
-    (unopened.model / PLAIN).write_bytes(pickle.dumps(Bomb(marker)))
-    refuse(unopened, f"^{PLAIN} of the model is not what was recorded", DIFFERS)
+    (unopened.model / PORTABLE).write_bytes(pickle.dumps(Bomb(marker)))
+    refuse(unopened, f"^{PORTABLE} of the model is not what was recorded", DIFFERS)
     assert not marker.exists()
 
 
-def test_files_of_another_crowned_model(reigned):
-    reigned.crown(
-        reigned.log(learn_from(reigned.found, reigned.data.train.iloc[::2]), key="other", profile="full")
+def test_files_of_another_crowned_model(promoted):
+    promoted.promote(
+        promoted.log(learn_from(promoted.found, promoted.data.train.iloc[::2]), key="other", profile="full")
     )
-    models = reigned.model.parents[1].iterdir()
-    other = next(path / "artifacts" for path in models if path / "artifacts" != reigned.model)
-    for name in (PLAIN, SKOPS):
-        whole = (reigned.model / name).read_bytes()
-        shutil.copy(other / name, reigned.model / name)
-        refuse(reigned, DIFFERS)
-        (reigned.model / name).write_bytes(whole)
-    assert Champion.load(reigned.settings)
+    models = promoted.model.parents[1].iterdir()
+    other = next(path / "artifacts" for path in models if path / "artifacts" != promoted.model)
+    for name in (PORTABLE, SKOPS):
+        whole = (promoted.model / name).read_bytes()
+        shutil.copy(other / name, promoted.model / name)
+        refuse(promoted, DIFFERS)
+        (promoted.model / name).write_bytes(whole)
+    assert Champion.load(promoted.settings)
 
 
 def test_an_mlmodel_that_names_code_and_trusts_everything(unopened, marker):
@@ -221,7 +221,7 @@ def test_a_file_beside_the_others_is_not_looked_at(unopened, marker):
     assert Champion.load(unopened.settings).model and not marker.exists()
 
 
-@pytest.mark.parametrize("file", [PLAIN, SKOPS])
+@pytest.mark.parametrize("file", [PORTABLE, SKOPS])
 def test_a_link_out_of_the_folder(file, unopened, tmp_path):
     (tmp_path / "outside").write_bytes(b"secret")
     (unopened.model / file).unlink()
@@ -239,7 +239,7 @@ def test_what_is_no_file_is_not_read_forever(make, unopened):
 
 def test_a_model_folder_that_is_a_link_elsewhere(unopened, tmp_path):
     shutil.move(unopened.model, tmp_path / "moved")
-    flip(tmp_path / "moved" / PLAIN)
+    flip(tmp_path / "moved" / PORTABLE)
     unopened.model.symlink_to(tmp_path / "moved")
     refuse(unopened, DIFFERS)
 
@@ -260,8 +260,8 @@ def test_with_forged_digests_the_list_of_types_still_holds(name, unopened, marke
 
 @pytest.mark.parametrize("name", STRANGERS)
 def test_without_a_plain_form_such_a_model_does_not_start(name, unopened, marker):
-    form = json.loads((unopened.model / PLAIN).read_text())
-    (unopened.model / PLAIN).write_text(json.dumps(form | {"scorer": None}))
+    form = json.loads((unopened.model / PORTABLE).read_text())
+    (unopened.model / PORTABLE).write_text(json.dumps(form | {"scorer": None}))
     (unopened.model / SKOPS).write_bytes(strangers(unopened, marker)[name])
     unopened.forge_digests()
     refuse(unopened, "not on the list|no skops file|expected a DecisionModel")
@@ -323,8 +323,8 @@ PLAIN_FORMS = (
 @pytest.mark.parametrize("forged", [False, True], ids=["digests kept", "digests forged"])
 @pytest.mark.parametrize("name", PLAIN_FORMS)
 def test_something_else_in_the_plain_forms_place(name, forged, unopened, marker):
-    form = json.loads((unopened.model / PLAIN).read_text())
-    (unopened.model / PLAIN).write_bytes(plain_forms(form, marker)[name])
+    form = json.loads((unopened.model / PORTABLE).read_text())
+    (unopened.model / PORTABLE).write_bytes(plain_forms(form, marker)[name])
     if forged:
         unopened.forge_digests()
     refuse(unopened, "the plain form cannot be used" if forged else DIFFERS)
@@ -332,9 +332,9 @@ def test_something_else_in_the_plain_forms_place(name, forged, unopened, marker)
 
 
 def test_a_huge_form_of_trees_is_walked(unopened):
-    form = json.loads((unopened.model / PLAIN).read_text())
+    form = json.loads((unopened.model / PORTABLE).read_text())
     tree = form["scorer"]["trees"][0]
-    (unopened.model / PLAIN).write_text(
+    (unopened.model / PORTABLE).write_text(
         json.dumps({**form, "scorer": {**form["scorer"], "trees": [tree] * (60_000 // len(tree["left"]))}})
     )
     unopened.forge_digests()
@@ -353,7 +353,7 @@ LINES = {
     "a file elsewhere": (lambda line: line["files"].update({"/etc/passwd": "0" * 64}), "lies outside"),
     "a file with no name": (lambda line: line["files"].update({"": "0" * 64}), "cannot be read"),
     "a name that no file has": (lambda line: line["files"].update({"a\0b": "0" * 64}), "cannot be read"),
-    "a digest of nothing": (lambda line: line["files"].update({PLAIN: None}), "not what was recorded"),
+    "a digest of nothing": (lambda line: line["files"].update({PORTABLE: None}), "not what was recorded"),
     "a folder above": (lambda line: line.update(folder="../elsewhere"), "lies outside"),
     "a folder elsewhere": (lambda line: line.update(folder="/etc"), "lies outside"),
     "a folder that is gone": (lambda line: line.update(folder="artifacts/nothing"), "cannot be read"),
@@ -363,7 +363,7 @@ LINES = {
         lambda line: line.update(files=list(line["files"])),
         "no line of .* says what the files",
     ),
-    "no plain form": (lambda line: line["files"].pop(PLAIN), "no line of .* says what the files"),
+    "no plain form": (lambda line: line["files"].pop(PORTABLE), "no line of .* says what the files"),
     "no skops file": (lambda line: line["files"].pop(SKOPS), "no line of .* says what the files"),
     "nobody who did it": (lambda line: line.pop("who"), "no line of .* says what the files"),
     "another version": (lambda line: line.update(version=2), "no line of .* says what the files"),
@@ -381,7 +381,7 @@ def test_a_forged_line(name, unopened):
 
 def test_an_edited_line(unopened):
     ledger = unopened.store.path / LEDGER
-    ledger.write_bytes(ledger.read_bytes().replace(unopened.line["files"][PLAIN].encode(), b"0" * 64))
+    ledger.write_bytes(ledger.read_bytes().replace(unopened.line["files"][PORTABLE].encode(), b"0" * 64))
     refuse(unopened, "line 1 is not signed with the key .*; the ledger was changed by hand")
 
 
@@ -397,16 +397,16 @@ def test_no_ledger_no_champion(unopened):
     refuse(unopened, "line 1 is missing; 2 were written, .* its end was cut off, or the store was removed")
 
 
-def test_an_alias_moved_by_hand(reigned):
-    client = reigned.store.client
+def test_an_alias_moved_by_hand(promoted):
+    client = promoted.store.client
     source = client.search_model_versions(
-        f"name = 'Random_forest' AND run_id = '{reigned.runs['cheapest']}'"
+        f"name = 'Random_forest' AND run_id = '{promoted.runs['cheapest']}'"
     )[0]
     copied = client.copy_model_version(f"models:/Random_forest/{source.version}", "rumos_lending")
     client.set_registered_model_alias("rumos_lending", "champion", copied.version)
-    refuse(reigned, f"version {copied.version} bears the alias champion, but no line", "moved by hand")
+    refuse(promoted, f"version {copied.version} bears the alias champion, but no line", "moved by hand")
     client.set_registered_model_alias("rumos_lending", "champion", "1")
-    assert Champion.load(reigned.settings).version == 1
+    assert Champion.load(promoted.settings).version == 1
 
 
 def test_an_alias_that_is_no_version(unopened):
@@ -420,20 +420,20 @@ def test_an_alias_that_is_no_version(unopened):
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_a_challenger_that_was_changed_since_is_not_crowned(file, reigned):
-    flip(find_model_files(reigned.store, reigned.runs["cheapest"]) / file)
-    before = reigned.events
+def test_a_challenger_that_was_changed_since_is_not_crowned(file, promoted):
+    flip(find_model_files(promoted.store, promoted.runs["cheapest"]) / file)
+    before = promoted.events
     with pytest.raises(StoreError, match=f"{file} of the model is not what was recorded: {DIFFERS}"):
-        reigned.crown("cheapest")
-    assert reigned.reigns == "first" and reigned.events == before
+        promoted.promote("cheapest")
+    assert promoted.reigns == "first" and promoted.events == before
 
 
 def relabel(place: Place, run: str, change: Callable[[dict], object]) -> None:
     "Change a challenger's plain form, and its recorded digests with it."
     folder = find_model_files(place.store, place.runs[run])
-    form = json.loads((folder / PLAIN).read_text())
+    form = json.loads((folder / PORTABLE).read_text())
     change(form)
-    (folder / PLAIN).write_text(json.dumps(form))
+    (folder / PORTABLE).write_text(json.dumps(form))
     place.store.client.set_tag(place.runs[run], "rumos.files", json.dumps(digest_folder(folder)))
 
 
@@ -454,31 +454,31 @@ def last_bit(form: dict) -> None:
     ],
     ids=["one bit", "threshold", "cost", "refer", "format"],
 )
-def test_a_plain_form_that_decides_otherwise_is_not_crowned(change, said, reigned):
-    relabel(reigned, "cheapest", change)
-    verdict = reigned.crown("cheapest")
+def test_a_plain_form_that_decides_otherwise_is_not_crowned(change, said, promoted):
+    relabel(promoted, "cheapest", change)
+    verdict = promoted.promote("cheapest")
     assert [check.name for check in failed(verdict.checks)].count("files") == 1 and re.search(
         said, verdict.reason
     )
-    assert reigned.reigns == "first" and reigned.events[2:] == [("refused", "cheapest")]
+    assert promoted.reigns == "first" and promoted.events[2:] == [("refused", "cheapest")]
 
 
-def test_a_challenger_with_a_type_from_elsewhere_is_not_crowned(reigned, marker):
-    folder = find_model_files(reigned.store, reigned.runs["cheapest"])
-    (folder / SKOPS).write_bytes(strangers(reigned, marker)["os.system as a function"])
-    relabel(reigned, "cheapest", lambda form: None)
+def test_a_challenger_with_a_type_from_elsewhere_is_not_crowned(promoted, marker):
+    folder = find_model_files(promoted.store, promoted.runs["cheapest"])
+    (folder / SKOPS).write_bytes(strangers(promoted, marker)["os.system as a function"])
+    relabel(promoted, "cheapest", lambda form: None)
     with pytest.raises(StoreError, match="not on the list"):
-        reigned.crown("cheapest")
-    assert reigned.reigns == "first" and not marker.exists()
+        promoted.promote("cheapest")
+    assert promoted.reigns == "first" and not marker.exists()
 
 
-def test_a_search_whose_model_was_changed_is_made_again(reigned):
-    assert find_whole(reigned.store, "cheapest") == reigned.runs["cheapest"]
-    again = reigned.log(reigned.found, key="cheapest")
-    assert find_whole(reigned.store, "cheapest") == again
-    flip(find_model_files(reigned.store, again) / SKOPS)
-    assert find_whole(reigned.store, "cheapest") == reigned.runs["cheapest"]  # the older one is whole
-    (find_model_files(reigned.store, reigned.runs["cheapest"]) / PLAIN).write_bytes(b"")
-    assert find_whole(reigned.store, "cheapest") == "" == find_whole(reigned.store, "unknown")
+def test_a_search_whose_model_was_changed_is_made_again(promoted):
+    assert find_whole(promoted.store, "cheapest") == promoted.runs["cheapest"]
+    again = promoted.log(promoted.found, key="cheapest")
+    assert find_whole(promoted.store, "cheapest") == again
+    flip(find_model_files(promoted.store, again) / SKOPS)
+    assert find_whole(promoted.store, "cheapest") == promoted.runs["cheapest"]  # the older one is whole
+    (find_model_files(promoted.store, promoted.runs["cheapest"]) / PORTABLE).write_bytes(b"")
+    assert find_whole(promoted.store, "cheapest") == "" == find_whole(promoted.store, "unknown")
     with pytest.raises(StoreError, match=DIFFERS):
-        read_model(reigned.store, again)
+        read_model(promoted.store, again)

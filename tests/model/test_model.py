@@ -7,7 +7,7 @@ from stores import champion_of
 
 from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, LATE_CLIENT, TARGET
 from rumos_bank.data.sources import split_clients
-from rumos_bank.data.synthetic import make_twin
+from rumos_bank.data.synthetic import make_synthetic
 from rumos_bank.ground.settings import PACKAGED, read_settings
 from rumos_bank.model.decision import DecisionModel, make_decision
 from rumos_bank.model.families import find_family, make_model
@@ -29,7 +29,9 @@ def learn(train: pd.DataFrame) -> DecisionModel:
 @pytest.fixture(scope="module", params=["twins", pytest.param("real", marks=pytest.mark.real)])
 def parts(request) -> tuple[pd.DataFrame, pd.DataFrame]:
     "Train and test clients."
-    clients = make_twin(6000, seed=9) if request.param == "twins" else request.getfixturevalue("real").clients
+    clients = (
+        make_synthetic(6000, seed=9) if request.param == "twins" else request.getfixturevalue("real").clients
+    )
     return split_clients(clients, SETTINGS.split)
 
 
@@ -61,8 +63,8 @@ def test_model_out_shape(model, champion, parts):
     _, test = parts
     answer = model.predict(test)
     assert answer.shape == (len(test),) and answer.dtype == np.int64 and set(answer) == {0, 1}
-    chances = model.predict_proba(test)
-    assert chances.shape == (len(test), 2) and np.allclose(chances.sum(axis=1), 1)
+    probabilities = model.predict_proba(test)
+    assert probabilities.shape == (len(test), 2) and np.allclose(probabilities.sum(axis=1), 1)
     decided = champion.decide(test)
     assert decided.shape == (len(test), 7) and decided.index.equals(test.index)
     assert len(champion.decide(test.head(3).to_dict("records"))) == 3

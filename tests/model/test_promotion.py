@@ -13,10 +13,16 @@ from stores import TINY, Data, Place, make_data, settings_for, with_folds, with_
 
 from rumos_bank.data.contract import TARGET, fingerprint
 from rumos_bank.governance import ledger, promotion
-from rumos_bank.governance import promotion_state as reign
+from rumos_bank.governance import promotion_state as current
 from rumos_bank.governance.ledger import LEDGER, allowed_versions, append_event, read_ledger, verify_ledger
 from rumos_bank.governance.promotion import Verdict, choose_champion
-from rumos_bank.governance.promotion_state import CHAMPION, Reign, lock_promotions, mend, read_champion
+from rumos_bank.governance.promotion_state import (
+    CHAMPION,
+    ChampionVersion,
+    lock_promotions,
+    read_champion,
+    repair,
+)
 from rumos_bank.governance.tracking import (
     DATABASE,
     Store,
@@ -72,38 +78,38 @@ def test_the_reason_tells_what_decided():
 
 def test_on_an_empty_store_nobody_reigns(place):
     assert read_champion(place.store) is None
-    mend(place.store)
+    repair(place.store)
     assert read_champion(place.store) is None and place.events == []
 
 
 def test_the_first_is_crowned(place):
-    verdict = place.crown("first")
-    assert (verdict.crowned, verdict.version, verdict.family) == (True, 1, "Decision_tree")
+    verdict = place.promote("first")
+    assert (verdict.promoted, verdict.version, verdict.family) == (True, 1, "Decision_tree")
     assert place.reigns == "first"
-    assert place.events == [("intent", "first"), ("crowned", "first")]
-    intent, crowned = read_ledger(place.settings)
+    assert place.events == [("intent", "first"), ("promoted", "first")]
+    intent, promoted = read_ledger(place.settings)
     assert [check["verdict"] for check in intent["gates"] if check["name"] in ("standing", "saving")] == [
         "pass"
     ] * 2
-    assert crowned["intent"] == intent["number"] and crowned["version"] == intent["version"] == 1
-    assert intent["fingerprint"] == place.data.lending.fingerprint and intent["twin"] is True
+    assert promoted["intent"] == intent["number"] and promoted["version"] == intent["version"] == 1
+    assert intent["fingerprint"] == place.data.dataset.fingerprint and intent["twin"] is True
     assert {"MLmodel", "model.skops"} <= intent["files"].keys()
     check_order(place)
 
 
-def test_the_same_run_again_changes_nothing(reigned):
-    before = reigned.events
-    verdict = reigned.crown("first")
-    assert not verdict.crowned and verdict.version == 1 and "champion already" in verdict.reason
-    assert reigned.events == before and versions(reigned) == [1]
+def test_the_same_run_again_changes_nothing(promoted):
+    before = promoted.events
+    verdict = promoted.promote("first")
+    assert not verdict.promoted and verdict.version == 1 and "champion already" in verdict.reason
+    assert promoted.events == before and versions(promoted) == [1]
 
 
-def test_the_same_recipe_in_another_run_changes_nothing(reigned):
-    again = reigned.log(with_refusals(reigned.found, 0), key="first")
-    before = reigned.events
-    verdict = reigned.crown(again)
-    assert not verdict.crowned and "same as the champion" in verdict.reason
-    assert reigned.reigns == "first" and reigned.events == before and versions(reigned) == [1]
+def test_the_same_recipe_in_another_run_changes_nothing(promoted):
+    again = promoted.log(with_refusals(promoted.found, 0), key="first")
+    before = promoted.events
+    verdict = promoted.promote(again)
+    assert not verdict.promoted and "same as the champion" in verdict.reason
+    assert promoted.reigns == "first" and promoted.events == before and versions(promoted) == [1]
 
 
 def saving(verdict: Verdict) -> float:
@@ -112,52 +118,52 @@ def saving(verdict: Verdict) -> float:
 
 
 @pytest.mark.parametrize("name, cost", [("dearer", 501.7), ("tied", 496.7)])
-def test_dearer_or_tied_is_refused_with_a_reason_and_a_line(reigned, name, cost):
-    verdict = reigned.crown(name)
+def test_dearer_or_tied_is_refused_with_a_reason_and_a_line(promoted, name, cost):
+    verdict = promoted.promote(name)
     assert (verdict.state, verdict.version, verdict.family) == ("refused", 1, "Decision_tree")
     assert saving(verdict) == pytest.approx(500 - cost, abs=0.05)
-    assert reigned.reigns == "first" and verdict.candidate == 2
-    assert reigned.events[2:] == [("refused", name)]
-    last = read_ledger(reigned.settings)[-1]
+    assert promoted.reigns == "first" and verdict.candidate == 2
+    assert promoted.events[2:] == [("refused", name)]
+    last = read_ledger(promoted.settings)[-1]
     assert (last["reason"], last["version"], last["replaces"]) == (verdict.reason, 2, 1)
     assert [check.to_dict() for check in verdict.checks] == last["gates"]
-    check_order(reigned)
+    check_order(promoted)
 
 
-def test_what_was_refused_is_not_judged_again_until_something_changes(reigned):
-    first = reigned.crown("dearer")
-    before = read_ledger(reigned.settings)
-    again = reigned.crown("dearer")
+def test_what_was_refused_is_not_judged_again_until_something_changes(promoted):
+    first = promoted.promote("dearer")
+    before = read_ledger(promoted.settings)
+    again = promoted.promote("dearer")
     assert (again.state, again.reason, again.candidate) == ("refused", first.reason, 2)
-    assert read_ledger(reigned.settings) == before
-    reigned.settings = settings_for(reigned.store.path, RUMOS_GATES_MAX_FLIPS="0.5")  # another rule
-    assert not reigned.crown("dearer").crowned
-    assert len(read_ledger(reigned.settings)) == len(before) + 1
+    assert read_ledger(promoted.settings) == before
+    promoted.settings = settings_for(promoted.store.path, RUMOS_GATES_MAX_FLIPS="0.5")  # another rule
+    assert not promoted.promote("dearer").promoted
+    assert len(read_ledger(promoted.settings)) == len(before) + 1
 
 
-def test_cheaper_by_more_than_a_tie_replaces(reigned):
-    verdict = reigned.crown("cheaper")
-    assert (verdict.crowned, verdict.version) == (True, 2)
+def test_cheaper_by_more_than_a_tie_replaces(promoted):
+    verdict = promoted.promote("cheaper")
+    assert (verdict.promoted, verdict.version) == (True, 2)
     assert saving(verdict) == pytest.approx(500 - 493.3, abs=0.05)
-    assert reigned.reigns == "cheaper"
-    assert reigned.events[2:] == [("intent", "cheaper"), ("crowned", "cheaper")]
-    assert read_ledger(reigned.settings)[-1]["event"] == "retired"
-    check_order(reigned)
+    assert promoted.reigns == "cheaper"
+    assert promoted.events[2:] == [("intent", "cheaper"), ("promoted", "cheaper")]
+    assert read_ledger(promoted.settings)[-1]["event"] == "retired"
+    check_order(promoted)
 
 
-def test_every_reign_stays_in_the_registry_and_can_be_loaded(reigned):
+def test_every_reign_stays_in_the_registry_and_can_be_loaded(promoted):
     for name in ("cheaper", "cheapest", "first"):
-        reigned.crown(name)
-    kept = reigned.store.client.search_model_versions("name = 'rumos_lending'")
+        promoted.promote(name)
+    kept = promoted.store.client.search_model_versions("name = 'rumos_lending'")
     assert {int(version.version): version.run_id for version in kept} == {
-        1: reigned.runs["first"],
-        2: reigned.runs["cheaper"],
-        3: reigned.runs["cheapest"],
+        1: promoted.runs["first"],
+        2: promoted.runs["cheaper"],
+        3: promoted.runs["cheapest"],
     }
     for version in kept:
-        assert load_decision(reigned.store, version.run_id).predict(reigned.data.test).shape == (150,)
-    assert reigned.reigns == "cheapest"
-    check_order(reigned)
+        assert load_decision(promoted.store, version.run_id).predict(promoted.data.test).shape == (150,)
+    assert promoted.reigns == "cheapest"
+    check_order(promoted)
 
 
 # what goes before money
@@ -171,19 +177,19 @@ STANDINGS = [
 @pytest.mark.parametrize("challenger", STANDINGS)
 def test_real_goes_before_twins_and_full_before_quick(challenger, champion):
     ours, theirs = ({"twin": twin, "profile": profile} for twin, profile in (challenger, champion))
-    check = promotion._check_standing(ours, Reign(1, "old", "SVC", theirs))
+    check = promotion._check_standing(ours, ChampionVersion(1, "old", "SVC", theirs))
     may = STANDINGS.index(challenger) >= STANDINGS.index(champion)
     assert check.verdict == ("pass" if may else "fail")
     assert ("does not outrank" in check.text) is not may
 
 
-def test_a_quick_look_at_real_clients_replaces_a_cheap_full_search_on_twins_and_stays(reigned):
-    dear = reigned.log(with_refusals(reigned.found, 400), key="dear", twin=False, profile="quick")
-    verdict = reigned.crown(dear)
-    assert verdict.crowned and "(quick search, real data) outranks" in verdict.reason
-    refused = reigned.crown("cheapest")
-    assert not refused.crowned and "(full search, twins) does not outrank" in refused.reason
-    assert reigned.reigns == dear and [event for event, _ in reigned.events][-1] == "refused"
+def test_a_quick_look_at_real_clients_replaces_a_cheap_full_search_on_twins_and_stays(promoted):
+    dear = promoted.log(with_refusals(promoted.found, 400), key="dear", twin=False, profile="quick")
+    verdict = promoted.promote(dear)
+    assert verdict.promoted and "(quick search, real data) outranks" in verdict.reason
+    refused = promoted.promote("cheapest")
+    assert not refused.promoted and "(full search, twins) does not outrank" in refused.reason
+    assert promoted.reigns == dear and [event for event, _ in promoted.events][-1] == "refused"
 
 
 # the same folds, today
@@ -204,12 +210,12 @@ def test_at_changed_costs_each_is_judged_by_what_is_stored_at_its_own_threshold(
     # the lax one accepts thirty defaulters, the strict one refuses sixty good payers
     forbid_fitting(monkeypatch)
     place.settings = settings_for(place.store.path, RUMOS_COSTS_FALSE_NEGATIVE="1000")
-    assert place.crown(lax).crowned
-    refused = place.crown(strict)
-    assert not refused.crowned and saving(refused) == pytest.approx(50 - 100)
+    assert place.promote(lax).promoted
+    refused = place.promote(strict)
+    assert not refused.promoted and saving(refused) == pytest.approx(50 - 100)
     place.settings = settings_for(place.store.path, RUMOS_COSTS_FALSE_NEGATIVE="10000")
-    crowned = place.crown(strict)
-    assert crowned.crowned and saving(crowned) == pytest.approx(500 - 100)
+    promoted = place.promote(strict)
+    assert promoted.promoted and saving(promoted) == pytest.approx(500 - 100)
 
 
 def spy_on_fitting(monkeypatch) -> list[tuple]:
@@ -227,27 +233,27 @@ def with_one_amount_more(data: Data) -> Data:
     train = data.train.copy()
     train.iloc[0, train.columns.get_loc("PAY_AMT1")] += 1
     clients = pd.concat([train, data.test])
-    return Data(replace(data.lending, clients=clients, fingerprint=fingerprint(clients)), train, data.test)
+    return Data(replace(data.dataset, clients=clients, fingerprint=fingerprint(clients)), train, data.test)
 
 
 @pytest.mark.parametrize("change", [with_one_amount_more, lambda data: make_data(seed=2)])
-def test_on_changed_data_the_champions_recipe_is_run_again(change, reigned, monkeypatch):
+def test_on_changed_data_the_champions_recipe_is_run_again(change, promoted, monkeypatch):
     asked = spy_on_fitting(monkeypatch)
-    reigned.data = change(reigned.data)
-    found = search("Decision_tree", reigned.data.train, reigned.settings, TINY)
-    perfect = reigned.log(with_refusals(found, 0), key="perfect")
-    verdict = reigned.crown(perfect)
-    recipe = dict(reigned.found.parameters)
-    assert asked == [("Decision_tree", [recipe], 600, 3)]  # the champion's alone
-    tree, train = find_family("Decision_tree"), reigned.data.train
-    folds, probability, _ = cross_validate(tree, [recipe], train, reigned.settings)
+    promoted.data = change(promoted.data)
+    found = search("Decision_tree", promoted.data.train, promoted.settings, TINY)
+    perfect = promoted.log(with_refusals(found, 0), key="perfect")
+    verdict = promoted.promote(perfect)
+    specification = dict(promoted.found.parameters)
+    assert asked == [("Decision_tree", [specification], 600, 3)]  # the champion's alone
+    tree, train = find_family("Decision_tree"), promoted.data.train
+    folds, probability, _ = cross_validate(tree, [specification], train, promoted.settings)
     judged = pd.DataFrame({"fold": folds, "defaulted": train[TARGET], "probability": probability[0]})
-    cost = cost_by_fold(judged, 0.5, reigned.settings.costs).mean()  # at its own threshold
-    assert cost != cost_by_fold(judged, 0.25, reigned.settings.costs).mean()
-    assert verdict.crowned and saving(verdict) == pytest.approx(cost)
+    cost = cost_by_fold(judged, 0.5, promoted.settings.costs).mean()  # at its own threshold
+    assert cost != cost_by_fold(judged, 0.25, promoted.settings.costs).mean()
+    assert verdict.promoted and saving(verdict) == pytest.approx(cost)
 
 
-def test_the_champions_recipe_is_run_again_with_its_own_seed_and_protected_fields(reigned, monkeypatch):
+def test_the_champions_recipe_is_run_again_with_its_own_seed_and_protected_fields(promoted, monkeypatch):
     asked = []
 
     def spy(family, trials, train, settings, **more):
@@ -255,21 +261,21 @@ def test_the_champions_recipe_is_run_again_with_its_own_seed_and_protected_field
         return cross_validate(family, trials, train, settings, **more)
 
     monkeypatch.setattr(promotion, "cross_validate", spy)
-    own, seed = reigned.settings.model.protected, reigned.settings.split.seed
-    reigned.settings = settings_for(
-        reigned.store.path, RUMOS_SPLIT_SEED=str(seed + 1), RUMOS_MODEL_PROTECTED="SEX, EDUCATION"
+    own, seed = promoted.settings.model.protected, promoted.settings.split.seed
+    promoted.settings = settings_for(
+        promoted.store.path, RUMOS_SPLIT_SEED=str(seed + 1), RUMOS_MODEL_PROTECTED="SEX, EDUCATION"
     )
-    reigned.crown("dearer")
-    assert own != reigned.settings.model.protected and asked == [(own, seed + 1, {"seed": seed})] * 2
+    promoted.promote("dearer")
+    assert own != promoted.settings.model.protected and asked == [(own, seed + 1, {"seed": seed})] * 2
 
 
-def test_on_changed_folds_both_recipes_are_run_again(reigned, monkeypatch):
+def test_on_changed_folds_both_recipes_are_run_again(promoted, monkeypatch):
     asked = spy_on_fitting(monkeypatch)
-    reigned.settings = settings_for(reigned.store.path, RUMOS_SPLIT_FOLDS="4")
-    assert not reigned.crown(
+    promoted.settings = settings_for(promoted.store.path, RUMOS_SPLIT_FOLDS="4")
+    assert not promoted.promote(
         "cheaper"
-    ).crowned  # what is stored is of other folds, and the recipes are the same
-    assert [(trials, folds) for _, trials, _, folds in asked] == [([dict(reigned.found.parameters)], 4)] * 2
+    ).promoted  # what is stored is of other folds, and the recipes are the same
+    assert [(trials, folds) for _, trials, _, folds in asked] == [([dict(promoted.found.parameters)], 4)] * 2
 
 
 # a crash between any two steps
@@ -294,7 +300,7 @@ STEPS = [  # what crown does one after the other; the call of that name
 
 def find_owner(name: str, place: Place) -> object:
     "The module that calls a function of this name, or MLflow's client."
-    modules = (reign, promotion, ledger)
+    modules = (current, promotion, ledger)
     return next((module for module in modules if hasattr(module, name)), place.store.client)
 
 
@@ -305,41 +311,43 @@ def versions(place: Place) -> list[int]:
 
 def check_order(place: Place) -> None:
     "The ledger, the alias and its mirror say the same."
-    reign = read_champion(place.store)
-    crowned = [event for event in read_ledger(place.settings) if event["event"] == "crowned"]
-    assert (crowned[-1]["version"], crowned[-1]["run"]) == (reign.version, reign.run_id)
+    current = read_champion(place.store)
+    promoted = [event for event in read_ledger(place.settings) if event["event"] == "promoted"]
+    assert (promoted[-1]["version"], promoted[-1]["run"]) == (current.version, current.run_id)
     retired = [event["version"] for event in read_ledger(place.settings) if event["event"] == "retired"]
-    assert retired == [event["replaces"] for event in crowned if event["replaces"]]
-    assert allowed_versions(read_ledger(place.settings)) == {reign.version}
+    assert retired == [event["replaces"] for event in promoted if event["replaces"]]
+    assert allowed_versions(read_ledger(place.settings)) == {current.version}
     assert verify_ledger(place.settings).head == len(read_ledger(place.settings))
     models = place.store.client.search_registered_models()
-    assert {model.name for model in models if CHAMPION in model.aliases} == {"rumos_lending", reign.family}
-    mirror = place.store.client.get_model_version_by_alias(reign.family, CHAMPION)
-    assert mirror.run_id == reign.run_id
+    assert {model.name for model in models if CHAMPION in model.aliases} == {"rumos_lending", current.family}
+    mirror = place.store.client.get_model_version_by_alias(current.family, CHAMPION)
+    assert mirror.run_id == current.run_id
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("name, call", STEPS)
-def test_a_crash_leaves_the_old_or_the_new_champion_and_can_be_mended(reigned, monkeypatch, name, call, when):
-    owner = find_owner(name, reigned)
+def test_a_crash_leaves_the_old_or_the_new_champion_and_can_be_mended(
+    promoted, monkeypatch, name, call, when
+):
+    owner = find_owner(name, promoted)
     with monkeypatch.context() as broken:
         crash_at(broken, owner, name, call, when)
         # a Random_forest by name: the mirror changes family
         with pytest.raises(Crash):
-            reigned.crown("cheapest")
-    reigned.store = Store(reigned.settings)  # a new process
-    assert reigned.reigns in ("first", "cheapest")
-    intended = ("intent", "cheapest") in reigned.events
-    mend(reigned.store)
-    assert reigned.reigns == ("cheapest" if intended else "first")  # forward from the intent on, else back
-    check_order(reigned)
-    told = reigned.events
-    mend(reigned.store)
-    assert reigned.events == told  # mending again tells nothing new
-    reigned.crown("cheapest")
-    assert reigned.reigns == "cheapest" and versions(reigned) == [1, 2]
-    assert reigned.events[2:] == [("intent", "cheapest"), ("crowned", "cheapest")]
-    check_order(reigned)
+            promoted.promote("cheapest")
+    promoted.store = Store(promoted.settings)  # a new process
+    assert promoted.reigns in ("first", "cheapest")
+    intended = ("intent", "cheapest") in promoted.events
+    repair(promoted.store)
+    assert promoted.reigns == ("cheapest" if intended else "first")  # forward from the intent on, else back
+    check_order(promoted)
+    told = promoted.events
+    repair(promoted.store)
+    assert promoted.events == told  # mending again tells nothing new
+    promoted.promote("cheapest")
+    assert promoted.reigns == "cheapest" and versions(promoted) == [1, 2]
+    assert promoted.events[2:] == [("intent", "cheapest"), ("promoted", "cheapest")]
+    check_order(promoted)
 
 
 @pytest.mark.parametrize(
@@ -349,89 +357,89 @@ def test_a_crash_in_the_first_crowning_is_finished_too(place, monkeypatch, name,
     owner = find_owner(name, place)
     with monkeypatch.context() as broken, pytest.raises(Crash):
         crash_at(broken, owner, name, call, when)
-        place.crown("first")
-    mend(place.store)
-    assert place.reigns == "first" and place.events == [("intent", "first"), ("crowned", "first")]
+        place.promote("first")
+    repair(place.store)
+    assert place.reigns == "first" and place.events == [("intent", "first"), ("promoted", "first")]
     check_order(place)
 
 
-def test_a_torn_line_of_the_ledger_is_written_again(reigned):
-    register_winner(reigned.store, reigned.runs["cheapest"])
-    facts = {"version": 2, "run": reigned.runs["cheapest"], "family": "Random_forest", "reason": "cheaper"}
-    append_event(reigned.settings, "intent", facts)
-    with (reigned.store.path / LEDGER).open("ab") as opened:
+def test_a_torn_line_of_the_ledger_is_written_again(promoted):
+    register_winner(promoted.store, promoted.runs["cheapest"])
+    facts = {"version": 2, "run": promoted.runs["cheapest"], "family": "Random_forest", "reason": "cheaper"}
+    append_event(promoted.settings, "intent", facts)
+    with (promoted.store.path / LEDGER).open("ab") as opened:
         opened.write(b'{"number": 4, "event": "crow')
-    mend(reigned.store)
-    assert reigned.events[2:] == [("intent", "cheapest"), ("crowned", "cheapest")]
-    check_order(reigned)
+    repair(promoted.store)
+    assert promoted.events[2:] == [("intent", "cheapest"), ("promoted", "cheapest")]
+    check_order(promoted)
 
 
-def test_the_next_crowning_mends_first(reigned, monkeypatch):
+def test_the_next_crowning_mends_first(promoted, monkeypatch):
     with monkeypatch.context() as broken, pytest.raises(Crash):
-        crash_at(broken, reign, "append_event", 1, "after")
-        reigned.crown("cheaper")
-    assert reigned.reigns == "first"
-    assert not reigned.crown("dearer").crowned  # dearer than the one that was meant to reign
-    assert reigned.events[2:] == [("intent", "cheaper"), ("crowned", "cheaper"), ("refused", "dearer")]
-    check_order(reigned)
+        crash_at(broken, current, "append_event", 1, "after")
+        promoted.promote("cheaper")
+    assert promoted.reigns == "first"
+    assert not promoted.promote("dearer").promoted  # dearer than the one that was meant to reign
+    assert promoted.events[2:] == [("intent", "cheaper"), ("promoted", "cheaper"), ("refused", "dearer")]
+    check_order(promoted)
 
 
-def test_a_mirror_moved_by_hand_is_put_back(reigned):
-    client = reigned.store.client
+def test_a_mirror_moved_by_hand_is_put_back(promoted):
+    client = promoted.store.client
     client.delete_registered_model_alias("Decision_tree", CHAMPION)
     client.set_registered_model_alias("Random_forest", CHAMPION, "1")
-    mend(reigned.store)
-    check_order(reigned)
+    repair(promoted.store)
+    check_order(promoted)
 
 
-def test_a_model_that_is_not_ours_keeps_its_alias(reigned):
-    client = reigned.store.client
+def test_a_model_that_is_not_ours_keeps_its_alias(promoted):
+    client = promoted.store.client
     client.create_registered_model("churn")
     client.create_model_version("churn", "file:///somewhere")
     client.set_registered_model_alias("churn", CHAMPION, "1")
-    reigned.crown("cheapest")
+    promoted.promote("cheapest")
     assert str(client.get_model_version_by_alias("churn", CHAMPION).version) == "1"
 
 
-def test_nobody_is_crowned_on_a_ledger_changed_by_hand(reigned):
-    ledger = reigned.store.path / LEDGER
+def test_nobody_is_crowned_on_a_ledger_changed_by_hand(promoted):
+    ledger = promoted.store.path / LEDGER
     ledger.write_bytes(ledger.read_bytes().replace(b'"twin": true', b'"twin": false'))
     with pytest.raises(StoreError, match="changed by hand"):
-        reigned.crown("cheapest")
-    alias = reigned.store.client.get_model_version_by_alias("rumos_lending", CHAMPION)
-    assert alias.run_id == reigned.runs["first"]
+        promoted.promote("cheapest")
+    alias = promoted.store.client.get_model_version_by_alias("rumos_lending", CHAMPION)
+    assert alias.run_id == promoted.runs["first"]
 
 
 # one at a time
 
 
-def test_a_promotion_waits_for_another(reigned):
+def test_a_promotion_waits_for_another(promoted):
     done = threading.Event()
 
     def second():
-        reigned.crown("cheapest")
+        promoted.promote("cheapest")
         done.set()
 
-    with lock_promotions(reigned.store):
+    with lock_promotions(promoted.store):
         waiting = threading.Thread(target=second)
         waiting.start()
         assert not done.wait(1)
-        assert reigned.reigns == "first"
+        assert promoted.reigns == "first"
     waiting.join(timeout=30)
-    assert done.is_set() and reigned.reigns == "cheapest"
+    assert done.is_set() and promoted.reigns == "cheapest"
 
 
-def test_a_promotion_that_waits_too_long_says_so(reigned, monkeypatch):
+def test_a_promotion_that_waits_too_long_says_so(promoted, monkeypatch):
     import filelock
 
     class Impatient(filelock.FileLock):
         def __init__(self, path, timeout):
             super().__init__(path, timeout=0.05)
 
-    with lock_promotions(reigned.store):
+    with lock_promotions(promoted.store):
         monkeypatch.setattr(filelock, "FileLock", Impatient)
         with pytest.raises(StoreError, match=r"another promotion holds .*promotion.lock: wait"):
-            mend(reigned.store)
+            repair(promoted.store)
 
 
 # a champion that is gone
@@ -447,7 +455,7 @@ def write_sql(place: Place, statement: str) -> None:
 LOSSES = {  # what is gone: how it goes, and what the ledger tells of it
     "artifacts": (
         lambda place: shutil.rmtree(place.store.path / "artifacts" / place.runs["first"]),
-        "lacks card.json",
+        "lacks model_record.json",
     ),
     "model": (
         lambda place: shutil.rmtree(find_model_files(place.store, place.runs["first"])),
@@ -471,96 +479,100 @@ LOSSES = {  # what is gone: how it goes, and what the ledger tells of it
 
 
 @pytest.mark.parametrize("gone", LOSSES)
-def test_a_lost_champion_does_not_stop_the_next(reigned, gone):
+def test_a_lost_champion_does_not_stop_the_next(promoted, gone):
     lose, told = LOSSES[gone]
-    lose(reigned)
-    before = reigned.events
-    mend(reigned.store)  # nothing to finish, and nobody to mirror
-    assert reigned.events == before
-    verdict = reigned.crown("dearer")  # it would have been refused
-    assert verdict.crowned and verdict.reason.startswith("the champion was lost: ") and told in verdict.reason
-    assert reigned.reigns == "dearer"
-    assert reigned.events[2:] == [("intent", "dearer"), ("crowned", "dearer")]
-    told = [event["reason"] for event in read_ledger(reigned.settings)[2:] if "reason" in event]
+    lose(promoted)
+    before = promoted.events
+    repair(promoted.store)  # nothing to finish, and nobody to mirror
+    assert promoted.events == before
+    verdict = promoted.promote("dearer")  # it would have been refused
+    assert (
+        verdict.promoted and verdict.reason.startswith("the champion was lost: ") and told in verdict.reason
+    )
+    assert promoted.reigns == "dearer"
+    assert promoted.events[2:] == [("intent", "dearer"), ("promoted", "dearer")]
+    told = [event["reason"] for event in read_ledger(promoted.settings)[2:] if "reason" in event]
     assert told == [verdict.reason] * 2
-    check_order(reigned)
-    assert not reigned.crown("dearer").crowned  # found now, and the same
+    check_order(promoted)
+    assert not promoted.promote("dearer").promoted  # found now, and the same
 
 
 def cut(path) -> None:
     path.write_bytes(path.read_bytes()[:-7])
 
 
-@pytest.mark.parametrize("file", ["model.skops", "plain.json", "card.json"])
-def test_a_champion_whose_files_were_cut_or_changed_does_not_reign_for_the_road(file, reigned):
-    run = reigned.runs["first"]
-    if file == "card.json":  # a threshold that makes it as dear as nobody
-        card = read_artifact(reigned.store, run, file)
-        card.write_text(card.read_text().replace('"threshold": 0.5', '"threshold": 1.0'))
+@pytest.mark.parametrize("file", ["model.skops", "portable.json", "model_record.json"])
+def test_a_champion_whose_files_were_cut_or_changed_does_not_reign_for_the_road(file, promoted):
+    run = promoted.runs["first"]
+    if file == "model_record.json":  # a threshold that makes it as dear as nobody
+        model_record = read_artifact(promoted.store, run, file)
+        model_record.write_text(model_record.read_text().replace('"threshold": 0.5', '"threshold": 1.0'))
     else:
-        cut(find_model_files(reigned.store, run) / file)
-    again = reigned.log(with_refusals(reigned.found, 300), key="first")  # the road makes it again
-    verdict = reigned.crown(again)
-    assert verdict.crowned and f"{file} of version 1 is not what was crowned" in verdict.reason
-    assert Champion.load(reigned.settings).version == verdict.version == 2
+        cut(find_model_files(promoted.store, run) / file)
+    again = promoted.log(with_refusals(promoted.found, 300), key="first")  # the road makes it again
+    verdict = promoted.promote(again)
+    assert verdict.promoted and f"{file} of version 1 is not what was crowned" in verdict.reason
+    assert Champion.load(promoted.settings).version == verdict.version == 2
 
 
-def test_a_version_that_another_run_was_put_under_does_not_reign(reigned):
+def test_a_version_that_another_run_was_put_under_does_not_reign(promoted):
     write_sql(
-        reigned,
-        f"UPDATE model_versions SET run_id = '{reigned.runs['dearer']}' WHERE name = 'rumos_lending'",
+        promoted,
+        f"UPDATE model_versions SET run_id = '{promoted.runs['dearer']}' WHERE name = 'rumos_lending'",
     )
-    verdict = reigned.crown("cheaper")
-    assert verdict.crowned and f"run {reigned.runs['first']} was crowned" in verdict.reason
+    verdict = promoted.promote("cheaper")
+    assert verdict.promoted and f"run {promoted.runs['first']} was crowned" in verdict.reason
 
 
-def test_a_champion_whose_probabilities_were_changed_is_judged_by_its_recipe(reigned, monkeypatch):
-    folds = read_artifact(reigned.store, reigned.runs["first"], "folds.parquet")
+def test_a_champion_whose_probabilities_were_changed_is_judged_by_its_recipe(promoted, monkeypatch):
+    folds = read_artifact(promoted.store, promoted.runs["first"], "folds.parquet")
     pd.read_parquet(folds).assign(probability=0.1).to_parquet(folds)
     asked = spy_on_fitting(monkeypatch)
-    reigned.crown("dearer")
-    assert asked == [("Decision_tree", [dict(reigned.found.parameters)], 600, 3)]
+    promoted.promote("dearer")
+    assert asked == [("Decision_tree", [dict(promoted.found.parameters)], 600, 3)]
 
 
-def test_a_line_from_before_card_and_folds_were_recorded_is_still_believed(reigned):
-    reigned.forge(lambda line: line.pop("records"))
-    assert reigned.crown("dearer").state == "refused" and reigned.reigns == "first"
+def test_a_line_from_before_card_and_folds_were_recorded_is_still_believed(promoted):
+    promoted.forge(lambda line: line.pop("records"))
+    assert promoted.promote("dearer").state == "refused" and promoted.reigns == "first"
 
 
-def test_a_deleted_version_of_the_same_run_is_crowned_again(reigned):
-    reigned.store.client.delete_model_version("rumos_lending", "1")
-    verdict = reigned.crown("first")
-    assert (verdict.crowned, verdict.version) == (True, 2)
-    assert reigned.reigns == "first"
-    check_order(reigned)
+def test_a_deleted_version_of_the_same_run_is_crowned_again(promoted):
+    promoted.store.client.delete_model_version("rumos_lending", "1")
+    verdict = promoted.promote("first")
+    assert (verdict.promoted, verdict.version) == (True, 2)
+    assert promoted.reigns == "first"
+    check_order(promoted)
 
 
 @pytest.mark.parametrize("call", ["get_model_version_by_alias", "get_run", "get_logged_model"])
-def test_a_store_that_does_not_answer_has_lost_nothing(reigned, monkeypatch, call):
+def test_a_store_that_does_not_answer_has_lost_nothing(promoted, monkeypatch, call):
     from mlflow.exceptions import MlflowException
 
     def locked(*_):
         raise MlflowException("database is locked")
 
-    before = reigned.events
+    before = promoted.events
     with monkeypatch.context() as busy, pytest.raises(MlflowException, match="locked"):
-        busy.setattr(reigned.store.client, call, locked)
-        reigned.crown("dearer")
-    assert reigned.reigns == "first" and reigned.events == before
+        busy.setattr(promoted.store.client, call, locked)
+        promoted.promote("dearer")
+    assert promoted.reigns == "first" and promoted.events == before
 
 
-def test_a_champion_whose_probabilities_are_gone_is_judged_by_its_recipe(reigned, monkeypatch):
-    read_artifact(reigned.store, reigned.runs["first"], "folds.parquet").unlink()
+def test_a_champion_whose_probabilities_are_gone_is_judged_by_its_recipe(promoted, monkeypatch):
+    read_artifact(promoted.store, promoted.runs["first"], "folds.parquet").unlink()
     asked = spy_on_fitting(monkeypatch)
-    verdict = reigned.crown("dearer")
-    assert asked == [("Decision_tree", [dict(reigned.found.parameters)], 600, 3)]
-    cost = cost_by_fold(reigned.found.folds, 0.5, reigned.settings.costs).mean()  # what an honest tree costs
+    verdict = promoted.promote("dearer")
+    assert asked == [("Decision_tree", [dict(promoted.found.parameters)], 600, 3)]
+    cost = cost_by_fold(
+        promoted.found.folds, 0.5, promoted.settings.costs
+    ).mean()  # what an honest tree costs
     assert saving(verdict) == pytest.approx(cost - 501.67, abs=0.01)
 
 
-def test_a_challenger_without_a_model_is_no_champion_and_leaves_nothing(reigned):
-    shutil.rmtree(find_model_files(reigned.store, reigned.runs["cheapest"]))
-    before = reigned.events
+def test_a_challenger_without_a_model_is_no_champion_and_leaves_nothing(promoted):
+    shutil.rmtree(find_model_files(promoted.store, promoted.runs["cheapest"]))
+    before = promoted.events
     with pytest.raises(StoreError, match=r"lacks model.skops: .* run its family again"):
-        reigned.crown("cheapest")
-    assert reigned.reigns == "first" and versions(reigned) == [1] and reigned.events == before
+        promoted.promote("cheapest")
+    assert promoted.reigns == "first" and versions(promoted) == [1] and promoted.events == before

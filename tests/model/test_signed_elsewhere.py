@@ -21,9 +21,9 @@ SERVICES = yaml.safe_load((ROOT / "docker-compose.yaml").read_text())["services"
 
 
 @pytest.fixture
-def checkout(reigned, tmp_path) -> Place:
+def checkout(promoted, tmp_path) -> Place:
     "A store in the checkout's folder, whose ledger the host's key has signed."
-    place = reigned.copy_to(tmp_path / "checkout" / "mlruns")
+    place = promoted.copy_to(tmp_path / "checkout" / "mlruns")
     for name in ("ledger", "ledger-public"):
         (tmp_path / name).mkdir()  # the volumes
     return place
@@ -48,8 +48,8 @@ def take_road(place: Place, **exported: str) -> subprocess.CompletedProcess:
     "The command of the road's container."
     own = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
     own |= {"HOME": str(place.store.path.parents[1]), "RUMOS_SETTINGS": str(ROOT / "settings.ini")}
-    words = [inside(word, place) for word in SERVICES["rumos-road"]["command"]]
-    environment = own | variables_of("rumos-road", place, **exported)
+    words = [inside(word, place) for word in SERVICES["rumos-pipeline"]["command"]]
+    environment = own | variables_of("rumos-pipeline", place, **exported)
     return subprocess.run(words, env=environment, capture_output=True, text=True, timeout=120)
 
 
@@ -66,10 +66,10 @@ def test_with_the_hosts_public_key_the_doors_serve_and_only_the_host_governs(che
     done = take_road(checkout, RUMOS_LEDGER_PUBLIC_KEY=key)
     assert done.returncode == 0 and "reigns already" in done.stdout, done.stderr
     for exported in ({"RUMOS_LEDGER_PUBLIC_KEY": key}, {}):  # a door finds it in the volume, too
-        door = variables_of("lending-prediction-service", checkout, **exported)
-        settings = read_settings(ROOT / "settings.ini", environ=door)
+        service = variables_of("lending-prediction-service", checkout, **exported)
+        settings = read_settings(ROOT / "settings.ini", environ=service)
         assert find_public_key(settings) == key and Champion.load(settings).version == 1
-    road = variables_of("rumos-road", checkout, RUMOS_LEDGER_PUBLIC_KEY=key)
+    pipeline_run = variables_of("rumos-pipeline", checkout, RUMOS_LEDGER_PUBLIC_KEY=key)
     with pytest.raises(StoreError, match="only its holder may write"):
-        append_event(read_settings(ROOT / "settings.ini", environ=road), "crowned", {})
+        append_event(read_settings(ROOT / "settings.ini", environ=pipeline_run), "promoted", {})
     append_event(checkout.settings, "noted", {})

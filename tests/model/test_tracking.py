@@ -24,19 +24,19 @@ from rumos_bank.governance.tracking import (
     PATH_COLUMNS,
     find_model_files,
     find_searches,
-    finish_road,
+    finish_pipeline_run,
     import_mlflow,
     load_decision,
     log_notebook,
     open_store,
     read_artifact,
     read_board,
-    read_card,
     read_folds,
+    read_model_record,
     read_tested,
     register_family,
     register_winner,
-    start_road,
+    start_pipeline_run,
     tags_of,
 )
 from rumos_bank.ground.errors import StoreError
@@ -116,12 +116,12 @@ def recorded_texts(database: Path) -> list[tuple[str, str, str]]:
     return found
 
 
-def test_a_moved_store_knows_its_old_places_no_more(reigned, tmp_path, tmp_path_factory):
+def test_a_moved_store_knows_its_old_places_no_more(promoted, tmp_path, tmp_path_factory):
     # MLflow's own tables are rewritten: look here, and at PATH_COLUMNS, before moving to another version
     assert import_mlflow().__version__ == "3.17.2"
-    old, new = reigned.store.path, tmp_path / "an other pläce" / "100 %_x" / "stores"
-    client, run = reigned.store.client, reigned.runs["first"]
-    before = load_decision(reigned.store, run).predict_proba(reigned.data.test)
+    old, new = promoted.store.path, tmp_path / "an other pläce" / "100 %_x" / "stores"
+    client, run = promoted.store.client, promoted.runs["first"]
+    before = load_decision(promoted.store, run).predict_proba(promoted.data.test)
     written = {(table, column) for table, column, text in recorded_texts(old / DATABASE) if str(old) in text}
     assert written == set(PATH_COLUMNS)
     client._tracking_client.store.engine.dispose()
@@ -135,20 +135,20 @@ def test_a_moved_store_knows_its_old_places_no_more(reigned, tmp_path, tmp_path_
         if places in text.replace(str(new), "")
     ]
     assert left == []
-    np.testing.assert_array_equal(load_decision(there, run).predict_proba(reigned.data.test), before)
+    np.testing.assert_array_equal(load_decision(there, run).predict_proba(promoted.data.test), before)
     served = import_mlflow().pyfunc.load_model("models:/rumos_lending@champion")
     expected = (before[:, 1] >= 0.5).astype(int)
-    np.testing.assert_array_equal(served.predict(reigned.data.test), expected)
-    assert read_card(there, run)["key"] == "first" and len(read_folds(there, run)) == 600
+    np.testing.assert_array_equal(served.predict(promoted.data.test), expected)
+    assert read_model_record(there, run)["key"] == "first" and len(read_folds(there, run)) == 600
 
 
-def test_a_copy_leaves_its_original_alone(reigned, tmp_path):
-    copied = reigned.copy_to(tmp_path / "store-2")  # the old path is the beginning of the new one
+def test_a_copy_leaves_its_original_alone(promoted, tmp_path):
+    copied = promoted.copy_to(tmp_path / "store-2")  # the old path is the beginning of the new one
     inside = str(copied.store.path)
     assert str(find_model_files(copied.store, copied.runs["first"])).startswith(inside + "/")
     copied.log(copied.found, key="only in the copy")
     assert len(find_searches(copied.store, key="only in the copy")) == 1
-    original = open_store(reigned.settings)
+    original = open_store(promoted.settings)
     assert find_searches(original, key="only in the copy") == []
     assert not str(find_model_files(original, copied.runs["first"])).startswith(inside)
 
@@ -244,7 +244,7 @@ def test_train_and_test_clients_are_inputs_by_digest(logged):
     assert by_context["train"].digest and by_context["train"].digest != by_context["test"].digest
     rows = {context: json.loads(each.profile)["num_rows"] for context, each in by_context.items()}
     assert rows == {"train": 600, "test": 150}
-    assert place.data.lending.fingerprint in by_context["train"].source
+    assert place.data.dataset.fingerprint in by_context["train"].source
 
 
 def test_figures_trials_and_tables_are_there(logged):
@@ -264,18 +264,22 @@ def test_tags_tell_what_the_run_was_made_of(logged):
     place, run_id = logged
     tags = tags_of(place.store.client.get_run(run_id))
     assert tags["kind"] == "search" and tags["family"] == "Decision_tree"
-    assert tags["fingerprint"] == place.data.lending.fingerprint
+    assert tags["fingerprint"] == place.data.dataset.fingerprint
     assert all(len(tags[name]) == 64 for name in ("fingerprint", "notebook", "lock", "library"))
     assert (tags["commit"], tags["dirty"], tags["twin"]) == ("c" * 40, "True", "True")
-    card = read_card(place.store, run_id)
+    model_record = read_model_record(place.store, run_id)
     files = json.loads(tags.pop("files"))
-    assert files == digest_folder(find_model_files(place.store, run_id)) and "plain.json" in files
+    assert files == digest_folder(find_model_files(place.store, run_id)) and "portable.json" in files
     skops = (find_model_files(place.store, run_id) / "model.skops").read_bytes()
     assert tags.pop("content") == content_digest(skops)
-    assert {name: str(card[name]) for name in tags} == tags
-    assert card["parameters"] == place.found.parameters and card["threshold"] == place.found.rule.threshold
+    assert {name: str(model_record[name]) for name in tags} == tags
     assert (
-        card["costs"] == {"false_positive": 1000, "false_negative": 3000} and card["protected"] == PROTECTED
+        model_record["parameters"] == place.found.parameters
+        and model_record["threshold"] == place.found.rule.threshold
+    )
+    assert (
+        model_record["costs"] == {"false_positive": 1000, "false_negative": 3000}
+        and model_record["protected"] == PROTECTED
     )
 
 
@@ -387,10 +391,10 @@ def test_searches_beyond_the_first_page_are_found(place, monkeypatch):
 
 
 def test_a_look_at_the_test_clients_counts_after_its_search_was_cleaned_up(place):
-    looks = count_looks(place.store, place.data.lending, "full")
+    looks = count_looks(place.store, place.data.dataset, "full")
     place.store.client.delete_run(place.runs["dearer"])
     assert (
-        count_looks(place.store, place.data.lending, "full") == looks == len(find_searches(place.store)) + 1
+        count_looks(place.store, place.data.dataset, "full") == looks == len(find_searches(place.store)) + 1
     )
 
 
@@ -424,7 +428,7 @@ def test_a_database_of_another_mlflow_is_told_with_what_to_do(place, tmp_path, r
 
 def test_other_versions_of_the_libraries_make_another_key(place, monkeypatch):
     def find_key() -> str:
-        return describe_search(place.settings, "SVC", TINY, place.data.lending)["key"]
+        return describe_search(place.settings, "SVC", TINY, place.data.dataset)["key"]
 
     keys = {find_key(), find_key()}
     with monkeypatch.context() as other:
@@ -446,9 +450,9 @@ def test_the_board_is_in_the_order_of_cost(place):
 
 
 def test_missing_artifacts_are_told(place):
-    read_artifact(place.store, place.runs["first"], "card.json").unlink()
-    with pytest.raises(StoreError, match=r"lacks card.json: .* run its family again"):
-        read_card(place.store, place.runs["first"])
+    read_artifact(place.store, place.runs["first"], "model_record.json").unlink()
+    with pytest.raises(StoreError, match=r"lacks model_record.json: .* run its family again"):
+        read_model_record(place.store, place.runs["first"])
 
 
 # roads
@@ -456,14 +460,18 @@ def test_missing_artifacts_are_told(place):
 
 def test_a_new_road_marks_what_a_killed_one_left(place):
     client = place.store.client
-    killed = start_road(place.store, "killed", {"profile": "quick"})
-    search = client.create_run(place.store.experiment_id, tags={"rumos.road": "killed"}).info.run_id
+    killed = start_pipeline_run(place.store, "killed", {"profile": "quick"})
+    search = client.create_run(place.store.experiment_id, tags={"rumos.pipeline_run": "killed"}).info.run_id
     by_hand = client.create_run(place.store.experiment_id).info.run_id
-    road = start_road(place.store, "next", {"profile": "quick"})
-    finish_road(place.store, road, "FINISHED")
-    status = {run: client.get_run(run).info.status for run in (killed, search, by_hand, road)}
+    pipeline_run = start_pipeline_run(place.store, "next", {"profile": "quick"})
+    finish_pipeline_run(place.store, pipeline_run, "FINISHED")
+    status = {run: client.get_run(run).info.status for run in (killed, search, by_hand, pipeline_run)}
     assert list(status.values()) == ["KILLED", "KILLED", "RUNNING", "FINISHED"]
-    assert tags_of(client.get_run(road)) == {"kind": "road", "road": "next", "profile": "quick"}
+    assert tags_of(client.get_run(pipeline_run)) == {
+        "kind": "pipeline_run",
+        "pipeline_run": "next",
+        "profile": "quick",
+    }
 
 
 def test_the_executed_notebook_is_kept_with_its_run(logged, tmp_path):

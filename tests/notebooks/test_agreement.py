@@ -56,11 +56,13 @@ def test_notebooks_library_and_readme_agree(synced):
 
 
 def test_every_module_comes_from_a_notebook():
-    modules = {path.stem for path in (ROOT / "rumos_bank").glob("*.py")} - {"__init__", "_modidx"}
-    exported = {path.stem.partition("_")[2] for path in (ROOT / "nbs/lib").glob("*.ipynb")}
+    library, notebooks = ROOT / "rumos_bank", ROOT / "nbs" / "lib"
+    modules = {path.relative_to(library).with_suffix("") for path in library.glob("*/[a-z]*.py")}
+    exported = {Path(path.parent.name, path.stem[3:]) for path in notebooks.glob("*/*.ipynb")}
     assert modules == exported, (
-        "each notebook nbs/lib/NN_name.ipynb is the module name, and there is no other"
+        "each notebook nbs/lib/PACKAGE/NN_name.ipynb is the module PACKAGE.name, and there is no other"
     )
+    assert {path.name for path in library.glob("*.py")} == {"__init__.py", "_modidx.py"}
 
 
 def test_the_packaged_settings_are_those_at_the_top():

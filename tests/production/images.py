@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-DOORS = ("mlflow", "service", "dashboard")
-IMAGES = (*DOORS, "runner")
+SERVICES = ("mlflow", "service", "dashboard")
+IMAGES = (*SERVICES, "runner")
 
 
 def read_stages() -> dict[str, list[tuple[str, str]]]:
@@ -94,7 +94,7 @@ class Image:
             words, cwd=self.home, env=self.environment(**more), capture_output=True, text=True, timeout=900
         )
 
-    def look(self) -> dict[str, tuple[int, int]]:
+    def scan(self) -> dict[str, tuple[int, int]]:
         "Size and time of everything that must not be written."
         places = [path for part in ("venv", "app") for path in (self.folder / part).rglob("*")]
         return {str(path): (path.lstat().st_size, path.lstat().st_mtime_ns) for path in places}

@@ -8,7 +8,7 @@ import sys
 import time
 from urllib.request import Request, urlopen
 
-DOORS = {
+SERVICES = {
     "mlflow": "http://127.0.0.1:5000",
     "api": "http://127.0.0.1:5001",
     "dashboard": "http://127.0.0.1:5002",
@@ -49,12 +49,12 @@ def decide(api: str) -> str:
 
 
 def main(given: list[str]) -> None:
-    doors = DOORS | dict(part.split("=", 1) for part in given)
+    services = SERVICES | dict(part.split("=", 1) for part in given)
     end = time.monotonic() + PATIENCE
-    for name, address in doors.items():
+    for name, address in services.items():
         wait_for(address + READY[name], end)
         print(f"{name} answers")
-    print(f"decisions: {decide(doors['api'])}")
+    print(f"decisions: {decide(services['api'])}")
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ def test_commands_are_found_and_wrong_ones_are_told():
     assert len([call for text in texts for call in find_whole_calls(text) + find_named_calls(text)]) > 100
     assert list(find_calls("A=1 make run  # once")) == [["make", "run"]]
     assert list(find_calls("rumos gc && rumos history | tail")) == [["rumos", "gc"], ["rumos", "history"]]
-    assert fault_of(["rumos", "crown"]) == "no command crown"
+    assert fault_of(["rumos", "promote"]) == "no command crown"
     assert fault_of(["rumos", "keys", "burn"]) == "no command burn"
     assert fault_of(["make", "money"]) == "no target money"
     assert "--often" in fault_of(["rumos", "watch", "--often"], whole=False)
@@ -115,10 +115,10 @@ def site(tmp_path_factory) -> Path:
     if missing := [name for name in NEEDED if find_spec(name) is None]:
         skip_without(f"NO SITE: {', '.join(missing)} not installed. Lock the docs group: make lock")
     folder = tmp_path_factory.mktemp("docs")
-    (recipe,) = re.findall(
+    (specification,) = re.findall(
         r"-m (sphinx .*) \. _site$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE
     )
-    options = recipe.replace("_proc/docs", str(folder / "trees")).split()
+    options = specification.replace("_proc/docs", str(folder / "trees")).split()
     command = [sys.executable, "-m", *options, ".", str(folder / "site")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

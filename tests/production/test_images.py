@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from images import DOORS, IMAGES, ROOT, read_pins, read_stages
+from images import IMAGES, ROOT, SERVICES, read_pins, read_stages
 from lacking import skip_without
 
 from rumos_bank.governance.integrity import REVISION
@@ -116,7 +116,7 @@ def test_a_lock_of_an_image_is_a_part_of_the_one_lock(lock):
 
 def test_a_lock_holds_what_its_group_asks_for():
     groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
-    for image in (*DOORS, "build"):
+    for image in (*SERVICES, "build"):
         asked = {line for line in groups[image] if isinstance(line, str)}
         asked |= set(groups["deciding"]) if image != "build" else set()
         names = {re.match(r"[\w-]+", line)[0] for line in asked}
@@ -222,6 +222,6 @@ def test_only_the_road_has_the_key_that_signs(file):
         folders = [
             volume.split(":")[1] for volume in service.get("volumes", []) if volume.startswith("ledger")
         ]
-        assert ("/ledger" in folders) == (name == "rumos-road")
+        assert ("/ledger" in folders) == (name == "rumos-pipeline")
         if name in ("lending-prediction-service", "lending-prediction-ui"):
             assert "ledger-public:/ledger-public:ro" in service["volumes"]

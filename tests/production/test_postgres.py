@@ -34,8 +34,8 @@ def database():
 def taken(database, tmp_path_factory) -> tuple[Place, subprocess.CompletedProcess]:
     "A quick road of one family on twins: the tables are the same for all."
     place = Place(tmp_path_factory.mktemp("postgres"))
-    road = ("run", "--profile", "quick", "--families", FAMILIES)
-    return place, place.rumos(*road, **database.settings)
+    pipeline_run = ("run", "--profile", "quick", "--families", FAMILIES)
+    return place, place.rumos(*pipeline_run, **database.settings)
 
 
 def settings_of(place, database, **more):
@@ -102,7 +102,7 @@ def test_a_wrong_password_is_said_without_showing_it(taken, database, tmp_path):
 def test_a_champion_goes_on_while_the_database_is_away(taken, database):
     place, _ = taken
     champion = Champion.load(settings_of(place, database))
-    away = {"RUMOS_STORE_DATABASE": "postgresql+psycopg://mlflow@127.0.0.1:1/mlflow"}
-    cached = Champion.load(read_settings(place.repository / "settings.ini", place.environment(**away)))
+    unreachable = {"RUMOS_STORE_DATABASE": "postgresql+psycopg://mlflow@127.0.0.1:1/mlflow"}
+    cached = Champion.load(read_settings(place.repository / "settings.ini", place.environment(**unreachable)))
     assert "does not answer" in cached.cached
     assert cached.decide(EXAMPLE_CLIENT) == champion.decide(EXAMPLE_CLIENT)

@@ -20,7 +20,7 @@ from images import ROOT
 from lacking import skip_without
 from processes import end_process, find_free_port, is_open
 
-DOORS = {"mlflow": 5000, "api": 5001, "desk": 5002}
+SERVICES = {"mlflow": 5000, "api": 5001, "desk": 5002}
 
 
 class Echo(BaseHTTPRequestHandler):
@@ -45,7 +45,7 @@ def make_certificate(folder: Path) -> None:
     from cryptography.hazmat.primitives.asymmetric import ec
 
     key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
-    names = x509.SubjectAlternativeName([x509.DNSName(f"{door}.bank.example") for door in DOORS])
+    names = x509.SubjectAlternativeName([x509.DNSName(f"{service}.bank.example") for service in SERVICES])
     now = datetime.now(UTC)
     made = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
     made = made.serial_number(1).not_valid_before(now - timedelta(1)).not_valid_after(now + timedelta(1))
@@ -64,12 +64,12 @@ def proxy(tmp_path_factory):
     folder, port = tmp_path_factory.mktemp("proxy"), find_free_port()
     make_certificate(folder)
     (folder / "mlflow_users").write_text("auditor:{PLAIN}for-this-test-only\n")
-    doors = {name: ThreadingHTTPServer(("127.0.0.1", 0), Echo) for name in DOORS}
+    services = {name: ThreadingHTTPServer(("127.0.0.1", 0), Echo) for name in SERVICES}
     text = (ROOT / "containers" / "nginx.conf").read_text().replace("/tmp/", f"{folder}/")
     text = text.replace("/run/secrets", str(folder)).replace("listen 8443", f"listen 127.0.0.1:{port}")
-    for name, door in doors.items():
-        text = text.replace(f"127.0.0.1:{DOORS[name]}", f"127.0.0.1:{door.server_address[1]}")
-        threading.Thread(target=door.serve_forever, daemon=True).start()
+    for name, service in services.items():
+        text = text.replace(f"127.0.0.1:{SERVICES[name]}", f"127.0.0.1:{service.server_address[1]}")
+        threading.Thread(target=service.serve_forever, daemon=True).start()
     (folder / "nginx.conf").write_text(text)
     as_root = "user root; " if os.getuid() == 0 else ""
     words = [nginx, "-e", "stderr", "-c", str(folder / "nginx.conf"), "-g", f"{as_root}daemon off;"]
@@ -82,12 +82,12 @@ def proxy(tmp_path_factory):
         while not is_open(port):
             assert process.poll() is None and time.monotonic() < end, "nginx did not start"
             time.sleep(0.05)
-        yield folder, port, {name: door.server_address[1] for name, door in doors.items()}
+        yield folder, port, {name: service.server_address[1] for name, service in services.items()}
     finally:
         end_process(process, 10)
-        for door in doors.values():
-            door.shutdown()
-            door.server_close()
+        for service in services.values():
+            service.shutdown()
+            service.server_close()
         log.close()
 
 

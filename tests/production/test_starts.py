@@ -38,12 +38,12 @@ def take_road(
     places = {"RUMOS_STORE_PATH": str(place / "mlruns"), "RUMOS_STORE_REPORTS": str(place / "reports")}
     places |= {"RUMOS_DATA_CACHE": str(place / "cache"), "RUMOS_DATA_SOURCES": "twin"}
     signing = places | {"RUMOS_LEDGER_FOLDER": str(place / "ledger")} | more
-    road = [*runner.command, "--profile", "quick", "--families", family]
-    done = runner.run(*road, **signing)
+    pipeline_run = [*runner.command, "--profile", "quick", "--families", family]
+    done = runner.run(*pipeline_run, **signing)
     key = runner.run(str(runner.python.with_name("rumos")), "ledger", "key", **signing)
     (place / "public").mkdir()
     (place / "public" / "public.hex").write_text(key.stdout)
-    again = runner.run(*road, **signing)
+    again = runner.run(*pipeline_run, **signing)
     assert "reigns already: no road is taken" in again.stdout, again.stdout + again.stderr
     return places | {"RUMOS_LEDGER_FOLDER": str(place / "public")}, done
 
@@ -61,7 +61,7 @@ def started(
 ) -> Iterator[tuple[int, subprocess.Popen, Path]]:
     "The image's command behind the loopback, until its own check of health passes; nothing of it is written to."
     name, usual = PORTS[image.name]
-    port, before, log = find_free_port(), image.look(), image.folder / "log"
+    port, before, log = find_free_port(), image.scan(), image.folder / "log"
     own = {f"RUMOS_PORTS_{name}": str(port), HOSTS[image.name]: "0.0.0.0", "RUMOS_BEHIND_LOOPBACK": "1"}
     environment = image.environment(**places | own | more)
     with log.open("wb") as output:
@@ -82,7 +82,7 @@ def started(
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         process.wait(30)
-    assert image.look() == before, "something was written into the image"
+    assert image.scan() == before, "something was written into the image"
 
 
 def ask(port: int, path: str, body: object = None) -> bytes:

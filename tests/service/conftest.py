@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from doors import Door, serve
+from services import Service, serve
 from stores import TINY, Place, make_data, settings_for, with_refusals
 
 from rumos_bank.governance.tracking import open_store
@@ -14,26 +14,26 @@ FAMILIES = {1: "Decision_tree", 2: "LightGBM", 3: "HistGradientBoosting"}  # ver
 
 
 @pytest.fixture(scope="session")
-def crowned(tmp_path_factory) -> Iterator[Place]:
+def promoted(tmp_path_factory) -> Iterator[Place]:
     "Three crowned versions, the last one reigns; no test changes this store, and no door decides into it."
-    settings = settings_for(tmp_path_factory.mktemp("crowned") / "store")
+    settings = settings_for(tmp_path_factory.mktemp("promoted") / "store")
     place = Place(open_store(settings), settings, make_data(seed=1), None)
     for version, family in FAMILIES.items():
         found = search(family, place.data.train, settings, TINY)
-        place.crown(place.log(with_refusals(found, 320 - 20 * version), key=family))
+        place.promote(place.log(with_refusals(found, 320 - 20 * version), key=family))
     yield place
     assert not settings.audit_path.exists(), "a door was opened on the store that all tests copy"
 
 
 @pytest.fixture
-def store(crowned, tmp_path) -> Path:
+def store(promoted, tmp_path) -> Path:
     "A copy that a test may change."
-    return crowned.copy_to(tmp_path / "store").store.path
+    return promoted.copy_to(tmp_path / "store").store.path
 
 
 @pytest.fixture(scope="session")
-def door(crowned, tmp_path_factory) -> Iterator[Door]:
+def service(promoted, tmp_path_factory) -> Iterator[Service]:
     "A service that several tests ask, on a copy: it writes its decisions into it."
-    place = crowned.copy_to(tmp_path_factory.mktemp("asked") / "store")
+    place = promoted.copy_to(tmp_path_factory.mktemp("asked") / "store")
     with serve(place.store.path, tmp_path_factory.mktemp("door")) as started:
         yield started

@@ -8,8 +8,8 @@ import time
 from contextlib import closing
 
 import pytest
-from doors import SERVE, find_free_port, serve, settings_of, variables_of
 from loops import run_alone
+from services import SERVE, find_free_port, serve, settings_of, variables_of
 
 from rumos_bank.api.app import make_app
 from rumos_bank.api.schemas import Refusal
@@ -27,17 +27,17 @@ def guarded(store, tmp_path):
     "A service with a key for each scope, and one without a rate to speak of."
     settings = settings_of(store)
     keys = {scope: add_key(settings, f"{scope}r", [scope]) for scope in ("read", "score")}
-    with serve(store, tmp_path, RUMOS_API_REQUESTS_PER_SECOND="5") as door:
-        yield door, keys
+    with serve(store, tmp_path, RUMOS_API_REQUESTS_PER_SECOND="5") as service:
+        yield service, keys
 
 
 def test_without_a_key_only_health_and_docs_are_open(guarded):
-    door, _ = guarded
+    service, _ = guarded
     for path in READS:
-        answer = door.get(path)
+        answer = service.get(path)
         assert (answer.status, answer.headers["www-authenticate"]) == (401, "Bearer")
-    assert door.post("/default_prediction", EXAMPLE_CLIENT).status == 401
-    assert [door.get(path).status for path in OPEN] == [200] * len(OPEN)
+    assert service.post("/default_prediction", EXAMPLE_CLIENT).status == 401
+    assert [service.get(path).status for path in OPEN] == [200] * len(OPEN)
 
 
 @pytest.mark.parametrize(
@@ -45,49 +45,49 @@ def test_without_a_key_only_health_and_docs_are_open(guarded):
     ["", "Bearer", "Bearer ", "Bearer rumos_x", "Basic {key}", "{key}", "Bearer {key}x", "Bearer \xff"],
 )
 def test_what_is_no_key_opens_nothing(guarded, sent):
-    door, keys = guarded
-    assert door.get("/champion", Authorization=sent.format(key=keys["read"])).status == 401
+    service, keys = guarded
+    assert service.get("/champion", Authorization=sent.format(key=keys["read"])).status == 401
 
 
 def test_a_scope_allows_its_own_and_no_more(guarded):
-    door, keys = guarded
-    door.key = keys["read"]
-    assert door.get("/champion").status == 200
-    answer = door.post("/default_prediction", EXAMPLE_CLIENT)
+    service, keys = guarded
+    service.key = keys["read"]
+    assert service.get("/champion").status == 200
+    answer = service.post("/default_prediction", EXAMPLE_CLIENT)
     assert answer.status == 403 and 'scope="score"' in answer.headers["www-authenticate"]
-    door.key = keys["score"]
-    answer = door.post("/default_prediction", EXAMPLE_CLIENT)
-    assert answer.status == 200 and door.get("/champion").status == 403
-    door.key = keys["read"]
-    assert door.get(f"/decisions/{answer.headers['x-decision-id']}").json["caller"] == "scorer"
+    service.key = keys["score"]
+    answer = service.post("/default_prediction", EXAMPLE_CLIENT)
+    assert answer.status == 200 and service.get("/champion").status == 403
+    service.key = keys["read"]
+    assert service.get(f"/decisions/{answer.headers['x-decision-id']}").json["caller"] == "scorer"
 
 
 def test_a_flood_from_one_key_is_slowed_and_others_are_not(guarded):
-    door, keys = guarded
-    door.key = keys["score"]
-    statuses = [door.post("/default_prediction", EXAMPLE_CLIENT) for _ in range(12)]
+    service, keys = guarded
+    service.key = keys["score"]
+    statuses = [service.post("/default_prediction", EXAMPLE_CLIENT) for _ in range(12)]
     refused = [answer for answer in statuses if answer.status == 429]
     assert {answer.status for answer in statuses} == {200, 429} and len(refused) >= 4
     assert refused[0].headers["retry-after"] == "1" and "5 requests per second" in refused[0].json["detail"]
-    slowed = [line for line in door.events("request") if line["status"] == 429]
+    slowed = [line for line in service.events("request") if line["status"] == 429]
     assert {line["caller"] for line in slowed} == {"scorer"}, "whom an operator has to talk to"
-    door.key = keys["read"]
-    assert door.get("/champion").status == 200
+    service.key = keys["read"]
+    assert service.get("/champion").status == 200
 
 
 def test_a_revoked_key_is_refused_while_the_service_runs_and_a_new_one_works(guarded):
-    door, keys = guarded
-    door.key = keys["read"]
-    assert door.get("/champion").status == 200
-    revoke_key(settings_of(door.store), "readr")
-    revoke_key(settings_of(door.store), "scorer")
+    service, keys = guarded
+    service.key = keys["read"]
+    assert service.get("/champion").status == 200
+    revoke_key(settings_of(service.store), "readr")
+    revoke_key(settings_of(service.store), "scorer")
     end = time.monotonic() + 5
-    while door.get("/champion").status != 401:
+    while service.get("/champion").status != 401:
         assert time.monotonic() < end
         time.sleep(0.1)
-    assert door.get("/metrics").status == 401, "with all keys revoked the service stays closed"
-    door.key = add_key(settings_of(door.store), "fresh", ["read"])
-    while door.get("/champion").status != 200:
+    assert service.get("/metrics").status == 401, "with all keys revoked the service stays closed"
+    service.key = add_key(settings_of(service.store), "fresh", ["read"])
+    while service.get("/champion").status != 200:
         assert time.monotonic() < end
         time.sleep(0.1)
 
@@ -119,18 +119,18 @@ def test_a_revoked_key_does_not_wait_for_a_slow_or_broken_store(store, wrong):
     assert run_alone(revoke()) < 0.6
 
 
-def test_hosts_that_are_not_ours_are_refused(door):
+def test_hosts_that_are_not_ours_are_refused(service):
     for host in ("rebound.example", "127.0.0.1.rebound.example", "", "localhost.rebound.example:80", "[::1"):
-        assert door.get("/health/live", Host=host).status == 400
+        assert service.get("/health/live", Host=host).status == 400
     for host in ("localhost", "LOCALHOST:5001", "127.0.0.1:1"):
-        assert door.get("/health/live", Host=host).status == 200
+        assert service.get("/health/live", Host=host).status == 200
 
 
 @pytest.mark.parametrize(
     "path", ["/health/live", "/champion", "/nowhere", "/default_prediction", "/docs", "/docs/swagger-ui.css"]
 )
-def test_every_answer_bears_the_headers_of_security(door, path):
-    headers = door.get(path).headers
+def test_every_answer_bears_the_headers_of_security(service, path):
+    headers = service.get(path).headers
     assert headers["x-content-type-options"] == "nosniff" and headers["x-frame-options"] == "DENY"
     assert headers["referrer-policy"] == "no-referrer" and headers["x-request-id"]
     assert ("content-security-policy" in headers) != path.startswith("/docs/")
@@ -138,9 +138,9 @@ def test_every_answer_bears_the_headers_of_security(door, path):
     assert "server" not in headers and "access-control-allow-origin" not in headers
 
 
-def test_other_sites_may_call_only_where_the_bank_says_so(door, store, tmp_path):
+def test_other_sites_may_call_only_where_the_bank_says_so(service, store, tmp_path):
     ask = {"Origin": "https://desk.example", "Access_Control_Request_Method": "POST"}
-    assert "access-control-allow-origin" not in door.ask("OPTIONS", "/decisions", **ask).headers
+    assert "access-control-allow-origin" not in service.ask("OPTIONS", "/decisions", **ask).headers
     with serve(store, tmp_path, RUMOS_API_CORS_ORIGINS="https://desk.example") as other:
         asked = other.ask("OPTIONS", "/decisions", **ask)
         assert asked.headers["access-control-allow-origin"] == "https://desk.example"
@@ -161,20 +161,20 @@ def test_a_token_is_nowhere_in_the_store(store):
 
 
 def test_a_key_is_neither_logged_nor_recorded_nor_counted_wherever_a_caller_puts_it(guarded):
-    door, keys = guarded
+    service, keys = guarded
     bad, token = f"rumos_{'x' * 43}", keys["score"]
     for sent in (token, bad):
         for header in ("Authorization", "X_Api_Key", "Cookie", "X_Request_Id", "User_Agent", "Traceparent"):
             for value in (sent, f"Bearer {sent}"):
-                door.ask("POST", f"/default_prediction?key={sent}", EXAMPLE_CLIENT, **{header: value})
-        door.get(f"/decisions/{sent}", Authorization=f"Bearer {keys['read']}")
-        door.get(f"/{sent}")
-        door.send(f"GET / {sent}\r\nAuthorization: {sent}\r\n\r\n".encode())
-        door.post("/default_prediction", EXAMPLE_CLIENT | {sent: sent}, Authorization=f"Bearer {token}")
-    door.post("/default_prediction", EXAMPLE_CLIENT, Authorization=f"Bearer {token}")
-    told = door.get("/metrics", Authorization=f"Bearer {keys['read']}").body
-    written = [path.read_bytes() for path in (door.log, *door.store.rglob("*")) if path.is_file()]
-    assert door.events() and b"rumos_requests" in told
+                service.ask("POST", f"/default_prediction?key={sent}", EXAMPLE_CLIENT, **{header: value})
+        service.get(f"/decisions/{sent}", Authorization=f"Bearer {keys['read']}")
+        service.get(f"/{sent}")
+        service.send(f"GET / {sent}\r\nAuthorization: {sent}\r\n\r\n".encode())
+        service.post("/default_prediction", EXAMPLE_CLIENT | {sent: sent}, Authorization=f"Bearer {token}")
+    service.post("/default_prediction", EXAMPLE_CLIENT, Authorization=f"Bearer {token}")
+    told = service.get("/metrics", Authorization=f"Bearer {keys['read']}").body
+    written = [path.read_bytes() for path in (service.log, *service.store.rglob("*")) if path.is_file()]
+    assert service.events() and b"rumos_requests" in told
     assert any(b'"scorer"' in content for content in written), "the decision is on record, by the key's name"
     for secret in (*keys.values(), bad):
         assert not [content for content in (told, *written) if secret.encode() in content]
@@ -260,11 +260,11 @@ def test_an_exposed_service_needs_keys_and_a_champion_of_real_data(store):
     make_app(settings.model_copy(update={"behind_loopback": True}))
 
 
-def test_a_twin_that_is_crowned_later_is_not_served_to_a_network(tmp_path, crowned):
+def test_a_twin_that_is_crowned_later_is_not_served_to_a_network(tmp_path, promoted):
     settings = settings_of(tmp_path, RUMOS_API_HOST="0.0.0.0")
     add_key(settings, "branch-7")
     service = make_app(settings).state.service
-    service.follower.champion = make_app(settings_of(crowned.store.path)).state.service.follower.champion
+    service.follower.champion = make_app(settings_of(promoted.store.path)).state.service.follower.champion
     with pytest.raises(Refusal, match="synthetic clients only"):
         service.champion
 

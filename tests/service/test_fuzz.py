@@ -26,8 +26,8 @@ def is_stricter_than_described(case) -> bool:
     return explained or any(isinstance(code, float) for code in codes)
 
 
-def test_no_request_is_a_failure_of_ours(door):
-    described = schemathesis.openapi.from_url(f"http://127.0.0.1:{door.port}/openapi.json")
+def test_no_request_is_a_failure_of_ours(service):
+    described = schemathesis.openapi.from_url(f"http://127.0.0.1:{service.port}/openapi.json")
     operations = [found.ok() for found in described.get_all_operations()]
     statuses = []
 

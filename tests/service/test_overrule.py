@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from doors import serve, settings_of
 from loops import run_alone
+from services import serve, settings_of
 
 from rumos_bank.api.app import make_app
 from rumos_bank.data.contract import EXAMPLE_CLIENT, LATE_CLIENT
@@ -15,16 +15,16 @@ GIVEN = {"prediction": 0, "officer": "A. Officer", "reason": "the employer guara
 
 
 @pytest.fixture(scope="module")
-def decided(door) -> str:
+def decided(service) -> str:
     "The id of a decision to refuse."
-    return door.post("/decisions", LATE_CLIENT).json["id"]
+    return service.post("/decisions", LATE_CLIENT).json["id"]
 
 
-def test_an_override_is_on_record_beside_the_decision_which_stays(door, decided):
-    before = door.get(f"/decisions/{decided}").body
-    answer = door.post("/overrides", GIVEN | {"decision": decided})
+def test_an_override_is_on_record_beside_the_decision_which_stays(service, decided):
+    before = service.get(f"/decisions/{decided}").body
+    answer = service.post("/overrides", GIVEN | {"decision": decided})
     assert answer.status == 201 and answer.json.keys() == {"id"}
-    entry = door.get(f"/decisions/{answer.json['id']}").json
+    entry = service.get(f"/decisions/{answer.json['id']}").json
     assert entry | {"id": 0, "time": 0} == {
         "id": 0,
         "time": 0,
@@ -34,45 +34,45 @@ def test_an_override_is_on_record_beside_the_decision_which_stays(door, decided)
         **GIVEN,
         "caller": "loopback",
     }
-    assert door.get(f"/decisions/{decided}").body == before
+    assert service.get(f"/decisions/{decided}").body == before
 
 
-def test_an_unknown_decision_is_not_found(door, decided):
+def test_an_unknown_decision_is_not_found(service, decided):
     for unknown in ("20051001-1a2b3c4d-0", "x", "", decided + "0", "../ledger.jsonl"):
-        answer = door.post("/overrides", GIVEN | {"decision": unknown})
+        answer = service.post("/overrides", GIVEN | {"decision": unknown})
         assert answer.status == 404 and answer.json["detail"] == "there is no decision under this id"
 
 
-def test_what_is_no_decision_cannot_be_overruled(door, decided):
-    own = door.post("/overrides", GIVEN | {"decision": decided}).json["id"]
-    answer = door.post("/overrides", GIVEN | {"decision": own})
+def test_what_is_no_decision_cannot_be_overruled(service, decided):
+    own = service.post("/overrides", GIVEN | {"decision": decided}).json["id"]
+    answer = service.post("/overrides", GIVEN | {"decision": own})
     assert answer.status == 422 and "of the kind override" in answer.json["detail"]
 
 
 @pytest.mark.parametrize("field", ["officer", "reason"])
 @pytest.mark.parametrize("blank", ["", " ", "\n\t", "\x1c", "\u3000", None, 7])
-def test_a_blank_is_no_name_and_no_reason(door, decided, field, blank):
-    answer = door.post("/overrides", GIVEN | {"decision": decided, field: blank})
+def test_a_blank_is_no_name_and_no_reason(service, decided, field, blank):
+    answer = service.post("/overrides", GIVEN | {"decision": decided, field: blank})
     assert answer.status == 422
     assert [fault["field"] for fault in answer.json["errors"]] == [field]
 
 
-def test_a_reason_may_be_written_in_any_script(door, decided):
+def test_a_reason_may_be_written_in_any_script(service, decided):
     own = {"officer": "陳", "reason": "擔保人\n« garantía » 🙂"}
-    answer = door.post("/overrides", GIVEN | own | {"decision": decided})
-    entry = door.get(f"/decisions/{answer.json['id']}").json
+    answer = service.post("/overrides", GIVEN | own | {"decision": decided})
+    entry = service.get(f"/decisions/{answer.json['id']}").json
     assert {name: entry[name] for name in own} == own
 
 
 @pytest.mark.parametrize("prediction", [2, -1, "0", True, 0.5, None])
-def test_a_decision_is_zero_or_one(door, decided, prediction):
-    answer = door.post("/overrides", GIVEN | {"decision": decided, "prediction": prediction})
+def test_a_decision_is_zero_or_one(service, decided, prediction):
+    answer = service.post("/overrides", GIVEN | {"decision": decided, "prediction": prediction})
     assert answer.status == 422
     assert answer.json["errors"][0]["allowed"] == "0 (accept) or 1 (refuse)"
 
 
-def test_faults_are_named_all_at_once_and_nothing_is_taken_twice_or_unasked(door, decided):
-    answer = door.post("/overrides", {"decision": decided, "prediction": 3, "why": "x"})
+def test_faults_are_named_all_at_once_and_nothing_is_taken_twice_or_unasked(service, decided):
+    answer = service.post("/overrides", {"decision": decided, "prediction": 3, "why": "x"})
     assert sorted(fault["field"] for fault in answer.json["errors"]) == [
         "officer",
         "prediction",
@@ -80,9 +80,9 @@ def test_faults_are_named_all_at_once_and_nothing_is_taken_twice_or_unasked(door
         "why",
     ]
     twice = '{"prediction": 1, ' + json.dumps(GIVEN | {"decision": decided})[1:]
-    answer = door.post("/overrides", twice)
+    answer = service.post("/overrides", twice)
     assert answer.status == 422 and answer.json["detail"] == "prediction is given more than once"
-    assert door.post("/overrides", "[]").status == 422 and door.post("/overrides", "{").status == 400
+    assert service.post("/overrides", "[]").status == 422 and service.post("/overrides", "{").status == 400
 
 
 def test_who_may_ask_may_not_overrule(store):
@@ -97,16 +97,16 @@ def test_who_may_ask_may_not_overrule(store):
 def test_the_scope_is_asked_for_at_the_door(store, tmp_path):
     settings = settings_of(store)
     keys = {scope: add_key(settings, f"{scope}r", [scope]) for scope in ("score", "override", "read")}
-    with serve(store, tmp_path) as door:
-        door.key = keys["score"]
-        decided = door.post("/decisions", EXAMPLE_CLIENT).json["id"]
+    with serve(store, tmp_path) as service:
+        service.key = keys["score"]
+        decided = service.post("/decisions", EXAMPLE_CLIENT).json["id"]
         for scope in ("score", "read"):
-            door.key = keys[scope]
-            answer = door.post("/overrides", GIVEN | {"decision": decided})
+            service.key = keys[scope]
+            answer = service.post("/overrides", GIVEN | {"decision": decided})
             assert answer.status == 403 and 'scope="override"' in answer.headers["www-authenticate"]
-        door.key = keys["override"]
-        answer = door.post("/overrides", GIVEN | {"decision": decided, "prediction": 1})
-        assert answer.status == 201 and door.post("/decisions", EXAMPLE_CLIENT).status == 403
+        service.key = keys["override"]
+        answer = service.post("/overrides", GIVEN | {"decision": decided, "prediction": 1})
+        assert answer.status == 201 and service.post("/decisions", EXAMPLE_CLIENT).status == 403
     entry = DecisionLog(settings).find(answer.json["id"])
     assert (entry["caller"], entry["model_said"], entry["prediction"]) == ("overrider", 0, 1)
 

@@ -10,15 +10,15 @@ import fsspec
 import pytest
 
 from rumos_bank.data.contract import CLIENT_COLUMNS
-from rumos_bank.data.synthetic import make_twin
+from rumos_bank.data.synthetic import make_synthetic
 from rumos_bank.governance.integrity import digest_value
-from rumos_bank.governance.registry import read_crownings
+from rumos_bank.governance.registry import read_promotions
 from rumos_bank.ground.errors import ParameterError, StoreError
 from rumos_bank.ground.settings import AuditSettings, Settings
 from rumos_bank.serving.batch import predict_file
 from rumos_bank.serving.champion import Champion
 from rumos_bank.serving.decision_log import DecisionLog, decide_and_record, record_override
-from rumos_bank.serving.replay import load_crowned, replay, replay_days
+from rumos_bank.serving.replay import load_promoted, replay, replay_days
 
 DECISIONS = 1000
 
@@ -41,18 +41,18 @@ def rewrite(settings: Settings, change) -> None:
 
 def champions_of(settings: Settings) -> list[Champion]:
     "All that ever reigned, the oldest first; two of the three are retired."
-    lines = read_crownings(settings)
-    return [load_crowned(settings, line["version"], digest_value(line["files"])) for line in lines]
+    lines = read_promotions(settings)
+    return [load_promoted(settings, line["version"], digest_value(line["files"])) for line in lines]
 
 
 @pytest.fixture(scope="module")
-def champions(crowned) -> list[Champion]:
-    return champions_of(crowned.settings)
+def champions(promoted) -> list[Champion]:
+    return champions_of(promoted.settings)
 
 
 def decide_about(champions: list[Champion], n: int, seed: int, settings: Settings) -> list[str]:
     "Ids of n decisions, given by the champions in turn."
-    log, clients = DecisionLog(settings), make_twin(n, seed)[list(CLIENT_COLUMNS)]
+    log, clients = DecisionLog(settings), make_synthetic(n, seed)[list(CLIENT_COLUMNS)]
     asked = [{name: int(value) for name, value in row.items()} for row in clients.to_dict("records")]
     ids = [decide_and_record(champions[i % 3], client, "test", log).id for i, client in enumerate(asked)]
     log.close()
@@ -60,27 +60,27 @@ def decide_about(champions: list[Champion], n: int, seed: int, settings: Setting
 
 
 @pytest.fixture(scope="module")
-def answered(crowned, champions, tmp_path_factory) -> tuple[Settings, list[str]]:
+def answered(promoted, champions, tmp_path_factory) -> tuple[Settings, list[str]]:
     "A log of 1,000 decisions of three champions; no test changes it."
-    settings = with_log(crowned.settings, tmp_path_factory.mktemp("log"))
+    settings = with_log(promoted.settings, tmp_path_factory.mktemp("log"))
     return settings, decide_about(champions, DECISIONS, 5, settings)
 
 
 @pytest.fixture
-def few(crowned, champions, tmp_path) -> tuple[Settings, list[str]]:
+def few(promoted, champions, tmp_path) -> tuple[Settings, list[str]]:
     "A store and a log of six decisions, two of each champion, that a test may change."
-    place = crowned.copy_to(tmp_path / "store")
+    place = promoted.copy_to(tmp_path / "store")
     shutil.rmtree(place.settings.audit_path, ignore_errors=True)  # what other tests asked
     return place.settings, decide_about(champions, 6, 6, place.settings)
 
 
 def test_a_thousand_decisions_of_three_champions_are_identical(answered):
     settings, _ = answered
-    heard: list[int] = []
-    tally = replay_days(settings, tell=heard.append)
+    shadow_checks: list[int] = []
+    tally = replay_days(settings, notify=shadow_checks.append)
     assert tally.counts == {"identical": DECISIONS}
     assert tally.models == {1: 334, 2: 333, 3: 333}
-    assert heard == list(range(1, DECISIONS + 1))
+    assert shadow_checks == list(range(1, DECISIONS + 1))
 
 
 def test_the_three_champions_answer_differently(answered, champions):
@@ -137,7 +137,7 @@ def test_a_removed_input_is_told_and_not_counted_as_different(few):
 
 def test_a_model_that_was_changed_since_is_not_asked(few):
     settings, ids = few
-    line = read_crownings(settings)[0]
+    line = read_promotions(settings)[0]
     file = settings.store_path / line["folder"] / "model.skops"
     file.write_bytes(file.read_bytes() + b"\0")
     tally = replay_days(settings)
@@ -151,7 +151,7 @@ def test_a_model_that_was_changed_since_is_not_asked(few):
 def test_a_version_with_other_files_did_not_give_the_decision(few):
     "The number alone is not believed."
     settings, ids = few
-    other = digest_value(read_crownings(settings)[1]["files"])
+    other = digest_value(read_promotions(settings)[1]["files"])
     rewrite(settings, lambda entry: entry | {"model": {"version": 1, "digest": other}})
     tally = replay_days(settings)
     assert tally.counts == {"impossible": len(ids)}
@@ -197,7 +197,7 @@ def test_a_torn_or_foreign_line_stops_nothing(few):
 def test_a_file_of_clients_is_decided_again_by_the_retired_champion(few, champions, tmp_path, ending):
     settings, _ = few
     book = tmp_path / "book.csv"
-    make_twin(40, seed=7)[list(CLIENT_COLUMNS)].to_csv(book, index=False)
+    make_synthetic(40, seed=7)[list(CLIENT_COLUMNS)].to_csv(book, index=False)
     done = predict_file(book, tmp_path / f"decided{ending}", settings, champion=champions[0])
     assert replay(settings, done.entry).outcome == "identical"
     moved = book.rename(tmp_path / "moved.csv")
@@ -209,7 +209,7 @@ def test_a_file_of_clients_is_decided_again_by_the_retired_champion(few, champio
 
 def test_files_in_another_store_and_a_folder_without_an_ending_are_decided_again(few, champions, tmp_path):
     settings, _ = few
-    book = make_twin(40, seed=7)[list(CLIENT_COLUMNS)]
+    book = make_synthetic(40, seed=7)[list(CLIENT_COLUMNS)]
     fsspec.filesystem("memory").pipe_file("/replayed/book.parquet", book.to_parquet(index=False))
     (tmp_path / "folder").mkdir()
     for target in (tmp_path / "folder", "memory://replayed/decisions.v2"):
@@ -223,7 +223,7 @@ def test_another_file_is_not_taken_for_the_one_that_was_read(few, champions, tmp
     settings, _ = few
     one, other = tmp_path / "one.csv", tmp_path / "other.csv"
     for path, seed in ((one, 7), (other, 8)):
-        make_twin(40, seed)[list(CLIENT_COLUMNS)].to_csv(path, index=False)
+        make_synthetic(40, seed)[list(CLIENT_COLUMNS)].to_csv(path, index=False)
     done = predict_file(one, tmp_path / "decided.csv", settings, champion=champions[1])
     told = replay(settings, done.entry, other)
     assert told.outcome == "impossible" and "is not the file that was read then" in told.why

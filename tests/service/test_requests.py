@@ -5,7 +5,7 @@ import json
 import socket
 
 import pytest
-from doors import EXAMPLE
+from services import EXAMPLE
 
 from rumos_bank.data.contract import EXAMPLE_CLIENT
 
@@ -16,7 +16,7 @@ def with_value(name: str, text: str) -> bytes:
     return EXAMPLE.replace(f'"{name}": {EXAMPLE_CLIENT[name]}', f'"{name}": {text}', 1).encode()
 
 
-PLAIN = EXAMPLE.encode()
+PORTABLE = EXAMPLE.encode()
 BODIES = {  # what → (body, status)
     "NaN": (with_value("LIMIT_BAL", "NaN"), 422),
     "Infinity": (with_value("BILL_AMT1", "Infinity"), 422),
@@ -43,16 +43,16 @@ BODIES = {  # what → (body, status)
     "lone surrogate as value": (with_value("AGE", r'"\ud800"'), 400),
     "lone surrogate as key": (with_value("AGE", r'25, "\ud800": 1'), 400),
     "NUL in a key": (with_value("AGE", r'25, "A\u0000": 1'), 422),
-    "NUL after the body": (PLAIN + b"\0", 400),
-    "NUL before the body": (b"\0" + PLAIN, 400),
+    "NUL after the body": (PORTABLE + b"\0", 400),
+    "NUL before the body": (b"\0" + PORTABLE, 400),
     "duplicate key": (with_value("AGE", '25, "AGE": 26'), 422),
     "duplicate key, same value": (with_value("AGE", '25, "AGE": 25'), 422),
     "duplicate key, escaped": (with_value("AGE", r'25, "\u0041GE": 25'), 422),
-    "BOM": (b"\xef\xbb\xbf" + PLAIN, 400),
+    "BOM": (b"\xef\xbb\xbf" + PORTABLE, 400),
     "UTF-16": (EXAMPLE.encode("utf-16"), 400),
     "UTF-32": (EXAMPLE.encode("utf-32-le"), 400),
-    "no UTF-8": (PLAIN.replace(b'"AGE"', b'"\xff\xfe"'), 400),
-    "overlong UTF-8": (PLAIN.replace(b'"AGE"', b'"\xc0\x80"'), 400),
+    "no UTF-8": (PORTABLE.replace(b'"AGE"', b'"\xff\xfe"'), 400),
+    "overlong UTF-8": (PORTABLE.replace(b'"AGE"', b'"\xc0\x80"'), 400),
     "100,000 brackets": (b"[" * 100_000, 400),
     "100,000 closed brackets": (b"[" * 100_000 + b"]" * 100_000, 400),
     "deep objects": (b'{"a":' * 50_000 + b"1" + b"}" * 50_000, 400),
@@ -66,22 +66,22 @@ BODIES = {  # what → (body, status)
     "an empty object": (b"{}", 422),
     "an empty list": (b"[]", 422),
     "a list of lists": (b"[[]]", 422),
-    "two bodies": (PLAIN + PLAIN, 400),
-    "a trailing comma": (PLAIN[:-1] + b",}", 400),
-    "a comment": (b"/* */" + PLAIN, 400),
-    "single quotes": (PLAIN.replace(b'"', b"'"), 400),
+    "two bodies": (PORTABLE + PORTABLE, 400),
+    "a trailing comma": (PORTABLE[:-1] + b",}", 400),
+    "a comment": (b"/* */" + PORTABLE, 400),
+    "single quotes": (PORTABLE.replace(b'"', b"'"), 400),
     "hexadecimal": (with_value("AGE", "0x19"), 400),
     "leading zero": (with_value("AGE", "025"), 400),
     "plus": (with_value("AGE", "+25"), 400),
-    "2 MB": (b" " * 2_000_000 + PLAIN, 413),
+    "2 MB": (b" " * 2_000_000 + PORTABLE, 413),
 }
 
 
 @pytest.mark.parametrize("path", ["/default_prediction", "/decisions", "/decisions?explain=true"])
 @pytest.mark.parametrize("what", BODIES)
-def test_a_hostile_body_is_refused(door, path, what):
+def test_a_hostile_body_is_refused(service, path, what):
     body, status = BODIES[what]
-    answer = door.post(path, body)
+    answer = service.post(path, body)
     problem = answer.json
     assert (answer.status, problem["status"]) == (status, status), problem
     assert answer.headers["content-type"] == "application/problem+json"
@@ -89,25 +89,25 @@ def test_a_hostile_body_is_refused(door, path, what):
     assert len(answer.body) < 20_000
 
 
-def test_what_looks_odd_but_is_right_is_decided(door):
+def test_what_looks_odd_but_is_right_is_decided(service):
     for body in (
         with_value("LIMIT_BAL", "3e4"),
         with_value("LIMIT_BAL", "30000.0"),
         with_value("BILL_AMT1", "-0.0"),
         with_value("PAY_0", "-0"),
-        PLAIN.replace(b'"AGE"', rb'"\u0041GE"'),
-        b"\r\n\t " + PLAIN + b"\n",
+        PORTABLE.replace(b'"AGE"', rb'"\u0041GE"'),
+        b"\r\n\t " + PORTABLE + b"\n",
         json.dumps(dict(reversed(EXAMPLE_CLIENT.items()))).encode(),
     ):
-        assert door.post("/default_prediction", body).body == b'{"prediction":0}'
+        assert service.post("/default_prediction", body).body == b'{"prediction":0}'
 
 
-def test_a_list_is_no_client_of_the_old_contract(door):
-    assert door.post("/default_prediction", [EXAMPLE_CLIENT]).status == 422
+def test_a_list_is_no_client_of_the_old_contract(service):
+    assert service.post("/default_prediction", [EXAMPLE_CLIENT]).status == 422
 
 
-def test_more_clients_than_allowed_are_refused(door):
-    assert door.post("/decisions", [EXAMPLE_CLIENT] * 1001).status == 422
+def test_more_clients_than_allowed_are_refused(service):
+    assert service.post("/decisions", [EXAMPLE_CLIENT] * 1001).status == 422
 
 
 @pytest.mark.parametrize(
@@ -125,12 +125,12 @@ def test_more_clients_than_allowed_are_refused(door):
         ("", 415),
     ],
 )
-def test_content_types(door, kind, status):
-    assert door.post("/default_prediction", EXAMPLE, Content_Type=kind).status == status
+def test_content_types(service, kind, status):
+    assert service.post("/default_prediction", EXAMPLE, Content_Type=kind).status == status
 
 
-def test_a_compressed_body_is_refused(door):
-    assert door.post("/default_prediction", gzip.compress(PLAIN), Content_Encoding="gzip").status == 415
+def test_a_compressed_body_is_refused(service):
+    assert service.post("/default_prediction", gzip.compress(PORTABLE), Content_Encoding="gzip").status == 415
 
 
 # Below HTTP's surface
@@ -154,35 +154,35 @@ HEAD = b"POST /default_prediction HTTP/1.1\r\nHost: localhost\r\nConnection: clo
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip
-def test_hostile_framing_is_refused(door, what, raw, statuses):
-    assert door.send(HEAD + raw) in statuses
-    assert door.get("/health/live").status == 200
+def test_hostile_framing_is_refused(service, what, raw, statuses):
+    assert service.send(HEAD + raw) in statuses
+    assert service.get("/health/live").status == 200
 
 
-def test_a_chunked_body_is_read(door):
-    chunks = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (PLAIN[:100], PLAIN[100:]))
-    assert door.send(HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n") == 200
+def test_a_chunked_body_is_read(service):
+    chunks = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (PORTABLE[:100], PORTABLE[100:]))
+    assert service.send(HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n") == 200
 
 
-def test_a_client_that_hangs_up_harms_nobody(door):
+def test_a_client_that_hangs_up_harms_nobody(service):
     for _ in range(5):
-        with socket.create_connection(("127.0.0.1", door.port)) as connection:
+        with socket.create_connection(("127.0.0.1", service.port)) as connection:
             connection.sendall(HEAD + b"Content-Length: 5000\r\n\r\n{")
-    assert door.get("/health/live").status == 200
+    assert service.get("/health/live").status == 200
 
 
-def test_a_harmless_request_id_is_kept_and_another_is_replaced(door):
-    assert door.get("/health/live", X_Request_Id="Abc_1-2").headers["x-request-id"] == "Abc_1-2"
+def test_a_harmless_request_id_is_kept_and_another_is_replaced(service):
+    assert service.get("/health/live", X_Request_Id="Abc_1-2").headers["x-request-id"] == "Abc_1-2"
     for odd in ("a b", "<script>", "a" * 65, "é"):
-        assert len(door.get("/health/live", X_Request_Id=odd).headers["x-request-id"]) == 32
+        assert len(service.get("/health/live", X_Request_Id=odd).headers["x-request-id"]) == 32
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD"])
-def test_another_method_is_told_which_are_allowed(door, method):
-    answer = door.ask(method, "/default_prediction")
+def test_another_method_is_told_which_are_allowed(service, method):
+    answer = service.ask(method, "/default_prediction")
     assert (answer.status, answer.headers["allow"]) == (405, "POST")
 
 
-def test_nothing_of_all_this_was_a_failure(door):
-    assert not door.events("failure")
-    assert not [event for event in door.events("request") if event["status"] >= 500]
+def test_nothing_of_all_this_was_a_failure(service):
+    assert not service.events("failure")
+    assert not [event for event in service.events("request") if event["status"] >= 500]

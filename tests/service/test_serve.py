@@ -9,11 +9,11 @@ import sys
 import threading
 
 import pytest
-from doors import ROOT, find_free_port, settings_of
+from services import ROOT, find_free_port, settings_of
 
 from rumos_bank.ground.errors import SettingsError
 from rumos_bank.operations import serve as room
-from rumos_bank.operations.serve import Door, describe_door, require_free, serve
+from rumos_bank.operations.serve import Service, describe_service, require_free, serve
 
 SMALL = """
 import sys
@@ -69,10 +69,10 @@ def test_a_slow_door_is_told_as_ready_when_it_answers(tmp_path, monkeypatch):
     monkeypatch.setattr(room, "PATIENCE", 0)
     port, told = find_free_port(), []
     code = f"import time, http.server as h; time.sleep(1); h.test(h.SimpleHTTPRequestHandler, port={port})"
-    late = Door("api", port, (sys.executable, "-c", code), health="/")
+    late = Service("api", port, (sys.executable, "-c", code), health="/")
     monkeypatch.setattr(room, "describe_door", lambda *_: late)
 
-    def tell(line: str) -> None:
+    def notify(line: str) -> None:
         told.append(line)
         if " ready on " in line:
             signal.raise_signal(signal.SIGTERM)
@@ -80,7 +80,7 @@ def test_a_slow_door_is_told_as_ready_when_it_answers(tmp_path, monkeypatch):
     give_up = threading.Timer(30, lambda: os.kill(os.getpid(), signal.SIGTERM))
     give_up.start()
     try:
-        assert serve(settings_of(tmp_path), ["api"], tell) == 0, told
+        assert serve(settings_of(tmp_path), ["api"], notify) == 0, told
     finally:
         give_up.cancel()
     assert "does not answer" in told[1] and " ready on " in told[2]
@@ -104,25 +104,28 @@ def answering():
 
 
 def test_a_door_is_looked_for_where_it_listens(answering):
-    assert Door("api", answering, (), health="/health", host="127.0.0.2").is_ready()
-    assert Door("api", answering, (), host="127.0.0.2").is_ready()
-    assert not Door("api", answering, (), health="/other", host="127.0.0.2").is_ready()
-    assert not Door("api", answering, (), health="/health").is_ready()
-    require_free(Door("api", answering, ()))
+    assert Service("api", answering, (), health="/health", host="127.0.0.2").is_ready()
+    assert Service("api", answering, (), host="127.0.0.2").is_ready()
+    assert not Service("api", answering, (), health="/other", host="127.0.0.2").is_ready()
+    assert not Service("api", answering, (), health="/health").is_ready()
+    require_free(Service("api", answering, ()))
     with pytest.raises(SettingsError, match=f"port {answering} is taken"):
-        require_free(Door("api", answering, (), host="127.0.0.2"))
+        require_free(Service("api", answering, (), host="127.0.0.2"))
     with pytest.raises(SettingsError, match="must be an address of this machine"):
-        require_free(Door("api", answering, (), host="192.0.2.1"))
+        require_free(Service("api", answering, (), host="192.0.2.1"))
 
 
 def test_a_door_that_listens_everywhere_is_near(tmp_path):
-    assert Door("api", 5001, (), host="0.0.0.0").address == "http://127.0.0.1:5001"
-    assert Door("api", 5001, (), host="::").address == "http://[::1]:5001"
+    assert Service("api", 5001, (), host="0.0.0.0").address == "http://127.0.0.1:5001"
+    assert Service("api", 5001, (), host="::").address == "http://[::1]:5001"
     settings = settings_of(tmp_path, RUMOS_API_HOST="127.0.0.2", RUMOS_DESK_HOST="127.0.0.3")
-    assert [describe_door(name, settings).near for name in ("api", "dashboard")] == ["127.0.0.2", "127.0.0.3"]
+    assert [describe_service(name, settings).near for name in ("api", "dashboard")] == [
+        "127.0.0.2",
+        "127.0.0.3",
+    ]
 
 
 def test_no_proxy_is_asked_for_a_door(answering, monkeypatch):
     for name in ("http_proxy", "HTTP_PROXY", "no_proxy"):
         monkeypatch.setenv(name, "" if name == "no_proxy" else f"http://127.0.0.1:{find_free_port()}")
-    assert Door("api", answering, (), health="/health", host="127.0.0.2").is_ready()
+    assert Service("api", answering, (), health="/health", host="127.0.0.2").is_ready()

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import psutil
 import pytest
-from doors import Door, serve, set_alias, settings_of
 from loops import run_alone
 from processes import wait_until
+from services import Service, serve, set_alias, settings_of
 
 from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, LATE_CLIENT
-from rumos_bank.data.synthetic import make_twin
+from rumos_bank.data.synthetic import make_synthetic
 from rumos_bank.governance.registry import find_version
 from rumos_bank.ground.errors import StoreError
 from rumos_bank.monitoring import shadow as shadowing
@@ -29,17 +29,17 @@ SHADOW = {"RUMOS_SHADOW_VERSION": "1"}
 
 @pytest.fixture(scope="module")
 def clients() -> list[dict]:
-    return json.loads(make_twin(300, seed=5)[list(CLIENT_COLUMNS)].to_json(orient="records"))
+    return json.loads(make_synthetic(300, seed=5)[list(CLIENT_COLUMNS)].to_json(orient="records"))
 
 
-def count(door: Door, name: str) -> int:
-    told = door.get("/metrics").body.decode()
+def count(service: Service, name: str) -> int:
+    told = service.get("/metrics").body.decode()
     return int(float(re.search(rf"^rumos_shadow_{name}_total (.*)$", told, re.M)[1]))
 
 
-def shadow_process(door: Door) -> psutil.Process:
-    wait_until(lambda: psutil.Process(door.process.pid).children())
-    return psutil.Process(door.process.pid).children()[0]
+def shadow_process(service: Service) -> psutil.Process:
+    wait_until(lambda: psutil.Process(service.process.pid).children())
+    return psutil.Process(service.process.pid).children()[0]
 
 
 def without_ids(answers: list[dict]) -> list[dict]:
@@ -57,12 +57,12 @@ def test_the_answers_are_those_without_a_shadow_and_the_shadow_is_on_record(stor
     with serve(store, tmp_path) as alone:
         expected = without_ids(alone.post("/decisions", clients).json)
         assert not psutil.Process(alone.process.pid).children(), "no version, no shadow"
-    with serve(store, tmp_path, **SHADOW) as door:
-        answers = door.post("/decisions", clients).json
-        told = door.post("/default_prediction", LATE_CLIENT)
+    with serve(store, tmp_path, **SHADOW) as service:
+        answers = service.post("/decisions", clients).json
+        told = service.post("/default_prediction", LATE_CLIENT)
         assert without_ids(answers) == expected and told.body == b'{"prediction":1}'
-        wait_until(lambda: count(door, "scored") == 301)
-        flips, failed = count(door, "flips"), count(door, "failed")
+        wait_until(lambda: count(service, "scored") == 301)
+        changes, failed = count(service, "changes"), count(service, "failed")
     first = Champion(1, (line := find_version(settings_of(store), 1).line), _files(store, line))
     written = {entry["decision"]: entry for entry in entries(store, "shadow")}
     assert written.keys() == {answer["id"] for answer in answers} | {told.headers["x-decision-id"]}
@@ -70,11 +70,11 @@ def test_the_answers_are_those_without_a_shadow_and_the_shadow_is_on_record(stor
         entry = written[answer["id"]]
         assert entry["answer"] == first.decide(client).to_dict() and entry["answer"]["model_version"] == 1
         assert entry["model"] == {"version": 1, "digest": first.digest}
-    assert failed == 0 and flips == sum(
+    assert failed == 0 and changes == sum(
         written[answer["id"]]["answer"]["prediction"] != answer["prediction"] for answer in answers
     ) + (written[told.headers["x-decision-id"]]["answer"]["prediction"] != 1)
     report = judge_shadow(settings_of(store), 1)
-    assert report.to_refuse + report.to_accept == flips > 0 and report.champions == (3,)
+    assert report.to_refuse + report.to_accept == changes > 0 and report.champions == (3,)
 
 
 def _files(store: Path, line: dict) -> dict[str, bytes]:
@@ -82,18 +82,18 @@ def _files(store: Path, line: dict) -> dict[str, bytes]:
 
 
 def test_the_log_of_the_service_tells_who_listens_and_holds_no_client(store, tmp_path):
-    with serve(store, tmp_path, **SHADOW) as door:
-        door.post("/default_prediction", EXAMPLE_CLIENT | {"LIMIT_BAL": 31_415})
-        wait_until(lambda: count(door, "scored") == 1)
-    (told,) = door.events("shadow")
+    with serve(store, tmp_path, **SHADOW) as service:
+        service.post("/default_prediction", EXAMPLE_CLIENT | {"LIMIT_BAL": 31_415})
+        wait_until(lambda: count(service, "scored") == 1)
+    (told,) = service.events("shadow")
     assert told["version"] == 1 and len(told["digest"]) == 64
-    assert "31415" not in door.log.read_text()
+    assert "31415" not in service.log.read_text()
 
 
 def test_a_shadow_sees_what_is_on_record_and_no_protected_field(store, tmp_path):
-    with serve(store, tmp_path, **SHADOW) as door:
-        door.post("/decisions", EXAMPLE_CLIENT)
-        wait_until(lambda: count(door, "scored") == 1)
+    with serve(store, tmp_path, **SHADOW) as service:
+        service.post("/decisions", EXAMPLE_CLIENT)
+        wait_until(lambda: count(service, "scored") == 1)
     (entry,) = entries(store, "shadow")
     assert entry.keys() == {"id", "time", "kind", "decision", "answer", "microseconds", "model"}
 
@@ -105,78 +105,80 @@ def test_a_version_that_cannot_be_loaded_changes_nothing(store, tmp_path, client
     settings = settings_of(store)
     with pytest.raises(StoreError, match="what the files of version 9 must be"):
         find_version(settings, 9)
-    (store / find_version(settings, 1).line["folder"] / "plain.json").write_bytes(b"{}")
-    for version, why in (("9", "version 9"), ("1", "plain.json")):
-        with serve(store, tmp_path, RUMOS_SHADOW_VERSION=version) as door:
-            wait_until(lambda door=door: door.events("shadow"))
-            (told,) = door.events("shadow")
+    (store / find_version(settings, 1).line["folder"] / "portable.json").write_bytes(b"{}")
+    for version, why in (("9", "version 9"), ("1", "portable.json")):
+        with serve(store, tmp_path, RUMOS_SHADOW_VERSION=version) as service:
+            wait_until(lambda service=service: service.events("shadow"))
+            (told,) = service.events("shadow")
             assert told["version"] == 0 and why in told["error"]
-            assert len(door.post("/decisions", clients).json) == 300
-            assert door.get("/health/ready").json == {"status": "ready", "model_version": 3}
+            assert len(service.post("/decisions", clients).json) == 300
+            assert service.get("/health/ready").json == {"status": "ready", "model_version": 3}
             assert not entries(store, "shadow")
 
 
 def test_a_shadow_that_stands_still_keeps_nobody_waiting_and_what_is_too_much_is_dropped(store, tmp_path):
     before = len(entries(store, "decision"))
-    with serve(store, tmp_path, **SHADOW) as door:
-        process = shadow_process(door)
-        wait_until(lambda: door.events("shadow"))
+    with serve(store, tmp_path, **SHADOW) as service:
+        process = shadow_process(service)
+        wait_until(lambda: service.events("shadow"))
         process.suspend()
         many, turns = [EXAMPLE_CLIENT] * 1000, MOST // 1000 + 5
         for _ in range(turns):  # each would wait for ever if it waited for the shadow
-            assert len(door.post("/decisions", many).json) == 1000
+            assert len(service.post("/decisions", many).json) == 1000
         assert process.status() == psutil.STATUS_STOPPED
-        dropped = count(door, "dropped")
+        dropped = count(service, "dropped")
         assert 3000 <= dropped <= 5000, "some batches had left before it stood still"
         process.resume()
         made = 1000 * turns
-        wait_until(lambda: count(door, "scored") == made - dropped)
+        wait_until(lambda: count(service, "scored") == made - dropped)
     assert len(entries(store, "decision")) == before + made
     assert len(entries(store, "shadow")) == made - dropped
 
 
 def test_a_shadow_that_dies_is_told_and_counted_and_the_service_goes_on(store, tmp_path, clients):
-    with serve(store, tmp_path, **SHADOW) as door:
-        wait_until(lambda: door.events("shadow"))
-        shadow_process(door).kill()
-        assert len(door.post("/decisions", clients).json) == 300
-        wait_until(lambda: count(door, "failed") == 300)
-        assert len(door.post("/decisions", clients).json) == 300
-        assert "the shadow's process has ended" in door.events("shadow")[-1]["error"]
-        assert door.get("/health/ready").json["status"] == "ready"
+    with serve(store, tmp_path, **SHADOW) as service:
+        wait_until(lambda: service.events("shadow"))
+        shadow_process(service).kill()
+        assert len(service.post("/decisions", clients).json) == 300
+        wait_until(lambda: count(service, "failed") == 300)
+        assert len(service.post("/decisions", clients).json) == 300
+        assert "the shadow's process has ended" in service.events("shadow")[-1]["error"]
+        assert service.get("/health/ready").json["status"] == "ready"
 
 
 @pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="other systems have no such policy")
 def test_it_computes_only_when_nobody_else_does_and_leaves_ctrl_c_to_the_service(store, tmp_path):
-    with serve(store, tmp_path, **SHADOW) as door:
-        process = shadow_process(door)
-        wait_until(lambda: door.events("shadow"))
+    with serve(store, tmp_path, **SHADOW) as service:
+        process = shadow_process(service)
+        wait_until(lambda: service.events("shadow"))
         assert os.sched_getscheduler(process.pid) == os.SCHED_IDLE and process.nice() == 19
-        assert os.getsid(process.pid) == os.getsid(door.process.pid), "priorities count inside a session only"
+        assert os.getsid(process.pid) == os.getsid(service.process.pid), (
+            "priorities count inside a session only"
+        )
         process.send_signal(signal.SIGINT)
-        door.post("/decisions", EXAMPLE_CLIENT)
-        wait_until(lambda: count(door, "scored") == 1)
+        service.post("/decisions", EXAMPLE_CLIENT)
+        wait_until(lambda: count(service, "scored") == 1)
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
 def test_it_ends_with_the_service(store, tmp_path, end):
-    with serve(store, tmp_path, **SHADOW) as door:
-        process = shadow_process(door)
-        wait_until(lambda: door.events("shadow"))
-        os.kill(door.process.pid, end)
-        door.process.wait(timeout=10)
+    with serve(store, tmp_path, **SHADOW) as service:
+        process = shadow_process(service)
+        wait_until(lambda: service.events("shadow"))
+        os.kill(service.process.pid, end)
+        service.process.wait(timeout=10)
     process.wait(timeout=10)
 
 
 def test_the_champion_may_change_meanwhile_and_the_shadow_stays(store, tmp_path, clients):
-    with serve(store, tmp_path, **SHADOW) as door:
-        process = shadow_process(door)
-        door.post("/decisions", clients)
+    with serve(store, tmp_path, **SHADOW) as service:
+        process = shadow_process(service)
+        service.post("/decisions", clients)
         set_alias(store, 2)
-        door.wait_for(2)
-        door.post("/decisions", clients)
-        wait_until(lambda: count(door, "scored") == 600)
-        assert shadow_process(door) == process
+        service.wait_for(2)
+        service.post("/decisions", clients)
+        wait_until(lambda: count(service, "scored") == 600)
+        assert shadow_process(service) == process
     assert judge_shadow(settings_of(store), 1).champions == (2, 3)
 
 
@@ -188,7 +190,7 @@ def listening(store, monkeypatch):
     "A shadow without a service, and what it counts and tells."
     monkeypatch.setattr(shadowing, "PAUSE", 0.02)
     monkeypatch.setattr(shadowing, "AGAIN", 0.05)
-    counts, told = dict.fromkeys(("scored", "flips", "failed", "dropped"), 0), []
+    counts, told = dict.fromkeys(("scored", "changes", "failed", "dropped"), 0), []
 
     class Count:
         def __init__(self, name: str):

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import nbformat
 import psutil
-from doors import serve, set_alias, variables_of
 from loads import Load, check, find_champions
 from processes import ROOT, RUMOS, clean_environment, find_free_port, is_open, wait_until
+from services import serve, set_alias, variables_of
 
 from rumos_bank.data.contract import EXAMPLE_CLIENT
 
-DOORS = ("MLFLOW", "API", "DASHBOARD")
+SERVICES = ("MLFLOW", "API", "DASHBOARD")
 AWAY = "the store does not answer: the last verified champion decides on"
 
 
@@ -74,8 +74,8 @@ def execute(notebook: Path, environment: dict[str, str], folder: Path) -> str:
     return nbformat.read(output, 4).cells[-1].outputs[-1]["data"]["text/markdown"]
 
 
-def test_all_doors_open_say_the_same_and_close(store, tmp_path):
-    ports = {name: find_free_port() for name in DOORS}
+def test_all_interfaces_open_say_the_same_and_close(store, tmp_path):
+    ports = {name: find_free_port() for name in SERVICES}
     with opened("all", store, ports, lines=3) as (process, told):
         assert all(f"127.0.0.1:{port}" in "".join(told) for port in ports.values())
         environment = environment_of(store, ports)
@@ -100,10 +100,10 @@ def test_before_the_first_road_every_door_says_which_command_makes_a_champion(tm
             [*RUMOS, *words], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60
         )
         assert done.returncode == 2 and "run `rumos run`" in done.stderr and "Traceback" not in done.stderr
-    with serve(tmp_path / "store", tmp_path) as door:
-        answer = door.post("/default_prediction", EXAMPLE_CLIENT)
+    with serve(tmp_path / "store", tmp_path) as service:
+        answer = service.post("/default_prediction", EXAMPLE_CLIENT)
         assert answer.status == 503 and "rumos run" in answer.json["detail"]
-        assert door.get("/health/live").status == 200 and door.get("/health/ready").status == 503
+        assert service.get("/health/live").status == 200 and service.get("/health/ready").status == 503
 
 
 def test_the_champion_changes_and_the_mlflow_server_goes_under_load(store, tmp_path):
@@ -112,31 +112,31 @@ def test_the_champion_changes_and_the_mlflow_server_goes_under_load(store, tmp_p
     address = f"http://127.0.0.1:{port}"
     with (
         opened("mlflow", store, {"MLFLOW": port}, lines=1) as (mlflow, _),
-        serve(store, tmp_path, RUMOS_STORE_SERVER=address) as door,
-        Load(door) as load,
+        serve(store, tmp_path, RUMOS_STORE_SERVER=address) as service,
+        Load(service) as load,
     ):
         for version in (1, 2, 3, 2):
             load.wait_for(changes)
             set_alias(store, version)
-            door.wait_for(version)
+            service.wait_for(version)
         load.wait_for(changes)
         set_alias(store, 1)
-        door.wait_for(1)
+        service.wait_for(1)
         _server_of(mlflow, port).kill()
         load.wait_for(changes)
-        wait_until(lambda: door.get("/health/ready").json["status"] == "degraded", 30, "its next look")
-        ready = door.get("/health/ready").json
+        wait_until(lambda: service.get("/health/ready").json["status"] == "degraded", 30, "its next look")
+        ready = service.get("/health/ready").json
         assert ready["reason"] == AWAY
-        told = door.get("/metrics").body.decode()
+        told = service.get("/metrics").body.decode()
         assert "rumos_champion_cached 1.0" in told and "rumos_champion_alarm 0.0" in told
         load.wait_for(changes)
-        assert door.get("/champion").json["version"] == 1
+        assert service.get("/champion").json["version"] == 1
     assert {answer[3] for answer in load.answers} == {1, 2, 3}
     check(load, champions)
-    with serve(store, tmp_path, RUMOS_STORE_SERVER=address) as door:  # started while the server is away
-        ready = door.get("/health/ready").json
+    with serve(store, tmp_path, RUMOS_STORE_SERVER=address) as service:  # started while the server is away
+        ready = service.get("/health/ready").json
         assert (ready["status"], ready["reason"]) == ("degraded", AWAY)
-        told = door.post("/decisions", EXAMPLE_CLIENT).json
+        told = service.post("/decisions", EXAMPLE_CLIENT).json
         assert {k: v for k, v in told.items() if k != "id"} == champions[1].decide(EXAMPLE_CLIENT).to_dict()
 
 

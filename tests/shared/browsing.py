@@ -94,9 +94,9 @@ def serve_desk(settings: Settings, folder: Path, reports: Path | None = None) ->
 class Opened:
     "A page of the desk, ready to be used; it keeps what went wrong and what was asked of other servers."
 
-    def __init__(self, browser, address: str, **look) -> None:
-        look = {"locale": "en-GB", "viewport": DESKTOP} | look
-        self.context = browser.new_context(**look)
+    def __init__(self, browser, address: str, **scan) -> None:
+        scan = {"locale": "en-GB", "viewport": DESKTOP} | scan
+        self.context = browser.new_context(**scan)
         self.page = self.context.new_page()
         self.outside, self.errors = [], []
         host = address.split("/")[2]
@@ -163,7 +163,7 @@ def keep_screen(page, path: Path) -> None:
 @contextlib.contextmanager
 def relay(port: int) -> Iterator[int]:
     "A reverse proxy that hands on every byte, WebSockets too; yields its own port."
-    door = socket.create_server(("127.0.0.1", 0))
+    service = socket.create_server(("127.0.0.1", 0))
 
     def hand_on(source: socket.socket, target: socket.socket) -> None:
         with contextlib.suppress(OSError):
@@ -175,11 +175,11 @@ def relay(port: int) -> Iterator[int]:
     def serve() -> None:
         with contextlib.suppress(OSError):
             while True:
-                near, _ = door.accept()
+                near, _ = service.accept()
                 far = socket.create_connection(("127.0.0.1", port))
                 for pair in ((near, far), (far, near)):
                     threading.Thread(target=hand_on, args=pair, daemon=True).start()
 
     threading.Thread(target=serve, daemon=True).start()
-    yield int(door.getsockname()[1])
-    door.close()
+    yield int(service.getsockname()[1])
+    service.close()

@@ -6,10 +6,10 @@ import threading
 import time
 from dataclasses import dataclass, field
 
-from doors import Door, set_alias, settings_of
+from services import Service, set_alias, settings_of
 
 from rumos_bank.data.contract import CLIENT_COLUMNS
-from rumos_bank.data.synthetic import make_twin
+from rumos_bank.data.synthetic import make_synthetic
 from rumos_bank.serving.champion import Champion
 from rumos_bank.serving.decision_log import read_log
 
@@ -18,7 +18,7 @@ from rumos_bank.serving.decision_log import read_log
 class Load:
     "Connections that ask one client after the other, and remember every whole answer."
 
-    door: Door
+    service: Service
     connections: int = 8
     answers: list[tuple[int, int, str, int, int]] = field(
         default_factory=list
@@ -27,7 +27,7 @@ class Load:
     stopped: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
-        twins = make_twin(200, seed=3)[list(CLIENT_COLUMNS)]
+        twins = make_synthetic(200, seed=3)[list(CLIENT_COLUMNS)]
         self.clients = json.loads(twins.to_json(orient="records"))
         self.bodies = [json.dumps(client).encode() for client in self.clients]
         self.threads = [threading.Thread(target=self._ask, args=(k,)) for k in range(self.connections)]
@@ -52,7 +52,7 @@ class Load:
 
     def _ask(self, number: int) -> None:
         try:
-            with socket.create_connection(("127.0.0.1", self.door.port), timeout=30) as connection:
+            with socket.create_connection(("127.0.0.1", self.service.port), timeout=30) as connection:
                 reader = connection.makefile("rb")
                 while not self.stopped.is_set():
                     number = (number + self.connections) % len(self.bodies)
@@ -96,7 +96,7 @@ def check(load: Load, champions: dict[int, Champion], killed: bool = False) -> N
     assert all(isinstance(error, OSError) for error in load.broken) if killed else not load.broken, (
         load.broken
     )
-    logged = {entry["id"]: entry for entry in read_log(settings_of(load.door.store).audit_path)}
+    logged = {entry["id"]: entry for entry in read_log(settings_of(load.service.store).audit_path)}
     expected = {
         (version, number): champion.decide(client).to_dict()
         for version, champion in champions.items()

@@ -14,8 +14,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from rumos_bank.data.contract import ID, TARGET, fingerprint
-from rumos_bank.data.sources import Lending
-from rumos_bank.data.synthetic import make_twin
+from rumos_bank.data.sources import Dataset
+from rumos_bank.data.synthetic import make_synthetic
 from rumos_bank.governance import ledger
 from rumos_bank.governance.ledger import (
     INTENT,
@@ -26,14 +26,14 @@ from rumos_bank.governance.ledger import (
     facts_of,
     read_ledger,
 )
-from rumos_bank.governance.promotion import Verdict, crown
+from rumos_bank.governance.promotion import Verdict, promote
 from rumos_bank.governance.promotion_state import read_champion
 from rumos_bank.governance.tracking import Store, log_search, open_store
 from rumos_bank.ground.settings import DATABASE, Settings, read_settings
 from rumos_bank.model.decision import DecisionModel
 from rumos_bank.model.evaluate import measure
 from rumos_bank.model.explain import make_reference
-from rumos_bank.model.portable import PLAIN, SKOPS, make_plain
+from rumos_bank.model.portable import PORTABLE, SKOPS, make_portable
 from rumos_bank.model.search import Profile, SearchResult
 from rumos_bank.monitoring.metrics import make_watch_reference
 from rumos_bank.operations.experiments import describe_search
@@ -66,18 +66,18 @@ def settings_for(path: Path, **more: str) -> Settings:
 class Data:
     "Some twins, divided: 150 of the 600 train clients defaulted, and 40 of the 150 test clients."
 
-    lending: Lending
+    dataset: Dataset
     train: pd.DataFrame
     test: pd.DataFrame
 
 
 def make_data(seed: int) -> Data:
-    twins = make_twin(2000, seed)
+    twins = make_synthetic(2000, seed)
     defaulted, paid = twins[twins[TARGET] == 1], twins[twins[TARGET] == 0]
     train = pd.concat([defaulted[:150], paid[:450]]).sort_values(ID)
     test = pd.concat([defaulted[150:190], paid[450:560]]).sort_values(ID)
     clients = pd.concat([train, test])
-    return Data(Lending(clients, fingerprint(clients), "twin", is_twin=True), train, test)
+    return Data(Dataset(clients, fingerprint(clients), "twin", is_twin=True), train, test)
 
 
 def with_refusals(found: SearchResult, payers: int) -> SearchResult:
@@ -116,11 +116,13 @@ def log_tree(
     )
     parts = {"train": data.train, "test": data.test}
     described = (
-        describe_search(settings, family, TINY, data.lending) | {"profile": "full", "road": "r"} | tags
+        describe_search(settings, family, TINY, data.dataset)
+        | {"profile": "full", "pipeline_run": "r"}
+        | tags
     )
     figures = {"roc": Figure()}
     return log_search(
-        store, replace(found, family=family), on_test, tested, figures, data.lending, parts, described
+        store, replace(found, family=family), on_test, tested, figures, data.dataset, parts, described
     )
 
 
@@ -134,10 +136,10 @@ def champion_of(decision: DecisionModel, version: int = 1) -> Champion:
     "A champion without a store."
     import skops.io
 
-    form = json.dumps(make_plain(decision, {"family": "some"})).encode()
-    files = {PLAIN: hashlib.sha256(form).hexdigest(), SKOPS: "0"}
+    form = json.dumps(make_portable(decision, {"family": "some"})).encode()
+    files = {PORTABLE: hashlib.sha256(form).hexdigest(), SKOPS: "0"}
     line = {"run": "r", "when": "now", "who": "test", "reason": "first", "files": files}
-    return Champion(version, line, {PLAIN: form, SKOPS: skops.io.dumps(decision)})
+    return Champion(version, line, {PORTABLE: form, SKOPS: skops.io.dumps(decision)})
 
 
 def move_alias(settings: Settings, version: int) -> None:
@@ -179,16 +181,16 @@ class Place:
         "The store under the settings of the moment."
         return self.store if self.settings is self.store.settings else Store(self.settings)
 
-    def crown(self, run: str, **more: object) -> Verdict:
+    def promote(self, run: str, **more: object) -> Verdict:
         data = self.data
-        return crown(self.today, self.runs.get(run, run), data.train, data.lending.fingerprint, **more)
+        return promote(self.today, self.runs.get(run, run), data.train, data.dataset.fingerprint, **more)
 
     @property
     def reigns(self) -> str | None:
         "The name of the run that reigns."
-        reign = read_champion(self.store)
+        current = read_champion(self.store)
         names = {run: name for name, run in self.runs.items()}
-        return reign and names.get(reign.run_id, reign.run_id)
+        return current and names.get(current.run_id, current.run_id)
 
     @property
     def events(self) -> list[tuple[str, str]]:

@@ -8,25 +8,25 @@ import pandas as pd
 import skops.io
 
 from rumos_bank.data.contract import CLIENT_COLUMNS, TARGET
-from rumos_bank.data.synthetic import make_twin
+from rumos_bank.data.synthetic import make_synthetic
 from rumos_bank.ground.settings import Costs
 from rumos_bank.model.decision import make_decision
 from rumos_bank.model.families import find_family, make_model
-from rumos_bank.model.portable import PLAIN, SKOPS, make_plain
+from rumos_bank.model.portable import PORTABLE, SKOPS, make_portable
 from rumos_bank.serving.champion import Champion
 
 PROTECTED = ("SEX", "MARRIAGE", "AGE")
 
 
 def make_champion(version: int, seed: int) -> Champion:
-    twins = make_twin(2000, seed)
+    twins = make_synthetic(2000, seed)
     family = find_family("LightGBM")
     decision = make_decision(
         make_model(family, {"n_estimators": 20}, seed, PROTECTED), 0.25, Costs(), PROTECTED, refer_margin=200
     )
     decision.fit(twins[list(CLIENT_COLUMNS)], twins[TARGET])
-    form = make_plain(decision, {"family": family.name})
-    content = {PLAIN: json.dumps(form).encode(), SKOPS: skops.io.dumps(decision)}
+    form = make_portable(decision, {"family": family.name})
+    content = {PORTABLE: json.dumps(form).encode(), SKOPS: skops.io.dumps(decision)}
     files = {name: hashlib.sha256(written).hexdigest() for name, written in content.items()}
     line = {"files": files, "run": "r", "when": "now", "who": "test", "reason": "test"}
     return Champion(version, line, content)

@@ -14,28 +14,28 @@ import pytest
 from stores import TINY, Data, Place, log_tree
 from typer.testing import CliRunner
 
-import rumos_bank.operations.reproduce as redo
+import rumos_bank.operations.reproduce as reproduce_run
 from rumos_bank.data.contract import TARGET, fingerprint
-from rumos_bank.data.sources import Lending, split_clients
-from rumos_bank.data.synthetic import make_twin
+from rumos_bank.data.sources import Dataset, split_clients
+from rumos_bank.data.synthetic import make_synthetic
 from rumos_bank.governance.tracking import open_store, read_artifact
-from rumos_bank.ground.errors import DataError, RoadError, StoreError
+from rumos_bank.ground.errors import DataError, PipelineError, StoreError
 from rumos_bank.ground.settings import CanarySettings, Costs, Settings, read_settings
 from rumos_bank.model.search import search
 from rumos_bank.operations.cli import app
 from rumos_bank.operations.reproduce import (
-    RECIPE,
+    SPECIFICATION,
     TESTED,
     canary,
     compare_answers,
     find_run,
     find_unlike,
     judge,
-    load_recipe,
+    load_specification,
     make_environment,
-    read_recipe,
+    read_specification,
     reproduce,
-    write_recipe,
+    write_specification,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -75,9 +75,9 @@ def logged(repository, tmp_path_factory) -> Place:
     ours = {"RUMOS_SPLIT_FOLDS": "3", "RUMOS_DATA_ON_MISSING_DATA": "stop", "RUMOS_DATA_SOURCES": ""}
     ours |= {name: str(tmp_path_factory.mktemp(name)) for name in ("RUMOS_STORE_PATH", "RUMOS_DATA_CACHE")}
     settings = read_settings(repository / "settings.ini", environ=ours)
-    twins = make_twin(800, seed=4)
+    twins = make_synthetic(800, seed=4)
     data = Data(
-        Lending(twins, fingerprint(twins), "twin", is_twin=True), *split_clients(twins, settings.split)
+        Dataset(twins, fingerprint(twins), "twin", is_twin=True), *split_clients(twins, settings.split)
     )
     found = search("Decision_tree", data.train, settings, TINY)
     place = Place(open_store(settings), settings, data, found)
@@ -89,20 +89,20 @@ def logged(repository, tmp_path_factory) -> Place:
 def change(logged, tmp_path) -> Callable[..., tuple[Settings, str]]:
     "The same search with other facts on its card, in a store that a test may change."
 
-    def change_card(**card: object) -> tuple[Settings, str]:
+    def change_card(**model_record: object) -> tuple[Settings, str]:
         path, run = tmp_path / "store", logged.runs["honest"]
         shutil.copytree(logged.store.path, path)
         store = logged.settings.store.model_copy(update={"path": path})
         settings = logged.settings.model_copy(update={"store": store})
-        file = read_artifact(open_store(settings), run, "card.json")
-        file.write_text(json.dumps({**json.loads(file.read_text()), **card}))
+        file = read_artifact(open_store(settings), run, "model_record.json")
+        file.write_text(json.dumps({**json.loads(file.read_text()), **model_record}))
         return settings, run
 
     return change_card
 
 
-def again(settings: Settings, run: str, logged: Place) -> redo.Verdict:
-    return reproduce(settings, run, "this", logged.data.lending)
+def again(settings: Settings, run: str, logged: Place) -> reproduce_run.Verdict:
+    return reproduce(settings, run, "this", logged.data.dataset)
 
 
 def worktrees(folder: Path) -> int:
@@ -112,7 +112,7 @@ def worktrees(folder: Path) -> int:
 def test_a_run_is_made_again_from_its_commit_and_is_identical(logged, repository):
     verdict = again(logged.settings, logged.runs["honest"], logged)
     assert verdict.word == "identical" and not verdict.differs and not verdict.beyond and not verdict.upgrades
-    assert [(part.name, part.clients, part.largest, part.flipped) for part in verdict.parts] == [
+    assert [(part.name, part.clients, part.largest, part.changed) for part in verdict.parts] == [
         ("test", 160, 0.0, 0),
         ("out of fold", 640, 0.0, 0),
     ]
@@ -158,7 +158,7 @@ def test_other_clients_on_record_are_not_taken_for_the_same(change, logged):
 
 
 def test_a_commit_that_is_not_here_is_told(change, logged, repository):
-    with pytest.raises(RoadError, match=r"from commit 00000.*which is not in .*fetch"):
+    with pytest.raises(PipelineError, match=r"from commit 00000.*which is not in .*fetch"):
         again(*change(commit="0" * 40), logged)
     assert worktrees(repository) == 1
 
@@ -183,7 +183,7 @@ def test_this_environment_serves_only_if_its_packages_are_those_of_the_lock(chan
     lock = repository / "requirements.lock"
     try:
         lock.write_text("numpy==0.1\n")
-        other, digest = commit_all(repository), redo.digest_file(lock)
+        other, digest = commit_all(repository), reproduce_run.digest_file(lock)
     finally:
         git(repository, "reset", "--quiet", "--hard", here)
     with pytest.raises(StoreError, match=r"1 packages here are not .*numpy.*use --environment new"):
@@ -193,20 +193,22 @@ def test_this_environment_serves_only_if_its_packages_are_those_of_the_lock(chan
 
 def test_the_worktree_is_taken_away_when_the_work_fails(change, logged, repository):
     settings, run = change(parameters={"nonsense": 1})
-    with pytest.raises(RoadError, match=r"could not be fitted again: .*nonsense"):
+    with pytest.raises(PipelineError, match=r"could not be fitted again: .*nonsense"):
         again(settings, run, logged)
     assert worktrees(repository) == 1
 
 
 def test_clients_that_no_source_has_are_told(logged):
     with pytest.raises(DataError, match=r"no source gave the clients of the run.*RUMOS_DATA_SOURCES"):
-        redo._find_clients(logged.settings, {"source": "gone.csv", "fingerprint": "0", "seed": 1}, print)
+        reproduce_run._find_clients(
+            logged.settings, {"source": "gone.csv", "fingerprint": "0", "seed": 1}, print
+        )
 
 
-def test_a_run_is_found_by_what_people_call_it(logged, reigned):
+def test_a_run_is_found_by_what_people_call_it(logged, promoted):
     store, honest = logged.store, logged.runs["honest"]
     assert find_run(store, "Decision_tree") == find_run(store, honest) == honest
-    assert find_run(reigned.store, "champion") == reigned.runs["first"]
+    assert find_run(promoted.store, "champion") == promoted.runs["first"]
     with pytest.raises(StoreError, match=r"no finished search is called 'SVC'.*a family"):
         find_run(store, "SVC")
     with pytest.raises(StoreError, match="there is no champion yet"):
@@ -225,9 +227,9 @@ def installed(monkeypatch) -> list[Path]:
         folder.mkdir()
         folders.append(folder)
         if "unknown" in lock.read_text():
-            raise RoadError("the run's packages cannot be installed")
+            raise PipelineError("the run's packages cannot be installed")
 
-    monkeypatch.setattr(redo, "_install", install)
+    monkeypatch.setattr(reproduce_run, "_install", install)
     return folders
 
 
@@ -243,7 +245,7 @@ def test_an_environment_that_failed_is_made_anew(installed, logged, tmp_path):
     lock = tmp_path / "some.lock"
     lock.write_text("unknown==1\n")
     for _ in range(2):
-        with pytest.raises(RoadError):
+        with pytest.raises(PipelineError):
             make_environment(logged.settings, lock, print)
     assert len(installed) == 2
 
@@ -277,14 +279,18 @@ def with_chance(first: int, chance: float) -> pd.DataFrame:
 
 
 @pytest.fixture
-def pair(logged) -> Callable[..., redo.Verdict]:
-    recipe = read_recipe(logged.store, logged.runs["honest"])
-    card = {**recipe.card, "threshold": 0.25}
-    recipe = replace(recipe, card=card, tested=THEN, folds=None, content="", cv_cost=400.0)
+def pair(logged) -> Callable[..., reproduce_run.Verdict]:
+    specification = read_specification(logged.store, logged.runs["honest"])
+    model_record = {**specification.model_record, "threshold": 0.25}
+    specification = replace(
+        specification, model_record=model_record, tested=THEN, folds=None, content="", cv_cost=400.0
+    )
 
-    def pair_with(tested: pd.DataFrame, cv_cost: float = 400.0, **limits: float) -> redo.Verdict:
-        made = redo.Redone(0.25, cv_cost, card["library"], dict(recipe.versions), THEN, tested, content="")
-        return judge(recipe, made, CanarySettings(**limits))
+    def pair_with(tested: pd.DataFrame, cv_cost: float = 400.0, **limits: float) -> reproduce_run.Verdict:
+        made = reproduce_run.Reproduction(
+            0.25, cv_cost, model_record["library"], dict(specification.versions), THEN, tested, content=""
+        )
+        return judge(specification, made, CanarySettings(**limits))
 
     return pair_with
 
@@ -314,7 +320,7 @@ def test_a_dearer_cross_validation_is_beyond_the_tolerance(pair):
 def test_euros_are_counted_by_the_costs_of_the_run():
     now = with_chance(2, 0.9).assign(defaulted=0)  # the truth is that of the record
     part = compare_answers("test", THEN, now, (0.25, 0.25), Costs(false_positive=10, false_negative=100))
-    assert (part.euros_then, part.euros_now, part.flipped) == (200 * 100, 200 * 100 + 2 * 10, 2)
+    assert (part.euros_then, part.euros_now, part.changed) == (200 * 100, 200 * 100 + 2 * 10, 2)
 
 
 # The canary
@@ -327,21 +333,23 @@ def record(logged, tmp_path) -> Settings:
         update={"path": tmp_path / "none", "reports": tmp_path / "reports"}
     )
     settings = logged.settings.model_copy(update={"store": store})
-    write_recipe(
-        settings.reports_path / "record", read_recipe(logged.store, logged.runs["honest"]), settings.split
+    write_specification(
+        settings.reports_path / "record",
+        read_specification(logged.store, logged.runs["honest"]),
+        settings.split,
     )
     return settings
 
 
 def test_the_record_is_enough_for_the_canary(record, logged):
-    verdict = canary(record, lending=logged.data.lending)
+    verdict = canary(record, dataset=logged.data.dataset)
     assert verdict.word == "identical" and verdict.how[0].startswith("the recipe in the committed record")
     assert [(part.name, part.clients) for part in verdict.parts] == [("test", 160)]
     assert not record.store_path.exists()
 
 
 def test_the_canary_names_other_versions_and_what_they_change(record, logged):
-    facts = record.reports_path / "record" / RECIPE
+    facts = record.reports_path / "record" / SPECIFICATION
     told = json.loads(facts.read_text())
     told["versions"]["numpy"] = "1.0"
     facts.write_text(json.dumps(told))
@@ -349,14 +357,14 @@ def test_the_canary_names_other_versions_and_what_they_change(record, logged):
     kept = pd.read_parquet(table)
     kept.loc[kept.index[:3], "probability"] = 0.99
     kept.to_parquet(table)
-    verdict = canary(record, lending=logged.data.lending)
+    verdict = canary(record, dataset=logged.data.dataset)
     assert verdict.upgrades == (f"numpy 1.0 → {version('numpy')}",)
     assert verdict.word == "different" and verdict.parts[0].largest > 0.05
     assert "decided otherwise" in str(verdict) and "BEYOND THE TOLERANCE" in str(verdict)
 
 
 def test_the_canary_as_it_is_typed(record, logged, monkeypatch, tmp_path):
-    monkeypatch.setattr(redo, "load_lending", lambda *_: logged.data.lending)
+    monkeypatch.setattr(reproduce_run, "load_dataset", lambda *_: logged.data.dataset)
     monkeypatch.setenv("RUMOS_STORE_PATH", str(record.store_path))
     monkeypatch.setenv("RUMOS_STORE_REPORTS", str(record.reports_path))
     done = CliRunner().invoke(app, ["canary", "--save", str(tmp_path / "verdicts.json")])
@@ -368,35 +376,35 @@ def test_the_canary_as_it_is_typed(record, logged, monkeypatch, tmp_path):
     assert done.exit_code == 1 and "BEYOND THE TOLERANCE" in done.output, done.output
 
 
-def test_the_canary_prefers_the_reigning_champion(reigned, record):
-    there = record.store.model_copy(update={"path": reigned.store.path})
-    recipe, whence = redo.find_recipe(
-        record.model_copy(update={"store": there, "ledger": reigned.settings.ledger})
+def test_the_canary_prefers_the_reigning_champion(promoted, record):
+    there = record.store.model_copy(update={"path": promoted.store.path})
+    specification, origin = reproduce_run.find_specification(
+        record.model_copy(update={"store": there, "ledger": promoted.settings.ledger})
     )
-    assert recipe.run_id == reigned.runs["first"] and whence == "the reigning champion, version 1"
+    assert specification.run_id == promoted.runs["first"] and origin == "the reigning champion, version 1"
 
 
 def test_clients_that_are_divided_otherwise_are_not_compared(record, logged):
-    facts = record.reports_path / "record" / RECIPE
+    facts = record.reports_path / "record" / SPECIFICATION
     told = json.loads(facts.read_text())
     facts.write_text(json.dumps(told | {"split": told["split"] | {"seed": 1}}))
-    with pytest.raises(RoadError, match=r"test: 160 clients then and 160 now.*divided otherwise"):
-        canary(record, lending=logged.data.lending)
+    with pytest.raises(PipelineError, match=r"test: 160 clients then and 160 now.*divided otherwise"):
+        canary(record, dataset=logged.data.dataset)
 
 
 def test_a_recipe_survives_the_record_bit_by_bit(record, logged):
-    then = read_recipe(logged.store, logged.runs["honest"])
-    now = load_recipe(record.reports_path / "record")
+    then = read_specification(logged.store, logged.runs["honest"])
+    now = load_specification(record.reports_path / "record")
     one, other = (each.tested.set_index("ID").sort_index() for each in (then, now))
     assert one.equals(other) and now.cv_cost == then.cv_cost and now.versions == then.versions
     assert other["defaulted"].equals(
         logged.data.test.set_index("ID")[TARGET].sort_index().rename("defaulted")
     )
-    assert now.card == dict(then.card) | {"source": "twin"}
+    assert now.model_record == dict(then.model_record) | {"source": "twin"}
 
 
 def test_a_verdict_is_kept_below_the_others(pair, tmp_path):
     for _ in range(2):
-        redo.save_verdict(tmp_path / "kept.json", pair(THEN))
+        reproduce_run.save_verdict(tmp_path / "kept.json", pair(THEN))
     kept = json.loads((tmp_path / "kept.json").read_text())
     assert len(kept) == 2 and kept[0]["word"] == "identical" and kept[0]["parts"][0]["clients"] == 1000

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from doors import settings_of, variables_of
 from processes import ROOT, RUMOS
+from services import settings_of, variables_of
 
 from rumos_bank.data.contract import CLIENT_COLUMNS
 from rumos_bank.data.sources import split_clients
-from rumos_bank.data.synthetic import make_twin
+from rumos_bank.data.synthetic import make_synthetic
 from rumos_bank.desk.state import open_desk
 from rumos_bank.governance.tracking import import_mlflow
 from rumos_bank.ground.settings import read_settings
@@ -24,14 +24,14 @@ ANSWERS = ("prediction", "probability", "threshold", "expected_cost_accept", "ex
 @pytest.fixture(scope="module")
 def clients() -> pd.DataFrame:
     "As many as the test clients: 6,000."
-    twins = make_twin(30_000, seed=7)
+    twins = make_synthetic(30_000, seed=7)
     _, test = split_clients(twins, read_settings(ROOT / "settings.ini", environ={}).split)
     return test[["ID", *CLIENT_COLUMNS]].reset_index(drop=True)
 
 
 @pytest.fixture(scope="module")
-def champion(crowned) -> Champion:
-    return Champion.load(crowned.settings)
+def champion(promoted) -> Champion:
+    return Champion.load(promoted.settings)
 
 
 @pytest.fixture(scope="module")
@@ -64,26 +64,26 @@ def test_the_library_says_the_same_of_dicts_and_of_frames(champion, clients, exp
     assert 0 < expected["prediction"].mean() < 1
 
 
-def test_the_api_says_the_same(door, clients, expected):
+def test_the_api_says_the_same(service, clients, expected):
     records = json.loads(clients[list(CLIENT_COLUMNS)].to_json(orient="records"))
     answers = [
         answer
         for start in range(0, len(records), 1000)
-        for answer in door.post("/decisions", records[start : start + 1000]).json
+        for answer in service.post("/decisions", records[start : start + 1000]).json
     ]
     require_same(pd.DataFrame(answers), expected)
-    some = [door.post("/default_prediction", record).json["prediction"] for record in records[:200]]
+    some = [service.post("/default_prediction", record).json["prediction"] for record in records[:200]]
     assert some == expected["prediction"][:200].tolist()
 
 
-def test_the_desk_says_the_same_of_a_file(crowned, clients, expected, tmp_path):
-    desk = open_desk(settings_of(crowned.store.path, **places_of(tmp_path)))
+def test_the_desk_says_the_same_of_a_file(promoted, clients, expected, tmp_path):
+    desk = open_desk(settings_of(promoted.store.path, **places_of(tmp_path)))
     desk.take_file("clients.csv", clients.to_csv(index=False).encode())
     require_same(desk.decide_file().answers, expected)
 
 
-def test_the_desk_says_the_same_of_one_client(crowned, clients, expected, tmp_path):
-    desk = open_desk(settings_of(crowned.store.path, **places_of(tmp_path)))
+def test_the_desk_says_the_same_of_one_client(promoted, clients, expected, tmp_path):
+    desk = open_desk(settings_of(promoted.store.path, **places_of(tmp_path)))
     for number, client in enumerate(clients[list(CLIENT_COLUMNS)].head(200).to_dict("records")):
         desk.fill(client)
         told = desk.decision.to_dict()
@@ -91,13 +91,13 @@ def test_the_desk_says_the_same_of_one_client(crowned, clients, expected, tmp_pa
 
 
 @pytest.mark.parametrize("ending", [".csv", ".csv.gz", ".parquet", ".xlsx"])
-def test_the_command_line_says_the_same(crowned, clients, expected, tmp_path, ending):
+def test_the_command_line_says_the_same(promoted, clients, expected, tmp_path, ending):
     source, target = tmp_path / f"in{ending}", tmp_path / f"out{ending}"
     write = {".parquet": clients.to_parquet, ".xlsx": clients.to_excel}.get(ending, clients.to_csv)
     write(source, index=False)
     done = subprocess.run(
         [*RUMOS, "predict", str(source), str(target)],
-        env=environment_of(crowned.store.path, tmp_path),
+        env=environment_of(promoted.store.path, tmp_path),
         capture_output=True,
         text=True,
         timeout=300,
@@ -110,8 +110,8 @@ def test_the_command_line_says_the_same(crowned, clients, expected, tmp_path, en
     require_same(answers, expected, tolerance=1e-15 if ending == ".xlsx" else 0)  # a sheet keeps 16 digits
 
 
-def test_one_client_on_the_command_line(crowned, clients, expected, tmp_path):
-    environment = environment_of(crowned.store.path, tmp_path)
+def test_one_client_on_the_command_line(promoted, clients, expected, tmp_path):
+    environment = environment_of(promoted.store.path, tmp_path)
     client = json.dumps({name: int(value) for name, value in clients.iloc[5][list(CLIENT_COLUMNS)].items()})
     done = subprocess.run(
         [*RUMOS, "predict", "--json", client], env=environment, capture_output=True, text=True, timeout=60
@@ -120,8 +120,8 @@ def test_one_client_on_the_command_line(crowned, clients, expected, tmp_path):
     assert {name: answer[name] for name in ANSWERS} == expected.iloc[5].to_dict()
 
 
-def test_plain_mlflow_says_the_same(crowned, clients, expected):
+def test_plain_mlflow_says_the_same(promoted, clients, expected):
     mlflow = import_mlflow()
-    mlflow.set_tracking_uri(crowned.store.uri)
-    model = mlflow.pyfunc.load_model(f"models:/{crowned.store.registered_model}@champion")
+    mlflow.set_tracking_uri(promoted.store.uri)
+    model = mlflow.pyfunc.load_model(f"models:/{promoted.store.registered_model}@champion")
     assert np.array_equal(model.predict(clients[list(CLIENT_COLUMNS)]), expected["prediction"])

@@ -50,7 +50,7 @@ class Answer:
 
 
 @dataclass
-class Door:
+class Service:
     "A started service."
 
     store: Path
@@ -110,7 +110,7 @@ class Door:
 
 
 @contextmanager
-def serve(store: Path, folder: Path, **variables: str) -> Iterator[Door]:
+def serve(store: Path, folder: Path, **variables: str) -> Iterator[Service]:
     "The service on a free port, in a process of its own, stopped at the end."
     port, log = find_free_port(), folder / f"service-{time.monotonic_ns()}.log"
     ours = variables_of(store, RUMOS_SETTINGS=str(ROOT / "settings.ini"), RUMOS_PORTS_API=str(port))
@@ -124,7 +124,7 @@ def serve(store: Path, folder: Path, **variables: str) -> Iterator[Door]:
     try:
         ready = process.stdout.readline()
         assert ready, log.read_text()
-        yield Door(store, port, process, log, ready=ready, seconds=time.monotonic() - start)
+        yield Service(store, port, process, log, ready=ready, seconds=time.monotonic() - start)
     finally:
         end_process(process)
         process.stdout.close()

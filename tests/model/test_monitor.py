@@ -10,9 +10,9 @@ import pytest
 from stores import Place, learn_from, with_refusals
 
 from rumos_bank.data.contract import ID, TARGET
-from rumos_bank.data.synthetic import make_twin
+from rumos_bank.data.synthetic import make_synthetic
 from rumos_bank.ground.errors import DataError, ParameterError
-from rumos_bank.monitoring.monitor import Lookout, last_watch, watch
+from rumos_bank.monitoring.monitor import Monitor, last_watch, watch
 from rumos_bank.monitoring.outcomes import add_outcomes
 from rumos_bank.serving.batch import predict_file
 from rumos_bank.serving.champion import Champion
@@ -21,7 +21,7 @@ from rumos_bank.serving.decision_log import DecisionLog, decide_and_record
 
 def like_training(seed: int, clients: int) -> pd.DataFrame:
     "Fresh twins with one defaulter to three payers, as the stores' train clients have."
-    twins = make_twin(6 * clients, seed)
+    twins = make_synthetic(6 * clients, seed)
     defaulted, paid = twins[twins[TARGET] == 1], twins[twins[TARGET] == 0]
     mixed = pd.concat([defaulted[: clients // 4], paid[: clients - clients // 4]])
     return mixed.sample(frac=1, random_state=seed).reset_index(drop=True)
@@ -45,121 +45,121 @@ def clean() -> pd.DataFrame:
     return like_training(5, 400)
 
 
-def test_a_clean_window_is_quiet_and_a_drift_is_named_with_what_to_do(reigned, clean):
-    decide(reigned, clean[:300])
-    seen = watch(reigned.settings)
+def test_a_clean_window_is_quiet_and_a_drift_is_named_with_what_to_do(promoted, clean):
+    decide(promoted, clean[:300])
+    seen = watch(promoted.settings)
     assert (seen.state, seen.clients, seen.alarms) == ("quiet", 300, ())
-    decide(reigned, clean[:300].assign(LIMIT_BAL=1_000, PAY_0=clean["PAY_0"]))
-    moved = watch(reigned.settings)
+    decide(promoted, clean[:300].assign(LIMIT_BAL=1_000, PAY_0=clean["PAY_0"]))
+    moved = watch(promoted.settings)
     assert moved.state == "alarm" and "LIMIT_BAL" in figures(moved)
     assert "Ask where this field comes from" in "".join(moved.alarms)
 
 
-def test_too_few_clients_are_not_called_quiet(reigned, clean):
-    decide(reigned, clean[:199])
-    seen = watch(reigned.settings)
+def test_too_few_clients_are_not_called_quiet(promoted, clean):
+    decide(promoted, clean[:199])
+    seen = watch(promoted.settings)
     assert seen.state == "not judged" and not seen.readings
     assert any("199 clients are too few to judge, 200 are needed" in note for note in seen.notes)
 
 
-def test_an_empty_log_is_not_called_quiet(reigned):
-    seen = watch(reigned.settings)
+def test_an_empty_log_is_not_called_quiet(promoted):
+    seen = watch(promoted.settings)
     assert seen.state == "not judged" and "no decisions" in seen.notes[0]
 
 
 def test_a_champion_logged_before_there_were_references_says_so(place, clean, monkeypatch):
     monkeypatch.setattr("stores.make_watch_reference", lambda *given: None)
-    place.crown(place.log(with_refusals(place.found, 300), key="old"))
+    place.promote(place.log(with_refusals(place.found, 300), key="old"))
     decide(place, clean[:250])
     seen = watch(place.settings)
     assert seen.state == "not judged" and seen.clients == 250
     assert any("before models carried a reference" in note and "rumos run" in note for note in seen.notes)
 
 
-def test_each_decision_is_judged_by_what_its_own_model_knew(reigned, clean):
+def test_each_decision_is_judged_by_what_its_own_model_knew(promoted, clean):
     "The second champion learned from clients whose limits are a tenth; for it, such clients are usual."
-    decide(reigned, clean[:250])
-    small = reigned.data.train.assign(LIMIT_BAL=reigned.data.train["LIMIT_BAL"] // 10)
-    test = reigned.data.test.assign(LIMIT_BAL=reigned.data.test["LIMIT_BAL"] // 10)
-    other = replace(reigned, data=replace(reigned.data, train=small, test=test))
-    other.crown(other.log(with_refusals(learn_from(reigned.found, small), 200), key="small"))
-    assert Champion.load(reigned.settings).version == 2
-    decide(reigned, clean[:250].assign(LIMIT_BAL=clean["LIMIT_BAL"] // 10))
-    seen = watch(reigned.settings)
+    decide(promoted, clean[:250])
+    small = promoted.data.train.assign(LIMIT_BAL=promoted.data.train["LIMIT_BAL"] // 10)
+    test = promoted.data.test.assign(LIMIT_BAL=promoted.data.test["LIMIT_BAL"] // 10)
+    other = replace(promoted, data=replace(promoted.data, train=small, test=test))
+    other.promote(other.log(with_refusals(learn_from(promoted.found, small), 200), key="small"))
+    assert Champion.load(promoted.settings).version == 2
+    decide(promoted, clean[:250].assign(LIMIT_BAL=clean["LIMIT_BAL"] // 10))
+    seen = watch(promoted.settings)
     assert {reading.version for reading in seen.readings} == {1, 2} and seen.clients == 500
     assert "LIMIT_BAL" not in figures(seen)
-    decide(reigned, clean[:250])
-    assert {(each.version, each.name) for each in watch(reigned.settings).readings if each.alarm} >= {
+    decide(promoted, clean[:250])
+    assert {(each.version, each.name) for each in watch(promoted.settings).readings if each.alarm} >= {
         (2, "LIMIT_BAL")
     }
 
 
-def test_outcomes_are_judged_when_they_are_told(reigned, clean, tmp_path):
-    ids = decide(reigned, clean[:300])
+def test_outcomes_are_judged_when_they_are_told(promoted, clean, tmp_path):
+    ids = decide(promoted, clean[:300])
     told = pd.DataFrame({"decision": ids, "defaulted": 1})
     told.to_csv(tmp_path / "outcomes.csv", index=False)
-    assert watch(reigned.settings).state == "quiet"
-    add_outcomes(reigned.settings, tmp_path / "outcomes.csv")
-    seen = watch(reigned.settings)
+    assert watch(promoted.settings).state == "quiet"
+    add_outcomes(promoted.settings, tmp_path / "outcomes.csv")
+    seen = watch(promoted.settings)
     assert seen.outcomes == 300 and figures(seen) == {"defaults"}
     realised = next(reading for reading in seen.readings if reading.name == "realised")
-    risk = Champion.load(reigned.settings).decide(clean[:300])["probability"]
-    accepted = risk < Champion.load(reigned.settings).threshold
+    risk = Champion.load(promoted.settings).decide(clean[:300])["probability"]
+    accepted = risk < Champion.load(promoted.settings).threshold
     assert np.isclose(realised.seen, 3000 * accepted.mean())
 
 
-def test_a_window_holds_its_days_only(reigned, clean):
-    decide(reigned, clean[:250])
+def test_a_window_holds_its_days_only(promoted, clean):
+    decide(promoted, clean[:250])
     today = datetime.now(UTC)
     before = f"{today - timedelta(days=1):%Y%m%d}"
-    assert watch(reigned.settings, first=before, last=before).clients == 0
-    for path in reigned.settings.audit_path.glob("*.jsonl"):
+    assert watch(promoted.settings, first=before, last=before).clients == 0
+    for path in promoted.settings.audit_path.glob("*.jsonl"):
         path.rename(path.with_name(before + path.name[8:]))
-    assert watch(reigned.settings, first=before, last=before).clients == 250
-    assert watch(reigned.settings, first=f"{today:%Y%m%d}").clients == 0
+    assert watch(promoted.settings, first=before, last=before).clients == 250
+    assert watch(promoted.settings, first=f"{today:%Y%m%d}").clients == 0
     with pytest.raises(ParameterError, match="YYYYMMDD"):
-        watch(reigned.settings, first="yesterday")
+        watch(promoted.settings, first="yesterday")
     with pytest.raises(ParameterError, match="is after the last day"):
-        watch(reigned.settings, first="20260102", last="20260101")
+        watch(promoted.settings, first="20260102", last="20260101")
 
 
-def test_a_lookout_that_goes_on_sees_what_a_new_one_sees(reigned, clean, tmp_path):
-    lookout = Lookout(reigned.settings)
+def test_a_lookout_that_goes_on_sees_what_a_new_one_sees(promoted, clean, tmp_path):
+    monitor = Monitor(promoted.settings)
     for start in range(0, 400, 100):
-        ids = decide(reigned, clean[start : start + 100])
+        ids = decide(promoted, clean[start : start + 100])
         pd.DataFrame({"decision": ids, "defaulted": clean[TARGET][start : start + 100]}).to_csv(
             tmp_path / "o.csv", index=False
         )
-        add_outcomes(reigned.settings, tmp_path / "o.csv")
-        seen, fresh = lookout.look(), Lookout(reigned.settings).look()
+        add_outcomes(promoted.settings, tmp_path / "o.csv")
+        seen, fresh = monitor.scan(), Monitor(promoted.settings).scan()
         pd.testing.assert_frame_equal(seen.table(), fresh.table())
     assert (seen.clients, seen.outcomes) == (400, 400)
 
 
-def test_a_lookout_reads_what_was_added_and_nothing_twice(reigned, clean):
-    lookout, blocks = Lookout(reigned.settings), []
-    decide(reigned, clean[:250])
-    lookout.look(rest=lambda: blocks.append(1))
+def test_a_lookout_reads_what_was_added_and_nothing_twice(promoted, clean):
+    monitor, blocks = Monitor(promoted.settings), []
+    decide(promoted, clean[:250])
+    monitor.scan(rest=lambda: blocks.append(1))
     read = len(blocks)
-    lookout.look(rest=lambda: blocks.append(1))
+    monitor.scan(rest=lambda: blocks.append(1))
     assert read >= 1 and len(blocks) == read
-    assert lookout.look().clients == 250
+    assert monitor.scan().clients == 250
 
 
-def test_a_torn_line_and_a_stranger_in_the_log_are_no_reason_to_stop(reigned, clean):
-    decide(reigned, clean[:250])
-    (path,) = reigned.settings.audit_path.glob("*.jsonl")
+def test_a_torn_line_and_a_stranger_in_the_log_are_no_reason_to_stop(promoted, clean):
+    decide(promoted, clean[:250])
+    (path,) = promoted.settings.audit_path.glob("*.jsonl")
     path.write_bytes(
         b'{"id": "x", "kind": "outcome", "decision": "gone", "defaulted": 1}\nnot JSON\n'
         + path.read_bytes()
         + b'{"id"'
     )
-    assert watch(reigned.settings).clients == 250
+    assert watch(promoted.settings).clients == 250
 
 
-def test_a_decision_without_its_input_and_a_foreign_line_are_passed_over(reigned, clean):
-    decide(reigned, clean[:250])
-    (path,) = reigned.settings.audit_path.glob("*.jsonl")
+def test_a_decision_without_its_input_and_a_foreign_line_are_passed_over(promoted, clean):
+    decide(promoted, clean[:250])
+    (path,) = promoted.settings.audit_path.glob("*.jsonl")
     first, *others = path.read_bytes().splitlines(keepends=True)
     entry = json.loads(first)
     emptied = [
@@ -169,75 +169,75 @@ def test_a_decision_without_its_input_and_a_foreign_line_are_passed_over(reigned
     told = {"kind": "outcome", "decision": entry["id"], "defaulted": "no"}
     foreign = [b"5\n", b'{"kind": "decision"}\n', b'{"kind": "batch"}\n', json.dumps(told).encode() + b"\n"]
     path.write_bytes(b"".join([first, *emptied, *foreign, *others]))
-    assert watch(reigned.settings).clients == 250
+    assert watch(promoted.settings).clients == 250
 
 
-def test_rows_of_a_file_that_is_on_record_twice_are_rejected_once(reigned, clean, tmp_path):
+def test_rows_of_a_file_that_is_on_record_twice_are_rejected_once(promoted, clean, tmp_path):
     "As a run leaves it that was killed between the log's line and the manifest's."
     rows = clean.assign(PAY_0=clean["PAY_0"].where(clean.index >= 5, 77)).drop(columns=TARGET)
     rows.to_parquet(tmp_path / "in.parquet", index=False)
-    done = predict_file(tmp_path / "in.parquet", tmp_path / "out.parquet", reigned.settings)
+    done = predict_file(tmp_path / "in.parquet", tmp_path / "out.parquet", promoted.settings)
     manifest = done.output / "_manifest.jsonl"
     manifest.write_bytes(b"".join(manifest.read_bytes().splitlines(keepends=True)[:-1]))
-    again = predict_file(tmp_path / "in.parquet", tmp_path / "out.parquet", reigned.settings)
+    again = predict_file(tmp_path / "in.parquet", tmp_path / "out.parquet", promoted.settings)
     assert again.entry != done.entry and done.rejected == 5
-    lookout = Lookout(reigned.settings)
-    assert lookout.look().rejected == lookout.look().rejected == 5
+    monitor = Monitor(promoted.settings)
+    assert monitor.scan().rejected == monitor.scan().rejected == 5
 
 
-def test_a_line_that_is_being_written_is_read_when_it_is_whole(reigned, clean):
-    decide(reigned, clean[:250])
-    (path,) = reigned.settings.audit_path.glob("*.jsonl")
-    whole, lookout = path.read_bytes(), Lookout(reigned.settings)
+def test_a_line_that_is_being_written_is_read_when_it_is_whole(promoted, clean):
+    decide(promoted, clean[:250])
+    (path,) = promoted.settings.audit_path.glob("*.jsonl")
+    whole, monitor = path.read_bytes(), Monitor(promoted.settings)
     for seen, written in ((249, whole[:-100]), (249, whole[:-1]), (250, whole)):
         path.write_bytes(written)
-        assert lookout.look().clients == seen
+        assert monitor.scan().clients == seen
 
 
-def test_the_last_look_is_left_for_others(reigned, clean):
-    assert last_watch(reigned.settings) == {}
-    decide(reigned, clean[:250])
-    watch(reigned.settings, first="20200101")
-    assert last_watch(reigned.settings) == {}
-    seen = watch(reigned.settings)
-    assert last_watch(reigned.settings) == json.loads(json.dumps(seen.to_dict()))
-    assert last_watch(reigned.settings)["state"] == "quiet"
-    (reigned.settings.audit_path / "watch.json").write_text("{")
-    assert last_watch(reigned.settings) == {}
+def test_the_last_look_is_left_for_others(promoted, clean):
+    assert last_watch(promoted.settings) == {}
+    decide(promoted, clean[:250])
+    watch(promoted.settings, first="20200101")
+    assert last_watch(promoted.settings) == {}
+    seen = watch(promoted.settings)
+    assert last_watch(promoted.settings) == json.loads(json.dumps(seen.to_dict()))
+    assert last_watch(promoted.settings)["state"] == "quiet"
+    (promoted.settings.audit_path / "watch.json").write_text("{")
+    assert last_watch(promoted.settings) == {}
 
 
 @pytest.mark.parametrize("ending", [".csv", ".parquet"])
-def test_a_file_of_decided_clients_is_judged_like_the_log(reigned, clean, tmp_path, ending):
-    settings = reigned.settings
-    decide(reigned, clean)
+def test_a_file_of_decided_clients_is_judged_like_the_log(promoted, clean, tmp_path, ending):
+    settings = promoted.settings
+    decide(promoted, clean)
     asked, decided = tmp_path / "in.csv", tmp_path / f"out{ending}"
     clean.drop(columns=TARGET).to_csv(asked, index=False)
     predict_file(asked, decided, settings)
-    of_file, of_log = watch(settings, clients=decided), Lookout(settings).look()
+    of_file, of_log = watch(settings, clients=decided), Monitor(settings).scan()
     pd.testing.assert_frame_equal(of_file.table(), of_log.table())
     assert of_file.clients == 400 and len(of_file.readings) > 20
 
 
-def test_a_file_that_was_not_decided_is_told(reigned, clean, tmp_path):
+def test_a_file_that_was_not_decided_is_told(promoted, clean, tmp_path):
     clean.to_csv(tmp_path / "in.csv", index=False)
     with pytest.raises(DataError, match="lacks columns that the watch needs: probability, model_version"):
-        watch(reigned.settings, clients=tmp_path / "in.csv")
+        watch(promoted.settings, clients=tmp_path / "in.csv")
     clean[["PAY_0"]].assign(probability=0.5, model_version=1).to_csv(tmp_path / "few.csv", index=False)
     with pytest.raises(DataError, match="lacks columns that version 1 looks at: LIMIT_BAL"):
-        watch(reigned.settings, clients=tmp_path / "few.csv")
+        watch(promoted.settings, clients=tmp_path / "few.csv")
 
 
-def test_rows_that_break_the_contract_are_counted_as_rejected(reigned, clean, tmp_path):
+def test_rows_that_break_the_contract_are_counted_as_rejected(promoted, clean, tmp_path):
     decided = clean.assign(probability=0.3, model_version=1)
     decided.loc[:4, "PAY_0"] = 77
     decided.to_csv(tmp_path / "decided.csv", index=False)
-    seen = watch(reigned.settings, clients=tmp_path / "decided.csv")
+    seen = watch(promoted.settings, clients=tmp_path / "decided.csv")
     assert (seen.clients, seen.rejected) == (395, 5)
 
 
-def test_a_changed_reference_is_not_believed(reigned, clean):
-    decide(reigned, clean[:250])
-    path = reigned.model / "plain.json"
+def test_a_changed_reference_is_not_believed(promoted, clean):
+    decide(promoted, clean[:250])
+    path = promoted.model / "portable.json"
     path.write_text(path.read_text().replace('"threshold"', '"threshold" '))
-    seen = watch(reigned.settings)
+    seen = watch(promoted.settings)
     assert seen.state == "not judged" and any("is not what was recorded" in note for note in seen.notes)

@@ -29,7 +29,7 @@ from rumos_bank.model.cost import business_cost
 from rumos_bank.model.families import FAMILIES
 from rumos_bank.model.search import find_profile
 from rumos_bank.operations.dossier import SECTIONS
-from rumos_bank.operations.experiments import load_road_data
+from rumos_bank.operations.experiments import load_run_data
 
 SMALL = ("--profile", "quick", "--families", "Random_forest,Decision_tree")
 
@@ -76,7 +76,7 @@ def test_the_report_holds_notebooks_pages_and_the_leaderboard(quick):
     assert set(board["family"]) == set(FAMILIES)
     assert board["cv_cost"].is_monotonic_increasing
     assert "TWIN" in (report / "leaderboard.html").read_text()
-    assert json.loads((report / "road.json").read_text())["twin"] is True
+    assert json.loads((report / "pipeline.json").read_text())["twin"] is True
     assert not list(report.glob(".*.ticks"))
 
 
@@ -100,7 +100,7 @@ def test_every_family_is_one_run_below_the_road_and_one_version(quick):
     for family, runs in runs_by_family(store).items():
         assert len(runs) == 1
         parent = store.client.get_run(runs[0].data.tags["mlflow.parentRunId"])
-        assert parent.info.status == "FINISHED" and tags_of(parent)["kind"] == "road"
+        assert parent.info.status == "FINISHED" and tags_of(parent)["kind"] == "pipeline_run"
         versions = store.client.search_model_versions(f"name = '{family}'")
         assert [version.run_id for version in versions] == [runs[0].info.run_id]
         kept = [item.path for item in store.client.list_artifacts(runs[0].info.run_id, "notebook")]
@@ -113,7 +113,7 @@ def test_the_served_cost_is_the_logged_cost(quick, family):
     place, _ = quick
     store, settings = store_of(place), settings_of(place)
     run = runs_by_family(store)[family][0]
-    test = load_road_data(settings, find_profile("quick"), "twin").test
+    test = load_run_data(settings, find_profile("quick"), "twin").test
     served = import_mlflow().pyfunc.load_model(f"models:/{family}/1").predict(test.drop(columns=[TARGET]))
     assert served.shape == (len(test),) and served.dtype == "int64" and set(served) <= {0, 1}
     assert business_cost(test[TARGET], served, settings.costs) == run.data.metrics["min_cost"]
@@ -123,16 +123,16 @@ def test_the_champion_is_the_one_that_the_rule_names(quick):
     place, _ = quick
     store = store_of(place)
     board = pd.read_csv(place.reports / "latest" / "leaderboard.csv")
-    reign = read_champion(store)
+    current = read_champion(store)
     refused = [event["family"] for event in read_ledger(settings_of(place)) if event["event"] == "refused"]
     board = board[~board["family"].isin(refused)]
     best = board["cv_cost"].min()
-    assert reign.family in set(board.loc[board["cv_cost"] <= best * 1.0025, "family"])
-    assert store.client.get_model_version_by_alias(reign.family, "champion").run_id == reign.run_id
+    assert current.family in set(board.loc[board["cv_cost"] <= best * 1.0025, "family"])
+    assert store.client.get_model_version_by_alias(current.family, "champion").run_id == current.run_id
     bearing = [model.name for model in store.client.search_registered_models() if "champion" in model.aliases]
-    assert sorted(bearing) == sorted([reign.family, "rumos_lending"])
+    assert sorted(bearing) == sorted([current.family, "rumos_lending"])
     events = [event for event in read_ledger(settings_of(place)) if event["event"] != "refused"]
-    assert [event["event"] for event in events] == ["data changed", "intent", "crowned"]
+    assert [event["event"] for event in events] == ["data changed", "intent", "promoted"]
     events = events[1:]
     assert {check["verdict"] for check in events[0]["gates"]} <= {"pass", "warn"}
     assert "model.skops" in events[0]["files"] and all(
@@ -201,8 +201,8 @@ def test_the_dossier_has_every_section_and_says_twin(quick):
     for section in SECTIONS:
         start = page.index(f'<section id="{section.key}">')
         assert len(page[start : page.index("</section>", start)]) > 200, section.title
-    crowned = [event for event in read_ledger(settings_of(place)) if event["event"] == "intent"]
-    assert crowned[0]["files"]["model.skops"] in page
+    promoted = [event for event in read_ledger(settings_of(place)) if event["event"] == "intent"]
+    assert promoted[0]["files"]["model.skops"] in page
     assert "Traceback" not in page
 
 
@@ -235,13 +235,13 @@ def test_kill_9_in_a_search_loses_nothing(place):
         len(runs_by_family(store)["Decision_tree"]) == 2 and (place.reports / "latest/dossier.html").exists()
     )
     told = [event["event"] for event in read_ledger(settings_of(place)) if event["event"] != "refused"]
-    assert told == ["data changed", "intent", "crowned"]
+    assert told == ["data changed", "intent", "promoted"]
 
 
-def find_kernels(road: subprocess.Popen) -> list[psutil.Process]:
+def find_kernels(pipeline_run: subprocess.Popen) -> list[psutil.Process]:
     "That a road runs its notebooks in."
     found = []
-    for each in psutil.Process(road.pid).children(recursive=True):
+    for each in psutil.Process(pipeline_run.pid).children(recursive=True):
         with suppress(psutil.Error):
             found += [each] if "ipykernel" in " ".join(each.cmdline()) else []
     return found

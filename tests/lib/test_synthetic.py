@@ -23,11 +23,11 @@ from rumos_bank.data.contract import (
 )
 from rumos_bank.data.synthetic import (
     DESCRIPTION,
-    fit_twin,
-    make_twin,
+    fit_synthetic,
+    make_synthetic,
     pack_description,
     read_description,
-    twin_chunks,
+    synthetic_chunks,
 )
 from rumos_bank.ground.errors import DataError, ParameterError
 
@@ -36,12 +36,12 @@ BLOCK = 2**14  # how many clients are drawn at a time
 
 @pytest.fixture(scope="module")
 def twin() -> pd.DataFrame:
-    return make_twin(30_000, seed=11)
+    return make_synthetic(30_000, seed=11)
 
 
 @pytest.fixture(scope="module")
 def refitted() -> dict:
-    return fit_twin(make_twin(3000, seed=1))
+    return fit_synthetic(make_synthetic(3000, seed=1))
 
 
 def numbers_in(value):
@@ -55,7 +55,7 @@ def numbers_in(value):
 @pytest.mark.parametrize("n", [1, 2, 1000, BLOCK + 1])
 @pytest.mark.parametrize("seed", [0, 7, 2**32 - 1])
 def test_keeps_the_contract_as_it_is(n, seed):
-    clients = make_twin(n, seed)
+    clients = make_synthetic(n, seed)
     assert list(clients.columns) == [ID, *CLIENT_COLUMNS, TARGET]
     assert (clients.dtypes == "int64").all()
     pd.testing.assert_frame_equal(validate_clients(clients, labelled=True), clients)
@@ -63,37 +63,37 @@ def test_keeps_the_contract_as_it_is(n, seed):
 
 
 def test_same_arguments_same_clients():
-    assert fingerprint(make_twin(1000, 5)) == fingerprint(make_twin(1000, 5))
+    assert fingerprint(make_synthetic(1000, 5)) == fingerprint(make_synthetic(1000, 5))
 
 
 def test_other_seed_other_clients():
-    assert len({fingerprint(make_twin(1000, seed)) for seed in range(20)}) == 20
+    assert len({fingerprint(make_synthetic(1000, seed)) for seed in range(20)}) == 20
 
 
 def test_leaves_the_global_random_state_alone():
     np.random.seed(3)
     before = np.random.random()
     np.random.seed(3)
-    make_twin(10, seed=0)
+    make_synthetic(10, seed=0)
     assert np.random.random() == before
 
 
 def test_first_id_changes_nothing_else():
-    moved = make_twin(100, 5, first_id=901)
+    moved = make_synthetic(100, 5, first_id=901)
     assert moved[ID].tolist() == list(range(901, 1001))
-    assert moved.drop(columns=ID).equals(make_twin(100, 5).drop(columns=ID))
+    assert moved.drop(columns=ID).equals(make_synthetic(100, 5).drop(columns=ID))
 
 
 def test_blocks_differ_from_each_other():
-    clients = make_twin(2 * BLOCK, seed=5)[list(CLIENT_COLUMNS)]
+    clients = make_synthetic(2 * BLOCK, seed=5)[list(CLIENT_COLUMNS)]
     assert not clients[:BLOCK].reset_index(drop=True).equals(clients[BLOCK:].reset_index(drop=True))
 
 
 def test_a_caller_may_change_the_frame():
-    clients = make_twin(5, seed=5)
+    clients = make_synthetic(5, seed=5)
     clients.loc[0, "AGE"] = 99
     assert clients.loc[0, "AGE"] == 99
-    assert make_twin(5, seed=5).loc[0, "AGE"] != 99
+    assert make_synthetic(5, seed=5).loc[0, "AGE"] != 99
 
 
 def test_looks_like_the_real_clients(twin):
@@ -125,7 +125,7 @@ def test_no_group_stands_at_the_front(twin):
     ("n", "chunk", "sizes"), [(7, 3, [3, 3, 1]), (6, 3, [3, 3]), (2, 3, [2]), (1, 1, [1])]
 )
 def test_chunks_hold_all_clients(n, chunk, sizes):
-    frames = list(twin_chunks(n, seed=1, chunk=chunk))
+    frames = list(synthetic_chunks(n, seed=1, chunk=chunk))
     assert [len(frame) for frame in frames] == sizes
     together = pd.concat(frames, ignore_index=True)
     assert together[ID].tolist() == list(range(1, n + 1))
@@ -133,21 +133,24 @@ def test_chunks_hold_all_clients(n, chunk, sizes):
 
 
 def test_chunks_depend_on_nothing_but_the_arguments():
-    interleaved, plain = twin_chunks(2500, seed=4, chunk=1000), list(twin_chunks(2500, seed=4, chunk=1000))
+    interleaved, plain = (
+        synthetic_chunks(2500, seed=4, chunk=1000),
+        list(synthetic_chunks(2500, seed=4, chunk=1000)),
+    )
     for expected in plain:
-        make_twin(3, seed=9)  # other draws in between
+        make_synthetic(3, seed=9)  # other draws in between
         assert fingerprint(next(interleaved)) == fingerprint(expected)
-    assert fingerprint(next(twin_chunks(5000, seed=4, chunk=1000))) == fingerprint(plain[0])
-    assert fingerprint(next(twin_chunks(2500, seed=5, chunk=1000))) != fingerprint(plain[0])
+    assert fingerprint(next(synthetic_chunks(5000, seed=4, chunk=1000))) == fingerprint(plain[0])
+    assert fingerprint(next(synthetic_chunks(2500, seed=5, chunk=1000))) != fingerprint(plain[0])
 
 
 def test_chunks_do_not_repeat_each_other():
-    frames = [frame.drop(columns=ID) for frame in twin_chunks(5000, seed=4, chunk=500)]
+    frames = [frame.drop(columns=ID) for frame in synthetic_chunks(5000, seed=4, chunk=500)]
     assert len({fingerprint(frame) for frame in frames}) == 10
 
 
 def test_chunks_are_made_one_at_a_time():
-    chunks = twin_chunks(10**12, seed=1, chunk=100)  # a trillion clients would fit nowhere
+    chunks = synthetic_chunks(10**12, seed=1, chunk=100)  # a trillion clients would fit nowhere
     assert isinstance(chunks, types.GeneratorType)
     first, second = itertools.islice(chunks, 2)
     assert second[ID].iloc[0] == first[ID].iloc[-1] + 1
@@ -156,11 +159,11 @@ def test_chunks_are_made_one_at_a_time():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: make_twin(0, 1), "n must be at least 1, got 0"),
-        (lambda: make_twin(5, -1), "seed must be at least 0, got -1"),
-        (lambda: twin_chunks(0, 1), "n must be at least 1, got 0"),
-        (lambda: twin_chunks(5, 1, chunk=0), "chunk must be at least 1, got 0"),
-        (lambda: twin_chunks(5, -2), "seed must be at least 0, got -2"),
+        (lambda: make_synthetic(0, 1), "n must be at least 1, got 0"),
+        (lambda: make_synthetic(5, -1), "seed must be at least 0, got -1"),
+        (lambda: synthetic_chunks(0, 1), "n must be at least 1, got 0"),
+        (lambda: synthetic_chunks(5, 1, chunk=0), "chunk must be at least 1, got 0"),
+        (lambda: synthetic_chunks(5, -2), "seed must be at least 0, got -2"),
     ],
 )
 def test_impossible_arguments_are_named_at_once(call, message):
@@ -187,8 +190,8 @@ def used(tree):
 
 @pytest.mark.parametrize("name", ["SEX", "MARRIAGE"])
 def test_the_teacher_is_blind_to_sex_and_marriage(name):
-    clients = make_twin(2000, seed=1)
-    tempting = fit_twin(clients.assign(**{TARGET: (clients[name] == 2).astype("int64")}))
+    clients = make_synthetic(2000, seed=1)
+    tempting = fit_synthetic(clients.assign(**{TARGET: (clients[name] == 2).astype("int64")}))
     for described in (read_description(), tempting):
         columns = set().union(*map(used, described["teacher"]))
         assert columns and CLIENT_COLUMNS.index(name) not in columns
@@ -203,7 +206,7 @@ def test_no_small_group_is_described(refitted):
 
 def test_drawing_needs_no_heavy_import():
     code = (
-        "import sys, rumos_bank.data.synthetic as t; assert 'pandas' not in sys.modules; t.make_twin(10, 1); "
+        "import sys, rumos_bank.data.synthetic as t; assert 'pandas' not in sys.modules; t.make_synthetic(10, 1); "
         "print([m for m in ('lightgbm', 'sklearn', 'scipy', 'matplotlib', 'mlflow') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -211,7 +214,7 @@ def test_drawing_needs_no_heavy_import():
 
 
 def test_there_and_back(twin, refitted):
-    copy = make_twin(30_000, seed=11, description=json.loads(pack_description(refitted)))
+    copy = make_synthetic(30_000, seed=11, description=json.loads(pack_description(refitted)))
     pd.testing.assert_frame_equal(validate_clients(copy, labelled=True), copy)
     assert copy[TARGET].mean() == pytest.approx(twin[TARGET].mean(), abs=0.03)
     assert copy["LIMIT_BAL"].mean() == pytest.approx(twin["LIMIT_BAL"].mean(), rel=0.1)
@@ -220,42 +223,44 @@ def test_there_and_back(twin, refitted):
 
 
 def test_fitting_is_repeatable_and_changes_nothing(refitted):
-    clients = make_twin(3000, seed=1)
+    clients = make_synthetic(3000, seed=1)
     before = fingerprint(clients)
-    assert fit_twin(clients) == refitted
+    assert fit_synthetic(clients) == refitted
     assert fingerprint(clients) == before
 
 
 def test_a_column_of_one_value_stays_so():
-    clients = make_twin(1000, seed=1).assign(SEX=2, AGE=40, BILL_AMT3=0)
-    copy = make_twin(500, seed=1, description=fit_twin(clients))
+    clients = make_synthetic(1000, seed=1).assign(SEX=2, AGE=40, BILL_AMT3=0)
+    copy = make_synthetic(500, seed=1, description=fit_synthetic(clients))
     assert set(copy["SEX"]) == {2} and set(copy["AGE"]) == {40} and set(copy["BILL_AMT3"]) == {0}
 
 
 @pytest.mark.parametrize("n", [300, 910, 1001, 1002, 3000])
 def test_the_most_extreme_client_is_not_published(n):
-    clients = make_twin(n, seed=1).assign(PAY_0=0, **dict.fromkeys(STATUSES[1:], 0))  # one group
+    clients = make_synthetic(n, seed=1).assign(PAY_0=0, **dict.fromkeys(STATUSES[1:], 0))  # one group
     amounts = []
     for paid, owed in [(5_000_000, -5_000_000), (9_000_000, -9_000_000)]:
         clients.loc[0, ["LIMIT_BAL", "PAY_AMT1", "BILL_AMT1"]] = [10_000, paid, owed]
-        amounts.append([group["amounts"] for group in fit_twin(clients)["groups"]])
+        amounts.append([group["amounts"] for group in fit_synthetic(clients)["groups"]])
     assert len(amounts[0]) == 1 and amounts[0] == amounts[1]
 
 
 def test_the_contract_holds_for_the_strangest_clients_it_allows():
     strange = {"LIMIT_BAL": 1000, "AGE": 120, "PAY_0": 9, "BILL_AMT1": 10_000_000, "BILL_AMT2": -10_000_000}
-    copy = make_twin(100, seed=1, description=fit_twin(make_twin(400, seed=1).assign(**strange)))
+    copy = make_synthetic(
+        100, seed=1, description=fit_synthetic(make_synthetic(400, seed=1).assign(**strange))
+    )
     pd.testing.assert_frame_equal(validate_clients(copy, labelled=True), copy)
 
 
 @pytest.mark.parametrize(("n", "label"), [(299, None), (1000, 0), (1000, 1)])
 def test_too_few_or_all_alike_are_refused(n, label):
-    clients = make_twin(n, seed=1)
+    clients = make_synthetic(n, seed=1)
     with pytest.raises(DataError, match=f"got {n} with"):
-        fit_twin(clients if label is None else clients.assign(**{TARGET: label}))
+        fit_synthetic(clients if label is None else clients.assign(**{TARGET: label}))
 
 
 def test_one_repeated_client_can_be_described():
     clients = pd.DataFrame([EXAMPLE_CLIENT] * 400).assign(**{TARGET: [0, 1] * 200})
-    copy = make_twin(50, seed=1, description=fit_twin(validate_clients(clients, labelled=True)))
+    copy = make_synthetic(50, seed=1, description=fit_synthetic(validate_clients(clients, labelled=True)))
     assert copy["AGE"].unique().tolist() == [25]

@@ -16,13 +16,13 @@ import pandas as pd
 import pytest
 
 from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, LATE_CLIENT, TARGET
-from rumos_bank.data.synthetic import make_twin
+from rumos_bank.data.synthetic import make_synthetic
 from rumos_bank.governance.integrity import digest_value
 from rumos_bank.ground.errors import DataError, ParameterError, StoreError
 from rumos_bank.ground.settings import AuditSettings, Costs, Settings, StoreSettings
 from rumos_bank.model.decision import make_decision
 from rumos_bank.model.families import find_family, make_model
-from rumos_bank.model.portable import PLAIN, SKOPS, make_plain
+from rumos_bank.model.portable import PORTABLE, SKOPS, make_portable
 from rumos_bank.monitoring.monitor import watch
 from rumos_bank.monitoring.overrides import judge_overrides
 from rumos_bank.serving import decision_log as audit
@@ -60,12 +60,12 @@ def champion() -> Champion:
     "A champion of twins, without a store."
     import skops.io
 
-    twins, family = make_twin(800, seed=3), find_family("Decision_tree")
+    twins, family = make_synthetic(800, seed=3), find_family("Decision_tree")
     model = make_model(family, family.trials[0], 1, PROTECTED)
     decision = make_decision(model, 0.25, Costs(), PROTECTED).fit(twins, twins[TARGET])
-    form = json.dumps(make_plain(decision, {"family": "Decision_tree"})).encode()
-    line = {"run": "r", "when": "now", "who": "test", "reason": "first", "files": {PLAIN: "0", SKOPS: "1"}}
-    return Champion(3, line, {PLAIN: form, SKOPS: skops.io.dumps(decision)})
+    form = json.dumps(make_portable(decision, {"family": "Decision_tree"})).encode()
+    line = {"run": "r", "when": "now", "who": "test", "reason": "first", "files": {PORTABLE: "0", SKOPS: "1"}}
+    return Champion(3, line, {PORTABLE: form, SKOPS: skops.io.dumps(decision)})
 
 
 def read_all(settings: Settings) -> list[dict]:
@@ -415,14 +415,14 @@ def test_a_log_that_may_not_be_read_is_not_called_empty(log, place, monkeypatch)
     known = log.append({})
     with monkeypatch.context() as closed:
         closed.setattr(Path, "iterdir", _refuse)
-        for look in (read_all, watch):
+        for scan in (read_all, watch):
             with pytest.raises(StoreError, match=r"cannot be read \(Permission denied\)"):
-                look(place)
+                scan(place)
     with monkeypatch.context() as closed:
         closed.setattr(Path, "open", _refuse)
-        for look in (read_all, watch, lambda place: log.find(known)):
+        for scan in (read_all, watch, lambda place: log.find(known)):
             with pytest.raises(StoreError, match=r"cannot be read \(Permission denied\)"):
-                look(place)
+                scan(place)
 
 
 def test_a_file_that_is_cleared_away_while_the_log_is_read_is_passed_over(clock, log, place):
@@ -457,7 +457,7 @@ def test_a_decision_is_on_record_as_it_was_told(champion, log):
     assert found["answer"] == told.decision.to_dict()
     assert found["answer"]["probability"] == told.decision.probability  # every bit
     assert found["input"] == {name: EXAMPLE_CLIENT[name] for name in CLIENT_COLUMNS if name not in PROTECTED}
-    assert found["model"] == {"version": 3, "digest": digest_value({PLAIN: "0", SKOPS: "1"})}
+    assert found["model"] == {"version": 3, "digest": digest_value({PORTABLE: "0", SKOPS: "1"})}
     assert (found["kind"], found["caller"]) == ("decision", "test")
 
 
@@ -469,13 +469,13 @@ def test_a_list_is_on_record_client_by_client(champion, log):
 
 
 @pytest.mark.parametrize("door", ["frame", "arrow"])
-def test_a_frame_or_a_table_is_one_entry(door, champion, log, place):
+def test_a_frame_or_a_table_is_one_entry(service, champion, log, place):
     import pyarrow as pa
 
-    clients = make_twin(50, seed=5).set_index("ID")
-    asked = clients if door == "frame" else pa.Table.from_pandas(clients)
+    clients = make_synthetic(50, seed=5).set_index("ID")
+    asked = clients if service == "frame" else pa.Table.from_pandas(clients)
     decided, told = decide_and_record(champion, asked, "test", log)
-    if door == "arrow":
+    if service == "arrow":
         decided = decided.to_pandas()
     refused = [each.prediction for each in champion.decide(clients[list(CLIENT_COLUMNS)].to_dict("records"))]
     assert decided["prediction"].tolist() == refused

@@ -13,14 +13,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, LATE_CLIENT, TARGET
-from rumos_bank.data.synthetic import make_twin
+from rumos_bank.data.synthetic import make_synthetic
 from rumos_bank.ground.errors import StoreError
 from rumos_bank.ground.settings import Costs
 from rumos_bank.model import portable as plain
 from rumos_bank.model.decision import make_decision
 from rumos_bank.model.explain import explain, make_reference
 from rumos_bank.model.families import FAMILIES, find_family, make_model
-from rumos_bank.model.portable import PlainDecision, count_differences, make_plain, make_total, read_plain
+from rumos_bank.model.portable import (
+    PortableDecision,
+    count_differences,
+    make_portable,
+    make_total,
+    read_portable,
+)
 
 PROTECTED = ("SEX", "MARRIAGE", "AGE")
 TREES = ("HistGradientBoosting", "LightGBM", "Scorecard", "Decision_tree", "Random_forest")
@@ -40,22 +46,22 @@ def fit(name: str, trial: int, clients: pd.DataFrame, protected: tuple[str, ...]
 
 
 def write(decision) -> bytes:
-    return json.dumps(make_plain(decision, {"family": "some"})).encode()
+    return json.dumps(make_portable(decision, {"family": "some"})).encode()
 
 
-def read(decision) -> PlainDecision:
-    _, read_back = read_plain(write(decision))
+def read(decision) -> PortableDecision:
+    _, read_back = read_portable(write(decision))
     return read_back
 
 
 @pytest.fixture(scope="module")
 def twins() -> pd.DataFrame:
-    return make_twin(2000, seed=21)
+    return make_synthetic(2000, seed=21)
 
 
 @pytest.fixture(scope="module")
 def asked() -> pd.DataFrame:
-    return make_twin(1500, seed=22)
+    return make_synthetic(1500, seed=22)
 
 
 # the same bits
@@ -106,7 +112,7 @@ def test_the_same_bits_on_all_real_clients(name, real):
 
 
 def test_a_family_without_trees_has_no_scorer_and_is_read_all_the_same(twins):
-    form, scorer = read_plain(write(fit("logistic_reg", 0, twins)))
+    form, scorer = read_portable(write(fit("logistic_reg", 0, twins)))
     assert scorer is None and form["decision"]["threshold"] == 0.25
     assert set(TREES) < set(FAMILIES)
 
@@ -201,7 +207,7 @@ def form(twins) -> dict:
 def refuse(form: dict, *words: str) -> None:
     "This form is no plain form, and it is said why."
     with pytest.raises(StoreError, match=r"the plain form cannot be used: .*run the road again") as caught:
-        read_plain(json.dumps(form).encode())
+        read_portable(json.dumps(form).encode())
     for word in words:
         assert word in str(caught.value)
     assert caught.value.__cause__ is None
@@ -280,7 +286,7 @@ TREE = {"column": [0, 0, 0], "cut": [1, 0, 0], "left": [1, -1, -1], "right": [2,
     ids=repr,
 )
 def test_lists_that_make_no_tree_are_refused(change, form):
-    assert read_plain(json.dumps(with_tree(form, **TREE)).encode())[1]
+    assert read_portable(json.dumps(with_tree(form, **TREE)).encode())[1]
     refuse(with_tree(form, **TREE | change))
 
 
@@ -298,14 +304,14 @@ def test_nodes_that_share_their_children_cannot_grow_without_end(form):
 
 def test_the_least_and_the_most_that_leaves_add_up_to(form):
     deep = [{**TREE, "value": [0, -350, 350]}] * 2
-    _, scorer = read_plain(json.dumps({**form, "scorer": scorer_of(deep)}).encode())
+    _, scorer = read_portable(json.dumps({**form, "scorer": scorer_of(deep)}).encode())
     assert scorer.probability(tuple(EXAMPLE_CLIENT.values())) in (
         1 / (1 + math.exp(700)),
         1 / (1 + math.exp(-700)),
     )
     refuse({**form, "scorer": scorer_of(deep, start=0.5)}, "add up to", "700")
     shares = {**TREE, "value": [0.5, 0, 1]}
-    assert read_plain(json.dumps({**form, "scorer": scorer_of([shares], end="mean")}).encode())[1]
+    assert read_portable(json.dumps({**form, "scorer": scorer_of([shares], end="mean")}).encode())[1]
     refuse({**form, "scorer": scorer_of([{**TREE, "value": [0.5, -0.1, 1]}], end="mean")})
     refuse({**form, "scorer": scorer_of([{**TREE, "value": [0.5, 0, 1.1]}], end="mean")})
 
@@ -362,7 +368,7 @@ def test_what_a_decision_is_made_by_is_within_its_range(name, value, form):
 )
 def test_what_is_no_form_is_refused(text):
     with pytest.raises(StoreError, match="the plain form cannot be used"):
-        read_plain(text)
+        read_portable(text)
 
 
 @settings(max_examples=40, deadline=None)
@@ -370,7 +376,7 @@ def test_what_is_no_form_is_refused(text):
 def test_a_form_cut_anywhere_is_refused(data, form):
     text = json.dumps(form).encode()
     with pytest.raises(StoreError):
-        read_plain(text[: data.draw(st.integers(0, len(text) - 1))])
+        read_portable(text[: data.draw(st.integers(0, len(text) - 1))])
 
 
 def places(value, path=()):
@@ -413,7 +419,7 @@ def test_a_reference_that_no_reason_can_be_given_with_is_refused(table, key, val
 
 
 def test_a_decision_without_a_reference_is_read(form):
-    assert read_plain(json.dumps({**form, "reference": None}).encode())[1].reference_ is None
+    assert read_portable(json.dumps({**form, "reference": None}).encode())[1].reference_ is None
 
 
 @pytest.mark.parametrize("part", ["reference", "decision", "scorer"])
@@ -430,7 +436,7 @@ def test_a_form_changed_anywhere_is_refused_or_decides_by_numbers(part, data, fo
     else:
         del target[path[-1]]
     try:
-        _, scorer = read_plain(json.dumps(changed).encode())
+        _, scorer = read_portable(json.dumps(changed).encode())
     except StoreError:
         return
     for client in (
