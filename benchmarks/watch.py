@@ -18,7 +18,7 @@ import pandas as pd
 
 from rumos_bank.data.contract import BILLS, CLIENT_COLUMNS, PAYMENTS, STATUSES, TARGET
 from rumos_bank.data.sources import load_dataset
-from rumos_bank.data.synthetic import make_synthetic
+from rumos_bank.data.synthetic import make_synthetic_clients
 from rumos_bank.ground.settings import read_settings
 from rumos_bank.model.decision import DecisionModel, make_decision
 from rumos_bank.model.families import find_family, make_model
@@ -110,7 +110,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[200, 1000, 3000, 12_000])
     parser.add_argument("--rate", type=float, default=read_settings().watch.false_alarm_rate)
     asked = parser.parse_args()
-    clients = load_dataset(read_settings()).clients if asked.real else make_synthetic(30_000, seed=5)
+    clients = load_dataset(read_settings()).clients if asked.real else make_synthetic_clients(30_000, seed=5)
     worlds = [World(clients, seed) for seed in range(asked.worlds)]
     drifted = max(1, asked.windows // 10)
     for size in asked.sizes:

@@ -3,9 +3,9 @@
 #
 # Software:   pyarrow 25.0.1; polars 2.1.0 is beside it to compare
 # Behaviour:  the cast gives the unscaled number times 10**-scale, and 10**-scale is no exact float. DECIMAL(10,1) 0.3
-#             becomes 0.30000000000000004, DECIMAL(38,9) 15 becomes 15.000000000000002. At the scales 5, 9, 11 and 15 whole
-#             numbers up to 1,000 are hit, at the others up to 18 none of them. A large one at the same scale, 15,000,000, is exact:
-#             where the unscaled number no longer fits a float, another and better way is taken.
+#             becomes 0.30000000000000004, DECIMAL(38,9) 15 becomes 15.000000000000002. At the scales 5, 9, 11 and 15
+#             whole numbers up to 1,000 are hit, at the others up to 18 none of them. A large one at the same scale,
+#             15,000,000, is exact: where the unscaled number no longer fits a float, another way is taken.
 # Surprise:   a cast is taken for exact wherever the float can hold the value, and small values for the safe ones. The
 #             safe cast raises nothing here, but the next one does: 15.000000000000002 cannot become an int64. What a
 #             database exports as NUMERIC (prices, whole-number codes) is no longer equal to itself.

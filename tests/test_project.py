@@ -198,11 +198,11 @@ from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, TARGET
 from rumos_bank.model.decision import make_decision
 from rumos_bank.model.families import find_family, make_model
 from rumos_bank.ground.settings import PACKAGED, find_settings, read_settings
-from rumos_bank.data.synthetic import make_synthetic
+from rumos_bank.data.synthetic import make_synthetic_clients
 
 settings = read_settings()
 assert find_settings() == PACKAGED and settings.costs.false_negative == 3000
-twins, family = make_synthetic(1000, seed=1), find_family("Decision_tree")
+twins, family = make_synthetic_clients(1000, seed=1), find_family("Decision_tree")
 tree = make_decision(make_model(family, family.trials[0], seed=1), 0.25, settings.costs)
 tree.fit(twins[list(CLIENT_COLUMNS)], twins[TARGET])
 (refused,) = tree.predict(pd.DataFrame([EXAMPLE_CLIENT]))

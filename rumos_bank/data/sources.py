@@ -348,10 +348,10 @@ def _load_public(
 # %% ../../nbs/lib/data/12_sources.ipynb #17e38243
 def _make_synthetic_dataset(settings: Settings, notify: Callable[[str], None]) -> Dataset:
     "As many synthetic clients as the data set has, announced."
-    from rumos_bank.data.synthetic import make_synthetic
+    from rumos_bank.data.synthetic import make_synthetic_clients
 
     notify("TWIN: these clients are synthetic; no number made from them speaks of the bank's clients")
-    clients = make_synthetic(UCI_CLIENTS, seed=settings.split.seed)
+    clients = make_synthetic_clients(UCI_CLIENTS, seed=settings.split.seed)
     return Dataset(clients, fingerprint(clients), "twin", is_twin=True)
 
 # %% ../../nbs/lib/data/12_sources.ipynb #d3b7fb1a

@@ -211,7 +211,7 @@ _REASONS = {
     ),
     "point": ("{points} point", "{points} ponto"),
     "points": ("{points} points", "{points} pontos"),
-    "changed": ("had it been typical: {chance}", "se fosse típico: {chance}"),
+    "if_typical": ("had it been typical: {chance}", "se fosse típico: {chance}"),
     "no effect": ("Nothing sets this client apart.", "Nada distingue este cliente."),
     "latest repayment status": ("Last payment: {status}", "Último pagamento: {status}"),
     "history of late payments": (

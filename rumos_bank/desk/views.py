@@ -277,13 +277,15 @@ def show_answer(
 _LEAST = 0.5  # points: smaller ones round to nothing
 
 
-def _bar(language: str, words: str, points: float, most: float, changed: float | None) -> str:
+def _bar(language: str, words: str, points: float, most: float, if_typical: float | None) -> str:
     "One statement about the client, with its bar."
     kind, sign = ("up", "+") if points > 0 else ("down", "−")
     size = f"{sign}{write_number(language, abs(points))}"
     told = translate(language, "point" if size[1:] == "1" else "points", points=size)
     without = (
-        translate(language, "changed", chance=write_percent(language, changed)) if changed is not None else ""
+        translate(language, "if_typical", chance=write_percent(language, if_typical))
+        if if_typical is not None
+        else ""
     )
     small = f"<small>{escape(without)}</small>" if without else ""
     bar = f'<i class="{kind}" style="--v:{abs(points) / most:.3f}"></i>'
@@ -300,11 +302,11 @@ def show_reasons(
     moved = [(group, points) for group, points in why.groups if abs(points) >= _LEAST]
     if not moved:
         return heading(language, "why card") + note(translate(language, "no effect"))
-    changed = {reason.group: reason.changed for reason in why.reasons}
+    if_typical = {reason.group: reason.if_typical for reason in why.reasons}
     most = max(abs(points) for _, points in moved)
     client = {**desk.client}
     rows = [
-        _bar(language, describe_group(language, group, client), points, most, changed.get(group))
+        _bar(language, describe_group(language, group, client), points, most, if_typical.get(group))
         for group, points in moved
     ]
     lead = translate(language, "why refused", base=write_percent(language, why.base))

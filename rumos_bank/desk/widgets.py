@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from html import escape
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -621,7 +622,7 @@ class FileCard(FileWork):
         _toggle(self.result, "gone", desk.batch is None)
 
 # %% ../../nbs/lib/desk/79_widgets.ipynb #c59952cd
-TEMPLATES = Path(__file__).parent / "assets" if "__file__" in globals() else Path()  # Voila's search path
+TEMPLATES = Path(str(files("rumos_bank"))) / "assets"  # Voila's search path
 
 
 def _find_notebook(settings: Settings) -> Path:

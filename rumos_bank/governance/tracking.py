@@ -333,7 +333,7 @@ def log_search(
         mlflow.log_metrics(metrics)
         _log_data(dataset, parts)
         for name, figure in figures.items():
-            mlflow.log_plot(figure, f"figures/{name}.png")
+            mlflow.log_figure(figure, f"figures/{name}.png")
         mlflow.log_table(result.trials, "trials.json")
         mlflow.log_dict(make_model_record(result, tags), MODEL_RECORD)
         for name, table in ((FOLDS, result.folds), (TESTED, tested)):

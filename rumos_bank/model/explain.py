@@ -119,7 +119,7 @@ class Reason:
 
     group: str  # in the officer's words
     points: float  # of probability, 0 to 100: its share of the difference to the typical accepted client
-    changed: float  # the probability with this group made typical
+    if_typical: float  # the probability with this group made typical
 
     def __str__(self) -> str:
         return SENTENCES["reason"].format(**vars(self), words=self.group.capitalize())
@@ -128,7 +128,7 @@ class Reason:
 SENTENCES = {
     "refused": "Refused: the estimated risk of default is {probability:.1%}, the limit is {threshold:.1%}.",
     "accepted": "Accepted: the estimated risk of default is {probability:.1%}, the limit is {threshold:.1%}.",
-    "reason": "{words}: {points:.1f} points of the risk; had this been typical, the risk would be {flipped:.1%}.",
+    "reason": "{words}: {points:.1f} points of the risk; had this been typical, the risk would be {if_typical:.1%}.",
     "no reason": "No single reason: no one fact raised the risk so that it would fall by a point, were that fact typical.",
     "change": "Had {what}, the estimated risk would have been {probability:.1%}.",
     "no change": "No change within reach was found that would have brought the risk below the limit.",
@@ -151,8 +151,8 @@ def _judge_groups(
     without = [len(risk) - 1 - 2**place for place in reversed(range(len(groups)))]
     shares = 100 * share_out(risk)
     judged = [
-        Reason(words, float(points), float(changed))
-        for words, points, changed in zip(groups, shares, risk[without], strict=True)
+        Reason(words, float(points), float(if_typical))
+        for words, points, if_typical in zip(groups, shares, risk[without], strict=True)
     ]
     return float(risk[-1]), float(risk[0]), sorted(judged, key=lambda group: -group.points)
 
@@ -162,7 +162,7 @@ def _keep_reasons(
     probability: float,  # of the client as they are
 ) -> tuple[Reason, ...]:  # at most four
     "The groups that raised the risk and whose flip lowers it."
-    held = [one for one in judged if one.points > 0 and probability - one.changed >= LEAST_EFFECT]
+    held = [one for one in judged if one.points > 0 and probability - one.if_typical >= LEAST_EFFECT]
     return tuple(held[:MOST_REASONS])
 
 # %% ../../nbs/lib/model/27_explain.ipynb #d4377d7d

@@ -252,7 +252,7 @@ def _realise(pairs: _Pairs, outcomes: Mapping[str, int], costs: Costs) -> dict[s
             "challenger": business_cost(defaulted, refuses, costs),
         },
         "interval": find_interval(defaulted, refuses, refused, costs),
-        "unseen_flips": int((pairs.refused != pairs.refuses)[~known].sum()),
+        "unseen_changes": int((pairs.refused != pairs.refuses)[~known].sum()),
     }
 
 # %% ../../nbs/lib/monitoring/64_shadow.ipynb #4a7f1acc

@@ -8,7 +8,7 @@ import pytest
 from portfolios import make_champion
 
 from rumos_bank.data.contract import CLIENT_COLUMNS, ID
-from rumos_bank.data.synthetic import make_synthetic
+from rumos_bank.data.synthetic import make_synthetic_clients
 from rumos_bank.ground.settings import Settings, read_settings
 from rumos_bank.serving.champion import Champion
 
@@ -33,7 +33,7 @@ def settings(tmp_path) -> Settings:
 @pytest.fixture
 def book() -> pd.DataFrame:
     "Fifty clients, with a column of the bank's own."
-    twins = make_synthetic(50, seed=8)[[ID, *CLIENT_COLUMNS]]
+    twins = make_synthetic_clients(50, seed=8)[[ID, *CLIENT_COLUMNS]]
     return twins.assign(branch=[f"{number % 7:03}" for number in range(50)])
 
 

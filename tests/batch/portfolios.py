@@ -8,7 +8,7 @@ import pandas as pd
 import skops.io
 
 from rumos_bank.data.contract import CLIENT_COLUMNS, TARGET
-from rumos_bank.data.synthetic import make_synthetic
+from rumos_bank.data.synthetic import make_synthetic_clients
 from rumos_bank.ground.settings import Costs
 from rumos_bank.model.decision import make_decision
 from rumos_bank.model.families import find_family, make_model
@@ -19,7 +19,7 @@ PROTECTED = ("SEX", "MARRIAGE", "AGE")
 
 
 def make_champion(version: int, seed: int) -> Champion:
-    twins = make_synthetic(2000, seed)
+    twins = make_synthetic_clients(2000, seed)
     family = find_family("LightGBM")
     decision = make_decision(
         make_model(family, {"n_estimators": 20}, seed, PROTECTED), 0.25, Costs(), PROTECTED, refer_margin=200
@@ -50,12 +50,12 @@ from rumos_bank.data import readers as tables
 from rumos_bank.ground.settings import read_settings
 tables.CHUNK_ROWS = 500
 done = []
-def tell(rows, whole, seconds):
+def notify(rows, whole, seconds):
     done.append(rows)
     if len(done) == 4:
         os.kill(os.getpid(), signal.SIGKILL)
 folder, given = Path(sys.argv[1]), sys.argv[2]
-asked = {"champion": pickle.loads((folder / "champion").read_bytes()), "tell": tell}
+asked = {"champion": pickle.loads((folder / "champion").read_bytes()), "notify": notify}
 if len(sys.argv) > 3:
     asked["engine"] = cluster.run_on_dask(sys.argv[3])
 batch.predict_file(folder / given, folder / "out.parquet", read_settings(), **asked)

@@ -26,7 +26,7 @@ from portfolios import DIES, PROTECTED, read_answers
 from rumos_bank.data import readers as tables
 from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, FIELDS, ID, find_violations
 from rumos_bank.data.readers import Chunk, defuse_cells, find_good_rows, open_source, read_numbers
-from rumos_bank.data.synthetic import make_synthetic
+from rumos_bank.data.synthetic import make_synthetic_clients
 from rumos_bank.ground.errors import DataError, ParameterError, RumosError
 from rumos_bank.serving import batch
 from rumos_bank.serving.batch import predict_file, score_table
@@ -85,7 +85,7 @@ def test_text_is_a_number_as_decimals_are_written(text):
 
 
 def test_a_row_that_is_set_aside_always_has_a_reason(champion):
-    frame = make_synthetic(40, seed=2).astype(object)
+    frame = make_synthetic_clients(40, seed=2).astype(object)
     for at, field in enumerate(FIELDS):
         frame.iloc[at, frame.columns.get_loc(field.name)] = field.high + 1
     table = pa.Table.from_pandas(frame.infer_objects(), preserve_index=False)
@@ -363,7 +363,7 @@ def test_a_run_killed_at_any_write_is_completed_to_the_same_bytes(
 
 
 def test_after_kill_9_the_next_run_goes_on(champion, settings, tmp_path, monkeypatch):
-    make_synthetic(5000, seed=6).to_parquet(tmp_path / "in.parquet", index=False)
+    make_synthetic_clients(5000, seed=6).to_parquet(tmp_path / "in.parquet", index=False)
     environ = os.environ | {"RUMOS_STORE_PATH": str(tmp_path / "store")}
     (tmp_path / "champion").write_bytes(pickle.dumps(champion))
     died = subprocess.run([sys.executable, "-c", DIES, str(tmp_path), "in.parquet"], env=environ, check=False)

@@ -23,7 +23,7 @@ from portfolios import DIES, make_champion, read_answers
 from rumos_bank.data import readers as tables
 from rumos_bank.data.contract import CLIENT_COLUMNS
 from rumos_bank.data.readers import Span, open_source, plan_chunks
-from rumos_bank.data.synthetic import make_synthetic
+from rumos_bank.data.synthetic import make_synthetic_clients
 from rumos_bank.ground.errors import DataError, ParameterError, StoreError
 from rumos_bank.serving import cluster
 from rumos_bank.serving.batch import Done, predict_file
@@ -48,7 +48,7 @@ def chunks_of_500(monkeypatch):
 @pytest.fixture
 def clients(tmp_path) -> Path:
     "Four thousand clients in a folder of two files with groups of 700 rows; two of them cannot be decided."
-    frame = make_synthetic(4000, seed=6)
+    frame = make_synthetic_clients(4000, seed=6)
     frame.loc[[9, 2600], "PAY_0"] = 44
     frame["branch"] = pd.Categorical([f"{number * 7 % 11}" for number in range(4000)])
     (tmp_path / "in").mkdir()
@@ -218,7 +218,7 @@ def test_a_chunk_by_plan_is_the_chunk_of_the_walk(clients, chunk_rows, monkeypat
 
 def test_a_champion_travels_as_its_files(champion):
     there = pickle.loads(pickle.dumps(champion))
-    twins = make_synthetic(50, seed=1)[list(CLIENT_COLUMNS)]
+    twins = make_synthetic_clients(50, seed=1)[list(CLIENT_COLUMNS)]
     assert (there.version, there.digest, there.about) == (champion.version, champion.digest, champion.about)
     assert (there.predict_proba(twins) == champion.predict_proba(twins)).all()
 

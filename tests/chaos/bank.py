@@ -17,7 +17,7 @@ from processes import RUMOS, clean_environment, find_free_port, run_to_end  # no
 from services import Service, serve, variables_of  # noqa: E402
 from stores import LENIENT  # noqa: E402
 
-from rumos_bank.data.synthetic import make_synthetic  # noqa: E402
+from rumos_bank.data.synthetic import make_synthetic_clients  # noqa: E402
 from rumos_bank.governance.ledger import CHAMPION, allowed_versions, read_ledger  # noqa: E402
 from rumos_bank.ground.settings import DATABASE, Settings, read_settings  # noqa: E402
 from rumos_bank.serving.decision_log import read_log  # noqa: E402
@@ -82,10 +82,10 @@ class Bank:
         "Ask the door, and remember what it answered."
         columns = [
             name
-            for name in make_synthetic(1, seed=3).columns
+            for name in make_synthetic_clients(1, seed=3).columns
             if name not in ("ID", "default.payment.next.month")
         ]
-        twins = make_synthetic(clients, seed=3)[columns]
+        twins = make_synthetic_clients(clients, seed=3)[columns]
         for client in json.loads(twins.to_json(orient="records")):
             answer = service.post("/default_prediction", client)
             require(answer.status == 200, f"the door answers {answer.status}: {answer.body[:200]!r}")

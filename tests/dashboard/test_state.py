@@ -311,7 +311,9 @@ def test_an_error_does_not_end_the_following(desk, monkeypatch):
 
     promote(desk, other := Like(desk.champion))
     monkeypatch.setattr(desk._follower, "refresh", refresh)
-    monkeypatch.setattr(desk, "look_around", lambda: 1 / (len(looks) - 2))  # the second look fails elsewhere
+    monkeypatch.setattr(
+        desk, "check_monitor", lambda: 1 / (len(looks) - 2)
+    )  # the second look fails elsewhere
     page = Page(desk)
     follow_for(desk, 0.5, page)
     assert len(looks) > 3 and desk.champion is other

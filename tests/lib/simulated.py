@@ -4,12 +4,12 @@ import numpy as np
 import pandas as pd
 
 from rumos_bank.data.contract import STATUSES, TARGET
-from rumos_bank.data.synthetic import make_synthetic
+from rumos_bank.data.synthetic import make_synthetic_clients
 
 
 def judge_twins(clients: int, seed: int) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
     "Synthetic clients, who defaulted, and the probabilities of a simple scorecard."
-    twins = make_synthetic(clients, seed=seed)
+    twins = make_synthetic_clients(clients, seed=seed)
     late = (twins[list(STATUSES)] >= 1).sum(axis=1).to_numpy()
     return twins, twins[TARGET].to_numpy(), np.minimum(0.12 + 0.12 * late, 0.72)
 

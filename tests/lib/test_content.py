@@ -6,7 +6,7 @@ import pytest
 import skops.io
 
 from rumos_bank.data.contract import TARGET
-from rumos_bank.data.synthetic import make_synthetic
+from rumos_bank.data.synthetic import make_synthetic_clients
 from rumos_bank.governance.integrity import content_digest
 from rumos_bank.ground.errors import StoreError
 from rumos_bank.ground.settings import Costs
@@ -31,7 +31,7 @@ OTHER = {
     "HistGradientBoosting": {"l2_regularization": 9.0},
     "Scorecard": {"learning_rate": 0.11},
 }
-TWINS = make_synthetic(300, seed=8)
+TWINS = make_synthetic_clients(300, seed=8)
 
 
 def fit(name: str, seed: int = 42, threshold: float = 0.25, **more: object) -> DecisionModel:

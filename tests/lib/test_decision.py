@@ -10,7 +10,7 @@ from sklearn.model_selection import cross_val_score
 from sklearn.tree import DecisionTreeClassifier
 
 from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, LATE_CLIENT, TARGET
-from rumos_bank.data.synthetic import make_synthetic
+from rumos_bank.data.synthetic import make_synthetic_clients
 from rumos_bank.ground.errors import ParameterError
 from rumos_bank.ground.settings import Costs
 from rumos_bank.model.cost import expected_costs
@@ -42,7 +42,7 @@ def translate(threshold: float, costs: Costs = COSTS) -> DecisionModel:
 
 @pytest.fixture(scope="module")
 def twins() -> pd.DataFrame:
-    return make_synthetic(800, seed=3)
+    return make_synthetic_clients(800, seed=3)
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 
 from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, LATE_CLIENT, TARGET
-from rumos_bank.data.synthetic import make_synthetic
+from rumos_bank.data.synthetic import make_synthetic_clients
 from rumos_bank.governance.integrity import digest_value
 from rumos_bank.ground.errors import DataError, ParameterError, StoreError
 from rumos_bank.ground.settings import AuditSettings, Costs, Settings, StoreSettings
@@ -60,7 +60,7 @@ def champion() -> Champion:
     "A champion of twins, without a store."
     import skops.io
 
-    twins, family = make_synthetic(800, seed=3), find_family("Decision_tree")
+    twins, family = make_synthetic_clients(800, seed=3), find_family("Decision_tree")
     model = make_model(family, family.trials[0], 1, PROTECTED)
     decision = make_decision(model, 0.25, Costs(), PROTECTED).fit(twins, twins[TARGET])
     form = json.dumps(make_portable(decision, {"family": "Decision_tree"})).encode()
@@ -468,11 +468,11 @@ def test_a_list_is_on_record_client_by_client(champion, log):
     assert decide_and_record(champion, [], "test", log) == []
 
 
-@pytest.mark.parametrize("door", ["frame", "arrow"])
+@pytest.mark.parametrize("service", ["frame", "arrow"])
 def test_a_frame_or_a_table_is_one_entry(service, champion, log, place):
     import pyarrow as pa
 
-    clients = make_synthetic(50, seed=5).set_index("ID")
+    clients = make_synthetic_clients(50, seed=5).set_index("ID")
     asked = clients if service == "frame" else pa.Table.from_pandas(clients)
     decided, told = decide_and_record(champion, asked, "test", log)
     if service == "arrow":

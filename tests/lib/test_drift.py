@@ -11,7 +11,7 @@ from scipy.stats import chi2
 
 from rumos_bank.data.contract import BILLS, CLIENT_COLUMNS, PAYMENTS, STATUSES, TARGET
 from rumos_bank.data.drift import choose_cells, count_cells, join_rare_cells, measure_distance, measure_psi
-from rumos_bank.data.synthetic import make_synthetic
+from rumos_bank.data.synthetic import make_synthetic_clients
 from rumos_bank.ground.errors import ParameterError
 from rumos_bank.ground.settings import Costs
 from rumos_bank.ground.statistics import (
@@ -136,7 +136,7 @@ class World:
     "A model that learned from twins, its reference, and the clients that come later."
 
     def __init__(self) -> None:
-        twins = make_synthetic(24_000, seed=11)
+        twins = make_synthetic_clients(24_000, seed=11)
         train, fresh, self.stream = twins[:8000], twins[8000:12_000], twins[12_000:]
         family = find_family("LightGBM")
         model = make_model(family, family.trials[0], 1, PROTECTED)

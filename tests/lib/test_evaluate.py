@@ -16,7 +16,9 @@ from sklearn import metrics
 from rumos_bank.data.contract import CLIENT_COLUMNS, FIELDS, STATUSES
 from rumos_bank.ground.errors import ParameterError
 from rumos_bank.ground.settings import Costs
+from rumos_bank.ground.statistics import bootstrap_totals
 from rumos_bank.model import evaluate as ev
+from rumos_bank.model import plots as pl
 from rumos_bank.model.cost import business_cost, cost_curve, cost_each, decide
 
 COSTS = Costs(false_positive=10, false_negative=10_000)  # powers of ten apart, so that a mix-up shows
@@ -176,7 +178,7 @@ def resample_rows(each, draws, seed):
 def test_drawing_counts_is_drawing_rows(clients):
     defaulted, probability = clients
     each = cost_each(defaulted, decide(probability, 0.25), BANK)
-    counts, rows = ev._resample_totals(each, 8000, seed=1), resample_rows(each, 8000, seed=2)
+    counts, rows = bootstrap_totals(each, 8000, seed=1), resample_rows(each, 8000, seed=2)
     spread = np.sqrt(len(each)) * each.std()
     assert each.sum() == business_cost(defaulted, decide(probability, 0.25), BANK)
     for totals in (counts, rows):
@@ -204,7 +206,7 @@ def test_a_higher_level_is_wider_and_the_same_seed_the_same(clients):
     assert wide.low < narrow.low < business_cost(defaulted, refused, BANK) < narrow.high < wide.high
     assert ev.bootstrap_cost(defaulted, refused, BANK, level=0.5) == narrow
     each = cost_each(defaulted, refused, BANK)
-    assert (ev._resample_totals(each, 50, seed=0) != ev._resample_totals(each, 50, seed=1)).any()
+    assert (bootstrap_totals(each, 50, seed=0) != bootstrap_totals(each, 50, seed=1)).any()
 
 
 def test_both_kinds_of_mistake_have_their_price():
@@ -337,16 +339,16 @@ def test_every_figure_shows_with_its_title(clients):
     refused = decide(probability, 0.25)
     board = pd.DataFrame({"family": ["a"], "cv_cost": [400.0], "cv_sd": [9.0], "champion": [True]})
     figures = [
-        ev.draw_cost_curve(defaulted, probability, 0.25, BANK, "test"),
-        ev.draw_roc(defaulted, probability, 0.25, "test"),
-        ev.draw_precision_recall(defaulted, probability, 0.25, "test"),
-        ev.draw_calibration(defaulted, probability, label="test"),
-        ev.draw_confusion(defaulted, refused, BANK, "test"),
-        ev.draw_leaderboard(board),
+        pl.draw_cost_curve(defaulted, probability, 0.25, BANK, "test"),
+        pl.draw_roc(defaulted, probability, 0.25, "test"),
+        pl.draw_precision_recall(defaulted, probability, 0.25, "test"),
+        pl.draw_calibration(defaulted, probability, label="test"),
+        pl.draw_confusion(defaulted, refused, BANK, "test"),
+        pl.draw_leaderboard(board),
     ]
     for figure in figures:
         assert isinstance(figure, Figure)
-        image = ev.show(figure)
+        image = pl.show(figure)
         assert image.data.startswith(PNG)
         assert image.alt == " ".join(figure.get_suptitle().split()) != ""
     assert len({figure.get_suptitle() for figure in figures}) == len(figures)
@@ -355,7 +357,7 @@ def test_every_figure_shows_with_its_title(clients):
 
 def test_the_cost_curve_shows_the_model_and_both_policies(clients):
     defaulted, probability = clients
-    figure = ev.draw_cost_curve(defaulted, probability, 0.3, BANK)
+    figure = pl.draw_cost_curve(defaulted, probability, 0.3, BANK)
     here = business_cost(defaulted, decide(probability, 0.3), BANK) / 600
     assert f"loses {here:,.0f} €" in figure.get_suptitle()
     assert {"accept everybody", "refuse everybody", " Bayes threshold 0.25"} <= set(written(figure))
@@ -364,7 +366,7 @@ def test_the_cost_curve_shows_the_model_and_both_policies(clients):
 
 
 def test_a_threshold_above_1_stays_on_the_sheet(clients):
-    figure = ev.draw_cost_curve(*clients, 1.5, BANK)
+    figure = pl.draw_cost_curve(*clients, 1.5, BANK)
     points = [line.get_xdata()[0] for line in figure.axes[0].lines if line.get_marker() == "o"]
     assert points == [1]
 
@@ -372,7 +374,7 @@ def test_a_threshold_above_1_stays_on_the_sheet(clients):
 def test_the_confusion_has_every_number_in_its_cell():
     defaulted = [0] * 2 + [0] * 3 + [1] * 5 + [1] * 7
     refused = [0] * 2 + [1] * 3 + [0] * 5 + [1] * 7
-    figure = ev.draw_confusion(defaulted, refused, COSTS)
+    figure = pl.draw_confusion(defaulted, refused, COSTS)
     cells = {}
     for text in figure.axes[0].texts:
         column, row = (round(place) for place in text.get_position())
@@ -396,14 +398,14 @@ def test_the_leaderboard_is_ranked_and_only_the_champion_has_colour():
             "champion": [False, False, True],
         }
     )
-    figure = ev.draw_leaderboard(board)
+    figure = pl.draw_leaderboard(board)
     names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert names == ["cheap", "tied  (champion)", "dear"]
     assert figure.get_suptitle().startswith("cheap loses least: 400.0 €")
-    colours = [to_hex(line.get_color()).upper() == ev.ACCENT for line in figure.axes[0].lines]
+    colours = [to_hex(line.get_color()).upper() == pl.ACCENT for line in figure.axes[0].lines]
     assert colours == [False, True, False]
     with pytest.raises(ParameterError, match="at least one family"):
-        ev.draw_leaderboard(board.head(0))
+        pl.draw_leaderboard(board.head(0))
 
 
 def run(code):
@@ -418,7 +420,7 @@ def test_importing_evaluate_is_light():
 
 def test_drawing_leaves_pyplot_alone():
     code = (
-        "import sys, rumos_bank.model.evaluate as e\n"
+        "import sys, rumos_bank.model.plots as e\n"
         "e.show(e.draw_roc([0, 1, 0, 1], [.1, .4, .5, .9], .25))\n"
         "print('matplotlib.pyplot' in sys.modules)"
     )

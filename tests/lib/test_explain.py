@@ -25,7 +25,7 @@ from rumos_bank.data.contract import (
     STATUSES,
     TARGET,
 )
-from rumos_bank.data.synthetic import make_synthetic
+from rumos_bank.data.synthetic import make_synthetic_clients
 from rumos_bank.governance.integrity import types_to_trust
 from rumos_bank.ground.errors import DataError, ParameterError
 from rumos_bank.ground.settings import Costs
@@ -44,7 +44,7 @@ from rumos_bank.model.features import feature_matrix, feature_names
 
 PROTECTED = ("SEX", "MARRIAGE", "AGE")
 COSTS = Costs(false_positive=1000, false_negative=3000)
-TRAIN = make_synthetic(1500, seed=1)
+TRAIN = make_synthetic_clients(1500, seed=1)
 
 
 def make_explained(family, protected=PROTECTED, train=TRAIN):
@@ -63,7 +63,7 @@ def boosted():
 
 @pytest.fixture(scope="module")
 def refused(boosted):
-    clients = make_synthetic(1500, seed=2)
+    clients = make_synthetic_clients(1500, seed=2)
     return clients[boosted.predict(clients) == 1].reset_index(drop=True)
 
 
@@ -123,7 +123,7 @@ def test_an_additive_model_gives_each_group_its_own_term():
 
 def test_every_field_is_in_one_group_and_every_column_moves_with_some_group():
     assert sorted(name for fields in GROUPS.values() for name in fields) == sorted(CLIENT_COLUMNS)
-    clients = make_synthetic(200, seed=3)
+    clients = make_synthetic_clients(200, seed=3)
     other = clients.sample(frac=1, random_state=0).reset_index(drop=True)
     moved = np.zeros(len(feature_names()), bool)
     for fields in GROUPS.values():
@@ -193,7 +193,7 @@ def test_every_reason_holds_when_it_is_flipped_and_none_is_withheld(boosted, ref
         expected = [group for group, points in explanation.groups if points > 0 and falls[group] >= 0.01]
         assert [reason.group for reason in explanation.reasons] == expected[:4]
         for reason in explanation.reasons:
-            assert reason.changed == pytest.approx(explanation.probability - falls[reason.group])
+            assert reason.if_typical == pytest.approx(explanation.probability - falls[reason.group])
     assert withheld  # the check does turn some away
 
 
@@ -221,7 +221,7 @@ def test_no_impossible_history_is_ever_scored(boosted, drawn):
 
 
 def test_an_accepted_client_gets_no_reasons_and_no_changes(boosted):
-    clients = make_synthetic(60, seed=4)
+    clients = make_synthetic_clients(60, seed=4)
     for client in clients[boosted.predict(clients) == 0].head(20).to_dict("records"):
         explanation = explain(boosted, client)
         assert not explanation.refused and explanation.reasons == () == explanation.changes
@@ -274,7 +274,7 @@ def test_the_table_of_scores_holds_all_train_clients_and_takes_the_nearest(boost
     cells = boosted.reference_["cells"]
     assert cells["clients"].sum() == len(TRAIN) and cells["defaults"].sum() == TRAIN[TARGET].sum()
     assert cells["clients"].min() >= 50 and (np.diff(cells["score"]) >= 0).all()
-    for client in make_synthetic(20, seed=5).to_dict("records"):
+    for client in make_synthetic_clients(20, seed=5).to_dict("records"):
         explanation = explain(boosted, client)
         sure = explanation.sure
         assert 500 <= sure.clients < 600

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from rumos_bank.data.contract import TARGET
-from rumos_bank.data.synthetic import make_synthetic
+from rumos_bank.data.synthetic import make_synthetic_clients
 from rumos_bank.ground.errors import ParameterError
 from rumos_bank.model.families import FAMILIES, find_family, make_model, plain_parameters
 from rumos_bank.model.features import feature_matrix
@@ -26,7 +26,7 @@ WEIGHTS = ("class_weight", "scale_pos_weight", "is_unbalance")
 
 @pytest.fixture(scope="module")
 def twins() -> pd.DataFrame:
-    return make_synthetic(600, seed=5)
+    return make_synthetic_clients(600, seed=5)
 
 
 def first_model(name: str, seed: int = 42):

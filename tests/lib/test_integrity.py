@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator
 from skops.io.exceptions import UntrustedTypesFoundException
 
 from rumos_bank.data.contract import TARGET
-from rumos_bank.data.synthetic import make_synthetic
+from rumos_bank.data.synthetic import make_synthetic_clients
 from rumos_bank.governance.integrity import (
     REVISION,
     TRUSTED_TYPES,
@@ -41,7 +41,7 @@ class Stranger(BaseEstimator):
 
 @pytest.fixture(scope="module")
 def twins() -> pd.DataFrame:
-    return make_synthetic(600, seed=8)
+    return make_synthetic_clients(600, seed=8)
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def test_the_list_holds_nothing_that_no_family_needs(decisions):
 
 def test_a_model_with_a_type_from_elsewhere_is_neither_stored_nor_read(twins, tmp_path):
     stranger = make_decision(Stranger(), 0.25, Costs())
-    with pytest.raises(StoreError, match=r"not on the list in rumos_bank\.integrity: .*Stranger"):
+    with pytest.raises(StoreError, match=r"not on the list in rumos_bank\.governance\.integrity: .*Stranger"):
         types_to_trust(stranger)
     skops.io.dump(stranger, tmp_path / "model.skops")
     with pytest.raises(UntrustedTypesFoundException, match="Stranger"):

@@ -10,7 +10,7 @@ from scipy import stats
 from simulated import draw_outcomes
 
 from rumos_bank.data.contract import TARGET
-from rumos_bank.data.synthetic import make_synthetic
+from rumos_bank.data.synthetic import make_synthetic_clients
 from rumos_bank.ground.settings import Costs
 from rumos_bank.ground.statistics import compare_by_folds
 from rumos_bank.model.cost import business_cost, decide
@@ -73,7 +73,7 @@ class Known:
 
 
 def test_every_client_is_judged_once_a_repeat_by_a_model_that_did_not_know_them():
-    twins, costs = make_synthetic(500, seed=2), Costs(false_positive=10, false_negative=1000)
+    twins, costs = make_synthetic_clients(500, seed=2), Costs(false_positive=10, false_negative=1000)
     Known.learned = []
     found = judge([Contender("known", Known, 0.25)], twins, costs, repeats=2, folds=5)["known"]
     assert len(Known.learned) == 10
@@ -91,7 +91,7 @@ def test_the_earlier_forest_is_what_it_was():
 
 
 def test_the_table_compares_with_the_reference_and_puts_the_cheapest_first():
-    twins = make_synthetic(500, seed=2)
+    twins = make_synthetic_clients(500, seed=2)
     judged = judge(
         [Contender("known", Known, 0.25), Contender("never", Known, 1.1)], twins, Costs(), repeats=1, folds=5
     )

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, LATE_CLIENT, TARGET
-from rumos_bank.data.synthetic import make_synthetic
+from rumos_bank.data.synthetic import make_synthetic_clients
 from rumos_bank.ground.errors import StoreError
 from rumos_bank.ground.settings import Costs
 from rumos_bank.model import portable as plain
@@ -56,12 +56,12 @@ def read(decision) -> PortableDecision:
 
 @pytest.fixture(scope="module")
 def twins() -> pd.DataFrame:
-    return make_synthetic(2000, seed=21)
+    return make_synthetic_clients(2000, seed=21)
 
 
 @pytest.fixture(scope="module")
 def asked() -> pd.DataFrame:
-    return make_synthetic(1500, seed=22)
+    return make_synthetic_clients(1500, seed=22)
 
 
 # the same bits

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rumos_bank.data.contract import CLIENT_COLUMNS, FIELDS, PAYMENTS, STATUSES, TARGET
-from rumos_bank.data.synthetic import make_synthetic
+from rumos_bank.data.synthetic import make_synthetic_clients
 from rumos_bank.ground.errors import ParameterError
 from rumos_bank.ground.settings import Costs
 from rumos_bank.model.decision import make_decision
@@ -48,7 +48,7 @@ def test_a_higher_payment_moves_columns_away_from_risk_only(client, month, more)
 
 @pytest.fixture(scope="module", params=HELD)
 def decision(request):
-    twins = make_synthetic(4000, seed=3)
+    twins = make_synthetic_clients(4000, seed=3)
     family = find_family(request.param)
     model = make_model(family, family.trials[0], 42, PROTECTED)
     return make_decision(model, 0.25, Costs(), PROTECTED).fit(twins, twins[TARGET])
@@ -60,7 +60,7 @@ def probability(decision, clients: pd.DataFrame) -> np.ndarray:
 
 @pytest.mark.parametrize("month", range(6))
 def test_no_client_is_safer_for_being_later(decision, month):
-    clients = make_synthetic(2000, seed=11)
+    clients = make_synthetic_clients(2000, seed=11)
     clients = clients[clients[STATUSES[month]].between(0, 8)]
     before = probability(decision, clients)
     for later in (1, 2, 5):
@@ -70,7 +70,7 @@ def test_no_client_is_safer_for_being_later(decision, month):
 
 @pytest.mark.parametrize("month", range(6))
 def test_no_client_is_riskier_for_paying_more(decision, month):
-    clients = make_synthetic(2000, seed=12)
+    clients = make_synthetic_clients(2000, seed=12)
     before = probability(decision, clients)
     for more in (1, 1_000, 100_000):
         assert (
@@ -80,19 +80,19 @@ def test_no_client_is_riskier_for_paying_more(decision, month):
 
 
 def test_the_promise_is_not_empty(decision):
-    clients = make_synthetic(2000, seed=11)
+    clients = make_synthetic_clients(2000, seed=11)
     later = clients.assign(PAY_0=3)
     assert (probability(decision, later) > probability(decision, clients)).mean() > 0.5
 
 
 def test_the_points_are_the_model():
-    twins = make_synthetic(3000, seed=4)
+    twins = make_synthetic_clients(3000, seed=4)
     family = find_family("Scorecard")
     model_record = make_decision(
         make_model(family, family.trials[-1], 42, PROTECTED), 0.25, Costs(), PROTECTED
     )
     model_record.fit(twins[list(CLIENT_COLUMNS)], twins[TARGET])
-    table, some = read_points(model_record), make_synthetic(200, seed=5)
+    table, some = read_points(model_record), make_synthetic_clients(200, seed=5)
     values = pd.DataFrame(feature_matrix(some, PROTECTED), columns=NAMES).to_dict("records")
     sums = [score(table, each)["points"].iloc[-1] for each in values]
     np.testing.assert_allclose(

@@ -13,7 +13,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from rumos_bank.data.contract import ID, TARGET
-from rumos_bank.data.synthetic import make_synthetic
+from rumos_bank.data.synthetic import make_synthetic_clients
 from rumos_bank.ground.errors import ParameterError, RumosError
 from rumos_bank.ground.settings import PACKAGED, Costs, read_settings
 from rumos_bank.model import search as searching
@@ -38,7 +38,7 @@ TINY, PAIR = Profile("tiny", 0, 1), Profile("pair", 0, 2)
 
 @pytest.fixture(scope="module")
 def train() -> pd.DataFrame:
-    return make_synthetic(900, seed=2)
+    return make_synthetic_clients(900, seed=2)
 
 
 class Spy(TransformerMixin, BaseEstimator):

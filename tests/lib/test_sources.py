@@ -148,7 +148,7 @@ def strict(tmp_path) -> Settings:
 @pytest.fixture
 def no_twin(monkeypatch):
     "Fails the test if synthetic clients are made."
-    monkeypatch.setattr(sources, "_make_lending_twin", lambda *_: pytest.fail("a twin was made"))
+    monkeypatch.setattr(sources, "_make_synthetic_dataset", lambda *_: pytest.fail("a twin was made"))
 
 
 def cached(settings: Settings) -> list[Path]:
@@ -237,7 +237,7 @@ def test_a_cached_source_is_asked_before_one_that_is_down(site, clients, strict)
 def test_a_twin_named_first_stays_first(site, clients, strict, monkeypatch):
     address = site.serve("/data.csv", as_csv(clients))
     load_dataset(strict, [address])
-    monkeypatch.setattr(sources, "_make_lending_twin", lambda *_: "the twin")
+    monkeypatch.setattr(sources, "_make_synthetic_dataset", lambda *_: "the twin")
     assert load_dataset(strict, ["twin", address]) == "the twin"
 
 

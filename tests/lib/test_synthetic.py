@@ -24,7 +24,7 @@ from rumos_bank.data.contract import (
 from rumos_bank.data.synthetic import (
     DESCRIPTION,
     fit_synthetic,
-    make_synthetic,
+    make_synthetic_clients,
     pack_description,
     read_description,
     synthetic_chunks,
@@ -36,12 +36,12 @@ BLOCK = 2**14  # how many clients are drawn at a time
 
 @pytest.fixture(scope="module")
 def twin() -> pd.DataFrame:
-    return make_synthetic(30_000, seed=11)
+    return make_synthetic_clients(30_000, seed=11)
 
 
 @pytest.fixture(scope="module")
 def refitted() -> dict:
-    return fit_synthetic(make_synthetic(3000, seed=1))
+    return fit_synthetic(make_synthetic_clients(3000, seed=1))
 
 
 def numbers_in(value):
@@ -55,7 +55,7 @@ def numbers_in(value):
 @pytest.mark.parametrize("n", [1, 2, 1000, BLOCK + 1])
 @pytest.mark.parametrize("seed", [0, 7, 2**32 - 1])
 def test_keeps_the_contract_as_it_is(n, seed):
-    clients = make_synthetic(n, seed)
+    clients = make_synthetic_clients(n, seed)
     assert list(clients.columns) == [ID, *CLIENT_COLUMNS, TARGET]
     assert (clients.dtypes == "int64").all()
     pd.testing.assert_frame_equal(validate_clients(clients, labelled=True), clients)
@@ -63,37 +63,37 @@ def test_keeps_the_contract_as_it_is(n, seed):
 
 
 def test_same_arguments_same_clients():
-    assert fingerprint(make_synthetic(1000, 5)) == fingerprint(make_synthetic(1000, 5))
+    assert fingerprint(make_synthetic_clients(1000, 5)) == fingerprint(make_synthetic_clients(1000, 5))
 
 
 def test_other_seed_other_clients():
-    assert len({fingerprint(make_synthetic(1000, seed)) for seed in range(20)}) == 20
+    assert len({fingerprint(make_synthetic_clients(1000, seed)) for seed in range(20)}) == 20
 
 
 def test_leaves_the_global_random_state_alone():
     np.random.seed(3)
     before = np.random.random()
     np.random.seed(3)
-    make_synthetic(10, seed=0)
+    make_synthetic_clients(10, seed=0)
     assert np.random.random() == before
 
 
 def test_first_id_changes_nothing_else():
-    moved = make_synthetic(100, 5, first_id=901)
+    moved = make_synthetic_clients(100, 5, first_id=901)
     assert moved[ID].tolist() == list(range(901, 1001))
-    assert moved.drop(columns=ID).equals(make_synthetic(100, 5).drop(columns=ID))
+    assert moved.drop(columns=ID).equals(make_synthetic_clients(100, 5).drop(columns=ID))
 
 
 def test_blocks_differ_from_each_other():
-    clients = make_synthetic(2 * BLOCK, seed=5)[list(CLIENT_COLUMNS)]
+    clients = make_synthetic_clients(2 * BLOCK, seed=5)[list(CLIENT_COLUMNS)]
     assert not clients[:BLOCK].reset_index(drop=True).equals(clients[BLOCK:].reset_index(drop=True))
 
 
 def test_a_caller_may_change_the_frame():
-    clients = make_synthetic(5, seed=5)
+    clients = make_synthetic_clients(5, seed=5)
     clients.loc[0, "AGE"] = 99
     assert clients.loc[0, "AGE"] == 99
-    assert make_synthetic(5, seed=5).loc[0, "AGE"] != 99
+    assert make_synthetic_clients(5, seed=5).loc[0, "AGE"] != 99
 
 
 def test_looks_like_the_real_clients(twin):
@@ -138,7 +138,7 @@ def test_chunks_depend_on_nothing_but_the_arguments():
         list(synthetic_chunks(2500, seed=4, chunk=1000)),
     )
     for expected in plain:
-        make_synthetic(3, seed=9)  # other draws in between
+        make_synthetic_clients(3, seed=9)  # other draws in between
         assert fingerprint(next(interleaved)) == fingerprint(expected)
     assert fingerprint(next(synthetic_chunks(5000, seed=4, chunk=1000))) == fingerprint(plain[0])
     assert fingerprint(next(synthetic_chunks(2500, seed=5, chunk=1000))) != fingerprint(plain[0])
@@ -159,8 +159,8 @@ def test_chunks_are_made_one_at_a_time():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: make_synthetic(0, 1), "n must be at least 1, got 0"),
-        (lambda: make_synthetic(5, -1), "seed must be at least 0, got -1"),
+        (lambda: make_synthetic_clients(0, 1), "n must be at least 1, got 0"),
+        (lambda: make_synthetic_clients(5, -1), "seed must be at least 0, got -1"),
         (lambda: synthetic_chunks(0, 1), "n must be at least 1, got 0"),
         (lambda: synthetic_chunks(5, 1, chunk=0), "chunk must be at least 1, got 0"),
         (lambda: synthetic_chunks(5, -2), "seed must be at least 0, got -2"),
@@ -190,7 +190,7 @@ def used(tree):
 
 @pytest.mark.parametrize("name", ["SEX", "MARRIAGE"])
 def test_the_teacher_is_blind_to_sex_and_marriage(name):
-    clients = make_synthetic(2000, seed=1)
+    clients = make_synthetic_clients(2000, seed=1)
     tempting = fit_synthetic(clients.assign(**{TARGET: (clients[name] == 2).astype("int64")}))
     for described in (read_description(), tempting):
         columns = set().union(*map(used, described["teacher"]))
@@ -206,7 +206,7 @@ def test_no_small_group_is_described(refitted):
 
 def test_drawing_needs_no_heavy_import():
     code = (
-        "import sys, rumos_bank.data.synthetic as t; assert 'pandas' not in sys.modules; t.make_synthetic(10, 1); "
+        "import sys, rumos_bank.data.synthetic as t; assert 'pandas' not in sys.modules; t.make_synthetic_clients(10, 1); "
         "print([m for m in ('lightgbm', 'sklearn', 'scipy', 'matplotlib', 'mlflow') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -214,7 +214,7 @@ def test_drawing_needs_no_heavy_import():
 
 
 def test_there_and_back(twin, refitted):
-    copy = make_synthetic(30_000, seed=11, description=json.loads(pack_description(refitted)))
+    copy = make_synthetic_clients(30_000, seed=11, description=json.loads(pack_description(refitted)))
     pd.testing.assert_frame_equal(validate_clients(copy, labelled=True), copy)
     assert copy[TARGET].mean() == pytest.approx(twin[TARGET].mean(), abs=0.03)
     assert copy["LIMIT_BAL"].mean() == pytest.approx(twin["LIMIT_BAL"].mean(), rel=0.1)
@@ -223,21 +223,21 @@ def test_there_and_back(twin, refitted):
 
 
 def test_fitting_is_repeatable_and_changes_nothing(refitted):
-    clients = make_synthetic(3000, seed=1)
+    clients = make_synthetic_clients(3000, seed=1)
     before = fingerprint(clients)
     assert fit_synthetic(clients) == refitted
     assert fingerprint(clients) == before
 
 
 def test_a_column_of_one_value_stays_so():
-    clients = make_synthetic(1000, seed=1).assign(SEX=2, AGE=40, BILL_AMT3=0)
-    copy = make_synthetic(500, seed=1, description=fit_synthetic(clients))
+    clients = make_synthetic_clients(1000, seed=1).assign(SEX=2, AGE=40, BILL_AMT3=0)
+    copy = make_synthetic_clients(500, seed=1, description=fit_synthetic(clients))
     assert set(copy["SEX"]) == {2} and set(copy["AGE"]) == {40} and set(copy["BILL_AMT3"]) == {0}
 
 
 @pytest.mark.parametrize("n", [300, 910, 1001, 1002, 3000])
 def test_the_most_extreme_client_is_not_published(n):
-    clients = make_synthetic(n, seed=1).assign(PAY_0=0, **dict.fromkeys(STATUSES[1:], 0))  # one group
+    clients = make_synthetic_clients(n, seed=1).assign(PAY_0=0, **dict.fromkeys(STATUSES[1:], 0))  # one group
     amounts = []
     for paid, owed in [(5_000_000, -5_000_000), (9_000_000, -9_000_000)]:
         clients.loc[0, ["LIMIT_BAL", "PAY_AMT1", "BILL_AMT1"]] = [10_000, paid, owed]
@@ -247,20 +247,22 @@ def test_the_most_extreme_client_is_not_published(n):
 
 def test_the_contract_holds_for_the_strangest_clients_it_allows():
     strange = {"LIMIT_BAL": 1000, "AGE": 120, "PAY_0": 9, "BILL_AMT1": 10_000_000, "BILL_AMT2": -10_000_000}
-    copy = make_synthetic(
-        100, seed=1, description=fit_synthetic(make_synthetic(400, seed=1).assign(**strange))
+    copy = make_synthetic_clients(
+        100, seed=1, description=fit_synthetic(make_synthetic_clients(400, seed=1).assign(**strange))
     )
     pd.testing.assert_frame_equal(validate_clients(copy, labelled=True), copy)
 
 
 @pytest.mark.parametrize(("n", "label"), [(299, None), (1000, 0), (1000, 1)])
 def test_too_few_or_all_alike_are_refused(n, label):
-    clients = make_synthetic(n, seed=1)
+    clients = make_synthetic_clients(n, seed=1)
     with pytest.raises(DataError, match=f"got {n} with"):
         fit_synthetic(clients if label is None else clients.assign(**{TARGET: label}))
 
 
 def test_one_repeated_client_can_be_described():
     clients = pd.DataFrame([EXAMPLE_CLIENT] * 400).assign(**{TARGET: [0, 1] * 200})
-    copy = make_synthetic(50, seed=1, description=fit_synthetic(validate_clients(clients, labelled=True)))
+    copy = make_synthetic_clients(
+        50, seed=1, description=fit_synthetic(validate_clients(clients, labelled=True))
+    )
     assert copy["AGE"].unique().tolist() == [25]

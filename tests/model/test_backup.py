@@ -18,7 +18,7 @@ from processes import RUMOS, clean_environment, find_free_port
 from stores import LENIENT, TOP, Place, settings_for
 
 from rumos_bank.data.contract import CLIENT_COLUMNS
-from rumos_bank.data.synthetic import make_synthetic
+from rumos_bank.data.synthetic import make_synthetic_clients
 from rumos_bank.governance.ledger import append_event, find_former_key, read_ledger, rotate_key, verify_ledger
 from rumos_bank.governance.promotion_state import read_champion, repair
 from rumos_bank.governance.tracking import ARTIFACTS, find_searches, open_store
@@ -38,7 +38,7 @@ from rumos_bank.serving.champion import Champion
 from rumos_bank.serving.decision_log import DecisionLog, decide_and_record, list_days, read_log
 from rumos_bank.serving.replay import replay
 
-CLIENTS = make_synthetic(20, seed=4)[list(CLIENT_COLUMNS)].to_dict("records")
+CLIENTS = make_synthetic_clients(20, seed=4)[list(CLIENT_COLUMNS)].to_dict("records")
 
 
 @pytest.fixture(autouse=True)

@@ -22,7 +22,7 @@ from processes import clean_environment, find_free_port
 from stores import Place, champion_of, learn_from, move_alias, put_in_charge, settings_for, with_refusals
 
 from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, LATE_CLIENT, TARGET
-from rumos_bank.data.synthetic import make_synthetic
+from rumos_bank.data.synthetic import make_synthetic_clients
 from rumos_bank.governance.ledger import LEDGER, accept_ledger, find_public_key
 from rumos_bank.governance.registry import UnreachableError, glance
 from rumos_bank.governance.tracking import ARTIFACTS, DATABASE, import_mlflow
@@ -43,7 +43,7 @@ SEEN = [name for name in CLIENT_COLUMNS if name not in PROTECTED]
 @pytest.fixture(scope="session")
 def asked() -> pd.DataFrame:
     "Clients that no model has seen."
-    return make_synthetic(400, seed=77)
+    return make_synthetic_clients(400, seed=77)
 
 
 @pytest.fixture(scope="session")
@@ -124,7 +124,7 @@ SERVICES: list[Callable[[Champion, pd.DataFrame], pd.DataFrame]] = [  # a new do
 
 
 def make_tree_champion(name: str, threshold: float = 0.25) -> Champion:
-    twins, family = make_synthetic(1500, seed=4), find_family(name)
+    twins, family = make_synthetic_clients(1500, seed=4), find_family(name)
     model = make_model(family, family.trials[0], 42, PROTECTED)
     return champion_of(
         make_decision(model, threshold, Costs(), PROTECTED, 50).fit(twins, twins[TARGET]), version=9
@@ -136,7 +136,7 @@ def champion(request) -> Champion:
     return make_tree_champion(request.param)
 
 
-@pytest.mark.parametrize("door", SERVICES, ids=lambda service: service.__name__)
+@pytest.mark.parametrize("service", SERVICES, ids=lambda service: service.__name__)
 def test_the_same_bits_from_every_door(service, champion, asked):
     expected, decided = through_dicts(champion, asked), service(champion, asked)
     assert list(decided) == list(Decision._fields)
@@ -729,7 +729,7 @@ def test_a_store_that_goes_away_while_it_is_looked_at_brings_no_old_champion(thr
 
 
 def test_whoever_asks_while_it_swaps_is_answered_by_one_whole_champion(three):
-    clients = make_synthetic(40, seed=8)[SEEN].to_dict("records")
+    clients = make_synthetic_clients(40, seed=8)[SEEN].to_dict("records")
     own = {}
     for version in (1, 2, 3):
         put_in_charge(three.settings, version)

@@ -12,7 +12,7 @@ import skops.io
 from stores import settings_for
 
 from rumos_bank.data.contract import EXAMPLE_CLIENT, ID, STATUSES, TARGET, fingerprint
-from rumos_bank.data.synthetic import make_synthetic
+from rumos_bank.data.synthetic import make_synthetic_clients
 from rumos_bank.governance.gates import (
     FAIL,
     PASS,
@@ -55,7 +55,7 @@ def settings_with(**gates: str) -> Settings:
 
 @pytest.fixture(scope="module")
 def train() -> pd.DataFrame:
-    return make_synthetic(3000, seed=5)
+    return make_synthetic_clients(3000, seed=5)
 
 
 @pytest.fixture(scope="module")

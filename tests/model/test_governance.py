@@ -193,7 +193,7 @@ def after_a_rejection(place: Place) -> str:
     return f"version 2 was rejected by .*: {WHY}"
 
 
-@pytest.mark.parametrize("say_no", [after_a_rollback, after_two_rollbacks, after_a_rejection])
+@pytest.mark.parametrize("reject_version", [after_a_rollback, after_two_rollbacks, after_a_rejection])
 def test_the_next_road_does_not_undo_what_a_person_decided(reject_version, promoted):
     said = reject_version(promoted)
     told = events(promoted)
@@ -210,7 +210,7 @@ def test_the_next_road_does_not_undo_what_a_person_decided(reject_version, promo
 
 def test_a_no_is_about_these_data_and_rules(promoted):
     after_a_rollback(promoted)
-    promoted.settings = settings_for(promoted.store.path, RUMOS_GATES_MAX_FLIPS="0.5")
+    promoted.settings = settings_for(promoted.store.path, RUMOS_GATES_MAX_REFIT_CHANGES="0.5")
     assert promoted.promote("cheaper").promoted
     assert promoted.promote("first").state == "refused"  # nobody said no to it
 

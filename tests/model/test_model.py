@@ -7,7 +7,7 @@ from stores import champion_of
 
 from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, LATE_CLIENT, TARGET
 from rumos_bank.data.sources import split_clients
-from rumos_bank.data.synthetic import make_synthetic
+from rumos_bank.data.synthetic import make_synthetic_clients
 from rumos_bank.ground.settings import PACKAGED, read_settings
 from rumos_bank.model.decision import DecisionModel, make_decision
 from rumos_bank.model.families import find_family, make_model
@@ -30,7 +30,9 @@ def learn(train: pd.DataFrame) -> DecisionModel:
 def parts(request) -> tuple[pd.DataFrame, pd.DataFrame]:
     "Train and test clients."
     clients = (
-        make_synthetic(6000, seed=9) if request.param == "twins" else request.getfixturevalue("real").clients
+        make_synthetic_clients(6000, seed=9)
+        if request.param == "twins"
+        else request.getfixturevalue("real").clients
     )
     return split_clients(clients, SETTINGS.split)
 

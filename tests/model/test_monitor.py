@@ -10,7 +10,7 @@ import pytest
 from stores import Place, learn_from, with_refusals
 
 from rumos_bank.data.contract import ID, TARGET
-from rumos_bank.data.synthetic import make_synthetic
+from rumos_bank.data.synthetic import make_synthetic_clients
 from rumos_bank.ground.errors import DataError, ParameterError
 from rumos_bank.monitoring.monitor import Monitor, last_watch, watch
 from rumos_bank.monitoring.outcomes import add_outcomes
@@ -21,7 +21,7 @@ from rumos_bank.serving.decision_log import DecisionLog, decide_and_record
 
 def like_training(seed: int, clients: int) -> pd.DataFrame:
     "Fresh twins with one defaulter to three payers, as the stores' train clients have."
-    twins = make_synthetic(6 * clients, seed)
+    twins = make_synthetic_clients(6 * clients, seed)
     defaulted, paid = twins[twins[TARGET] == 1], twins[twins[TARGET] == 0]
     mixed = pd.concat([defaulted[: clients // 4], paid[: clients - clients // 4]])
     return mixed.sample(frac=1, random_state=seed).reset_index(drop=True)

@@ -136,7 +136,7 @@ def test_what_was_refused_is_not_judged_again_until_something_changes(promoted):
     again = promoted.promote("dearer")
     assert (again.state, again.reason, again.candidate) == ("refused", first.reason, 2)
     assert read_ledger(promoted.settings) == before
-    promoted.settings = settings_for(promoted.store.path, RUMOS_GATES_MAX_FLIPS="0.5")  # another rule
+    promoted.settings = settings_for(promoted.store.path, RUMOS_GATES_MAX_REFIT_CHANGES="0.5")  # another rule
     assert not promoted.promote("dearer").promoted
     assert len(read_ledger(promoted.settings)) == len(before) + 1
 

@@ -12,7 +12,7 @@ from services import settings_of, variables_of
 
 from rumos_bank.data.contract import CLIENT_COLUMNS
 from rumos_bank.data.sources import split_clients
-from rumos_bank.data.synthetic import make_synthetic
+from rumos_bank.data.synthetic import make_synthetic_clients
 from rumos_bank.desk.state import open_desk
 from rumos_bank.governance.tracking import import_mlflow
 from rumos_bank.ground.settings import read_settings
@@ -24,7 +24,7 @@ ANSWERS = ("prediction", "probability", "threshold", "expected_cost_accept", "ex
 @pytest.fixture(scope="module")
 def clients() -> pd.DataFrame:
     "As many as the test clients: 6,000."
-    twins = make_synthetic(30_000, seed=7)
+    twins = make_synthetic_clients(30_000, seed=7)
     _, test = split_clients(twins, read_settings(ROOT / "settings.ini", environ={}).split)
     return test[["ID", *CLIENT_COLUMNS]].reset_index(drop=True)
 

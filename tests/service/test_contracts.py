@@ -9,7 +9,7 @@ import pytest
 from services import EXAMPLE, ROOT, serve, settings_of, variables_of
 
 from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, LATE_CLIENT
-from rumos_bank.data.synthetic import make_synthetic
+from rumos_bank.data.synthetic import make_synthetic_clients
 from rumos_bank.serving.champion import Champion
 
 PROTECTED = ("SEX", "MARRIAGE", "AGE")
@@ -46,7 +46,7 @@ def test_model_metrics(service):
 
 
 def test_every_client_is_decided_as_by_the_library_to_the_last_bit(service, champion):
-    twins = make_synthetic(1000, seed=7)
+    twins = make_synthetic_clients(1000, seed=7)
     clients = json.loads(twins[list(CLIENT_COLUMNS)].to_json(orient="records"))
     told = service.post("/decisions", clients).json
     expected = champion.decide(clients)

@@ -10,7 +10,7 @@ import fsspec
 import pytest
 
 from rumos_bank.data.contract import CLIENT_COLUMNS
-from rumos_bank.data.synthetic import make_synthetic
+from rumos_bank.data.synthetic import make_synthetic_clients
 from rumos_bank.governance.integrity import digest_value
 from rumos_bank.governance.registry import read_promotions
 from rumos_bank.ground.errors import ParameterError, StoreError
@@ -52,7 +52,7 @@ def champions(promoted) -> list[Champion]:
 
 def decide_about(champions: list[Champion], n: int, seed: int, settings: Settings) -> list[str]:
     "Ids of n decisions, given by the champions in turn."
-    log, clients = DecisionLog(settings), make_synthetic(n, seed)[list(CLIENT_COLUMNS)]
+    log, clients = DecisionLog(settings), make_synthetic_clients(n, seed)[list(CLIENT_COLUMNS)]
     asked = [{name: int(value) for name, value in row.items()} for row in clients.to_dict("records")]
     ids = [decide_and_record(champions[i % 3], client, "test", log).id for i, client in enumerate(asked)]
     log.close()
@@ -197,7 +197,7 @@ def test_a_torn_or_foreign_line_stops_nothing(few):
 def test_a_file_of_clients_is_decided_again_by_the_retired_champion(few, champions, tmp_path, ending):
     settings, _ = few
     book = tmp_path / "book.csv"
-    make_synthetic(40, seed=7)[list(CLIENT_COLUMNS)].to_csv(book, index=False)
+    make_synthetic_clients(40, seed=7)[list(CLIENT_COLUMNS)].to_csv(book, index=False)
     done = predict_file(book, tmp_path / f"decided{ending}", settings, champion=champions[0])
     assert replay(settings, done.entry).outcome == "identical"
     moved = book.rename(tmp_path / "moved.csv")
@@ -209,7 +209,7 @@ def test_a_file_of_clients_is_decided_again_by_the_retired_champion(few, champio
 
 def test_files_in_another_store_and_a_folder_without_an_ending_are_decided_again(few, champions, tmp_path):
     settings, _ = few
-    book = make_synthetic(40, seed=7)[list(CLIENT_COLUMNS)]
+    book = make_synthetic_clients(40, seed=7)[list(CLIENT_COLUMNS)]
     fsspec.filesystem("memory").pipe_file("/replayed/book.parquet", book.to_parquet(index=False))
     (tmp_path / "folder").mkdir()
     for target in (tmp_path / "folder", "memory://replayed/decisions.v2"):
@@ -223,7 +223,7 @@ def test_another_file_is_not_taken_for_the_one_that_was_read(few, champions, tmp
     settings, _ = few
     one, other = tmp_path / "one.csv", tmp_path / "other.csv"
     for path, seed in ((one, 7), (other, 8)):
-        make_synthetic(40, seed)[list(CLIENT_COLUMNS)].to_csv(path, index=False)
+        make_synthetic_clients(40, seed)[list(CLIENT_COLUMNS)].to_csv(path, index=False)
     done = predict_file(one, tmp_path / "decided.csv", settings, champion=champions[1])
     told = replay(settings, done.entry, other)
     assert told.outcome == "impossible" and "is not the file that was read then" in told.why

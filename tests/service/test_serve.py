@@ -20,8 +20,8 @@ import sys
 from pathlib import Path
 from rumos_bank.operations import serve as room
 from rumos_bank.ground.settings import read_settings
-door = room.Door("api", int(sys.argv[1]), (sys.executable, "-m", "http.server", sys.argv[1], "-b", "127.0.0.1"), health="/")
-room.describe_door = lambda *_: door
+door = room.Service("api", int(sys.argv[1]), (sys.executable, "-m", "http.server", sys.argv[1], "-b", "127.0.0.1"), health="/")
+room.describe_service = lambda *_: door
 sys.exit(room.serve(read_settings(), ["api"]))
 """
 
@@ -70,7 +70,7 @@ def test_a_slow_door_is_told_as_ready_when_it_answers(tmp_path, monkeypatch):
     port, told = find_free_port(), []
     code = f"import time, http.server as h; time.sleep(1); h.test(h.SimpleHTTPRequestHandler, port={port})"
     late = Service("api", port, (sys.executable, "-c", code), health="/")
-    monkeypatch.setattr(room, "describe_door", lambda *_: late)
+    monkeypatch.setattr(room, "describe_service", lambda *_: late)
 
     def notify(line: str) -> None:
         told.append(line)

@@ -16,7 +16,7 @@ from processes import wait_until
 from services import Service, serve, set_alias, settings_of
 
 from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, LATE_CLIENT
-from rumos_bank.data.synthetic import make_synthetic
+from rumos_bank.data.synthetic import make_synthetic_clients
 from rumos_bank.governance.registry import find_version
 from rumos_bank.ground.errors import StoreError
 from rumos_bank.monitoring import shadow as shadowing
@@ -29,7 +29,7 @@ SHADOW = {"RUMOS_SHADOW_VERSION": "1"}
 
 @pytest.fixture(scope="module")
 def clients() -> list[dict]:
-    return json.loads(make_synthetic(300, seed=5)[list(CLIENT_COLUMNS)].to_json(orient="records"))
+    return json.loads(make_synthetic_clients(300, seed=5)[list(CLIENT_COLUMNS)].to_json(orient="records"))
 
 
 def count(service: Service, name: str) -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from services import Service, set_alias, settings_of
 
 from rumos_bank.data.contract import CLIENT_COLUMNS
-from rumos_bank.data.synthetic import make_synthetic
+from rumos_bank.data.synthetic import make_synthetic_clients
 from rumos_bank.serving.champion import Champion
 from rumos_bank.serving.decision_log import read_log
 
@@ -27,7 +27,7 @@ class Load:
     stopped: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
-        twins = make_synthetic(200, seed=3)[list(CLIENT_COLUMNS)]
+        twins = make_synthetic_clients(200, seed=3)[list(CLIENT_COLUMNS)]
         self.clients = json.loads(twins.to_json(orient="records"))
         self.bodies = [json.dumps(client).encode() for client in self.clients]
         self.threads = [threading.Thread(target=self._ask, args=(k,)) for k in range(self.connections)]

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from rumos_bank.data.contract import ID, TARGET, fingerprint
 from rumos_bank.data.sources import Dataset
-from rumos_bank.data.synthetic import make_synthetic
+from rumos_bank.data.synthetic import make_synthetic_clients
 from rumos_bank.governance import ledger
 from rumos_bank.governance.ledger import (
     INTENT,
@@ -50,7 +50,7 @@ LENIENT = {
     "RUMOS_GATES_MAX_FAIRNESS_LOSS": "1",
     "RUMOS_GATES_MAX_MONOTONE_VIOLATIONS": "1",
     "RUMOS_GATES_MIN_EXPLAINED": "0",
-    "RUMOS_GATES_MAX_FLIPS": "1",
+    "RUMOS_GATES_MAX_REFIT_CHANGES": "1",
 }
 
 
@@ -72,7 +72,7 @@ class Data:
 
 
 def make_data(seed: int) -> Data:
-    twins = make_synthetic(2000, seed)
+    twins = make_synthetic_clients(2000, seed)
     defaulted, paid = twins[twins[TARGET] == 1], twins[twins[TARGET] == 0]
     train = pd.concat([defaulted[:150], paid[:450]]).sort_values(ID)
     test = pd.concat([defaulted[150:190], paid[450:560]]).sort_values(ID)
