@@ -14,7 +14,7 @@ COMPILE    := UV_CUSTOM_COMPILE_COMMAND="make lock" UV_PYTHON_DOWNLOADS=never uv
 FOR_IMAGES := --constraint requirements.lock --universal --python-version 3.11 --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve test test-notebooks test-library browser screens sync outputs check lab hooks bench bench-compare record canary lock clean lint-pipeline audit reproduce newest conda release images smoke publish image-locks containers servers docs chaos
+.PHONY: help run serve test test-notebooks test-library browser screens sync outputs experiments check lab hooks bench bench-compare record canary lock clean lint-pipeline audit reproduce newest conda release images smoke publish image-locks containers servers docs chaos
 
 help:  ## list these targets
 	@echo "rumos_bank: make <target>"
@@ -86,6 +86,9 @@ outputs: $(READY)  ## run the library's notebooks and keep what they show
 	@$(BIN)/jupyter nbconvert --log-level=ERROR --to notebook --execute --inplace \
 	  --ExecutePreprocessor.store_widget_state=False nbs/lib/*/*.ipynb  # its ids would be others each time
 	@$(MAKE) --no-print-directory sync
+
+experiments: $(READY)  ## run the experiments on synthetic clients, quick profile, and keep what they show
+	@$(BIN)/python tests/notebooks/keep_outputs.py
 
 check: $(READY)  ## format, lint, types, notebooks and library agree, house rules hold, no secrets, pipeline
 	@$(BIN)/ruff format --check --quiet . || { echo "not formatted: run make sync"; exit 1; }
