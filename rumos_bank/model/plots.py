@@ -79,7 +79,8 @@ def show(
     png = io.BytesIO()
     figure.savefig(png, format="png")
     title = " ".join(figure.get_suptitle().split())
-    return Image(data=png.getvalue(), format="png", width=int(figure.get_figwidth() * 100), alt=title)
+    width = int(figure.get_figwidth() * 100)
+    return Image(data=png.getvalue(), format="png", width=width, alt=title)  # type: ignore[no-untyped-call]
 
 # %% ../../nbs/lib/model/25_plots.ipynb #5c42ccc7
 def _write_beside(axes: "Axes", x: float, y: float, text: str, colour: str, above: bool = False) -> None:
