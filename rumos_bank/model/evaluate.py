@@ -112,7 +112,7 @@ def calibration_error(
     found = reliability(defaulted, probability, bins)
     return float(np.average(np.abs(found.observed - found.predicted), weights=found.clients))
 
-# %% ../../nbs/lib/model/24_evaluate.ipynb #fb5634e9
+# %% ../../nbs/lib/model/24_evaluate.ipynb #5e0b7c2d
 _SUREST = 1e-6  # a probability is clipped at this distance from 0 and 1
 
 
@@ -125,7 +125,7 @@ def log_loss(
 
     return float(metrics.log_loss(defaulted, np.clip(probability, _SUREST, 1 - _SUREST)))
 
-
+# %% ../../nbs/lib/model/24_evaluate.ipynb #fb5634e9
 def measure(
     defaulted: np.ndarray,  # (n,) 0 or 1; 1 = the client defaulted
     probability: np.ndarray,  # (n,) probability of default, 0 to 1

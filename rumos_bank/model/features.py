@@ -242,6 +242,26 @@ def engineer(
     return raw + [column for make in _GROUPS for column in make(kit, *parts)]
 
 # %% ../../nbs/lib/model/21_features.ipynb #d3ec5b78
+def _as_floats(name: str, column: Any) -> np.ndarray:
+    "The column's numbers; text, truth values and gaps are refused."
+    values = column.to_numpy()
+    if values.dtype.kind not in "iuf":
+        raise ParameterError(f"{name} must hold numbers, got {values.dtype} such as {values[:1].tolist()}")
+    values = np.asarray(values, dtype=float)
+    _require_finite(name, values, column.index)
+    return values
+
+
+def _require_finite(name: str, values: np.ndarray, rows: Sequence[Any]) -> None:
+    "Raise `ParameterError` at the first value that is NaN or infinite, by its row's name."
+    finite = np.isfinite(values)
+    if not finite.all():
+        first = int(np.argmin(finite))
+        raise ParameterError(
+            f"{name} must hold a number for every client, neither NaN nor inf, got {values[first]} in row {rows[first]}"
+        )
+
+# %% ../../nbs/lib/model/21_features.ipynb #5e0b7c1d
 def _read_columns(clients: Any, protected: tuple[str, ...]) -> list[np.ndarray]:
     "The 23 fields as columns of floats; a protected field is never read."
     if hasattr(clients, "toarray"):
@@ -272,26 +292,6 @@ def _read_matrix(matrix: np.ndarray, protected: tuple[str, ...]) -> list[np.ndar
             if name not in protected:
                 _require_finite(name, column, range(len(column)))
     return columns
-
-
-def _as_floats(name: str, column: Any) -> np.ndarray:
-    "The column's numbers; text, truth values and gaps are refused."
-    values = column.to_numpy()
-    if values.dtype.kind not in "iuf":
-        raise ParameterError(f"{name} must hold numbers, got {values.dtype} such as {values[:1].tolist()}")
-    values = np.asarray(values, dtype=float)
-    _require_finite(name, values, column.index)
-    return values
-
-
-def _require_finite(name: str, values: np.ndarray, rows: Sequence[Any]) -> None:
-    "Raise `ParameterError` at the first value that is NaN or infinite, by its row's name."
-    finite = np.isfinite(values)
-    if not finite.all():
-        first = int(np.argmin(finite))
-        raise ParameterError(
-            f"{name} must hold a number for every client, neither NaN nor inf, got {values[first]} in row {rows[first]}"
-        )
 
 # %% ../../nbs/lib/model/21_features.ipynb #7560b246
 def feature_matrix(
