@@ -22,7 +22,7 @@ class DataError(RumosError):
     "The clients given break the contract, or no source gave the data set."
 
 
-class ParameterError(RumosError):
+class ParameterError(RumosError, ValueError):
     "A notebook or function was called with an unknown or impossible parameter."
 
 

@@ -10,27 +10,29 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.utils.validation import check_is_fitted, column_or_1d
 
-from rumos_bank.ground.errors import ParameterError
+from rumos_bank.data.contract import CLIENT_COLUMNS
+from rumos_bank.ground.errors import ParameterError, require_same_length
 from rumos_bank.ground.settings import Costs
-from rumos_bank.model.cost import decide, is_close
-from rumos_bank.model.features import feature_matrix
+from rumos_bank.model.cost import RANGES, business_cost, decide, is_close, require_in_range
+from rumos_bank.model.features import feature_matrix, feature_names
 
 if TYPE_CHECKING:
     import pandas as pd
 
 # %% ../../nbs/lib/model/23_decision.ipynb #1b932e0b
-class DecisionModel(ClassifierMixin, BaseEstimator):
+class DecisionModel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     "Clients → probability of default → accept (0) or refuse (1)."
 
     def __init__(
         self,
-        model: BaseEstimator,  # takes the feature matrix; has predict_proba
-        threshold: float = 0.25,  # refuse from this probability on
-        false_positive: float = 1000.0,  # euros lost by refusing a good payer
-        false_negative: float = 3000.0,  # euros lost by accepting a defaulter
-        protected: tuple[str, ...] = (),  # raw fields that are never looked at
-        refer_margin: float = 0.0,  # euros, counted from the threshold; so close to it a person is asked
+        model: BaseEstimator,  # takes the feature matrix; has fit and predict_proba
+        threshold: float = 0.25,  # 0 to 1: refuse from this probability on
+        false_positive: float = 1000.0,  # euros lost by refusing a good payer, above 0
+        false_negative: float = 3000.0,  # euros lost by accepting a defaulter, above 0
+        protected: tuple[str, ...] = (),  # raw fields that are never read
+        refer_margin: float = 0.0,  # euros, counted from the threshold: so close to it an officer decides
     ):
         self.model = model
         self.threshold = threshold
@@ -40,37 +42,76 @@ class DecisionModel(ClassifierMixin, BaseEstimator):
         self.refer_margin = refer_margin
 
     def fit(self, X: "pd.DataFrame | np.ndarray", y: np.ndarray) -> "DecisionModel":
-        "Learn from clients (n, 23) and whether they defaulted (n,)."
-        if set(np.unique(y)) != {0, 1}:
-            raise ParameterError(f"both kinds of client are needed to learn, got {np.unique(y).tolist()}")
-        self.model_ = clone(self.model).fit(feature_matrix(X, self.protected), np.asarray(y))
+        """The same object, having learned from clients (n, 23) and whether they defaulted (n,), 0 or 1.
+
+        Raises `ParameterError` for a parameter outside its range, for clients that `feature_matrix`
+        refuses, and unless y holds both 0 and 1.
+        """
+        require_in_range(**{name: getattr(self, name) for name in RANGES})
+        feature_names(tuple(self.protected))  # refuses a field that cannot be protected
+        if not (hasattr(self.model, "fit") and hasattr(self.model, "predict_proba")):
+            raise ParameterError(f"model must have fit and predict_proba, got {self.model!r}")
+        features, defaulted = feature_matrix(X, self.protected), column_or_1d(y, warn=True)
+        require_same_length(X=features, y=defaulted)
+        if set(np.unique(defaulted)) != {0, 1}:
+            got = np.unique(defaulted).tolist()[:5]
+            raise ParameterError(f"y must hold both classes, 0 (paid) and 1 (defaulted), got {got}")
+        self.model_ = clone(self.model).fit(features, defaulted)
         self.classes_ = np.array([0, 1])
         self.reference_: dict[str, Any] | None = None  # what reasons need (`27_explain`)
         return self
 
     def predict_proba(self, X: "pd.DataFrame | np.ndarray") -> np.ndarray:
-        "Probability of paying and of default, (n, 2)."
-        return self.model_.predict_proba(feature_matrix(X, self.protected))
+        "Probability of paying and of default, (n, 2); `NotFittedError` before `fit`."
+        check_is_fitted(self)
+        probability: np.ndarray = self.model_.predict_proba(feature_matrix(X, self.protected))
+        return probability
 
     def predict(self, X: "pd.DataFrame | np.ndarray") -> np.ndarray:
-        "0 = accept, 1 = refuse, as whole numbers (n,)."
+        "0 = accept, 1 = refuse, as whole numbers (n,); `NotFittedError` before `fit`."
         return decide(self.predict_proba(X)[:, 1], self.threshold)
 
     def refer(self, X: "pd.DataFrame | np.ndarray") -> np.ndarray:
-        "Whose decision should be a person's, (n,) true or false; nobody's where the margin is 0."
-        costs = Costs(false_positive=self.false_positive, false_negative=self.false_negative)
-        return is_close(self.predict_proba(X)[:, 1], self.threshold, costs, self.refer_margin)
+        "Whether an officer should decide about each client, (n,) true or false; all false at a margin of 0."
+        close: np.ndarray = is_close(
+            self.predict_proba(X)[:, 1], self.threshold, self._costs, self.refer_margin
+        )
+        return close
+
+    def score(self, X: "pd.DataFrame | np.ndarray", y: np.ndarray) -> float:
+        "The negative cost per client in euros, at most 0: higher is better, as scikit-learn's searches expect."
+        return 0.0 - business_cost(column_or_1d(y), self.predict(X), self._costs) / len(y)  # never −0.0
+
+    @property
+    def _costs(self) -> Costs:
+        return Costs(false_positive=self.false_positive, false_negative=self.false_negative)
+
+    @property
+    def feature_names_in_(self) -> np.ndarray:
+        "The 23 fields of a client in canonical order; `NotFittedError` before `fit`."
+        check_is_fitted(self)
+        return np.array(CLIENT_COLUMNS, dtype=object)
+
+    @property
+    def n_features_in_(self) -> int:
+        "The number of fields of a client, 23; `NotFittedError` before `fit`."
+        return len(self.feature_names_in_)
+
+    def __sklearn_tags__(self) -> Any:
+        "What scikit-learn may expect: a classifier of two classes."
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_class = False
+        return tags
 
 # %% ../../nbs/lib/model/23_decision.ipynb #f16d900b
 def make_decision(
     model: BaseEstimator,  # unfitted, takes the feature matrix
     threshold: float,  # refuse from this probability on
     costs: Costs,  # euros per false positive and per false negative
-    protected: tuple[str, ...] = (),  # raw fields that are never looked at
-    refer_margin: float = 0.0,  # euros, counted from the threshold; so close to it a person is asked
+    protected: tuple[str, ...] = (),  # raw fields that are never read
+    refer_margin: float = 0.0,  # euros, counted from the threshold: so close to it an officer decides
 ) -> DecisionModel:  # unfitted
-    "The decision of a model at a threshold."
-    if not 0 <= threshold <= np.nextafter(1, 2):
-        raise ParameterError(f"threshold must be between 0 and 1, got {threshold}")
+    "The decision of a model at a threshold, at the bank's costs; `ParameterError` for a number outside its range."
+    require_in_range(threshold=threshold, refer_margin=refer_margin)
     euros = costs.false_positive, costs.false_negative
     return DecisionModel(model, float(threshold), *euros, tuple(protected), float(refer_margin))

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 class Decides(Protocol):
-    "What can be explained: a `DecisionModel`, or its plain form."
+    "A decision that can be explained: a `DecisionModel`, or its portable form."
 
     threshold: float
     protected: tuple[str, ...]
@@ -52,13 +52,13 @@ _TOGETHER: dict[str, tuple[str, ...]] = {
     "size of the payments": PAYMENTS,
 }
 _ALONE = {field.title: (field.name,) for field in FIELDS if field.name not in STATUSES + BILLS + PAYMENTS}
-GROUPS = _TOGETHER | _ALONE  # the officer's words → the raw fields they stand for
+GROUPS = _TOGETHER | _ALONE  # the officer's words → raw fields
 
 
 def seen_groups(
-    protected: tuple[str, ...] = (),  # raw fields that the decision never looks at
+    protected: tuple[str, ...] = (),  # raw fields that the decision never reads
 ) -> dict[str, tuple[str, ...]]:  # words → fields
-    "The groups that a decision looks at; a protected field is never mentioned."
+    "The groups whose fields a decision reads; a protected field is never mentioned."
     return {words: fields for words, fields in GROUPS.items() if not set(fields) & set(protected)}
 
 # %% ../../nbs/lib/model/27_explain.ipynb #0b882c2a
@@ -68,6 +68,7 @@ _COLUMN = {name: position for position, name in enumerate(CLIENT_COLUMNS)}
 def _as_row(
     client: Mapping[str, float],  # raw fields by name; a protected one may be absent
 ) -> np.ndarray:  # (23,) in canonical order
+    "The client as numbers; a protected field that is absent is 0."
     return np.array([client.get(name, 0) for name in CLIENT_COLUMNS], float)
 
 
@@ -77,7 +78,7 @@ def _mix_with_typical(
     own: np.ndarray,  # (m, groups) bool; true: the group keeps the client's values
     groups: Mapping[str, tuple[str, ...]],  # words → fields
 ) -> np.ndarray:  # (m, 23) clients
-    "The client with some groups of fields made typical, one choice of groups a row."
+    "The client with some groups of fields made typical, a choice of groups a row."
     rows = np.tile(typical, (len(own), 1))
     for keeps, fields in zip(own.T, groups.values(), strict=True):
         places = [_COLUMN[field] for field in fields]
@@ -91,31 +92,35 @@ def _mix_with_typical(
 def _choose_groups(
     groups: int,  # at least 1
 ) -> np.ndarray:  # (2**groups, groups) bool; the first row is none, the last is all
-    "Every choice of groups."
+    "Every choice of groups, a choice a row."
     return np.array(list(product((False, True), repeat=groups)))
 
 
 def share_out(
     values: np.ndarray,  # (2**k,) the value of every choice of k groups, as `product((0, 1), repeat=k)` orders them
 ) -> np.ndarray:  # (k,) adds up to the last value minus the first
-    "The Shapley value of each group: its mean contribution over all orders."
+    """The Shapley value of each group: its mean contribution over all orders.
+
+    Raises `ParameterError` unless the number of values is a power of 2, from 2. Shapley (1953).
+    """
     groups = len(values).bit_length() - 1
     if len(values) != 2**groups or not groups:
         raise ParameterError(f"a value for each choice of groups is needed: 2, 4, 8, …; got {len(values)}")
     chosen = _choose_groups(groups)
     weight = np.array([1 / (groups * comb(groups - 1, size)) for size in range(groups)])
     size = chosen.sum(axis=1, keepdims=True)
-    signed = np.where(chosen, weight[size - 1], -weight[size % groups])  # the full choice has nobody to add
-    return np.asarray(values, float) @ signed
+    signed = np.where(chosen, weight[size - 1], -weight[size % groups])  # no group can join the full choice
+    shares: np.ndarray = np.asarray(values, float) @ signed
+    return shares
 
 # %% ../../nbs/lib/model/27_explain.ipynb #5d1d23ca
 MOST_REASONS = 4
-LEAST_EFFECT = 0.01  # of probability: what flipping a reason must bring
+LEAST_EFFECT = 0.01  # by which the probability must fall when a reason is made typical
 
 
 @dataclass(frozen=True)
 class Reason:
-    "Why a client was refused: one group of fields that raised the risk, checked by flipping it."
+    "A verified reason of a refusal: one group of fields that raised the risk."
 
     group: str  # in the officer's words
     points: float  # of probability, 0 to 100: its share of the difference to the typical accepted client
@@ -144,10 +149,10 @@ def _judge_groups(
     typical: np.ndarray,  # (23,)
     groups: Mapping[str, tuple[str, ...]],
 ) -> tuple[float, float, list[Reason]]:  # probability, base probability, every group as a candidate reason
-    "What each group did, and what flipping it would do; the largest share first."
+    "The share of each group, and the probability with the group made typical; the largest share first."
     rows = _mix_with_typical(client, typical, _choose_groups(len(groups)), groups)
     risk = decision.predict_proba(rows)[:, 1]
-    risk[-1] = decision.predict_proba(client[None])[0, 1]  # scored as every door does, alone
+    risk[-1] = decision.predict_proba(client[None])[0, 1]  # scored alone, as every service does
     without = [len(risk) - 1 - 2**place for place in reversed(range(len(groups)))]
     shares = 100 * share_out(risk)
     judged = [
@@ -161,7 +166,7 @@ def _keep_reasons(
     judged: list[Reason],  # the largest share first
     probability: float,  # of the client as they are
 ) -> tuple[Reason, ...]:  # at most four
-    "The groups that raised the risk and whose flip lowers it."
+    "The groups that raised the risk, and without which it is lower."
     held = [one for one in judged if one.points > 0 and probability - one.if_typical >= LEAST_EFFECT]
     return tuple(held[:MOST_REASONS])
 
@@ -171,18 +176,18 @@ _SHARES = (0.05, 0.25, 0.5, 1.0)  # of the bill that a payment answers
 
 
 def _bring_on_time(client: Mapping[str, int], months: int) -> dict[str, int]:
-    "The late statuses of the latest months, as new values."
+    "New values for the late statuses of the latest months: on time."
     return {status: 0 for status in STATUSES[:months] if client[status] > 0}
 
 
 def _pay_more(client: Mapping[str, int], months: int, share: float) -> dict[str, int]:
-    "The latest payments that were less than this share of their bill, as new values."
+    "New values for the latest payments that were less than this share of their bill."
     wanted = {PAYMENTS[i]: ceil(share * client[BILLS[i + 1]]) for i in range(months)}
     return {payment: amount for payment, amount in wanted.items() if amount > client[payment]}
 
 
 def _could_have_been(client: Mapping[str, int], fields: Mapping[str, int]) -> bool:
-    "Whether statuses and payments of the changed months agree."
+    "Whether statuses and payments of the changed months are consistent."
     after = {**client, **fields}
     for i, (status, payment) in enumerate(zip(STATUSES[:_LAST], PAYMENTS)):
         paid, bill = after[payment], after[BILLS[i + 1]]
@@ -196,9 +201,9 @@ def _could_have_been(client: Mapping[str, int], fields: Mapping[str, int]) -> bo
 def _possible_changes(
     client: Mapping[str, int],  # raw fields by name
 ) -> list[tuple[int, dict[str, int]]]:  # latest payments brought on time, new values by field
-    "Every change on the grid that could have been, each once."
+    "Every possible change on the grid, each once."
     more = [(0, 0.0), *product(range(1, _LAST + 1), _SHARES)]
-    found: dict[tuple, tuple[int, dict[str, int]]] = {}
+    found: dict[tuple[tuple[str, int], ...], tuple[int, dict[str, int]]] = {}
     for on_time, (months, share) in product(range(_LAST + 1), more):
         fields = _bring_on_time(client, on_time) | _pay_more(client, months, share)
         if fields and _could_have_been(client, fields):
@@ -211,7 +216,7 @@ _HOW_MANY = ("", "last payment", "last two payments", "last three payments")
 
 @dataclass(frozen=True)
 class Change:
-    "A past that would have been accepted."
+    "A past with which the client would have been accepted."
 
     on_time: int  # latest payments brought on time, 0 to 3
     extra_twd: int  # paid more in all, TWD
@@ -233,15 +238,17 @@ def find_changes(
     decision: "Decides",  # fitted
     client: Mapping[str, int],  # valid raw fields by name
 ) -> tuple[Change, ...]:  # the smallest first; empty: nothing within reach was found
-    "The smallest changes that would have been accepted, each verified by scoring it."
+    "The smallest changes with which the client would have been accepted, each verified by scoring it."
     possible = _possible_changes(client)
     if not possible:
         return ()
     risk = decision.predict_proba(np.array([_as_row({**client, **fields}) for _, fields in possible]))[:, 1]
     accepted = [
-        Change(on_time, sum(fields[p] - client[p] for p in PAYMENTS if p in fields), fields, float(chance))
-        for (on_time, fields), chance in zip(possible, risk, strict=True)
-        if not decide(chance, decision.threshold)
+        Change(
+            on_time, sum(fields[p] - client[p] for p in PAYMENTS if p in fields), fields, float(probability)
+        )
+        for (on_time, fields), probability in zip(possible, risk, strict=True)
+        if not decide(probability, decision.threshold)
     ]
     smallest: list[Change] = []
     for change in sorted(accepted, key=lambda change: (change.on_time, change.extra_twd)):
@@ -252,7 +259,7 @@ def find_changes(
 # %% ../../nbs/lib/model/27_explain.ipynb #5f23e5be
 @dataclass(frozen=True)
 class Others:
-    "How some earlier clients turned out."
+    "How many of some earlier clients defaulted."
 
     clients: int
     defaults: int
@@ -290,7 +297,7 @@ def _make_cells(
 
 
 def _count_nearest(cells: Mapping[str, np.ndarray], probability: float) -> Others:
-    "The clients nearest in score, in whole cells: 500, or as many as there are."
+    "The count of the clients nearest in score, in whole cells: 500 clients, or all there are."
     order = np.argsort(np.abs(cells["score"] - probability), kind="stable")
     chosen = order[: np.searchsorted(np.cumsum(cells["clients"][order]), _NEAREST) + 1]
     return count_others(int(cells["clients"][chosen].sum()), int(cells["defaults"][chosen].sum()))
@@ -317,7 +324,7 @@ def _grow_leaves(
 
 
 def _count_similar(leaves: Mapping[str, np.ndarray], features: np.ndarray) -> Others:
-    "The clients in the same leaf."
+    "The count of the clients in the same leaf."
     features = features.astype(np.float32)  # the tree was grown on such numbers
     node = 0
     while leaves["left"][node] >= 0:
@@ -330,8 +337,11 @@ def make_reference(
     decision: "Decides",  # fitted
     train: "pd.DataFrame",  # (n, …) the labelled clients it learned from
     probability: np.ndarray,  # (n,) their out-of-fold probability of default, in the same order
-) -> dict[str, Any]:  # plain numbers and arrays, for `decision.reference_`
-    "What a client is compared with; aggregates only."
+) -> dict[str, Any]:  # numbers and arrays, for `decision.reference_`
+    """The reference that a client is compared with: aggregates only.
+
+    Raises `ParameterError` if the lengths differ or no client is accepted.
+    """
     require_same_length(train=train, probability=probability)
     probability, defaulted = np.asarray(probability, float), train[TARGET].to_numpy()
     accepted = train[decide(probability, decision.threshold) == 0]
@@ -352,35 +362,35 @@ def make_reference(
 # %% ../../nbs/lib/model/27_explain.ipynb #cf9d76ac
 @dataclass(frozen=True)
 class Explanation:
-    "Everything that is said about one decision."
+    "Everything that explains one decision."
 
     probability: float  # of default
     threshold: float  # refuse from this probability on
     refused: bool
     base: float  # the probability of the typical accepted client
     groups: tuple[tuple[str, float], ...]  # words and points of probability, falling; all add up
-    reasons: tuple[Reason, ...]  # of a refusal, at most four, each checked by flipping it
-    changes: tuple[Change, ...]  # that would have been accepted; of a refusal
+    reasons: tuple[Reason, ...]  # of a refusal, at most four, each verified
+    changes: tuple[Change, ...]  # of a refusal: with which the client would have been accepted
     sure: Others  # the clients nearest in score
     similar: Others  # the clients that the model treats alike
 
     def texts(self) -> list[str]:
         "The explanation in sentences."
-        said = [SENTENCES["refused" if self.refused else "accepted"].format(**vars(self))]
+        sentences = [SENTENCES["refused" if self.refused else "accepted"].format(**vars(self))]
         if self.refused:
-            said += [str(reason) for reason in self.reasons] or [SENTENCES["no reason"]]
-            said += [str(change) for change in self.changes] or [SENTENCES["no change"]]
-        said.append(SENTENCES["sure"].format(**vars(self.sure)))
-        said.append(SENTENCES["similar"].format(**vars(self.similar)))
-        return said
+            sentences += [str(reason) for reason in self.reasons] or [SENTENCES["no reason"]]
+            sentences += [str(change) for change in self.changes] or [SENTENCES["no change"]]
+        sentences.append(SENTENCES["sure"].format(**vars(self.sure)))
+        sentences.append(SENTENCES["similar"].format(**vars(self.similar)))
+        return sentences
 
     def to_dict(self) -> dict[str, Any]:
-        "What JSON can hold, sentences included."
+        "The explanation as values that JSON can hold, sentences included."
         return asdict(self) | {"texts": self.texts()}
 
 # %% ../../nbs/lib/model/27_explain.ipynb #6052556c
 def _read_client(client: "Mapping[str, int] | pd.DataFrame", protected: tuple[str, ...]) -> dict[str, int]:
-    "The fields that the decision looks at, checked against the contract."
+    "The fields that the decision reads, checked against the contract."
     if not isinstance(client, Mapping):
         if len(client) != 1:
             raise ParameterError(f"one client is explained at a time, got {len(client)}: give one row")
@@ -394,7 +404,11 @@ def explain(
     decision: "Decides",  # fitted, with its reference
     client: "Mapping[str, int] | pd.DataFrame",  # raw fields by name, or a frame of one row
 ) -> Explanation:
-    "Why this client, what would have changed it, how sure, and how others turned out."
+    """The explanation of one decision: reasons, changes, and how other clients turned out.
+
+    Raises `ParameterError` for a decision without a reference and for more than one client, `DataError` for
+    fields outside the contract.
+    """
     if (reference := getattr(decision, "reference_", None)) is None:
         raise ParameterError(
             "this decision has no reference to explain it with: set decision.reference_ = make_reference(…)"

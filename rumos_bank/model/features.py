@@ -21,7 +21,7 @@ from rumos_bank.ground.errors import ParameterError
 
 # %% ../../nbs/lib/model/21_features.ipynb #8417419e
 def _fold(pairwise: Callable[[Any, Any], Any]) -> Callable[..., Any]:
-    "An operation on two columns as one on any number of them."
+    "The operation on any number of columns that is given on two."
 
     def folded(first: Any, *others: Any) -> Any:
         for other in others:
@@ -44,6 +44,7 @@ def _total(values: Sequence[Any]) -> Any:
 
 
 def _mean(values: Sequence[Any]) -> Any:
+    "The mean, from the sum left to right."
     return _total(values) / len(values)
 
 
@@ -54,7 +55,7 @@ def _spread(kit: SimpleNamespace, values: Sequence[Any]) -> Any:
 
 
 def _count(tests: Sequence[Any]) -> Any:
-    "How many of the tests are true."
+    "The number of tests that are true."
     return _total([test * 1 for test in tests])
 
 # %% ../../nbs/lib/model/21_features.ipynb #c95598e2
@@ -65,17 +66,18 @@ class Feature:
     name: str
     unit: str
     meaning: str  # the formula in words
-    risk: int = 0  # +1: more can never be safer, −1: more can never be riskier, 0: the data may say
+    risk: int = 0  # +1: more can never be safer, −1: more can never be riskier, 0: the data decide
 
 
 FEATURES: list[Feature] = []  # all engineered columns, in the order the groups make them
-_GROUPS: list[Callable[..., list]] = []
+_Group = Callable[[SimpleNamespace, Any, Sequence[Any], Sequence[Any], Sequence[Any]], list[Any]]
+_GROUPS: list[_Group] = []  # functions of (kit, limit, statuses, bills, payments)
 
 
-def _group(*features: tuple) -> Callable:
-    "Register a function of (kit, limit, statuses, bills, payments) and the `Feature`s it makes, in their order."
+def _group(*features: tuple[Any, ...]) -> Callable[[_Group], _Group]:
+    "A decorator that registers a group's function and the `Feature`s it makes, in their order."
 
-    def register(make: Callable[..., list]) -> Callable[..., list]:
+    def register(make: _Group) -> _Group:
         FEATURES.extend(Feature(*feature) for feature in features)
         _GROUPS.append(make)
         return make
@@ -94,7 +96,9 @@ _MONTH_DISTANCE = (2.5, 1.5, 0.5, -0.5, -1.5, -2.5)  # of each month to the midd
     ("use_slope", "share of limit per month", "least-squares trend, positive: growing"),
     ("use_change", "share of limit", "month 1 − month 2"),
 )
-def _use_of_limit(kit, limit, statuses, bills, payments):
+def _use_of_limit(
+    kit: SimpleNamespace, limit: Any, statuses: Sequence[Any], bills: Sequence[Any], payments: Sequence[Any]
+) -> list[Any]:
     use = [bill / limit for bill in bills]
     slope = _total([share * distance for share, distance in zip(use, _MONTH_DISTANCE)]) / 17.5
     return [*use, _mean(use), kit.most(*use), _spread(kit, use), slope, use[0] - use[1]]
@@ -112,7 +116,9 @@ def _use_of_limit(kit, limit, statuses, bills, payments):
     *((f"paid_limit_{i}", "share of limit", f"payment {i} / limit", -1) for i in range(1, 4)),
     ("months_unpaid", "months", "months without any payment", +1),
 )
-def _share_paid(kit, limit, statuses, bills, payments):
+def _share_paid(
+    kit: SimpleNamespace, limit: Any, statuses: Sequence[Any], bills: Sequence[Any], payments: Sequence[Any]
+) -> list[Any]:
     shares = [
         kit.pick(bill > 0, kit.least(paid / kit.most(bill, 1), 2.0), 1.0)
         for paid, bill in zip(payments, bills[1:])
@@ -149,7 +155,9 @@ _RECENCY = tuple(weight / 21 for weight in (6, 5, 4, 3, 2, 1))
     ("months_revolving", "months", "number of months with status 0"),
     ("months_since_late", "months", "months since status 2 or more; 6 if never", -1),
 )
-def _lateness(kit, limit, statuses, bills, payments):
+def _lateness(
+    kit: SimpleNamespace, limit: Any, statuses: Sequence[Any], bills: Sequence[Any], payments: Sequence[Any]
+) -> list[Any]:
     late = [kit.most(status, 0) for status in statuses]
     since = 6
     for month in reversed(range(6)):
@@ -173,7 +181,9 @@ def _lateness(kit, limit, statuses, bills, payments):
     *((f"not_late_{i}", "code", f"status {i}, at most 0") for i in range(1, 7)),
     ("months_carried", "months", "number of months with status 0 or more"),
 )
-def _month_by_month(kit, limit, statuses, bills, payments):
+def _month_by_month(
+    kit: SimpleNamespace, limit: Any, statuses: Sequence[Any], bills: Sequence[Any], payments: Sequence[Any]
+) -> list[Any]:
     return [
         *(kit.most(status, 0) for status in statuses),
         *(kit.least(status, 0) for status in statuses),
@@ -189,7 +199,9 @@ def _month_by_month(kit, limit, statuses, bills, payments):
     ("payment_most", "TWD", "largest payment", -1),
     ("payment_spread", "share of limit", "standard deviation of the payments / limit"),
 )
-def _what_is_left(kit, limit, statuses, bills, payments):
+def _what_is_left(
+    kit: SimpleNamespace, limit: Any, statuses: Sequence[Any], bills: Sequence[Any], payments: Sequence[Any]
+) -> list[Any]:
     return [
         limit - bills[0],
         (bills[1] - payments[0]) / limit,
@@ -204,14 +216,17 @@ def _what_is_left(kit, limit, statuses, bills, payments):
 def feature_names(
     protected: tuple[str, ...] = (),  # raw fields that the model may not use
 ) -> tuple[str, ...]:  # raw fields in canonical order, then engineered columns
-    "The names of the columns that a model sees."
+    """The names of the columns that a model sees.
+
+    Raises `ParameterError` for an unknown field, and for one that the engineered columns are made of.
+    """
     unknown = set(protected) - set(CLIENT_COLUMNS)
     if unknown:
         raise ParameterError(f"unknown fields {sorted(unknown)}; allowed: {', '.join(CLIENT_COLUMNS)}")
     needed = set(protected) & {"LIMIT_BAL", *STATUSES, *BILLS, *PAYMENTS}
     if needed:
         raise ParameterError(
-            f"{', '.join(sorted(needed))} cannot be left out: the engineered columns are made of it"
+            f"{', '.join(sorted(needed))} cannot be protected: the engineered columns are made of it"
         )
     return tuple(name for name in CLIENT_COLUMNS if name not in protected) + tuple(f.name for f in FEATURES)
 
@@ -220,15 +235,39 @@ def engineer(
     values: Sequence[Any],  # the 23 fields in canonical order: numbers of one client, or columns (n,)
     protected: tuple[str, ...] = (),  # raw fields that the model may not use
 ) -> list[Any]:  # one number or column per name of `feature_names(protected)`
-    "What a model sees of one client or of many: the same bits either way."
+    "The columns that a model sees, of one client or of many: the same bits either way."
     kit = COLUMNS if isinstance(values[0], np.ndarray) else NUMBERS
     raw = [value for name, value in zip(CLIENT_COLUMNS, values) if name not in protected]
     parts = values[0], values[5:11], values[11:17], values[17:23]
     return raw + [column for make in _GROUPS for column in make(kit, *parts)]
 
 # %% ../../nbs/lib/model/21_features.ipynb #d3ec5b78
+def _as_floats(name: str, column: Any) -> np.ndarray:
+    "The column's numbers; text, truth values and gaps are refused."
+    values = column.to_numpy()
+    if values.dtype.kind not in "iuf":
+        raise ParameterError(f"{name} must hold numbers, got {values.dtype} such as {values[:1].tolist()}")
+    values = np.asarray(values, dtype=float)
+    _require_finite(name, values, column.index)
+    return values
+
+
+def _require_finite(name: str, values: np.ndarray, rows: Sequence[Any]) -> None:
+    "Raise `ParameterError` at the first value that is NaN or infinite, by its row's name."
+    finite = np.isfinite(values)
+    if not finite.all():
+        first = int(np.argmin(finite))
+        raise ParameterError(
+            f"{name} must hold a number for every client, neither NaN nor inf, got {values[first]} in row {rows[first]}"
+        )
+
+# %% ../../nbs/lib/model/21_features.ipynb #5e0b7c1d
 def _read_columns(clients: Any, protected: tuple[str, ...]) -> list[np.ndarray]:
-    "The 23 fields as columns of floats; a protected field is never looked at."
+    "The 23 fields as columns of floats; a protected field is never read."
+    if hasattr(clients, "toarray"):
+        raise ParameterError(
+            f"clients must be dense, got a sparse {type(clients).__name__}: call toarray() first"
+        )
     if not hasattr(clients, "columns"):
         return _read_matrix(np.asarray(clients), protected)
     absent = [name for name in CLIENT_COLUMNS if name not in clients.columns and name not in protected]
@@ -239,36 +278,30 @@ def _read_columns(clients: Any, protected: tuple[str, ...]) -> list[np.ndarray]:
 
 
 def _read_matrix(matrix: np.ndarray, protected: tuple[str, ...]) -> list[np.ndarray]:
-    "The same of a bare matrix."
+    "The 23 columns of a bare matrix as floats."
     if matrix.ndim != 2 or matrix.shape[1] != len(CLIENT_COLUMNS):
-        raise ParameterError(f"clients must have shape (n, {len(CLIENT_COLUMNS)}), got {matrix.shape}")
+        raise ParameterError(
+            f"clients must have shape (n, {len(CLIENT_COLUMNS)}), got {matrix.shape}. "
+            "Reshape your data: a client is a row of all fields"
+        )
     if matrix.dtype.kind not in "iuf":
         raise ParameterError(f"clients must hold numbers, got a matrix of {matrix.dtype}")
     columns = list(np.ascontiguousarray(matrix.T, dtype=float))
     if not np.isfinite(matrix).all():
         for name, column in zip(CLIENT_COLUMNS, columns, strict=True):
-            if name not in protected and not np.isfinite(column).all():
-                raise ParameterError(f"{name} must hold a number for every client of the matrix")
+            if name not in protected:
+                _require_finite(name, column, range(len(column)))
     return columns
-
-
-def _as_floats(name: str, column: Any) -> np.ndarray:
-    "The column's numbers; text, truth values and gaps are refused rather than guessed at."
-    values = column.to_numpy()
-    if values.dtype.kind not in "iuf":
-        raise ParameterError(f"{name} must hold numbers, got {values.dtype} such as {values[:1].tolist()}")
-    values = values.astype(float)
-    if not np.isfinite(values).all():
-        row = column.index[~np.isfinite(values)][0]
-        raise ParameterError(f"{name} must hold a number for every client, got {column[row]} in row {row}")
-    return values
 
 # %% ../../nbs/lib/model/21_features.ipynb #7560b246
 def feature_matrix(
     clients: Any,  # frame with named columns, or (n, 23) matrix in canonical order
-    protected: Iterable[str] = (),  # raw fields that the model may not use; they need not be there
+    protected: Iterable[str] = (),  # raw fields that the model may not use; they may be absent
 ) -> np.ndarray:  # (n, columns) floats, one column per name of `feature_names(protected)`
-    "What a model sees of these clients."
+    """The matrix that a model sees of these clients.
+
+    Raises `ParameterError` for a missing column, another shape, text, gaps and sparse matrices.
+    """
     protected = tuple(protected)
     return np.column_stack(engineer(_read_columns(clients, protected), protected))
 
@@ -283,7 +316,7 @@ def choose_columns(
     names: Sequence[str],  # as `feature_names` gives them
     monotone: bool,  # the columns that allow the two promises, or the others
 ) -> list[int]:  # positions in the feature matrix
-    "The columns that a family sees."
+    "The positions of the columns that a family sees."
     left_out = _UNRULY if monotone else _MONTH_BY_MONTH
     return [position for position, name in enumerate(names) if name not in left_out]
 
@@ -291,7 +324,7 @@ def choose_columns(
 def risk_directions(
     names: Sequence[str],  # of columns, as `feature_names` gives them
 ) -> list[int]:  # +1, −1 or 0 for each name
-    "How the risk may move when a column rises."
+    "The direction in which the risk may move when a column rises."
     known = {feature.name: feature.risk for feature in FEATURES} | dict.fromkeys(PAYMENTS, -1)
     return [known.get(name, 0) for name in names]
 

@@ -107,7 +107,7 @@ def test_the_table_compares_with_the_reference_and_puts_the_cheapest_first():
     [
         ([1, 2, 1, 2], "costs 8.5 € per client less than"),
         ([19, 18, 19, 18], "costs 8.5 € per client more than"),
-        ([1, 19, 2, 18], "cannot be told apart"),
+        ([1, 19, 2, 18], "do not differ clearly"),
     ],
 )
 def test_what_may_be_said(costs, said):

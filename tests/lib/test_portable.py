@@ -1,4 +1,4 @@
-"The plain form: the same bits as the model, and nothing but numbers that make a tree."
+"The portable form: the same bits as the model, and nothing but numbers that make a tree."
 
 import copy
 import json
@@ -16,7 +16,8 @@ from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, LATE_CLIENT
 from rumos_bank.data.synthetic import make_synthetic_clients
 from rumos_bank.ground.errors import StoreError
 from rumos_bank.ground.settings import Costs
-from rumos_bank.model import portable as plain
+from rumos_bank.model import portable
+from rumos_bank.model.cost import RANGES
 from rumos_bank.model.decision import make_decision
 from rumos_bank.model.explain import explain, make_reference
 from rumos_bank.model.families import FAMILIES, find_family, make_model
@@ -156,20 +157,20 @@ def scorer_of(grown: list[dict], **more) -> dict:
 @settings(max_examples=60, deadline=None)
 @given(st.lists(trees(), min_size=1, max_size=4), st.data())
 def test_walked_and_compiled_give_the_same_bits(grown, data):
-    compiled = plain._compile(grown, 0.5, WIDE)
+    compiled = portable._compile(grown, 0.5, WIDE)
     cuts = sorted({cut for tree in grown for cut in tree["cut"]})
     edge = st.sampled_from([*cuts, *(math.nextafter(cut, 9) for cut in cuts)]) | st.floats(-9, 9)
     for _ in range(5):
         row = data.draw(st.tuples(*[edge] * WIDE))
         assert (
             compiled(row)
-            == plain._walk(grown, 0.5, row)
+            == portable._walk(grown, 0.5, row)
             == make_total(scorer_of(grown, start=0.5), WIDE)(row)
         )
 
 
 def make_chain(questions: int) -> dict[str, list]:
-    "A tree that asks one thing after another: is it at most 0, 1, 2, …?"
+    "A chain of questions: is it at most 0, 1, 2, …?"
     nodes = 2 * questions + 1
     inner = [node % 2 == 0 and node < 2 * questions for node in range(nodes)]
     return {
@@ -190,7 +191,7 @@ def test_a_tree_of_any_depth_is_asked(questions):
 
 
 def test_many_small_trees_are_walked_above_the_limit():
-    grown = [make_chain(1)] * (plain._MOST_NODES // 3 + 1)
+    grown = [make_chain(1)] * (portable._MOST_NODES // 3 + 1)
     assert make_total(scorer_of(grown), 1)([1]) == pytest.approx(len(grown) / 1000)
 
 
@@ -205,8 +206,10 @@ def form(twins) -> dict:
 
 
 def refuse(form: dict, *words: str) -> None:
-    "This form is no plain form, and it is said why."
-    with pytest.raises(StoreError, match=r"the plain form cannot be used: .*run the road again") as caught:
+    "Reading this form is refused, with the reason."
+    with pytest.raises(
+        StoreError, match=r"the portable form cannot be used: .*run the pipeline again"
+    ) as caught:
         read_portable(json.dumps(form).encode())
     for word in words:
         assert word in str(caught.value)
@@ -247,7 +250,7 @@ def test_an_expression_beside_the_trees_is_never_run(place, expression, form):
 )
 def test_what_is_no_finite_number_is_refused(place, number, form):
     if (place, number) == ("cut", 1e308):
-        return  # a question that everybody answers with yes
+        return  # a question to which every client answers yes
     tree = form["scorer"]["trees"][1]
     refuse(with_tree(form, **{place: [number, *tree[place][1:]]}))
 
@@ -356,7 +359,7 @@ def test_columns_in_another_order_are_refused(form):
     refuse({**form, "columns": form["columns"][::-1]}, "columns are not those")
 
 
-@pytest.mark.parametrize("name", plain.SETTINGS)
+@pytest.mark.parametrize("name", RANGES)
 @pytest.mark.parametrize("value", [math.nan, math.inf, -1, 1e10, "0.25", None, True])
 def test_what_a_decision_is_made_by_is_within_its_range(name, value, form):
     refuse({**form, "decision": {**form["decision"], name: value}}, name)
@@ -367,7 +370,7 @@ def test_what_a_decision_is_made_by_is_within_its_range(name, value, form):
     "text", [b"", b"{", b"null", b"[]", b"1", b'"x"', b"\xff\xfe", b"[" * 100_000], ids=lambda t: t[:4]
 )
 def test_what_is_no_form_is_refused(text):
-    with pytest.raises(StoreError, match="the plain form cannot be used"):
+    with pytest.raises(StoreError, match="the portable form cannot be used"):
         read_portable(text)
 
 
@@ -401,7 +404,7 @@ def test_a_reference_without_one_of_its_keys_is_refused(table, form):
 
 
 @pytest.mark.parametrize(
-    "table, key, value, told",
+    "table, key, value, expected",
     [
         ("leaves", "left", 0, "points outside of the tree or back"),  # a walk without an end
         ("leaves", "column", 10**6, "points outside of the tree"),
@@ -412,10 +415,10 @@ def test_a_reference_without_one_of_its_keys_is_refused(table, form):
         ("cells", "score", 0.9, "rising scores"),
     ],
 )
-def test_a_reference_that_no_reason_can_be_given_with_is_refused(table, key, value, told, form):
+def test_a_reference_that_no_reason_can_be_given_with_is_refused(table, key, value, expected, form):
     changed = copy.deepcopy(form)
     changed["reference"][table][key][0] = value
-    refuse(changed, told)
+    refuse(changed, expected)
 
 
 def test_a_decision_without_a_reference_is_read(form):

@@ -107,7 +107,7 @@ def test_folds_are_the_same_for_every_family(train):
 
 def test_too_few_defaulters_for_the_folds(train):
     few = pd.concat([train[train[TARGET] == 0], train[train[TARGET] == 1].head(2)])
-    with pytest.raises(ParameterError, match="3 folds need 3 clients of each kind, got 2"):
+    with pytest.raises(ParameterError, match="3 folds need 3 clients of each class, got 2"):
         search("Decision_tree", few, SETTINGS, TINY)
 
 

@@ -63,7 +63,7 @@ def test_every_allowed_client_lies_in_one_group_of_each_slicing():
         ("limit", "LIMIT_BAL", {1000: "to 50,000", 50_000: "to 50,000", 50_001: "50,001–100,000", 300_001: "above 300,000"}),
     ],
 )  # fmt: skip
-def test_groups_hold_what_their_names_say(slicing, field, groups):
+def test_groups_hold_the_values_that_their_names_state(slicing, field, groups):
     clients = pd.DataFrame([EXAMPLE_CLIENT] * len(groups)).assign(**{field: list(groups)})
     assert list(sl.slice_clients(clients)[slicing]) == list(groups.values())
 
@@ -190,28 +190,28 @@ def test_the_interval_agrees_with_resampled_rows(judged, fairness):
     assert [found["low"], found["high"]] == pytest.approx(np.quantile(gaps, [0.025, 0.975]), abs=0.004)
 
 
-def test_by_chance_agrees_with_dealt_out_labels(judged, fairness):
+def test_the_value_under_no_difference_agrees_with_permuted_labels(judged, fairness):
     clients, _, probability = judged
     men, refused = (clients["SEX"] == 1).to_numpy(), decide(probability, 0.25)
     rng, gaps = np.random.default_rng(9), []
     for _ in range(2000):
-        dealt = rng.permutation(men)
-        gaps.append(abs(refused[dealt].mean() - refused[~dealt].mean()))
+        permuted = rng.permutation(men)
+        gaps.append(abs(refused[permuted].mean() - refused[~permuted].mean()))
     found = fairness[(fairness["slicing"] == "sex")].iloc[0]
-    assert found["by_chance"] == pytest.approx(np.mean(gaps), rel=0.1)
+    assert found["if_equal"] == pytest.approx(np.mean(gaps), rel=0.1)
 
 
-def test_a_model_that_looks_at_sex_is_seen(judged):
+def test_a_model_that_uses_sex_is_detected(judged):
     clients, defaulted, _ = judged
     by_sex = np.where(clients["SEX"] == 1, 0.9, 0.1)
     found = sl.measure_fairness(clients, defaulted, by_sex, 0.25, draws=200)
     found = found[found["slicing"] == "sex"].set_index("measure")
     assert found["value"].to_list() == [1, 0, 1, 1]
     assert found["meaning"].iloc[0] == "refused: 100.0 % of male, 0.0 % of female"
-    assert (found["by_chance"].drop("approval ratio") < 0.1).all()
+    assert (found["if_equal"].drop("approval ratio") < 0.1).all()
 
 
-def test_fairness_says_whom_it_left_out(judged):
+def test_fairness_names_the_groups_it_left_out(judged):
     clients, defaulted, probability = judged
     ages = np.where(np.arange(3000) < 20, 70, np.where(np.arange(3000) < 1500, 25, 35))
     found = sl.measure_fairness(clients.assign(AGE=ages, SEX=1), defaulted, probability, 0.25, draws=50)
@@ -297,7 +297,7 @@ def test_a_free_and_perfect_human_ends_all_cost():
 @pytest.mark.parametrize(
     "changes", [{"referral_cost": -1}, {"human_error": 1.1}, {"referral_cost": float("nan")}]
 )
-def test_impossible_humans_are_refused(changes):
+def test_an_impossible_human_error_or_cost_is_refused(changes):
     with pytest.raises(ParameterError, match="referral_cost must be at least 0"):
         sl.refer_curve([0, 1], [0.1, 0.9], 0.25, BANK, **({"referral_cost": 100} | changes))
 

@@ -327,7 +327,7 @@ def test_something_else_in_the_plain_forms_place(name, forged, unopened, marker)
     (unopened.model / PORTABLE).write_bytes(plain_forms(form, marker)[name])
     if forged:
         unopened.forge_digests()
-    refuse(unopened, "the plain form cannot be used" if forged else DIFFERS)
+    refuse(unopened, "the portable form cannot be used" if forged else DIFFERS)
     assert not marker.exists()
 
 

@@ -1,0 +1,118 @@
+"The plots: their titles, marks and numbers, and no global state."
+
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+
+from rumos_bank.ground.errors import ParameterError
+from rumos_bank.ground.settings import Costs
+from rumos_bank.model import plots as pl
+from rumos_bank.model.cost import business_cost, cost_curve, decide
+
+COSTS = Costs(false_positive=10, false_negative=10_000)  # powers of ten apart, so that a mix-up shows
+BANK = Costs(false_positive=1000, false_negative=3000)
+PNG = b"\x89PNG"
+
+
+@pytest.fixture(scope="module")
+def clients():
+    "600 clients who default with the probability given."
+    rng = np.random.default_rng(0)
+    probability = rng.beta(1.1, 3.9, size=600)
+    return (rng.random(600) < probability).astype(int), probability
+
+
+def run(code):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+
+def written(figure):
+    return [text.get_text() for text in figure.axes[0].texts]
+
+
+def test_every_plot_shows_with_its_title(clients):
+    defaulted, probability = clients
+    refused = decide(probability, 0.25)
+    board = pd.DataFrame({"family": ["a"], "cv_cost": [400.0], "cv_sd": [9.0], "champion": [True]})
+    figures = [
+        pl.draw_cost_curve(defaulted, probability, 0.25, BANK, "test"),
+        pl.draw_roc(defaulted, probability, 0.25, "test"),
+        pl.draw_precision_recall(defaulted, probability, 0.25, "test"),
+        pl.draw_calibration(defaulted, probability, label="test"),
+        pl.draw_confusion(defaulted, refused, BANK, "test"),
+        pl.draw_leaderboard(board),
+    ]
+    for figure in figures:
+        assert isinstance(figure, Figure)
+        image = pl.show(figure)
+        assert image.data.startswith(PNG)
+        assert image.alt == " ".join(figure.get_suptitle().split()) != ""
+    assert len({figure.get_suptitle() for figure in figures}) == len(figures)
+    assert all(figure.axes[0].get_title(loc="left") == "test" for figure in figures[:-1])
+
+
+def test_the_cost_curve_shows_the_model_and_both_policies(clients):
+    defaulted, probability = clients
+    figure = pl.draw_cost_curve(defaulted, probability, 0.3, BANK)
+    here = business_cost(defaulted, decide(probability, 0.3), BANK) / 600
+    assert f"loses {here:,.0f} €" in figure.get_suptitle()
+    assert {"accept everybody", "refuse everybody", " Bayes threshold 0.25"} <= set(written(figure))
+    longest = max(figure.axes[0].lines, key=lambda line: len(line.get_ydata()))
+    assert min(longest.get_ydata()) == min(cost_curve(defaulted, probability, BANK).costs) / 600
+
+
+def test_a_threshold_above_1_stays_on_the_plot(clients):
+    figure = pl.draw_cost_curve(*clients, 1.5, BANK)
+    points = [line.get_xdata()[0] for line in figure.axes[0].lines if line.get_marker() == "o"]
+    assert points == [1]
+
+
+def test_the_confusion_has_every_number_in_its_cell():
+    defaulted = [0] * 2 + [0] * 3 + [1] * 5 + [1] * 7
+    refused = [0] * 2 + [1] * 3 + [0] * 5 + [1] * 7
+    figure = pl.draw_confusion(defaulted, refused, COSTS)
+    cells = {}
+    for text in figure.axes[0].texts:
+        column, row = (round(place) for place in text.get_position())
+        cells.setdefault((row, column), []).append(text.get_text())
+    right = "right, nothing lost"
+    assert cells == {
+        (0, 0): ["2", right],
+        (0, 1): ["3", "30 € lost"],
+        (1, 0): ["5", "50,000 € lost"],
+        (1, 1): ["7", right],
+    }
+    assert figure.get_suptitle() == "8 of 17 decisions are wrong and lose 50,030 €"
+
+
+def test_the_leaderboard_is_ranked_and_only_the_champion_has_colour():
+    board = pd.DataFrame(
+        {
+            "family": ["dear", "cheap", "tied"],
+            "cv_cost": [450.0, 400.0, 400.5],
+            "cv_sd": [5.0, 9.0, 7.0],
+            "champion": [False, False, True],
+        }
+    )
+    figure = pl.draw_leaderboard(board)
+    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert names == ["cheap", "tied  (champion)", "dear"]
+    assert figure.get_suptitle().startswith("cheap loses least: 400.0 €")
+    colours = [to_hex(line.get_color()).upper() == pl.ACCENT for line in figure.axes[0].lines]
+    assert colours == [False, True, False]
+    with pytest.raises(ParameterError, match="at least one family"):
+        pl.draw_leaderboard(board.head(0))
+
+
+def test_drawing_leaves_pyplot_alone():
+    code = (
+        "import sys, rumos_bank.model.plots as p\n"
+        "p.show(p.draw_roc([0, 1, 0, 1], [.1, .4, .5, .9], .25))\n"
+        "print('matplotlib.pyplot' in sys.modules)"
+    )
+    assert run(code).split() == ["False"]
