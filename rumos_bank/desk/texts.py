@@ -247,8 +247,8 @@ _REASONS = {
 # %% ../../nbs/lib/desk/75_texts.ipynb #20e350dc
 _WHAT_IF = {
     "what if card": ("What if the costs were different?", "E se os custos fossem outros?"),
-    "cost fp": ("A good payer refused costs", "Recusar um bom pagador custa"),
-    "cost fn": ("A defaulter accepted costs", "Aceitar um incumpridor custa"),
+    "cost fp": ("Cost of refusing a good payer", "Custo de recusar um bom pagador"),
+    "cost fn": ("Cost of accepting a defaulter", "Custo de aceitar um incumpridor"),
     "what if answer": (
         "The limit would be {limit}, and this client: {answer}. The bank would refuse {share} of its clients and "
         "lose {cost} per client.",
@@ -268,7 +268,7 @@ _WHAT_IF = {
         "Cost per client at every limit; lowest near {limit}",
         "Custo por cliente em cada limite; o mais baixo perto de {limit}",
     ),
-    "curve x": ("limit of the risk", "limite do risco"),
+    "curve x": ("risk limit", "limite de risco"),
     "curve y": ("€ per client", "€ por cliente"),
 }
 
@@ -320,8 +320,8 @@ _RESULT = {
     "column id": ("Client", "Cliente"),
     "column answer": ("Answer", "Resposta"),
     "column probability": ("Probability of default", "Probabilidade de incumprimento"),
-    "column accept": ("Accepting costs", "Aceitar custa"),
-    "column refuse": ("Refusing costs", "Recusar custa"),
+    "column accept": ("Cost of accepting", "Custo de aceitar"),
+    "column refuse": ("Cost of refusing", "Custo de recusar"),
 }
 
 # %% ../../nbs/lib/desk/75_texts.ipynb #4b4a0a61
@@ -360,10 +360,10 @@ _MODEL = {
         "Champion since {time}, promoted by {who}: {reason}.",
         "Campeão desde {time}, promovido por {who}: {reason}.",
     ),
-    "threshold": ("Limit of the risk", "Limite do risco"),
+    "threshold": ("Risk limit", "Limite de risco"),
     "cv cost": ("Cost per client, cross-validated", "Custo por cliente, validação cruzada"),
     "auc": ("Area under the ROC curve", "Área sob a curva ROC"),
-    "recall": ("Defaulters it refuses", "Incumpridores que recusa"),
+    "recall": ("Defaulters refused", "Incumpridores recusados"),
     "calibration error": ("Calibration error", "Erro de calibração"),
     "board card": ("All model families, measured alike", "Todas as famílias de modelos, com a mesma medida"),
     "board family": ("Family", "Família"),

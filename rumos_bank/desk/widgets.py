@@ -374,7 +374,7 @@ class WhatIfCard:
         self.box = _make("VBox", "what-left")
         page.do(self._build, "champion")
         page.do(self._label, "what_if", "champion")
-        answer = page.part(views.show_costs, "what_if decision champion", "a11y-live", "told")
+        answer = page.part(views.show_costs, "what_if decision champion", "a11y-live", "effect")
         reset = _button(page, "reset", self._reset, "chip")
         left = _make("VBox", "what-left", children=[page.heading("what if card"), self.box, answer, reset])
         curve = page.part(views.show_cost_curve, "what_if champion")
