@@ -1,4 +1,4 @@
-"A desk over a store with a crowned champion of twins, and the same desk served to a real browser."
+"A desk over a store with a champion of synthetic clients, and the same desk served to a real browser."
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ LOUD = "NO BROWSER: the desk was not tested in Chromium. Install one with: make 
 
 @pytest.fixture(scope="session")
 def place(tmp_path_factory) -> Place:
-    "A champion (`first`), and a cheaper one that waits to be crowned (`second`)."
+    "A champion (`first`), and a cheaper one that waits to be promoted (`second`)."
     settings = settings_in(tmp_path_factory.mktemp("desk"))
     data = make_data(seed=1)
     found = search("LightGBM", data.train, settings, TINY)

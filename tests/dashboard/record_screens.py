@@ -1,6 +1,6 @@
-"""Pictures of the desk over the bank's own store, and what it takes: `make screens` writes both to reports/record/screens.
+"""Pictures of the desk over the bank's own store, and its times and memory: `make screens` writes both to reports/record/screens.
 
-No test: it is run after a full road, and its pictures are looked at."""
+It is no test. Run it after a full pipeline run, then check the pictures by eye."""
 
 import json
 import statistics
@@ -19,7 +19,7 @@ from rumos_bank.desk.uploads import write_template
 from rumos_bank.ground.settings import Settings, read_settings
 
 FOLDER = Path(__file__).parents[2] / "reports" / "record" / "screens"
-LOOKS = {
+SCREENS = {
     "desktop": {},
     "dark": {"color_scheme": "dark"},
     "phone": {"viewport": PHONE, "device_scale_factor": 2, "locale": "pt-PT"},
@@ -40,14 +40,14 @@ def keep(page: Page, name: str, whole: bool = True) -> int:
     return len(find_barriers(page))
 
 
-def walk(opened: Opened, look: str) -> int:
+def walk(opened: Opened, screen: str) -> int:
     "Both answers; on the desktop the file, an error and the model as well."
-    page, phone = opened.page, look == "phone"
-    barriers = keep(page, f"{look}-accept", not phone)
+    page, phone = opened.page, screen == "phone"
+    barriers = keep(page, f"{screen}-accept", not phone)
     page.locator(".presets button").nth(1).click()
     page.locator(".card.answer .verdict.bad").wait_for()
-    barriers += keep(page, f"{look}-refuse", not phone)
-    if look == "desktop":
+    barriers += keep(page, f"{screen}-refuse", not phone)
+    if screen == "desktop":
         page.get_by_label("Credit limit").fill("12abc")
         page.locator(".amount.invalid").wait_for()
         barriers += keep(page, "error")
@@ -81,7 +81,7 @@ def decide_file(opened: Opened, settings: Settings, folder: Path) -> tuple[int, 
 
 
 def measure(browser: Browser, settings: Settings, folder: Path) -> dict[str, object]:
-    "Everything that the record says about the desk."
+    "All measurements of the desk."
     began = time.monotonic()
     with serve_desk(settings, folder) as served:
         first = Opened(browser, served.address)
@@ -89,11 +89,11 @@ def measure(browser: Browser, settings: Settings, folder: Path) -> dict[str, obj
         times = [first.page.evaluate(WAIT) for _ in range(20)]
         first.close()
         warm, barriers = [], 0
-        for look, options in LOOKS.items():
+        for screen, options in SCREENS.items():
             time.sleep(4)  # the next kernel is heated meanwhile
             opened = Opened(browser, served.address, **options)
             warm.append(opened.seconds)
-            barriers += walk(opened, look)
+            barriers += walk(opened, screen)
             opened.close()
         time.sleep(4)
         opened = Opened(browser, served.address)

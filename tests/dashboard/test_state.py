@@ -1,4 +1,4 @@
-"The desk without a browser: its state, its files, its widgets, the command that serves it."
+"The desk without a browser: its state, its files, its views, its widgets, the command that serves it."
 
 import ast
 import asyncio
@@ -10,6 +10,7 @@ import zipfile
 from html.parser import HTMLParser
 from types import SimpleNamespace
 
+import hypothesis
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,7 +19,8 @@ from hypothesis import strategies as st
 from loops import run_alone
 
 from rumos_bank.data.contract import CLIENT_COLUMNS, FIELDS, ID, STATUSES
-from rumos_bank.desk.state import PRESETS, UNSEEN, open_desk, read_row, weigh_costs
+from rumos_bank.desk import views
+from rumos_bank.desk.state import NOTICE_SECONDS, PRESETS, Receipt, open_desk, read_row, weigh_costs
 from rumos_bank.desk.texts import LANGUAGES, OfficerError, list_choices, name_field, read_whole, write_number
 from rumos_bank.desk.uploads import divide_upload, find_fault, read_upload, write_csv
 from rumos_bank.desk.views import (
@@ -88,7 +90,7 @@ def test_reading_never_raises(text, language):
     ("language", "text"),
     [("en", "90.000"), ("pt", "90,000"), ("pt", "90.000"), ("pt", "1.500.000"), ("en", "-1.234.567")],
 )
-def test_thousands_in_another_languages_dress_are_no_number(desk, language, text):
+def test_thousands_written_as_in_another_language_are_no_number(desk, language, text):
     desk.language, before = language, desk.client["BILL_AMT1"]
     assert read_whole(language, text) is None
     assert not desk.enter("BILL_AMT1", text) and desk.client["BILL_AMT1"] == before
@@ -113,7 +115,7 @@ def test_a_pasted_row_is_a_client_or_a_sentence(text):
     try:
         client = read_row("en", text, ("LIMIT_BAL", "PAY_0"))
     except OfficerError as error:
-        assert all(error.notify(language) for language in LANGUAGES)
+        assert all(error.translate(language) for language in LANGUAGES)
     else:
         assert not any(find_fault(*pair)[0] for pair in client.items())
 
@@ -125,7 +127,7 @@ def test_a_pasted_heading_is_read_by_its_names(heading):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("PAY_0;limite\n2;9000", "lacks LIMIT_BAL"),
         ("PAY_0;LIMIT_BAL;pay_1\n2;9000;0", "More than one column stands for PAY_0"),
@@ -136,8 +138,8 @@ def test_a_pasted_heading_is_read_by_its_names(heading):
         ("limite;atraso\n9000;2", "One row, please"),
     ],
 )
-def test_a_paste_that_could_be_misread_is_refused(text, told):
-    with pytest.raises(OfficerError, match=told):
+def test_a_paste_that_could_be_misread_is_refused(text, message):
+    with pytest.raises(OfficerError, match=message):
         read_row("en", text, ("LIMIT_BAL", "PAY_0"))
 
 
@@ -171,7 +173,7 @@ def test_an_override_stands_beside_the_models_decision(desk, place):
 
 
 @pytest.mark.parametrize(("officer", "reason"), [("", "x"), ("  ", "x"), ("x", ""), ("x", " \n")])
-def test_nobody_overrides_without_a_name_and_a_reason(desk, officer, reason):
+def test_an_override_needs_a_name_and_a_reason(desk, officer, reason):
     with pytest.raises(OfficerError):
         desk.record_otherwise(officer, reason)
     assert desk.receipt is None
@@ -217,7 +219,7 @@ class Like:
 
 
 def promote(desk, champion) -> None:
-    "Let this one be found at the next look."
+    "Let this champion be found at the next request."
     desk._follower = SimpleNamespace(champion=champion, alarm="", unreachable="", refresh=lambda: True)
 
 
@@ -225,22 +227,22 @@ def promote(desk, champion) -> None:
 @pytest.mark.parametrize("polled", [False, True])
 @pytest.mark.parametrize("against", [False, True])
 def test_an_answer_that_changed_unseen_is_not_recorded(desk, monkeypatch, other, polled, against):
-    "Another champion takes over in the click, or by a look just before it, and decides otherwise."
+    "Another champion takes over during the click, or just before it, and decides otherwise."
     desk.fill(PRESETS["late"])
     promote(desk, Like(desk.champion, other=other))
     if polled:
         desk.follow()
-    with pytest.raises(OfficerError, match="changed in this moment"):
+    with pytest.raises(OfficerError, match="the model changed just now"):
         desk.record_otherwise("A. Officer", "a reason") if against else desk.record()
     assert desk.receipt is None and desk.decision.model_version == 99
-    later = time.monotonic() + UNSEEN
+    later = time.monotonic() + NOTICE_SECONDS
     monkeypatch.setattr("rumos_bank.desk.state.monotonic", lambda: later)
     assert desk.record().prediction == desk.decision.prediction
 
 
-def test_a_champion_that_says_the_same_keeps_nobody_waiting(desk):
+def test_a_new_champion_with_the_same_answer_delays_no_officer(desk):
     desk.fill(PRESETS["late"])
-    desk.champion.cached = "as if the store had been away"
+    desk.champion.cached = "as if the store had been unreachable"
     promote(desk, same := Like(desk.champion, cached=""))
     assert desk.record() and desk.champion is same
 
@@ -261,23 +263,23 @@ def test_a_real_clients_place_is_not_taken_by_a_synthetic_one(desk, tmp_path):
 
 @pytest.fixture
 def opened(place):
-    "Settings of a desk that others can reach."
+    "Settings of a desk that other machines can reach."
     desk = place.settings.desk.model_copy(update={"host": "0.0.0.0"})
     return place.settings.model_copy(update={"desk": desk})
 
 
-def test_a_champion_of_twins_is_not_shown_to_a_network(desk, opened):
+def test_a_champion_of_synthetic_clients_is_not_shown_to_a_network(desk, opened):
     with pytest.raises(SettingsError, match="synthetic clients only"):
         open_desk(opened)
     assert "synthetic clients only" in build_desk(opened).children[0].value
     open_desk(opened.model_copy(update={"behind_loopback": True}))
-    reigns, desk.settings = desk.champion, opened
-    promote(desk, Like(reigns))
-    assert not desk.follow() and desk.champion is reigns and "synthetic clients only" in desk.alarm
+    current, desk.settings = desk.champion, opened
+    promote(desk, Like(current))
+    assert not desk.follow() and desk.champion is current and "synthetic clients only" in desk.alarm
 
 
 def follow_for(desk, seconds: float, page: Page) -> int:
-    "Follow the champion while something else runs on the same loop; how often that had its turn."
+    "Follow the champion while something else runs on the same loop; the number of its turns."
 
     async def turn() -> int:
         follow_champion(page, 0.02)
@@ -301,33 +303,31 @@ def test_a_slow_server_keeps_no_officer_waiting(desk):
 
 
 def test_an_error_does_not_end_the_following(desk, monkeypatch):
-    looks = []
+    requests = []
 
     def refresh() -> bool:
-        looks.append(len(looks))
-        if len(looks) == 1:
-            raise ConnectionError("of a kind that nobody thought of")
+        requests.append(len(requests))
+        if len(requests) == 1:
+            raise ConnectionError("an error that no other test foresees")
         return False
 
     promote(desk, other := Like(desk.champion))
     monkeypatch.setattr(desk._follower, "refresh", refresh)
-    monkeypatch.setattr(
-        desk, "check_monitor", lambda: 1 / (len(looks) - 2)
-    )  # the second look fails elsewhere
+    monkeypatch.setattr(desk, "check_monitor", lambda: 1 / (len(requests) - 2))  # the second fails elsewhere
     page = Page(desk)
     follow_for(desk, 0.5, page)
-    assert len(looks) > 3 and desk.champion is other
-    assert "under the number" in page.alert.value and "A new champion took over" not in page.alert.value
+    assert len(requests) > 3 and desk.champion is other
+    assert "under the number" in page.alert.value and "There is a new champion" not in page.alert.value
 
 
-def test_without_a_champion_it_says_so(tmp_path):
+def test_without_a_champion_the_page_is_a_sentence(tmp_path):
     empty = read_settings(
         environ={"RUMOS_STORE_PATH": str(tmp_path / "none"), "RUMOS_DATA_CACHE": str(tmp_path)}
     )
     with pytest.raises(NoChampionError):
         open_desk(empty)
-    told = build_desk(empty).children[0].value
-    assert "There is no champion now" in told and "rumos run" in told and "rumos champion" in told
+    shown = build_desk(empty).children[0].value
+    assert "There is no champion now" in shown and "rumos run" in shown and "rumos champion" in shown
 
 
 # What if
@@ -379,7 +379,7 @@ def test_totals_add_up(desk):
 
 
 @pytest.mark.parametrize("kind", ["csv", "semicolons", "xlsx", "windows"])
-def test_a_file_reads_the_same_in_every_dress(kind, tmp_path):
+def test_a_file_reads_the_same_in_every_format(kind, tmp_path):
     frame = make_file(4)
     if kind == "xlsx":
         frame.to_excel(tmp_path / "a.xlsx", index=False)
@@ -399,7 +399,7 @@ def read(name: str, content: bytes, seen=("BILL_AMT1", "PAY_0")):
 @pytest.mark.parametrize("sign", [";", "\t", ","])
 @pytest.mark.parametrize("amount", ["20.000", "20,000", "-1.500.000"])
 @pytest.mark.parametrize("other", ["", "1", "late"])
-def test_what_may_be_thousands_or_a_fraction_is_handed_back(sign, amount, other):
+def test_what_may_be_thousands_or_a_fraction_is_returned(sign, amount, other):
     amount = f'"{amount}"' if sign == "," else amount
     text = f"BILL_AMT1{sign}PAY_0\n{amount}{sign}2\n{other}{sign}0\n500{sign}1\n"
     divided = read("amounts.csv", text.encode())
@@ -464,7 +464,7 @@ def test_ids_of_any_kind_are_kept_and_not_judged(desk):
 
 
 def test_decided_files_can_be_uploaded_again(desk):
-    "What was handed back with reasons is mended and chosen again; its column of reasons is no obstacle."
+    "Rows returned with reasons are corrected and chosen again; their column of reasons is no obstacle."
     frame = make_file(2)
     frame.loc[0, "PAY_0"] = 77
     desk.take_file("a.csv", frame.to_csv(index=False).encode())
@@ -473,7 +473,7 @@ def test_decided_files_can_be_uploaded_again(desk):
     assert desk.upload.problems.empty and len(desk.upload.clients) == 1
 
 
-def test_a_cell_is_given_back_as_files_are_written():
+def test_a_returned_cell_holds_no_formula():
     cells = ["\n=1+1", "=1+1", "-5", "+49", "-2+3", "fine"]
     back = write_csv(pd.DataFrame({"=note": cells}))
     read = pd.read_csv(io.BytesIO(back), dtype=str, index_col=0)
@@ -512,7 +512,83 @@ def test_nothing_from_outside_becomes_markup(desk, language):
         assert "img" not in Tags(str(getattr(widget, "value", ""))).names
 
 
-def test_all_groups_are_told_in_both_languages(desk):
+FREE_TEXT = st.builds(
+    lambda before, markup, after: before + markup + after,
+    st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), max_size=10),
+    st.sampled_from(
+        (EVIL, "<script>", "</p><p>", "<!--", "]]>", '" onfocus="alert(1)', "' x='", "&lt;b>", "{{ 7 }}")
+    ),
+    st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), max_size=10),
+)
+
+
+def show_everything(place, folder, language: str, text: str) -> str:
+    "All views of a desk with this text in every field that is free: of officers, files, stores and reports."
+    (folder / "record").mkdir(exist_ok=True)
+    row = {"family": text, "cv_cost": 390.5, "test_cost": 2, "test_low": 1, "test_high": 3, "roc_auc": 0.8}
+    pd.DataFrame([row]).to_csv(folder / "record" / "leaderboard.csv", index=False)
+    cell = {"metadata": {"tags": ["dossier-limits"]}, "source": [f"- {text}"]}
+    (folder / "record" / "compare.ipynb").write_text(json.dumps({"cells": [cell]}), encoding="utf-8")
+    store = place.settings.store.model_copy(update={"reports": folder, "server": f"http://{text}"})
+    desk = open_desk(place.settings)
+    desk.settings = place.settings.model_copy(update={"store": store})
+    names = dict.fromkeys(("source", "fingerprint", "promoted_by", "reason"), text)
+    desk.champion = Like(desk.champion, family=text, digest=text, about=desk.champion.about | names)
+    desk.language, desk.alarm, desk.unreachable = language, text, text
+    desk.receipt = Receipt(text, "2026-11-21T15:31:40+00:00", 0, text, text)
+    frame = make_file(2).astype({"LIMIT_BAL": object}).assign(**{f"note {text}": f"x{text}"})
+    frame.loc[0, "LIMIT_BAL"] = f"x{text}"
+    desk.take_file(f"{text}.csv", frame.to_csv(index=False).encode())
+    report = read_report(desk.settings)
+    shown = [show(desk) for show in (getattr(views, name) for name in ONE_DESK)]
+    shown += [show_board(desk, report), show_links(desk, report), *views.show_curves(desk)]
+    desk.decide_file()
+    shown += [views.show_totals(desk), views.show_downloads(desk)]
+    shown += [views.show_closed(dict.fromkeys(LANGUAGES, text)), views.label(f"x{text}", text, text)]
+    return "".join([*shown, views.note(text), views.link_download(text, b"x", text)])
+
+
+ONE_DESK = (
+    "answer",
+    "badge",
+    "brand",
+    "champion",
+    "changes",
+    "cost_curve",
+    "costs",
+    "footer",
+    "reasons",
+    "receipt",
+)
+ONE_DESK += ("rows", "upload", "upload_hint", "warnings")
+ONE_DESK = tuple(f"show_{name}" for name in ONE_DESK)
+
+
+class Elements(HTMLParser):
+    "All elements in order, each with the names of its attributes."
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.found: list[tuple[str, tuple[str, ...]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, tuple(name for name, _ in attrs)))
+
+    def handle_comment(self, data):
+        self.found.append(("comment", ()))
+
+
+@given(FREE_TEXT, st.sampled_from(list(LANGUAGES)))
+@hypothesis.settings(max_examples=25, deadline=None)
+def test_no_free_text_adds_an_element_or_an_attribute(place, tmp_path_factory, text, language):
+    folder = tmp_path_factory.mktemp("reports")
+    plain = Elements(show_everything(place, folder, language, "word")).found
+    assert len(plain) > 200
+    assert Elements(show_everything(place, folder, language, text)).found == plain
+
+
+def test_all_groups_are_described_in_both_languages(desk):
     desk.fill(PRESETS["late"])
     english = show_reasons(desk) + show_answer(desk)
     desk.language = "pt"
@@ -521,7 +597,7 @@ def test_all_groups_are_told_in_both_languages(desk):
 
 
 @pytest.mark.parametrize(
-    ("chance", "told"),
+    ("probability", "shown"),
     [
         (0.58, ("58", "25")),
         (0.2496, ("24.96", "25.00")),
@@ -530,14 +606,15 @@ def test_all_groups_are_told_in_both_languages(desk):
         (0.031, ("3.1", "25")),
     ],
 )
-def test_the_chance_and_its_limit_never_look_the_same(desk, chance, told):
-    desk.decision = desk.decision._replace(probability=chance, threshold=0.25)
-    said, limit = (f"{number}\N{NO-BREAK SPACE}%" for number in told)
-    assert f"{said} chance" in show_verdict(desk) and f"limit of {limit}." in show_verdict(desk)
-    assert f"Chance of default {said}; the limit is {limit};" in draw_gauge("en", chance, 0.25, 0.2, 0.3)
+def test_a_probability_and_its_limit_never_look_the_same(desk, probability, shown):
+    desk.decision = desk.decision._replace(probability=probability, threshold=0.25)
+    percent, limit = (f"{number}\N{NO-BREAK SPACE}%" for number in shown)
+    assert f"{percent} probability" in show_verdict(desk) and f"limit of {limit}." in show_verdict(desk)
+    gauge = draw_gauge("en", probability, 0.25, 0.2, 0.3)
+    assert f"Probability of default {percent}; the limit is {limit};" in gauge
 
 
-def test_another_roads_report_is_not_shown_as_the_champions(desk, tmp_path):
+def test_the_report_of_another_run_is_not_shown_as_the_champions(desk, tmp_path):
     folder, run = tmp_path / "latest", desk.champion.about["run"]
     folder.mkdir()
     head = "family,cv_cost,test_cost,test_low,test_high,roc_auc"
@@ -547,7 +624,7 @@ def test_another_roads_report_is_not_shown_as_the_champions(desk, tmp_path):
     for chosen, marked in ((run, True), ("f" * 32, False)):
         (folder / "pipeline.json").write_text(json.dumps({"champion_run": chosen}))
         shown = show_board(desk, read_report(desk.settings))
-        assert ('class="mine"' in shown) is marked and ("another road" in shown) is not marked
+        assert ('class="mine"' in shown) is marked and ("another pipeline run" in shown) is not marked
 
 
 def test_mlflow_is_named_only_where_it_can_be_reached(desk, opened, tmp_path):
@@ -594,9 +671,11 @@ def test_the_results_follow_the_language_and_only_sentences_are_announced(desk):
     decide.click()
     (result,) = find_widgets(page, "result")
     table = result.children[-1]
-    assert "Chance of default" in str(table.outputs)
+    assert "Probability of default" in str(table.outputs)
     languages.value = "pt"
-    assert "Probabilidade" in str(table.outputs) and "Chance of default" not in str(table.outputs)
+    assert "Probabilidade de incumprimento" in str(table.outputs) and "Probability of default" not in str(
+        table.outputs
+    )
 
 
 def test_the_widgets_follow_the_state_and_the_state_the_widgets(desk):
@@ -612,14 +691,14 @@ def test_the_widgets_follow_the_state_and_the_state_the_widgets(desk):
     assert "err" in limit.description and "invalid" in limit._dom_classes
 
 
-def test_a_page_looks_at_no_field_that_the_champion_does_not_see(desk):
+def test_a_page_asks_for_no_field_that_the_champion_does_not_use(desk):
     page = show_desk(desk)
     assert len(find_widgets(page, "f")) >= len(desk.champion.seen)
     labels = " ".join(widget.description for widget in find_widgets(page, "f"))
     assert "Sex" not in labels and "Age" not in labels
 
 
-def test_an_error_in_a_callback_is_told_and_logged(desk, monkeypatch, caplog):
+def test_an_error_in_a_callback_is_shown_and_logged(desk, monkeypatch, caplog):
     page = show_desk(desk)
     monkeypatch.setattr(desk, "_log", None)
     (record,) = find_widgets(page, "record")
@@ -630,7 +709,7 @@ def test_an_error_in_a_callback_is_told_and_logged(desk, monkeypatch, caplog):
 
 
 def test_a_page_without_its_follower_takes_no_time_for_pandas(place):
-    "A page is opened by each officer: it must not bring the table library before somebody uploads a file."
+    "Each officer opens a page: it must not load the table library before the officer uploads a file."
     import subprocess
     import sys
 
@@ -644,10 +723,10 @@ def test_a_page_without_its_follower_takes_no_time_for_pandas(place):
     assert json.loads(done.stdout.splitlines()[-1]) == []
 
 
-def test_a_champion_that_is_gone_is_not_called_one_that_never_was():
+def test_a_missing_champion_is_reported_in_both_languages():
     for language, words in (("en", "There is no champion now"), ("pt", "De momento não há campeão")):
-        told = show_error(language, NoChampionError("there is no champion"))
-        assert words in told and "rumos champion" in told
+        shown = show_error(language, NoChampionError("there is no champion"))
+        assert words in shown and "rumos champion" in shown
 
 
 # Serving
@@ -657,7 +736,7 @@ def options_of(settings) -> dict[str, str]:
     return dict(part[2:].split("=", 1) for part in voila_command(settings) if part.startswith("--"))
 
 
-def test_the_command_says_what_it_must(place):
+def test_the_command_has_all_options(place):
     given = options_of(place.settings)
     assert given["Voila.ip"] == "127.0.0.1" and given["template"] == "desk"
     assert given["MappingKernelManager.cull_idle_timeout"] == str(place.settings.desk.idle_seconds)

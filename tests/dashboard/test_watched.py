@@ -1,4 +1,4 @@
-"The desk and the watch: calm while nothing is wrong, one line with what to do in both languages when something is."
+"The desk and the monitor: no warning while nothing is wrong, otherwise one line that states what to do, in both languages."
 
 import asyncio
 import time
@@ -37,12 +37,12 @@ def troubled(place, tmp_path):
     return desk
 
 
-def test_nothing_is_said_while_nothing_is_known(desk):
+def test_there_is_no_warning_before_the_first_scan(desk):
     assert not desk.watched and "differ from those" not in show_warnings(desk)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_a_store_that_is_away_is_told_until_it_is_back(place, tmp_path, language):
+def test_an_unreachable_store_is_reported_until_it_answers(place, tmp_path, language):
     settings = place.copy_to(tmp_path / "store").settings
     Champion.load(settings)  # fills the cache
     database = settings.store_path / DATABASE
@@ -50,8 +50,8 @@ def test_a_store_that_is_away_is_told_until_it_is_back(place, tmp_path, language
         database.read_bytes(),
         {"en": ("does not answer", "refused"), "pt": ("não responde", "rejeitado")},
     )
-    for opens_away in (True, False):
-        if opens_away:
+    for opens_unreachable in (True, False):
+        if opens_unreachable:
             database.write_bytes(b"no database at all" * 100)
         desk = open_desk(settings)
         desk.language = language
@@ -63,41 +63,43 @@ def test_a_store_that_is_away_is_told_until_it_is_back(place, tmp_path, language
         assert not desk.follow() and unreachable not in show_warnings(desk)
 
 
-def test_a_desk_where_nobody_else_looks_looks_itself(troubled):
+def test_a_desk_scans_itself_where_no_other_process_does(troubled):
     assert not troubled.watched
     wait_for_alarm(troubled)
     assert "LIMIT_BAL" in troubled.watched
 
 
-def test_a_desk_believes_a_fresh_look_and_does_not_look_again(troubled):
+def test_a_desk_uses_a_fresh_scan_and_starts_no_other(troubled):
     watch(troubled.settings)
     troubled.check_monitor()
-    assert (
-        "LIMIT_BAL" in troubled.watched and not troubled._scanning.is_alive() and not troubled._monitor._read
-    )
+    scanner = troubled._scanner
+    assert "LIMIT_BAL" in troubled.watched and not scanner.thread.is_alive() and not scanner.monitor._read
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_an_alarm_is_one_line_that_names_three_figures_and_what_to_do(troubled, language):
+def test_an_alarm_is_one_line_that_names_three_metrics_and_what_to_do(troubled, language):
     watch(troubled.settings)
     troubled.check_monitor()
     troubled.language = language
     shown = show_warnings(troubled)
-    words = {"en": ("Credit limit", "Look twice"), "pt": ("Limite de crédito", "Veja bem")}[language]
+    words = {
+        "en": ("Credit limit", "Check each answer"),
+        "pt": ("Limite de crédito", "Verifique cada resposta"),
+    }[language]
     assert all(word in shown for word in (*words, "rumos watch --report", "…"))
     assert shown.count("rumos watch") == 1
 
 
 def test_the_line_appears_on_an_open_page_and_goes_again(troubled):
-    async def look_at_the_page() -> None:
+    async def read_the_page() -> None:
         page = Page(troubled)
-        warnings = page.part(show_warnings, "champion alarm away watched", "warnings")
+        warnings = page.part(show_warnings, "champion alarm unreachable watched", "warnings")
         follow_champion(page, 0.02)
         calm = watch(troubled.settings, first="20200101", last="20200101")
-        for look, told in ((calm, False), (watch(troubled.settings), True), (calm, False)):
-            keep_watch(troubled.settings, replace(look, scanned_at=datetime.now(UTC).isoformat()))
+        for scan, warned in ((calm, False), (watch(troubled.settings), True), (calm, False)):
+            keep_watch(troubled.settings, replace(scan, scanned_at=datetime.now(UTC).isoformat()))
             async with asyncio.timeout(20):
-                while ("Look twice" in warnings.value) != told:
+                while ("Check each answer" in warnings.value) != warned:
                     await asyncio.sleep(0.02)
 
-    run_alone(look_at_the_page())
+    run_alone(read_the_page())

@@ -1,71 +1,71 @@
-// What ipywidgets cannot do by itself: roles and names for screen readers, a heartbeat, manners at upload, copying.
+// What ipywidgets cannot do: roles and names for screen readers, a sign of life, limits of an upload, copying.
 (() => {
   "use strict";
-  const address = new URL(location.href); // a token that came in it has done its work: no history keeps it
+  const address = new URL(location.href); // a token in it is not needed any more: no history keeps it
   if (address.searchParams.has("token")) { address.searchParams.delete("token"); history.replaceState(history.state, "", address); }
-  const SAYS = {
+  const TEXTS = {
     en: {
-      dead: "This session has ended. What you typed is still on the screen, but it is no longer answered.",
-      away: "The connection is lost; trying again …",
-      silent: "The desk does not answer. What you typed is still on the screen, but it is no longer answered.",
+      dead: "This session has ended. Your entries are still on the screen, but they get no answer any more.",
+      lost: "The connection is lost; trying again …",
+      silent: "The desk does not answer. Your entries are still on the screen, but they get no answer at the moment.",
       reload: "Reload the page",
       language: "Language", pages: "Pages", search: "Search", rows: "Rows per page",
     },
     pt: {
-      dead: "Esta sessão terminou. O que escreveu continua no ecrã, mas já não tem resposta.",
-      away: "Perdeu-se a ligação; a tentar de novo …",
-      silent: "O balcão não responde. O que escreveu continua no ecrã, mas já não tem resposta.",
+      dead: "Esta sessão terminou. O que escreveu continua no ecrã, mas já não terá resposta.",
+      lost: "Perdeu-se a ligação; a tentar de novo …",
+      silent: "O balcão não responde. O que escreveu continua no ecrã, mas de momento não tem resposta.",
       reload: "Recarregar a página",
       language: "Idioma", pages: "Páginas", search: "Procurar", rows: "Linhas por página",
     },
   };
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
   const language = () => document.querySelector("[data-lang]")?.dataset.lang || "en";
-  const says = (key) => SAYS[language()][key];
+  const translate = (key) => TEXTS[language()][key];
   const give = (element, names) => {
     for (const [name, value] of Object.entries(names))
       if (element && element.getAttribute(name) !== value) element.setAttribute(name, value);
   };
 
-  // A dead kernel, a lost connection: a banner instead of a page that only looks alive.
+  // A dead kernel or a lost connection: a banner, because the page itself does not change.
   let gone = "";
-  const tell = (key) => {
+  const announce = (key) => {
     gone = key;
     const banner = document.getElementById("lost");
     banner.hidden = !key;
-    banner.querySelector("span").textContent = key ? says(key) : "";
-    banner.querySelector("button").textContent = says("reload");
+    banner.querySelector("span").textContent = key ? translate(key) : "";
+    banner.querySelector("button").textContent = translate("reload");
     document.body.dataset.kernel = key || "connected";
   };
   document.querySelector("#lost button").addEventListener("click", () => location.reload());
 
   const watch = (kernel) => {
-    const PATIENCE = 5000, BEAT = 4000; // a beat is what keeps the kernel of a page in view from being culled
+    const PATIENCE = 5000, BEAT = 4000; // a beat keeps the kernel of a page in view from being ended
     let waiting = 0, busy = false;
-    const heard = () => { clearTimeout(waiting); waiting = 0; if (gone === "silent") tell(""); };
-    const silent = () => { waiting = 0; if (gone) return; if (busy) return ask(); tell("silent"); };
+    const answered = () => { clearTimeout(waiting); waiting = 0; if (gone === "silent") announce(""); };
+    const silent = () => { waiting = 0; if (gone) return; if (busy) return ask(); announce("silent"); };
     const ask = () => { if (!waiting && gone !== "dead") waiting = setTimeout(silent, PATIENCE); };
     const beat = () => { if (document.hidden || gone === "dead") return; ask(); kernel.requestKernelInfo().catch(() => {}); };
-    kernel.anyMessage.connect((_, message) => { if (message.direction === "recv") heard(); });
+    kernel.anyMessage.connect((_, message) => { if (message.direction === "recv") answered(); });
     kernel.statusChanged.connect((_, status) => {
       busy = status === "busy";
-      if (["dead", "autorestarting", "restarting", "terminating"].includes(status)) tell("dead");
+      if (["dead", "autorestarting", "restarting", "terminating"].includes(status)) announce("dead");
     });
     kernel.connectionStatusChanged.connect((_, status) => {
-      if (gone !== "dead") tell(status === "connected" ? "" : "away");
+      if (gone !== "dead") announce(status === "connected" ? "" : "lost");
     });
     setInterval(beat, BEAT);
     document.addEventListener("visibilitychange", beat);
     for (const kind of ["change", "click"])
       document.addEventListener(kind, (event) => { if (event.target.closest?.(".jupyter-widgets")) ask(); }, true);
-    tell("");
+    announce("");
   };
   const find = setInterval(() => {
     const kernel = window.jupyterapp?.widgetManager?.kernel;
     if (kernel) { clearInterval(find); watch(kernel); }
   }, 50);
 
-  // Typing: the kernel hears of it after a pause, or at once on Tab and Enter; then the number gets its separators.
+  // Typing: the kernel gets it after a pause, or at once on Tab and Enter; then the number gets its separators.
   let pause = 0;
   const passOn = (input) => { clearTimeout(pause); pause = 0; input.dispatchEvent(new CustomEvent("input", { bubbles: true, detail: "ours" })); };
   document.addEventListener("input", (event) => {
@@ -83,14 +83,14 @@
     input.value = plain.replace("−", "-").replace(/\B(?=(\d{3})+$)/g, mark);
   }, true);
 
-  // Upload: drag and drop, and a file that is too large is refused before it is sent. The sentence goes with the next touch.
+  // Upload: drag and drop, and a file that is too large is refused before it is sent. The message disappears at the next click.
   const forget = () => document.querySelector(".alert .ours")?.remove();
   document.addEventListener("click", (event) => { if (event.target.closest?.(".jupyter-widgets")) forget(); }, true);
   const refuse = (file) => {
     forget();
-    const told = document.querySelector("[data-most]"), megabytes = Math.ceil(file.size / 1e6);
-    if (!told || file.size <= 1e6 * Number(told.dataset.most)) return false;
-    const text = told.dataset.large.replace("{name}", () => file.name).replace("{size}", megabytes);
+    const hint = document.querySelector("[data-most]"), megabytes = Math.ceil(file.size / 1e6);
+    if (!hint || file.size <= 1e6 * Number(hint.dataset.most)) return false;
+    const text = hint.dataset.large.replace("{name}", () => file.name).replace("{size}", megabytes);
     const box = document.querySelector(".alert .widget-html-content");
     box.replaceChildren(Object.assign(document.createElement("p"), { className: "ours", textContent: text }));
     box.scrollIntoView({ block: "center" });
@@ -136,7 +136,7 @@
   const watchAnswer = () => {
     const answer = document.querySelector(".card.answer"), mini = document.querySelector(".mini");
     if (seen || !answer || !mini) return;
-    seen = new IntersectionObserver(([entry]) => mini.classList.toggle("away", entry.isIntersecting), { threshold: 0.2 });
+    seen = new IntersectionObserver(([entry]) => mini.classList.toggle("unneeded", entry.isIntersecting), { threshold: 0.2 });
     seen.observe(answer);
   };
   const uncounted = (node) => { if (node && / \(\d+\)$/.test(node.data)) node.data = node.data.replace(/ \(\d+\)$/, ""); };
@@ -147,8 +147,8 @@
     all(".a11y-live").forEach((each) => give(each, { role: "status", "aria-live": "polite", "aria-atomic": "true" }));
     all(".a11y-alert").forEach((each) => give(each, { role: "alert" }));
     all(".a11y-banner").forEach((each) => give(each, { role: "banner" }));
-    all(".tabs").forEach((each) => named(each, says("pages")));
-    all(".lang").forEach((each) => named(each, says("language")));
+    all(".tabs").forEach((each) => named(each, translate("pages")));
+    all(".lang").forEach((each) => named(each, translate("language")));
     all(".tabs button, .lang button").forEach((each) => give(each, { "aria-pressed": String(each.classList.contains("mod-active")) }));
     all(".f").forEach((each) => {
       const input = each.querySelector("input, select, textarea");
@@ -162,11 +162,11 @@
       if (handle && value) give(handle, { "aria-label": label.textContent.replace(value, "").trim(), "aria-valuetext": value });
     });
     all(".progress").forEach((each) => give(each.querySelector(".progress, [role=progressbar]"), { "aria-label": each.textContent.trim() || "…" }));
-    all(".dt-container input[type=search]").forEach((each) => give(each, { "aria-label": says("search") }));
-    all(".dt-container select").forEach((each) => give(each, { "aria-label": says("rows") }));
+    all(".dt-container input[type=search]").forEach((each) => give(each, { "aria-label": translate("search") }));
+    all(".dt-container select").forEach((each) => give(each, { "aria-label": translate("rows") }));
     all(".drop").forEach((each) => [...each.childNodes].filter((node) => node.nodeType === Node.TEXT_NODE).forEach(uncounted));
     watchAnswer();
-    if (gone) tell(gone);
+    if (gone) announce(gone);
   };
   let later = 0;
   new MutationObserver(() => { cancelAnimationFrame(later); later = requestAnimationFrame(dress); })
