@@ -192,7 +192,8 @@ def _count_cells(groups: "pd.Series", *outcomes: np.ndarray) -> np.ndarray:  # (
     "Clients by group and by each outcome, of the groups that can be compared."
     _, place, cells = count_groups(groups, *outcomes)
     payers = cells[:, 0].reshape(len(cells), -1).sum(axis=1)
-    return cells[(np.bincount(place) >= FEWEST) & (payers > 0)]
+    kept: np.ndarray = cells[(np.bincount(place) >= FEWEST) & (payers > 0)]
+    return kept
 
 
 def _gaps(cells: np.ndarray) -> np.ndarray:  # (2, …) of all clients, of the payers
@@ -203,7 +204,9 @@ def _gaps(cells: np.ndarray) -> np.ndarray:  # (2, …) of all clients, of the p
 
 def _more_apart(cells: np.ndarray) -> np.ndarray:  # (2, …)
     "By how much the gaps grow; cells are (…, group, defaulted, refused now, refused before)."
-    return _gaps(cells.sum(axis=-1)) - _gaps(cells.sum(axis=-2))
+    now, before = _gaps(cells.sum(axis=-1)), _gaps(cells.sum(axis=-2))
+    more: np.ndarray = now - before
+    return more
 
 # %% ../../nbs/lib/governance/39_gates.ipynb #0134cf8f
 @dataclass(frozen=True)

@@ -108,7 +108,7 @@ def _reader(settings: Settings, folder: str) -> Callable[[str], bytes]:
         answer = _get(settings, f"/api/2.0/mlflow-artifacts/artifacts/{inside}")
         if not answer.ok:
             raise FileNotFoundError(f"the MLflow server answers {answer.status_code} for {inside}")
-        return answer.content
+        return bytes(answer.content)
 
     def from_folder(name: str) -> bytes:
         path = settings.store_path / folder / name
