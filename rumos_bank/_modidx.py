@@ -736,6 +736,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                         'rumos_bank/governance/events.py'),
                                               'rumos_bank.governance.events.RolledBack': ( 'lib/governance/events.html#rolledback',
                                                                                            'rumos_bank/governance/events.py'),
+                                              'rumos_bank.governance.events.RolledBack.describe': ( 'lib/governance/events.html#rolledback.describe',
+                                                                                                    'rumos_bank/governance/events.py'),
                                               'rumos_bank.governance.events.ShadowAnswered': ( 'lib/governance/events.html#shadowanswered',
                                                                                                'rumos_bank/governance/events.py'),
                                               'rumos_bank.governance.events.VersionEvent': ( 'lib/governance/events.html#versionevent',

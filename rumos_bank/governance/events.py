@@ -212,6 +212,10 @@ class Promoted(Change, name="promoted", writer="`rumos run`, `rumos approve`"):
 class RolledBack(Change, name="rolled back", writer="`rumos rollback`"):
     "An earlier champion is the champion again."
 
+    def describe(self) -> str:
+        "The version that it was rolled back to, its family and the reason."
+        return super().describe().replace(self.name, f"{self.name} to", 1)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Intent(Judgement, name="intent", writer="`rumos run`, `rumos approve`, `rumos rollback`"):

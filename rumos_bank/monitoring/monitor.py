@@ -57,7 +57,7 @@ def _read_model(settings: Settings, version: int, digest: str = "") -> _Model:
     "From the verified plain form; a file of clients tells the version alone."
     try:
         found = find_promoted(settings, version, digest) if digest else find_version(settings, version)
-        files = {PORTABLE: found.line["files"][PORTABLE]}
+        files = {PORTABLE: found.line.event.files[PORTABLE]}
         form = json.loads(read_verified(found.read, files)[PORTABLE])
     except UnreachableError:
         raise

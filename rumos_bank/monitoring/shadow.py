@@ -32,7 +32,7 @@ from rumos_bank.serving.champion import Champion, read_version
 from rumos_bank.serving.decision_log import DecisionLog, read_log
 
 if TYPE_CHECKING:
-    from rumos_bank.governance.gates import Check
+    from rumos_bank.governance.events import Check
 
 # %% ../../nbs/lib/monitoring/64_shadow.ipynb #7e5bd7ec
 def _load(settings: Settings) -> Champion:
