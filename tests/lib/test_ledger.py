@@ -261,7 +261,10 @@ def test_an_event_of_a_wrong_type_is_not_written(settings):
     "facts, fault",
     [
         ({"event": "crowned", "version": 1}, "the event 'crowned' is unknown"),
-        ({"event": "decision", "caller": "", "input": {}, "answer": {}, "model": {}}, "'decision' is unknown"),
+        (
+            {"event": "decision", "caller": "", "input": {}, "answer": {}, "model": {}},
+            "'decision' is unknown",
+        ),
         ({"event": "retired", "version": 1, "replaced_by": 2, "mood": 3}, "has the unknown field 'mood'"),
         ({"event": "retired", "version": 1}, "lacks the field 'replaced_by'"),
         ({"event": "retired", "version": "1", "replaced_by": 2}, "'version', which must be int, got '1'"),

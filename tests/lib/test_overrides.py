@@ -197,15 +197,15 @@ def test_the_gate_hears_of_realised_euros_where_they_are_known_else_of_both_beli
         book.shadow(book.decide(ACCEPT, 0.08), REFUSE, 0.4)
     (check,) = check_shadow(settings, 2)
     by_champion, by_challenger = 0.08 * 100 - 0.92 * 10, 0.4 * 100 - 0.6 * 10
-    assert check.figure == pytest.approx((by_champion + by_challenger) / 2) and check.verdict == "pass"
+    assert check.found == pytest.approx((by_champion + by_challenger) / 2) and check.verdict == "pass"
     for _ in range(LEAST):
         book.shadow(book.decide(ACCEPT, 0.08, PAID), REFUSE, 0.4)
     (check,) = check_shadow(settings, 2)
-    assert (check.figure, check.verdict) == (-10, "warn") and "30 clients whose outcome" in check.text
+    assert (check.found, check.verdict) == (-10, "warn") and "30 clients whose outcome" in check.text
     for _ in range(LEAST):
         book.shadow(book.decide(ACCEPT, 0.08, DEFAULTED), REFUSE, 0.4)
     (check,) = check_shadow(settings, 2)
-    assert (check.figure, check.verdict) == ((100 - 10) / 2, "pass")
+    assert (check.found, check.verdict) == ((100 - 10) / 2, "pass")
 
 
 def test_only_this_version_counts_and_a_decision_counts_once(book, settings):

@@ -11,7 +11,7 @@ from stores import Place, intent_of, settings_for, with_refusals
 from rumos_bank.data.contract import EXAMPLE_CLIENT
 from rumos_bank.governance import promotion
 from rumos_bank.governance import promotion_state as state
-from rumos_bank.governance.events import Abandoned, AliasRestored, Rejected, Retired, RolledBack
+from rumos_bank.governance.events import AliasRestored, Retired, RolledBack
 from rumos_bank.governance.history import (
     clean,
     describe_event,
@@ -199,7 +199,9 @@ def after_a_rejection(place: Place) -> str:
 def test_the_next_pipeline_run_does_not_undo_what_a_person_decided(reject_version, promoted):
     expected = reject_version(promoted)
     before = events(promoted)
-    again = promoted.log(with_refusals(promoted.found, 296), key="cheaper")  # the same specification, run again
+    again = promoted.log(
+        with_refusals(promoted.found, 296), key="cheaper"
+    )  # the same specification, run again
     for run in ("cheaper", again):
         verdict = promoted.promote(run)
         assert (verdict.state, verdict.candidate, promoted.reigns) == ("rejected", 2, "first")
@@ -335,7 +337,10 @@ def test_a_crash_in_an_approval_is_finished_or_approved_again_with_the_same_word
 
 def test_an_alias_moved_by_hand_is_refused_by_readers_and_put_back_by_the_next_command(thrice):
     thrice.store.client.set_registered_model_alias("rumos_lending", CHAMPION, "1")
-    with pytest.raises(StoreError, match=r"version 1 bears the alias champion, but no line .* promoted it: the alias was moved by hand"):
+    with pytest.raises(
+        StoreError,
+        match=r"version 1 bears the alias champion, but no line .* promoted it: the alias was moved by hand",
+    ):
         Champion.load(thrice.settings)
     repair(thrice.store)
     assert read_ledger(thrice.settings)[-1].event == AliasRestored(version=3, found="1")

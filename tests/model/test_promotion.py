@@ -253,7 +253,9 @@ def test_on_changed_data_the_champions_specification_is_fitted_again(change, pro
     assert verdict.promoted and saving(verdict) == pytest.approx(cost)
 
 
-def test_the_champions_specification_is_fitted_again_with_its_own_seed_and_protected_fields(promoted, monkeypatch):
+def test_the_champions_specification_is_fitted_again_with_its_own_seed_and_protected_fields(
+    promoted, monkeypatch
+):
     asked = []
 
     def spy(family, trials, train, settings, **more):
@@ -365,7 +367,9 @@ def test_a_crash_in_the_first_promotion_is_finished_too(place, monkeypatch, name
 
 def test_a_torn_line_of_the_ledger_is_written_again(promoted):
     register_winner(promoted.store, promoted.runs["cheapest"])
-    append_event(promoted.settings, intent_of(2, promoted.runs["cheapest"], family="Random_forest", replaces=1))
+    append_event(
+        promoted.settings, intent_of(2, promoted.runs["cheapest"], family="Random_forest", replaces=1)
+    )
     with (promoted.store.path / LEDGER).open("ab") as opened:
         opened.write(b'{"number": 4, "event": "promo')
     repair(promoted.store)

@@ -6,7 +6,7 @@ import json
 import shutil
 import sqlite3
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,16 @@ from rumos_bank.data.contract import ID, TARGET, fingerprint
 from rumos_bank.data.sources import Dataset
 from rumos_bank.data.synthetic import make_synthetic_clients
 from rumos_bank.governance import ledger
-from rumos_bank.governance.events import Intent, Line, Retired, RolledBack, VersionEvent, select
+from rumos_bank.governance.events import (
+    EVENTS,
+    Intent,
+    Line,
+    Retired,
+    RolledBack,
+    VersionEvent,
+    read_line,
+    select,
+)
 from rumos_bank.governance.ledger import LEDGER, START, append_event, read_ledger
 from rumos_bank.governance.promotion import Verdict, promote
 from rumos_bank.governance.promotion_state import read_champion
@@ -130,6 +139,36 @@ def intent_of(version: int, run: str, **more: object) -> Intent:
     given = {"family": "some", "reason": "cheaper", "folder": "artifacts", "files": {}, "records": {}}
     given |= {"replaces": None, "gates": (), "rules": {}, "today": ""}
     return Intent(version=version, run=run, **given | more)
+
+
+def lines_from(events: list[dict]) -> list[Line]:
+    "Lines of a ledger from as many of their fields as a test gives."
+    fill = {
+        "when": "",
+        "who": "",
+        "before": "",
+        "signature": "",
+        "family": "",
+        "reason": "",
+        "run": "",
+        "folder": "",
+    }
+    fill |= {
+        "files": {},
+        "records": {},
+        "replaces": None,
+        "gates": [],
+        "rules": {},
+        "today": "",
+        "line": 1,
+        "intent": 1,
+    }
+    frame = {each.name for each in fields(Line)}
+    names = [frame | {each.name for each in fields(EVENTS[event["event"]])} for event in events]
+    return [
+        read_line({name: value for name, value in (fill | event).items() if name in known})
+        for event, known in zip(events, names)
+    ]
 
 
 def retired(version: int = 1) -> Retired:
