@@ -25,7 +25,7 @@ from rumos_bank.governance.tracking import ARTIFACTS, find_searches, open_store
 from rumos_bank.ground.errors import SettingsError, StoreError
 from rumos_bank.ground.keys import KEYS, add_key, list_keys, revoke_key
 from rumos_bank.ground.settings import DATABASE, Settings
-from rumos_bank.monitoring.outcomes import OUTCOME, read_outcomes
+from rumos_bank.monitoring.outcomes import read_outcomes
 from rumos_bank.operations import backup as room
 from rumos_bank.operations.backup import (
     check_restore,
@@ -88,7 +88,7 @@ def test_a_lost_store_comes_back_with_all_that_was_in_it(promoted: Place, tmp_pa
     settings = promoted.settings
     decided = decide(settings)
     log = DecisionLog(settings)
-    log.append({"kind": OUTCOME, "decision": decided[0].id, "defaulted": 1})
+    log.append({"kind": "outcome", "decision": decided[0].id, "defaulted": 1})
     log.close()
     add_key(settings, "back-office", ["score"])
     before, events, safe = as_stored(settings), read_ledger(settings), str(tmp_path / "safe")

@@ -222,8 +222,9 @@ def listening(store, monkeypatch):
 def test_what_cannot_be_answered_is_counted_and_its_kind_told_once(listening, store):
     made, counts, told, run_until = listening
     log = DecisionLog(settings_of(store))
-    good = log.append({"kind": "decision", "input": EXAMPLE_CLIENT, "answer": {"prediction": 0}})
-    bad = log.append({"kind": "decision", "input": {"LIMIT_BAL": 31_415}, "answer": {"prediction": 0}})
+    made = {"kind": "decision", "caller": "", "answer": {"prediction": 0}, "model": {}}
+    good = log.append({**made, "input": EXAMPLE_CLIENT})
+    bad = log.append({**made, "input": {"LIMIT_BAL": 31_415}})
     made.offer([good, bad, "20051001-00000000-0"])
     run_until(lambda: counts["scored"] == 1 and counts["failed"] == 2)
     made.offer([bad])
