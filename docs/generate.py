@@ -15,6 +15,7 @@ def write_reference(folder: Path) -> None:
     "All pages into this folder; a page that did not change keeps its time."
     pages = {f"{module}.md": describe_module(module) for module in CHAPTERS}
     pages |= {"commands.md": describe_commands(), "http.md": describe_http(), "record.md": describe_record()}
+    pages |= {"events.md": describe_events()}
     folder.mkdir(exist_ok=True)
     for stale in {path.name for path in folder.glob("*.md")} - set(pages):
         (folder / stale).unlink()
@@ -48,6 +49,46 @@ def describe_record() -> str:
     tables = "\n".join(f"../../reports/record/{path.name[:-3]}" for path in sorted(record.glob("*.md")))
     others = f"\n\n## Measured beside it\n\n```{{toctree}}\n{tables}\n```" if tables else ""
     return f"# The record\n\n{told}\n\n{make_table(list(board.columns), board.to_numpy().tolist())}\n\n{made}{others}\n"
+
+
+# The events
+
+
+def describe_events() -> str:
+    "Every kind of line of the ledger and of entry in the decision log: from the table, with the comments on its fields."
+    import dataclasses
+    import inspect
+
+    from rumos_bank.governance import events
+
+    tree = ast.parse(text := Path(str(inspect.getsourcefile(events))).read_text(encoding="utf-8"))
+    comments = _read_comments(text)
+    written = {
+        (node.name, _assigned(line)): [ast.unparse(line.annotation), comments.get(line.lineno, "")]
+        for node in tree.body
+        if isinstance(node, ast.ClassDef)
+        for line in node.body
+        if isinstance(line, ast.AnnAssign)
+    }
+
+    def describe(kind: type[events.Event]) -> str:
+        rows = []
+        for each in dataclasses.fields(kind):
+            own = next(base.__name__ for base in kind.__mro__ if (base.__name__, each.name) in written)
+            rows.append([f"`{each.name}`", *written[own, each.name]])
+        head = f"### {kind.name}\n\n{kind.__doc__} Written by: {kind.writer}. Class: `{kind.__name__}`."
+        return f"{head}\n\n{make_table(['field', 'type', 'meaning'], rows)}"
+
+    parts = [
+        "# Events\n\nAll kinds of lines and entries, with their fields. Why it is so: [37_events](../../nbs/lib/governance/37_events.ipynb)."
+    ]
+    for base, title in (
+        (events.LedgerEvent, "Lines of the ledger"),
+        (events.LogEntry, "Entries of the decision log"),
+    ):
+        kinds = [kind for kind in events.EVENTS.values() if issubclass(kind, base)]
+        parts += [f"## {title}", *map(describe, kinds)]
+    return "\n\n".join(parts) + "\n"
 
 
 # The library

@@ -30,6 +30,7 @@ from rumos_bank.desk.uploads import (
     name_column,
     read_upload,
 )
+from rumos_bank.governance.events import Decided, read_entry
 from rumos_bank.ground.errors import SettingsError
 from rumos_bank.ground.settings import Costs, Settings
 from rumos_bank.monitoring.monitor import REST, Monitor, keep_watch, last_watch
@@ -396,7 +397,7 @@ class Desk(Form):
         if not officer or not reason:
             raise OfficerError("reason needed" if officer else "officer needed")
         first = self.receipt or self.record()
-        answer = 1 - int(self._log.find(first.decision)["answer"]["prediction"])
+        answer = 1 - int(read_entry(Decided, self._log.find(first.decision)).answer["prediction"])
         own = record_override(self._log, first.decision, answer, officer, reason, CALLER)
         self.officer = officer
         self.receipt = Receipt(own, self._log.find(own)["time"], answer, officer, first.decision)

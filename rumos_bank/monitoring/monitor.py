@@ -21,6 +21,7 @@ import numpy as np
 
 from rumos_bank.data.contract import CLIENT_COLUMNS
 from rumos_bank.data.readers import find_good_rows, open_source, read_numbers
+from rumos_bank.governance.events import BatchDecided, Decided, OutcomeKnown, is_kind, read_entry
 from rumos_bank.governance.integrity import read_verified
 from rumos_bank.governance.registry import UnreachableError, find_promoted, find_version
 from rumos_bank.ground.errors import DataError, ParameterError, StoreError
@@ -36,7 +37,6 @@ from rumos_bank.monitoring.metrics import (
     judge_metrics,
     read_metrics,
 )
-from rumos_bank.monitoring.outcomes import OUTCOME
 from rumos_bank.serving.decision_log import DecisionLog, list_days, open_day, require_day
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def _read_model(settings: Settings, version: int, digest: str = "") -> _Model:
     "From the verified plain form; a file of clients tells the version alone."
     try:
         found = find_promoted(settings, version, digest) if digest else find_version(settings, version)
-        files = {PORTABLE: found.line["files"][PORTABLE]}
+        files = {PORTABLE: found.line.event.files[PORTABLE]}
         form = json.loads(read_verified(found.read, files)[PORTABLE])
     except UnreachableError:
         raise
@@ -232,33 +232,36 @@ def _sort_entries(
     for line in lines:
         with suppress(ValueError, LookupError, TypeError, StoreError):  # no entry; a decision that is gone
             entry = json.loads(line)
-            if entry["kind"] == "decision":
-                decided.setdefault(_key(entry), []).append(entry)
-            elif entry["kind"] == OUTCOME:
-                decision = log.find(entry["decision"])
-                pair = float(decision["answer"]["probability"]), int(entry["defaulted"])
+            if is_kind(entry, Decided):
+                made = read_entry(Decided, entry)
+                decided.setdefault(_key(made), []).append(made)
+            elif is_kind(entry, OutcomeKnown):
+                outcome = read_entry(OutcomeKnown, entry)
+                decision = read_entry(Decided, log.find(outcome.decision))
+                pair = float(decision.answer["probability"]), outcome.defaulted
                 told.setdefault(_key(decision), []).append(pair)
-            elif entry["kind"] == "batch":
-                file = entry["input"]["sha256"], entry["output"]["sha256"], _key(entry)
-                rejected[file] = int(entry["rejected"])
+            elif is_kind(entry, BatchDecided):
+                batch = read_entry(BatchDecided, entry)
+                file = batch.input["sha256"], batch.output["sha256"], _key(batch)
+                rejected[file] = batch.rejected
     return decided, told, rejected
 
 
-def _key(decision: Mapping[str, Any]) -> _Key:
-    return int(decision["model"]["version"]), str(decision["model"]["digest"])
+def _key(entry: Decided | BatchDecided) -> _Key:
+    return int(entry.model["version"]), str(entry.model["digest"])
 
 # %% ../../nbs/lib/monitoring/62_monitor.ipynb #f418a3be
-def _read_rows(names: Sequence[str], decided: Sequence[Mapping[str, Any]]) -> np.ndarray:
+def _read_rows(names: Sequence[str], decided: Sequence[Decided]) -> np.ndarray:
     "These fields and the probability of each decision that still has them, (n, fields + 1)."
     rows = []
     for entry in decided:
         with suppress(ValueError, LookupError, TypeError):
-            fields = [float(entry["input"][name]) for name in names]
-            rows.append([*fields, float(entry["answer"]["probability"])])
+            fields = [float(entry.input[name]) for name in names]
+            rows.append([*fields, float(entry.answer["probability"])])
     return np.array(rows, float).reshape(-1, len(names) + 1)
 
 
-def _count(model: _Model, decided: Sequence[Mapping[str, Any]], told: Sequence[tuple[float, int]]) -> Tally:
+def _count(model: _Model, decided: Sequence[Decided], told: Sequence[tuple[float, int]]) -> Tally:
     "The tally of some entries."
     names = [name for name in model.cells if name != SCORE]
     *fields, probability = _read_rows(names, decided).T

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rumos_bank.governance.events import Decided, Overridden, read_entry
 from rumos_bank.ground.errors import StoreError
 from rumos_bank.ground.settings import Costs, Settings
 from rumos_bank.model.cost import business_cost
@@ -31,15 +32,12 @@ class _Case(NamedTuple):
     defaulted: int | None  # 1 = the client defaulted; None: not known
 
 
-def _last_overrides(settings: Settings, first: str, last: str) -> dict[str, dict[str, Any]]:
+def _last_overrides(settings: Settings, first: str, last: str) -> dict[str, Overridden]:
     "The override that counts, by the id of its decision."
     last = require_day(last) if last else "9"
-    found = [
-        entry
-        for entry in read_log(settings.audit_path, first, kind="override")  # may be days after the model's
-        if first <= entry["decision"][:8] <= last
-    ]
-    return {entry["decision"]: entry for entry in sorted(found, key=lambda entry: entry["time"])}
+    entries = read_log(settings.audit_path, first, kind=Overridden.name)  # may be days after the model's
+    found = [read_entry(Overridden, entry) for entry in sorted(entries, key=lambda entry: entry["time"])]
+    return {each.decision: each for each in found if first <= each.decision[:8] <= last}
 
 
 def _read_cases(settings: Settings, first: str, last: str) -> tuple[list[_Case], int, int]:
@@ -48,14 +46,14 @@ def _read_cases(settings: Settings, first: str, last: str) -> tuple[list[_Case],
     cases, withdrawn, lost = list[_Case](), 0, 0
     for decision_id, entry in _last_overrides(settings, first, last).items():
         try:
-            said = log.find(decision_id)["answer"]
+            said = read_entry(Decided, log.find(decision_id)).answer
         except StoreError:  # older than the bank keeps decisions
             lost += 1
             continue
-        if entry["prediction"] == said["prediction"]:
+        if entry.prediction == said["prediction"]:
             withdrawn += 1
             continue
-        known = (entry["officer"], entry["prediction"], said["prediction"], said["probability"])
+        known = (entry.officer, entry.prediction, said["prediction"], said["probability"])
         cases.append(_Case(*known, outcomes.get(decision_id)))
     return cases, withdrawn, lost
 

@@ -10,7 +10,7 @@ __all__ = ['app', 'Profiles', 'Families', 'ledger', 'Environments', 'Day', 'outc
 
 # %% ../../nbs/lib/operations/87_cli.ipynb #bf7d54f4
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from errno import ENOSPC
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,7 +21,7 @@ from rumos_bank.ground.console import make_progress, print_table
 from rumos_bank.ground.errors import RumosError
 
 if TYPE_CHECKING:
-    from rumos_bank.governance.gates import Check
+    from rumos_bank.governance.events import Check, Overruling
     from rumos_bank.operations.pipeline import PipelineRun, Step
     from rumos_bank.serving.champion import Champion
 
@@ -384,13 +384,13 @@ def _open() -> Any:
     return store
 
 # %% ../../nbs/lib/operations/87_cli.ipynb #feaf9f4f
-def _print_gates(checks: "Sequence[Check]", overruled: Mapping[str, Any]) -> None:
+def _print_gates(checks: "Sequence[Check]", overruled: "Overruling | None") -> None:
     "The checks of a version as a table, and who overruled them."
     from rumos_bank.governance.gates import format_checks
 
     print(format_checks(checks))
     if overruled:
-        print(f"OVERRULED {', '.join(overruled['checks'])} by {overruled['who']}: {overruled['reason']}")
+        print(f"OVERRULED {', '.join(overruled.checks)} by {overruled.who}: {overruled.reason}")
 
 
 @app.command()
@@ -402,7 +402,7 @@ def gate(
     Example: `rumos gate 2`
     """
     from rumos_bank.governance.ledger import read_ledger
-    from rumos_bank.governance.promotion import find_gates, read_checks
+    from rumos_bank.governance.promotion import find_gates
     from rumos_bank.ground.settings import read_settings
 
     line = find_gates(read_ledger(read_settings()), version)
@@ -410,8 +410,8 @@ def gate(
         raise RumosError(
             f"version {version} was never put before the gates: `rumos history` shows which were"
         )
-    print(f"Version {version} ({line['family']}) {line['event']} at {line['when']} by {line['who']}")
-    _print_gates(read_checks(line), line.get("overruled", {}))
+    print(f"Version {version} ({line.event.family}) {line.event.name} at {line.when} by {line.who}")
+    _print_gates(line.event.gates, getattr(line.event, "overruled", None))
 
 # %% ../../nbs/lib/operations/87_cli.ipynb #2af4a884
 @app.command()
@@ -427,6 +427,7 @@ def propose(
     """
     from functools import partial
 
+    from rumos_bank.governance.events import Proposed
     from rumos_bank.governance.promotion import promote
     from rumos_bank.governance.tracking import read_model_record
     from rumos_bank.model.search import find_profile
@@ -449,9 +450,9 @@ def propose(
         only_propose=True,
         why=why,
     )
-    if verdict.state != "proposed":
+    if verdict.state != Proposed.name:
         raise RumosError(f"nothing to propose: {verdict.reason}")
-    _print_gates(verdict.checks, {})
+    _print_gates(verdict.checks, None)
     print(
         f"Version {verdict.candidate} is proposed. Next: `rumos approve {verdict.candidate}`, or `rumos reject {verdict.candidate} WHY`."
     )
@@ -470,10 +471,10 @@ def approve(
     """
     from rumos_bank.governance.promotion import approve as approve_version
 
-    line = approve_version(_open(), version, overrule)
-    print(f"Version {version} ({line['family']}) is the champion; running services follow within seconds.")
-    if line.get("overruled"):
-        print(f"Overruled: {', '.join(line['overruled']['checks'])}. The ledger and the dossier show it.")
+    done = approve_version(_open(), version, overrule)
+    print(f"Version {version} ({done.family}) is the champion; running services follow within seconds.")
+    if done.overruled:
+        print(f"Overruled: {', '.join(done.overruled.checks)}. The ledger and the dossier show it.")
 
 
 @app.command()
@@ -504,9 +505,9 @@ def rollback(
     """
     from rumos_bank.governance.promotion_state import roll_back
 
-    line = roll_back(_open(), version or None, why)
+    event = roll_back(_open(), version or None, why).event
     print(
-        f"Version {line['version']} ({line['family']}) is the champion again, in place of version {line['replaces']}."
+        f"Version {event.version} ({event.family}) is the champion again, in place of version {event.replaces}."
     )
 
 # %% ../../nbs/lib/operations/87_cli.ipynb #de45eb5b
@@ -521,8 +522,8 @@ def history() -> None:
     from rumos_bank.ground.settings import read_settings
 
     events = read_ledger(read_settings())
-    for event in events:
-        print(describe_event(event))
+    for line in events:
+        print(describe_event(line))
     if not events:
         print("nothing has happened yet: `rumos run` takes the road")
 
@@ -663,7 +664,7 @@ def accept(
     store = open_store(read_settings())
     with lock_promotions(store):
         line = accept_ledger(store.settings, why)
-    print(f"line {line['number']} says so")
+    print(f"line {line.number} says so")
 
 # %% ../../nbs/lib/operations/87_cli.ipynb #81b375d4
 Environments = Annotated[

@@ -15,7 +15,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rumos_bank.governance.ledger import ROLLED_BACK, find_changes
+from rumos_bank.governance.events import (
+    Change,
+    Check,
+    Intent,
+    LedgerEvent,
+    Line,
+    Proposed,
+    Refused,
+    Rejected,
+    RolledBack,
+    VersionEvent,
+)
+from rumos_bank.governance.ledger import find_changes
 from rumos_bank.governance.promotion import find_gates, find_judged
 from rumos_bank.ground.errors import PipelineError
 from rumos_bank.operations.report import make_page
@@ -124,26 +136,26 @@ def _as_rows(facts: Mapping[str, Any]) -> str:
     return f'<div class="scroll"><table class="facts">{rows}</table></div>'
 
 
-def _describe_standing(line: Mapping[str, Any], change: Mapping[str, Any] | None) -> str:
+def _describe_standing(line: Line[VersionEvent], change: Line[Change] | None) -> str:
     "What became of a version: its last word in the ledger, beside the last change of the champion."
-    who, version = html.escape(str(line.get("who", ""))), line["version"]
-    if change and change["version"] == version:
-        if change["event"] == ROLLED_BACK:
-            return f"It reigned before, and {html.escape(change['who'])} rolled back to it."
-        if approver := line.get("approved_by"):
+    who, version = html.escape(line.who), line.event.version
+    if change and change.event.version == version:
+        if isinstance(change.event, RolledBack):
+            return f"It reigned before, and {html.escape(change.who)} rolled back to it."
+        if isinstance(line.event, Intent) and (approver := line.event.approved_by):
             return f"{html.escape(approver)} approved it, after it was proposed or refused by the gates."
         return "It passed the gates, and the road crowned it; no person has approved it beyond starting the road."
-    reigns = f"version {change['version']} reigns" if change else "nobody reigns"
+    reigns = f"version {change.event.version} is the champion" if change else "there is no champion"
     told = {
-        "proposed": f"{who} proposed it, and it waits for approval (`rumos approve {version}`)",
-        "refused": "The gates refused it",
-        "rejected": f"{who} rejected it",
-    }.get(line["event"], "It reigned before")
+        Proposed.name: f"{who} proposed it, and it waits for approval (`rumos approve {version}`)",
+        Refused.name: "The gates refused it",
+        Rejected.name: f"{who} rejected it",
+    }.get(line.event.name, "It reigned before")
     return f"{told}; {reigns}."
 
 
 def describe_approval(
-    events: Sequence[Mapping[str, Any]],  # the ledger
+    events: Sequence[Line[LedgerEvent]],  # the ledger
     version: int,  # that the dossier is about
 ) -> list[str]:  # HTML
     "Who crowned, proposed or refused it, when, why and which files."
@@ -151,9 +163,10 @@ def describe_approval(
     if judged is None:
         return []
     change = next(iter(find_changes(events)[-1:]), None)
-    last = change if change and change["version"] == version else judged
-    facts = {name: last.get(name, "–") for name in ("version", "family", "when", "who", "reason", "run")}
-    files = {f"sha256 of {name}": digest for name, digest in judged.get("files", {}).items()}
+    last: Line[VersionEvent] = change if change and change.event.version == version else judged
+    shown = last.to_dict()
+    facts = {name: shown.get(name, "–") for name in ("version", "family", "when", "who", "reason", "run")}
+    files = {f"sha256 of {name}": digest for name, digest in getattr(judged.event, "files", {}).items()}
     return [f"<p>{_describe_standing(judged, change)}</p>", _as_rows(facts | files)]
 
 # %% ../../nbs/lib/operations/82_dossier.ipynb #2a93ed81
@@ -168,17 +181,17 @@ _NO_GATES = (
 )
 
 
-def _gate_row(check: Mapping[str, Any], overruled: bool) -> str:
+def _gate_row(check: Check, overruled: bool) -> str:
     "One check as a row of the table."
-    found, limit = ("–" if check[key] is None else f"{check[key]:.4g}" for key in ("figure", "limit"))
-    verdict, name, words = (html.escape(check[key]) for key in ("verdict", "name", "text"))
+    found, limit = ("–" if each is None else f"{each:.4g}" for each in (check.found, check.limit))
+    verdict, name, words = (html.escape(each) for each in (check.verdict, check.name, check.text))
     told = f"{verdict}, overruled" if overruled else verdict
     numbers = f"<td>{found}</td><td>{limit}</td>"
     return f'<tr><td>{name}</td><td class="{verdict}">{told}</td>{numbers}<td>{words}</td></tr>'
 
 
 def describe_gates(
-    events: Sequence[Mapping[str, Any]],  # the ledger
+    events: Sequence[Line[LedgerEvent]],  # the ledger
     version: int,  # that the dossier is about
 ) -> list[str]:  # HTML
     "What was asked of it before anybody crowned it, and who overruled which answer."
@@ -187,15 +200,15 @@ def describe_gates(
     line = find_gates(events, version)
     if line is None:
         return [f"<p>{_NO_GATES}</p>"]
-    checks, overruled = line["gates"], line.get("overruled") or {}
-    passed_over = overruled.get("checks", [])
-    rows = "".join(_gate_row(check, check["name"] in passed_over) for check in checks)
+    checks, overruled = line.event.gates, getattr(line.event, "overruled", None)
+    passed_over = overruled.checks if overruled else ()
+    rows = "".join(_gate_row(check, check.name in passed_over) for check in checks)
     head = "<tr><th>gate</th><th>verdict</th><th>found</th><th>limit</th><th>in words</th></tr>"
     table = f'<div class="scroll"><table class="words">{head}{rows}</table></div>'
     if not overruled:
         return [table]
-    who, which = html.escape(str(overruled["who"])), html.escape(", ".join(passed_over))
-    why = html.escape(str(overruled["reason"]))
+    who, which = html.escape(overruled.who), html.escape(", ".join(passed_over))
+    why = html.escape(overruled.reason)
     return [f'<p class="overruled">Overruled by {who}: {which}. Reason given: “{why}”</p>', table]
 
 # %% ../../nbs/lib/operations/82_dossier.ipynb #a3e7edf2
@@ -255,7 +268,7 @@ def write_dossier(
     folder: Path,  # of the road's report, with the executed notebooks
     notebooks: Sequence[str],  # names of the executed notebooks to read, without ending
     facts: Mapping[str, Any],  # what the road was made of and what came out
-    events: Sequence[Mapping[str, Any]],  # the ledger
+    events: Sequence[Line[LedgerEvent]],  # the ledger
     version: int,  # that the road proposed
 ) -> Path:  # the page
     "`dossier.html`: everything an auditor asks, from what was really run."

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, check_client, validate_clients
+from rumos_bank.governance.events import Accepted, Judgement, Line, read_line, select
 from rumos_bank.governance.integrity import digest_value, load_trusted, read_folder, read_verified
 from rumos_bank.governance.ledger import LEDGER, read_ledger
 from rumos_bank.governance.registry import (
@@ -64,21 +65,21 @@ class Champion:
     def __init__(
         self,
         version: int,  # of the registered model
-        line: Mapping[str, Any],  # the ledger's line that crowned it
+        line: Line[Judgement],  # the ledger's line that describes it
         content: Mapping[str, bytes],  # its files, verified
         cached: str = "",  # why they came from the cache; empty: they came from the store
     ):
         self.version, self.cached = version, cached
-        self.digest = digest_value(line["files"])
+        self.digest = digest_value(line.event.files)
         form, self._plain = read_portable(content[PORTABLE])
         self.about: dict[str, Any] = form["about"] | {
-            "run": line["run"],
-            "promoted": line["when"],
-            "promoted_by": line["who"],
-            "reason": line["reason"],
+            "run": line.event.run,
+            "promoted": line.when,
+            "promoted_by": line.who,
+            "reason": line.event.reason,
         }
         self.family = str(form["about"]["family"])
-        self._skops, self._parts = content[SKOPS], (version, dict(line), dict(content), cached)
+        self._skops, self._parts = content[SKOPS], (version, line, dict(content), cached)
         self.protected = tuple(form["protected"])
         settings = {name: float(value) for name, value in form["decision"].items()}
         self.threshold, self._margin = settings["threshold"], settings["refer_margin"]
@@ -228,11 +229,13 @@ def read_version(
     promotion: Promotion,  # a version and where its files are; it need not reign
 ) -> Champion:
     "This very version, verified."
-    return Champion(promotion.version, promotion.line, read_verified(promotion.read, promotion.line["files"]))
+    return Champion(
+        promotion.version, promotion.line, read_verified(promotion.read, promotion.line.event.files)
+    )
 
 # %% ../../nbs/lib/serving/50_champion.ipynb #1ba59daa
-def _arrive(version: int, line: Mapping[str, Any], content: Mapping[str, bytes], cached: str) -> Champion:
-    return Champion(version, line, read_verified(content.__getitem__, line["files"]), cached)
+def _arrive(version: int, line: Line[Judgement], content: Mapping[str, bytes], cached: str) -> Champion:
+    return Champion(version, line, read_verified(content.__getitem__, line.event.files), cached)
 
 
 def _cache_folder(settings: Settings) -> Path:
@@ -250,17 +253,17 @@ def _read_or_fetch(settings: Settings, promotion: Promotion) -> dict[str, bytes]
     "The champion's files, verified: from the cache where they are as recorded, else from the store."
     if settings.store.server:
         with suppress(StoreError):
-            return _read_kept(settings, promotion.line["files"])
-    return read_verified(promotion.read, promotion.line["files"])
+            return _read_kept(settings, promotion.line.event.files)
+    return read_verified(promotion.read, promotion.line.event.files)
 
 
-def _keep(settings: Settings, line: Mapping[str, Any], content: Mapping[str, bytes]) -> None:
+def _keep(settings: Settings, line: Line[Judgement], content: Mapping[str, bytes]) -> None:
     "Put a verified champion on the shelf, and take the others off."
-    cache, folder = _cache_folder(settings), _cache_folder(settings) / digest_value(line["files"])
+    cache, folder = _cache_folder(settings), _cache_folder(settings) / digest_value(line.event.files)
     with suppress(OSError):
         cache.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
-            _read_kept(settings, line["files"])
+            _read_kept(settings, line.event.files)
         except StoreError:  # not there yet, or changed since
             made = Path(tempfile.mkdtemp(dir=cache))
             for path, written in content.items():
@@ -268,7 +271,7 @@ def _keep(settings: Settings, line: Mapping[str, Any], content: Mapping[str, byt
                 (made / path).write_bytes(written)
             shutil.rmtree(folder, ignore_errors=True)
             made.rename(folder)
-        (cache / f"{os.getpid()}.json").write_text(json.dumps(line))
+        (cache / f"{os.getpid()}.json").write_text(json.dumps(line.to_dict()))
         (cache / f"{os.getpid()}.json").replace(cache / "current.json")
         for other in cache.iterdir():
             if other.is_dir() and other != folder:
@@ -279,20 +282,22 @@ def _load_cached(settings: Settings, error: UnreachableError) -> Champion:
     "The last verified champion, because the store does not answer."
     current, promoted = _cache_folder(settings) / "current.json", []
     try:
-        line = json.loads(current.read_bytes())
+        line = read_line(json.loads(current.read_bytes()))
     except (OSError, ValueError):
         raise error from None
+    except (AttributeError, StoreError):  # no line of a ledger
+        line = None
     with suppress(UnreachableError):
         promoted = read_promotions(settings)
-    if not is_promotion(line) or (promoted and line not in promoted):
+    if line is None or not is_promotion(line) or (promoted and line not in promoted):
         raise StoreError(f"{current} names a champion that was never crowned in this store: {error}")
-    return Champion(line["version"], line, _read_kept(settings, line["files"]), cached=str(error))
+    return Champion(line.event.version, line, _read_kept(settings, line.event.files), cached=str(error))
 
 # %% ../../nbs/lib/serving/50_champion.ipynb #092c7ce0
 def _require_grown(settings: Settings, known: tuple[int, int]) -> tuple[int, int]:
     "The ledger's length and how often it was accepted; `StoreError` if it is shorter than that and was not."
-    events = read_ledger(settings)
-    lines, accepted = len(events), sum(event["event"] == "accepted" for event in events)
+    read = read_ledger(settings)
+    lines, accepted = len(read), len(select(read, Accepted))
     if lines < known[0] and accepted <= known[1]:
         raise StoreError(
             f"{settings.store_path / LEDGER} has {lines} lines, and had {known[0]} before: its end was cut off, or the store "

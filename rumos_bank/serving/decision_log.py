@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from rumos_bank.data.contract import CLIENT_COLUMNS
+from rumos_bank.governance.events import BatchDecided, Decided, Overridden, is_kind, read_entry
 from rumos_bank.ground.errors import ParameterError, StoreError
 from rumos_bank.ground.settings import Settings, read_settings
 
@@ -223,7 +224,7 @@ def make_entry(
         del asked[name]
     model = {"version": champion.version, "digest": champion.digest}
     answer = decision._asdict()
-    return {"kind": "decision", "caller": caller, "input": asked, "answer": answer, "model": model}
+    return Decided(caller=caller, input=asked, answer=answer, model=model).to_dict()
 
 
 def decide_and_record(
@@ -255,7 +256,7 @@ def record_batch(
 ) -> str:  # the id
     "One entry for a whole file of clients."
     model = {"version": champion.version, "digest": champion.digest}
-    return log.append({"kind": "batch", "caller": caller, **facts, "model": model})
+    return log.append(BatchDecided(caller=caller, **facts, model=model).to_dict())
 
 
 def _summarise(clients: Any, decided: Any) -> dict[str, Any]:
@@ -288,14 +289,16 @@ def record_override(
     if prediction not in (0, 1):
         raise ParameterError(f"prediction must be 0 (accept) or 1 (refuse), got {prediction!r}")
     entry = log.find(decision_id)
-    if entry["kind"] != "decision":
+    if not is_kind(entry, Decided):
         raise ParameterError(
             f"only a decision can be made otherwise, {decision_id!r} is of the kind {entry['kind']}"
         )
-    told = {
-        "decision": decision_id,
-        "model_said": entry["answer"]["prediction"],
-        "prediction": int(prediction),
-    }
-    own = {"officer": officer.strip(), "reason": reason.strip(), "caller": caller}
-    return log.append({"kind": "override", **told, **own})
+    override = Overridden(
+        decision=decision_id,
+        model_prediction=read_entry(Decided, entry).answer["prediction"],
+        prediction=int(prediction),
+        officer=officer.strip(),
+        reason=reason.strip(),
+        caller=caller,
+    )
+    return log.append(override.to_dict())

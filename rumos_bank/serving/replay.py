@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rumos_bank.data.readers import to_place
+from rumos_bank.governance.events import BatchDecided, Decided, is_kind
 from rumos_bank.governance.registry import find_promoted
 from rumos_bank.ground.errors import ParameterError, RumosError, StoreError
 from rumos_bank.ground.settings import AuditSettings, Settings
@@ -98,7 +99,7 @@ def _replay(entry: Mapping[str, Any], recall: Recall, source: Path | str | None 
         champion = recall(entry["model"]["version"], entry["model"]["digest"])
         told = (
             answer_again(champion, entry)
-            if entry["kind"] == "decision"
+            if is_kind(entry, Decided)
             else decide_again(champion, entry, source)
         )
     except RumosError as error:
@@ -109,7 +110,7 @@ def _replay(entry: Mapping[str, Any], recall: Recall, source: Path | str | None 
     return Replayed(entry["id"], outcome, "; ".join(told), champion.version)
 
 # %% ../../nbs/lib/serving/54_replay.ipynb #1c1875f6
-_KINDS = ("decision", "batch")  # of entries that a model answered
+_KINDS = (Decided, BatchDecided)  # entries that a model answered
 
 
 def replay(
@@ -119,10 +120,10 @@ def replay(
 ) -> Replayed:
     "Answer one old decision again."
     entry = DecisionLog(settings).find(decision_id)
-    if entry.get("kind") not in _KINDS:
+    if not is_kind(entry, *_KINDS):
         raise ParameterError(
             f"{decision_id} is of the kind {entry.get('kind')}: no model gave it; "
-            f"allowed are {' and '.join(_KINDS)}; an override names the decision that it was about"
+            f"allowed are {' and '.join(each.name for each in _KINDS)}; an override names the decision that it was about"
         )
     return _replay(entry, partial(load_promoted, settings), source)
 
@@ -183,7 +184,7 @@ def replay_days(
     "Answer every decision of these days again."
     tally, recall = Replays(), _remember(settings)
     for entry in read_log(settings.audit_path, first, last):
-        if entry.get("kind") in _KINDS:
+        if is_kind(entry, *_KINDS):
             tally.add(_replay(entry, recall))
             notify(tally.counts.total())
     return tally

@@ -183,9 +183,9 @@ def corrupt_database(bank: Bank) -> str:
 
 def truncated_artifact(bank: Bank) -> str:
     "The champion's file is cut: the open door goes on, nobody loads it, the backup brings it back."
-    line = [event for event in read_ledger(bank.settings) if event["event"] == "intent"][-1]
+    intent = [line.event for line in read_ledger(bank.settings) if line.event.name == "intent"][-1]
     with bank.open_door() as service:
-        model = bank.store / line["folder"] / "portable.json"
+        model = bank.store / intent.folder / "portable.json"
         model.write_bytes(model.read_bytes()[:-100])
         bank.decide(service)
     said = require_sentence(

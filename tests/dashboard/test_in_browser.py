@@ -86,7 +86,7 @@ def test_deciding_otherwise_needs_a_name_and_a_reason(page, place):
     expect(page.locator(".receipt")).to_contain_text("against the model, by <img")
     model, own = logged(place)[-2:]
     assert own["kind"] == "override" and own["decision"] == model["id"] and own["officer"] == EVIL
-    assert (own["model_said"], own["prediction"]) == (1, 0) and own["reason"].endswith(EVIL)
+    assert (own["model_prediction"], own["prediction"]) == (1, 0) and own["reason"].endswith(EVIL)
     assert not page.locator("img[src=x]").count()
 
 

@@ -537,7 +537,7 @@ def test_an_override_stands_beside_the_models_decision(champion, log):
     told = decide_and_record(champion, LATE_CLIENT, "test", log)
     found = log.find(record_override(log, told.id, 0, " A. Officer ", " guarantee "))
     assert (found["kind"], found["decision"]) == ("override", told.id)
-    assert (found["model_said"], found["prediction"]) == (told.decision.prediction, 0)
+    assert (found["model_prediction"], found["prediction"]) == (told.decision.prediction, 0)
     assert (found["officer"], found["reason"]) == ("A. Officer", "guarantee")
     assert log.find(told.id)["answer"] == told.decision.to_dict()
 

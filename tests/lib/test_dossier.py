@@ -1,17 +1,14 @@
 "The auditors' page: from executed cells only, and never with an empty section."
 
 import json
+from pathlib import Path
 
 import pytest
+from stores import lines_from
 
 from rumos_bank.ground.errors import PipelineError
-from rumos_bank.operations.dossier import (
-    SECTIONS,
-    collect_blocks,
-    describe_approval,
-    describe_gates,
-    write_dossier,
-)
+from rumos_bank.operations import dossier
+from rumos_bank.operations.dossier import SECTIONS, collect_blocks
 
 KNOWN = ("gates", "approval", "reproduce")  # not from notebooks
 FACTS = dict.fromkeys(
@@ -30,6 +27,20 @@ FACTS = dict.fromkeys(
     ],
     "x",
 ) | {"twin": False}
+
+
+def describe_approval(events: list[dict], version: int) -> list[str]:
+    return dossier.describe_approval(lines_from(events), version)
+
+
+def describe_gates(events: list[dict], version: int) -> list[str]:
+    return dossier.describe_gates(lines_from(events), version)
+
+
+def write_dossier(folder: Path, notebooks: list[str], facts: dict, events: list[dict], version: int) -> Path:
+    return dossier.write_dossier(folder, notebooks, facts, lines_from(events), version)
+
+
 EVENTS = [
     {"number": 1, "event": "intent", "version": 1, "files": {"model.skops": "a" * 64}},
     {"number": 2, "event": "promoted", "intent": 1, "version": 1, "family": "SVC", "when": "now", "who": "me"}
@@ -114,9 +125,9 @@ def test_nobody_crowned_is_no_approval():
 
 
 CHECKS = [
-    {"name": "saving", "figure": 12.8, "limit": 1, "verdict": "pass", "text": "saves <b>12.8</b> €"},
-    {"name": "fairness", "figure": None, "limit": 0.02, "verdict": "warn", "text": "nothing to compare"},
-    {"name": "refit", "figure": 0.5, "limit": 0, "verdict": "fail", "text": "half of them flip"},
+    {"name": "saving", "found": 12.8, "limit": 1, "verdict": "pass", "text": "saves <b>12.8</b> €"},
+    {"name": "fairness", "found": None, "limit": 0.02, "verdict": "warn", "text": "nothing to compare"},
+    {"name": "refit", "found": 0.5, "limit": 0, "verdict": "fail", "text": "half of them flip"},
 ]
 
 
@@ -160,9 +171,9 @@ def test_the_gates_shown_are_those_of_the_last_crowned():
 
 
 SAID = {
-    "proposed": "proposed it, and it waits for approval (`rumos approve 2`); version 1 reigns.",
-    "refused": "The gates refused it; version 1 reigns.",
-    "rejected": "A. &lt;b&gt; rejected it; version 1 reigns.",
+    "proposed": "proposed it, and it waits for approval (`rumos approve 2`); version 1 is the champion.",
+    "refused": "The gates refused it; version 1 is the champion.",
+    "rejected": "A. &lt;b&gt; rejected it; version 1 is the champion.",
 }
 
 
@@ -174,7 +185,7 @@ def test_a_version_that_does_not_reign_is_not_described_as_the_one_that_does(eve
     (table,) = describe_gates(events, 2)
     assert "refit" in table and "saving" not in table
     nobody = describe_approval([line], 2)[0]
-    assert "nobody reigns" in nobody
+    assert "there is no champion" in nobody
 
 
 def test_a_rollback_says_who_did_it():

@@ -7,7 +7,7 @@ import os
 import pwd
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,8 +16,21 @@ from crashes import Crash
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
+from stores import intent_of, retired
 
 from rumos_bank.governance import ledger as keeping
+from rumos_bank.governance.events import (
+    EVENTS,
+    Abandoned,
+    Accepted,
+    KeysChanged,
+    LedgerEvent,
+    Line,
+    Promoted,
+    Rejected,
+    RolledBack,
+    select,
+)
 from rumos_bank.governance.ledger import (
     LEDGER,
     START,
@@ -35,7 +48,11 @@ from rumos_bank.governance.ledger import (
 from rumos_bank.ground.errors import ParameterError, StoreError
 from rumos_bank.ground.settings import PACKAGED, Settings, read_settings
 
-TOLD = "Zürich → 3 €"  # not only ASCII
+REASON = "Zürich → 3 €"  # not only ASCII
+
+
+def promoted(version: int = 1, reason: str = REASON) -> Promoted:
+    return Promoted(version=version, run="r", family="SVC", reason=reason, intent=0, replaces=None)
 
 
 def place_in(folder: Path, **more: str) -> Settings:
@@ -47,7 +64,7 @@ def place_in(folder: Path, **more: str) -> Settings:
 
 def write_events(settings: Settings, n: int) -> Path:
     for number in range(n):
-        append_event(settings, "promoted", {"version": number, "reason": TOLD})
+        append_event(settings, promoted(number))
     return settings.store_path / LEDGER
 
 
@@ -180,7 +197,7 @@ def test_nothing_is_written_behind_a_broken_chain():
     broken = WHOLE.replace(b'"version": 4', b'"version": 5')
     with changed_to(broken):
         with pytest.raises(StoreError, match="changed by hand"):
-            append_event(SETTINGS, "promoted", {})
+            append_event(SETTINGS, retired())
         assert FILE.read_bytes() == broken
 
 
@@ -202,44 +219,87 @@ def test_a_torn_last_line_never_happened(kept):
         with path.open("ab") as opened:
             opened.write(LINES[-1][:kept])
         torn = path.read_bytes()
-        assert [event["number"] for event in read_ledger(settings)] == [1, 2]
+        assert [line.number for line in read_ledger(settings)] == [1, 2]
         assert path.read_bytes() == torn  # reading changes nothing
         with pytest.raises(StoreError, match="line 3 has no end"):
             verify_ledger(settings)
-        append_event(settings, "refused", {"version": 7})
+        append_event(settings, retired(7))
         last = read_ledger(settings)[-1]
-        assert (last["number"], last["event"], last["version"]) == (3, "refused", 7)
+        assert (last.number, last.event) == (3, retired(7))
         assert path.read_bytes().startswith(whole) and verify_ledger(settings).lines == 3
 
 
-@given(st.dictionaries(st.sampled_from("abcde"), st.one_of(st.text(), st.integers(), st.none()), max_size=5))
-def test_facts_come_back_as_they_were_told(facts):
+texts = st.text(st.characters(codec="utf-8"))  # JSON in UTF-8 has no half of a surrogate pair
+whole = st.integers(-(2**53), 2**53)
+st.register_type_strategy(Mapping, lambda kind: st.dictionaries(texts, texts))
+st.register_type_strategy(str, texts)
+st.register_type_strategy(int, whole)
+st.register_type_strategy(float, st.floats(allow_nan=False, allow_infinity=False))
+KINDS = [kind for kind in EVENTS.values() if issubclass(kind, LedgerEvent) and kind is not KeysChanged]
+any_event = st.sampled_from(KINDS).flatmap(st.builds)  # a change of keys needs the next key
+
+
+@given(any_event)
+def test_an_event_comes_back_as_it_was_written(event):
     with tempfile.TemporaryDirectory() as folder:
         settings = place_in(Path(folder))
         write_events(settings, 1)
-        written = append_event(settings, "promoted", facts)
-        assert read_ledger(settings)[-1] == written
-        assert {name: written[name] for name in facts} == facts
+        written = append_event(settings, event)
+        assert read_ledger(settings)[-1] == written and written.event == event
         assert (settings.store_path / LEDGER).read_bytes().count(b"\n") == 2
+
+
+def test_an_event_of_a_wrong_type_is_not_written(settings):
+    path = write_events(settings, 1)
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match="the event 'promoted' has the field 'version', which must be int"):
+        append_event(settings, promoted("2"))
+    assert path.read_bytes() == before and verify_ledger(settings).lines == 1
+
+
+@pytest.mark.parametrize(
+    "facts, fault",
+    [
+        ({"event": "crowned", "version": 1}, "the event 'crowned' is unknown"),
+        (
+            {"event": "decision", "caller": "", "input": {}, "answer": {}, "model": {}},
+            "'decision' is unknown",
+        ),
+        ({"event": "retired", "version": 1, "replaced_by": 2, "mood": 3}, "has the unknown field 'mood'"),
+        ({"event": "retired", "version": 1}, "lacks the field 'replaced_by'"),
+        ({"event": "retired", "version": "1", "replaced_by": 2}, "'version', which must be int, got '1'"),
+    ],
+)
+def test_a_genuine_line_that_is_not_in_the_table_is_of_another_version_of_the_library(settings, facts, fault):
+    write_events(settings, 1)
+    key = keeping._load_key(settings.ledger_path / "private.pem")
+    line = {"number": 1, "when": "2026-01-01T12:00:00+00:00", "who": "maker"} | facts
+    content = sign_all([line], key)
+    (settings.store_path / LEDGER).write_bytes(content)
+    keeping._write_head(settings, [content], "now")
+    for use in (read_ledger, verify_ledger, lambda place: append_event(place, retired())):
+        with pytest.raises(StoreError, match="line 1 is not understood") as caught:
+            use(settings)
+        assert fault in str(caught.value) and "run the pipeline again (`rumos run`)" in str(caught.value)
 
 
 def test_a_fact_that_looks_like_a_signature_is_a_fact(settings):
     trick = '", "signature": "' + "0" * 128 + '"}\n'
-    append_event(settings, "promoted", {"reason": trick})
-    assert read_ledger(settings)[0]["reason"] == trick
+    append_event(settings, promoted(reason=trick))
+    assert read_ledger(settings)[0].event.reason == trick
 
 
 def test_an_event_says_when_and_who_and_holds_its_place(settings):
     write_events(settings, 3)
-    events = read_ledger(settings)
-    assert [event["number"] for event in events] == [1, 2, 3]
-    assert events[0]["before"] == START
-    assert len({event["before"] for event in events}) == 3
-    assert all(event["who"] and event["when"].endswith("+00:00") for event in events)
+    lines = read_ledger(settings)
+    assert [line.number for line in lines] == [1, 2, 3]
+    assert lines[0].before == START
+    assert len({line.before for line in lines}) == 3
+    assert all(line.who and line.when.endswith("+00:00") for line in lines)
 
 
 def test_a_clock_that_was_set_back_makes_no_event_earlier(settings, monkeypatch):
-    append_event(settings, "promoted", {})
+    append_event(settings, retired())
 
     class Past(keeping.datetime):
         @classmethod
@@ -247,20 +307,20 @@ def test_a_clock_that_was_set_back_makes_no_event_earlier(settings, monkeypatch)
             return cls(2001, 1, 1, tzinfo=zone)
 
     monkeypatch.setattr(keeping, "datetime", Past)
-    append_event(settings, "promoted", {})
+    append_event(settings, retired())
     first, second = read_ledger(settings)
-    assert second["when"] == first["when"]
+    assert second.when == first.when
 
 
-def test_who_has_no_name_is_told_by_number(settings, monkeypatch):
+def test_an_account_without_a_name_is_recorded_by_its_number(settings, monkeypatch):
     monkeypatch.setattr(keeping.os, "getuid", lambda: 123456789)  # a container's user
-    assert append_event(settings, "promoted", {})["who"] == "uid 123456789"
+    assert append_event(settings, retired()).who == "uid 123456789"
 
 
 def test_who_acts_is_not_what_the_environment_says(settings, monkeypatch):
     for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
-        monkeypatch.setenv(name, "somebody-else")
-    assert append_event(settings, "promoted", {})["who"] == pwd.getpwuid(os.getuid()).pw_name
+        monkeypatch.setenv(name, "another-account")
+    assert append_event(settings, retired()).who == pwd.getpwuid(os.getuid()).pw_name
 
 
 def test_no_ledger_no_events_and_no_key(settings):
@@ -277,8 +337,8 @@ def test_the_private_key_lies_outside_of_the_store_for_its_owner_only(settings):
     assert path.stat().st_mode & 0o777 == 0o600 and settings.store_path not in path.parents
     assert settings.ledger_path.stat().st_mode & 0o777 == 0o700
     path.chmod(0o640)
-    with pytest.raises(StoreError, match=r"others may read .*private.pem: `chmod 600`"):
-        append_event(settings, "promoted", {})
+    with pytest.raises(StoreError, match=r"other accounts may read .*private.pem: `chmod 600`"):
+        append_event(settings, retired())
 
 
 def test_a_reader_needs_the_public_key_only(settings, tmp_path):
@@ -294,7 +354,7 @@ def test_a_reader_needs_the_public_key_only(settings, tmp_path):
     assert len(read_ledger(reader)) == 2 and verify_ledger(reader).head is None
     before = path.read_bytes()
     with pytest.raises(StoreError, match="only its holder may write"):
-        append_event(reader, "promoted", {})
+        append_event(reader, retired())
     assert path.read_bytes() == before
 
 
@@ -302,7 +362,7 @@ def test_a_lost_private_key_is_not_replaced_behind_your_back(settings):
     write_events(settings, 1)
     (settings.ledger_path / "private.pem").unlink()
     with pytest.raises(StoreError, match="the ledger's private key is not in"):
-        append_event(settings, "promoted", {})
+        append_event(settings, retired())
     assert not (settings.ledger_path / "private.pem").exists()
 
 
@@ -312,9 +372,9 @@ def test_a_crash_while_the_key_is_written_leaves_none(settings, monkeypatch):
 
     with monkeypatch.context() as broken, pytest.raises(KeyboardInterrupt):
         broken.setattr(keeping.os, "fsync", power_off)
-        append_event(settings, "promoted", {"version": 1})
+        append_event(settings, retired())
     assert not (settings.ledger_path / "private.pem").exists()
-    append_event(settings, "promoted", {"version": 1})
+    append_event(settings, retired())
     with monkeypatch.context() as broken, pytest.raises(KeyboardInterrupt):
         broken.setattr(keeping.os, "fsync", power_off)
         rotate_key(settings)
@@ -325,14 +385,14 @@ def test_a_crash_while_the_key_is_written_leaves_none(settings, monkeypatch):
 
 
 def test_a_key_is_never_written_over_another(settings):
-    append_event(settings, "promoted", {"version": 1})
+    append_event(settings, retired())
     before = (settings.ledger_path / "private.pem").read_bytes()
     with pytest.raises(FileExistsError):
         keeping._make_key(settings.ledger_path / "private.pem")
     assert (settings.ledger_path / "private.pem").read_bytes() == before
 
 
-def test_a_line_of_brackets_in_brackets_is_told(settings):
+def test_a_line_of_brackets_in_brackets_is_refused(settings):
     path = write_events(settings, 1)
     path.write_bytes(b"[" * 200_000 + b"]" * 200_000 + b"\n")
     with pytest.raises(StoreError, match="line 1 is no JSON object; the ledger was changed by hand"):
@@ -343,7 +403,7 @@ def test_a_reason_that_is_no_text_is_refused_and_leaves_nothing(settings):
     path = write_events(settings, 1)
     before = path.read_bytes()
     with pytest.raises(ParameterError, match="write it in UTF-8"):
-        append_event(settings, "rejected", {"reason": b"k\xe4se".decode(errors="surrogateescape")})
+        append_event(settings, promoted(reason=b"k\xe4se".decode(errors="surrogateescape")))
     assert path.read_bytes() == before
 
 
@@ -366,7 +426,7 @@ def test_another_private_key_is_refused(settings):
     (settings.ledger_path / "private.pem").unlink()
     keeping._make_key(settings.ledger_path / "private.pem")
     with pytest.raises(StoreError, match="does not belong to the public key"):
-        append_event(settings, "promoted", {})
+        append_event(settings, retired())
 
 
 def test_after_two_changes_of_keys_every_line_is_still_vouched_for(settings):
@@ -377,8 +437,8 @@ def test_after_two_changes_of_keys_every_line_is_still_vouched_for(settings):
         keys.append(rotate_key(settings))
         write_events(settings, 1)
     assert len(set(keys)) == 3 and verify_ledger(settings).key == keys[-1]
-    changes = [event for event in read_ledger(settings) if event["event"] == "keys changed"]
-    assert [(each["old_key"], each["public_key"]) for each in changes] == [*itertools.pairwise(keys)]
+    changes = [line.event for line in select(read_ledger(settings), KeysChanged)]
+    assert [(each.old_key, each.public_key) for each in changes] == [*itertools.pairwise(keys)]
     path = settings.store_path / LEDGER
     path.write_bytes(path.read_bytes().replace(b'"version": 1', b'"version": 2'))
     with pytest.raises(StoreError, match=f"line 2 is not signed with the key {keys[0][:16]}"):
@@ -431,7 +491,7 @@ def test_a_crash_while_keys_are_changed_is_finished_by_the_next_line(settings, m
         broken.setattr(keeping, step, crashing)
         rotate_key(settings)
     write_events(settings, 1)
-    happened = [event["event"] for event in read_ledger(settings)]
+    happened = [line.event.name for line in read_ledger(settings)]
     assert happened in (["promoted"] * 3, ["promoted", "promoted", "keys changed", "promoted"])
     assert not (settings.ledger_path / "next.pem").exists()
     assert verify_ledger(settings).lines == len(happened)
@@ -440,16 +500,16 @@ def test_a_crash_while_keys_are_changed_is_finished_by_the_next_line(settings, m
 # the head
 
 
-def test_a_removed_ledger_is_found_until_somebody_says_why(settings):
+def test_a_removed_ledger_is_found_until_a_person_gives_a_reason(settings):
     path = write_events(settings, 3)
     path.unlink()
     with pytest.raises(StoreError, match=r"line 1 is missing; 3 were written, .*rumos ledger accept"):
-        append_event(settings, "promoted", {})
+        append_event(settings, retired())
     with pytest.raises(ParameterError, match="needs a reason in own words"):
         accept_ledger(settings, " ")
     line = accept_ledger(settings, "the store was thrown away")
-    assert (line["event"], line["lost_head"], line["number"]) == ("accepted", 3, 1)
-    append_event(settings, "promoted", {})
+    assert (type(line.event), line.event.lost_head, line.number) == (Accepted, 3, 1)
+    append_event(settings, retired())
     assert verify_ledger(settings).lines == 2
 
 
@@ -488,19 +548,22 @@ def test_a_moved_store_keeps_its_head(settings, tmp_path):
 def test_the_heads_of_other_stores_do_not_count(settings, tmp_path):
     write_events(settings, 3)
     other = place_in(tmp_path, RUMOS_STORE_PATH=str(tmp_path / "other"))
-    append_event(other, "promoted", {})
+    append_event(other, retired())
     assert len(read_ledger(other)) == 1 and len(read_ledger(settings)) == 3
 
 
-# the throne
+# the champion
 
 
 def test_two_versions_may_bear_the_alias_only_in_the_middle_of_a_change():
-    events = [{"event": "intent", "version": 1}]
-    assert allowed_versions([]) == set() and allowed_versions(events) == {1}
-    events += [{"event": "promoted", "version": 1}, {"event": "refused", "version": 5}]
-    assert allowed_versions(events) == {1}
-    events += [{"event": "intent", "version": 2}]
-    assert allowed_versions(events) == {1, 2}
-    assert allowed_versions([*events, {"event": "abandoned", "version": 2}]) == {1}
-    assert allowed_versions([*events, {"event": "rolled back", "version": 2}]) == {2}
+    about = {"run": "r", "family": "SVC", "reason": "cheaper", "intent": 1, "replaces": None}
+
+    def allowed(*events: LedgerEvent) -> set[int]:
+        return allowed_versions([Line(number, event, "", "", "") for number, event in enumerate(events)])
+
+    first, second = intent_of(1, "r"), intent_of(2, "s")
+    done = (first, Promoted(version=1, **about), Rejected(version=5, run="t", reason="no", line=1))
+    assert allowed() == set() and allowed(first) == {1} and allowed(*done) == {1}
+    assert allowed(*done, second) == {1, 2}
+    assert allowed(*done, second, Abandoned(version=2, run="s", reason="gone", intent=4)) == {1}
+    assert allowed(*done, second, RolledBack(version=2, **about)) == {2}

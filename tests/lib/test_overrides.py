@@ -29,7 +29,9 @@ class Book:
 
     def decide(self, prediction: int, probability: float, defaulted: int | None = None) -> str:
         answer = {"prediction": prediction, "probability": probability}
-        made = self.log.append({"kind": "decision", "answer": answer, "model": {"version": 1}})
+        made = self.log.append(
+            {"kind": "decision", "caller": "", "input": {}, "answer": answer, "model": {"version": 1}}
+        )
         if defaulted is not None:
             self.log.append({"kind": "outcome", "decision": made, "defaulted": defaulted})
         return made
@@ -109,7 +111,13 @@ def test_nothing_is_counted_twice_between_officers_and_directions(book, settings
 def test_the_last_override_in_time_counts_wherever_it_was_made(book, settings):
     decision = book.decide(REFUSE, 0.5, PAID)
     book.overrule(decision, ACCEPT, "A.")
-    told = {"kind": "override", "decision": decision, "prediction": REFUSE, "model_said": 1}
+    told = {
+        "kind": "override",
+        "decision": decision,
+        "prediction": REFUSE,
+        "model_prediction": 1,
+        "reason": "",
+    }
     later = {**told, "officer": "Z.", "time": "2999-01-01T00:00:00+00:00"}
     book.write(decision[:8], later, {**told, "prediction": ACCEPT, "officer": "Y."})
     judged = judge_overrides(settings)
@@ -119,7 +127,13 @@ def test_the_last_override_in_time_counts_wherever_it_was_made(book, settings):
 
 
 def test_the_days_are_those_of_the_decision(book, settings):
-    first = {"kind": "decision", "answer": {"prediction": REFUSE, "probability": 0.5}}
+    first = {
+        "kind": "decision",
+        "caller": "",
+        "input": {},
+        "answer": {"prediction": REFUSE, "probability": 0.5},
+        "model": {},
+    }
     old = Path(book.folder)
     old.mkdir(parents=True)
     book.write("20051001", first)
@@ -197,15 +211,15 @@ def test_the_gate_hears_of_realised_euros_where_they_are_known_else_of_both_beli
         book.shadow(book.decide(ACCEPT, 0.08), REFUSE, 0.4)
     (check,) = check_shadow(settings, 2)
     by_champion, by_challenger = 0.08 * 100 - 0.92 * 10, 0.4 * 100 - 0.6 * 10
-    assert check.figure == pytest.approx((by_champion + by_challenger) / 2) and check.verdict == "pass"
+    assert check.found == pytest.approx((by_champion + by_challenger) / 2) and check.verdict == "pass"
     for _ in range(LEAST):
         book.shadow(book.decide(ACCEPT, 0.08, PAID), REFUSE, 0.4)
     (check,) = check_shadow(settings, 2)
-    assert (check.figure, check.verdict) == (-10, "warn") and "30 clients whose outcome" in check.text
+    assert (check.found, check.verdict) == (-10, "warn") and "30 clients whose outcome" in check.text
     for _ in range(LEAST):
         book.shadow(book.decide(ACCEPT, 0.08, DEFAULTED), REFUSE, 0.4)
     (check,) = check_shadow(settings, 2)
-    assert (check.figure, check.verdict) == ((100 - 10) / 2, "pass")
+    assert (check.found, check.verdict) == ((100 - 10) / 2, "pass")
 
 
 def test_only_this_version_counts_and_a_decision_counts_once(book, settings):

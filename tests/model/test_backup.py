@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from processes import RUMOS, clean_environment, find_free_port
-from stores import LENIENT, TOP, Place, settings_for
+from stores import LENIENT, TOP, Place, retired, settings_for
 
 from rumos_bank.data.contract import CLIENT_COLUMNS
 from rumos_bank.data.synthetic import make_synthetic_clients
@@ -25,7 +25,7 @@ from rumos_bank.governance.tracking import ARTIFACTS, find_searches, open_store
 from rumos_bank.ground.errors import SettingsError, StoreError
 from rumos_bank.ground.keys import KEYS, add_key, list_keys, revoke_key
 from rumos_bank.ground.settings import DATABASE, Settings
-from rumos_bank.monitoring.outcomes import OUTCOME, read_outcomes
+from rumos_bank.monitoring.outcomes import read_outcomes
 from rumos_bank.operations import backup as room
 from rumos_bank.operations.backup import (
     check_restore,
@@ -88,7 +88,7 @@ def test_a_lost_store_comes_back_with_all_that_was_in_it(promoted: Place, tmp_pa
     settings = promoted.settings
     decided = decide(settings)
     log = DecisionLog(settings)
-    log.append({"kind": OUTCOME, "decision": decided[0].id, "defaulted": 1})
+    log.append({"kind": "outcome", "decision": decided[0].id, "defaulted": 1})
     log.close()
     add_key(settings, "back-office", ["score"])
     before, events, safe = as_stored(settings), read_ledger(settings), str(tmp_path / "safe")
@@ -122,9 +122,9 @@ def test_another_machine_takes_over_and_governs_once_the_private_key_is_there(pr
     assert (verify_ledger(other).lines, verify_ledger(other).head) == (made.head, made.head)
     assert replay(other, decided[7].id).outcome == "identical"
     with pytest.raises(StoreError, match=r"private key is not in .* only its holder may write"):
-        append_event(other, "data changed", {"fingerprint": "f"})
+        append_event(other, retired())
     shutil.copy2(promoted.settings.ledger_path / "private.pem", other.ledger_path)
-    assert append_event(other, "data changed", {"fingerprint": "f"})["number"] == made.head + 1
+    assert append_event(other, retired()).number == made.head + 1
 
 
 @pytest.mark.parametrize("folder", ["keys", "decisions/keys", "decisions"])
@@ -264,8 +264,8 @@ def test_a_store_that_is_there_is_kept_aside_and_only_if_asked(promoted: Place, 
     later = decide(settings)
     restored = restore_backup(settings, made.path, replace=True)
     assert Champion.load(settings).version == 1 and "was further" in restored.told[0]
-    last = read_ledger(settings)[-1]
-    assert last["event"] == "accepted" and made.path.name in last["reason"]
+    last = read_ledger(settings)[-1].event
+    assert last.name == "accepted" and made.path.name in last.reason
     assert verify_ledger(settings).lines == made.head + 1
     assert (settings.store_path / "README.md").read_text() == "the folder's own note"
     old = settings_for(restored.aside)
@@ -424,7 +424,7 @@ def test_a_backup_from_before_a_change_of_keys_is_restored_with_the_former_key(p
     find_former_key(settings, old).replace(settings.ledger_path / "private.pem")
     restore_backup(former, made.path, replace=True)
     rotate_key(former)
-    assert [event["event"] for event in read_ledger(settings)][-2:] == ["accepted", "keys changed"]
+    assert [line.event.name for line in read_ledger(settings)][-2:] == ["accepted", "keys changed"]
     assert Champion.load(settings).version == 1
 
 

@@ -229,10 +229,10 @@ def test_the_champion_knows_who_crowned_it_and_why(promoted):
     assert (champion.version, champion.family, champion.cached) == (1, "Decision_tree", "")
     line = promoted.line
     told = {
-        "run": line["run"],
-        "promoted": line["when"],
-        "promoted_by": line["who"],
-        "reason": line["reason"],
+        "run": line.event.run,
+        "promoted": line.when,
+        "promoted_by": line.who,
+        "reason": line.event.reason,
     }
     assert told.items() <= champion.about.items() and {"metrics", "parameters"} <= champion.about.keys()
     assert champion.explain(LATE_CLIENT).probability == champion.decide(LATE_CLIENT).probability
@@ -343,7 +343,7 @@ def test_from_a_server_and_without_it(served, asked):
     pd.testing.assert_frame_equal(loaded.decide(asked), local.decide(asked), check_exact=True)
     follower = Follower(settings)
     assert follower.champion.version == 3 and follower.alarm == ""
-    missing = place.store.path / place.line["folder"] / SKOPS  # of version 3
+    missing = place.store.path / place.line.event.folder / SKOPS  # of version 3
     put_in_charge(place.settings, 2)
     assert follower.refresh() and (follower.champion.version, follower.alarm) == (2, "")
     with pytest.raises(NoChampionError, match=f"no version of other in {settings.store.server}"):

@@ -127,17 +127,17 @@ def test_decisions_are_replayed_watched_and_judged(typed, promoted: Place, tmp_p
 def test_a_shadow_is_heard_at_the_gates(typed, promoted: Place):
     log = DecisionLog(promoted.settings)
     told = decide_and_record(Champion.load(promoted.settings), [EXAMPLE_CLIENT] * 4, "test", log)
-    line = next(event for event in read_ledger(promoted.settings) if event["event"] == "refused")
-    model = {"version": line["version"], "digest": "0" * 64}
+    refused = next(line.event for line in read_ledger(promoted.settings) if line.event.name == "refused")
+    model = {"version": refused.version, "digest": "0" * 64}
     for one in told:  # the champion accepts; the challenger would have refused, and believes it is right
         answer = one.decision.to_dict() | {"prediction": 1, "probability": 0.9}
         entry = {"kind": "shadow", "decision": one.id, "answer": answer, "model": model, "microseconds": 30}
         log.append(entry)
-    (check,) = check_shadow(promoted.settings, line["version"])
+    (check,) = check_shadow(promoted.settings, refused.version)
     p = told[0].decision.probability
     by_champion, by_challenger = 3000 * p - 1000 * (1 - p), 3000 * 0.9 - 1000 * 0.1
     assert by_champion < 0, "each model finds its own decisions the cheapest"
-    assert check.figure == pytest.approx((by_champion + by_challenger) / 2) and check.verdict == "pass"
+    assert check.found == pytest.approx((by_champion + by_challenger) / 2) and check.verdict == "pass"
     assert "by the mean of both models' beliefs that saves" in check.text
     assert "about 4 of 4 requests" in check.text and "refused 4 that the champion accepted" in check.text
     assert check_shadow(promoted.settings, 77) == []
@@ -181,8 +181,8 @@ def test_a_search_is_proposed_and_approved(typed, promoted: Place, monkeypatch):
     said, code = typed("propose", promoted.runs["cheaper"], "--why", WHY)
     assert code == 0 and "Version 3 is proposed. Next: `rumos approve 3`" in said and "pass  saving" in said
     assert read_champion(promoted.store).version == 1
-    line = read_ledger(promoted.settings)[-1]
-    assert (line["event"], line["version"], line["run"]) == ("proposed", 3, promoted.runs["cheaper"])
+    event = read_ledger(promoted.settings)[-1].event
+    assert (event.name, event.version, event.run) == ("proposed", 3, promoted.runs["cheaper"])
     assert typed("approve", "3")[1] == 0 and read_champion(promoted.store).version == 3
 
 

@@ -1,4 +1,4 @@
-"Who may put a model in charge, how it is taken back, and what can be told about it afterwards."
+"Who may promote a model, how it is taken back, and what the ledger shows about it afterwards."
 
 import re
 import shutil
@@ -6,11 +6,12 @@ import time
 
 import pytest
 from crashes import Crash, crash_at
-from stores import Place, settings_for, with_refusals
+from stores import Place, intent_of, settings_for, with_refusals
 
 from rumos_bank.data.contract import EXAMPLE_CLIENT
 from rumos_bank.governance import promotion
-from rumos_bank.governance import promotion_state as current
+from rumos_bank.governance import promotion_state as state
+from rumos_bank.governance.events import AliasRestored, Retired, RolledBack
 from rumos_bank.governance.history import (
     clean,
     describe_event,
@@ -32,14 +33,14 @@ WHY = "its refusals are easier to explain to the clients who ask"
 
 @pytest.fixture
 def thrice(promoted) -> Place:
-    "Three reigns, one after the other: versions 1, 2 and 3."
+    "Three champions, one after the other: versions 1, 2 and 3."
     for name in ("cheaper", "cheapest"):
         promoted.promote(name)
     return promoted
 
 
 def events(place: Place) -> list[str]:
-    return [event["event"] for event in read_ledger(place.settings)]
+    return [line.event.name for line in read_ledger(place.settings)]
 
 
 def as_user(monkeypatch, name: str) -> None:
@@ -56,7 +57,7 @@ def two_people(promoted) -> Place:
     return promoted
 
 
-def test_with_two_people_a_road_only_proposes_and_another_person_approves(two_people, monkeypatch):
+def test_with_two_people_the_pipeline_only_proposes_and_another_person_approves(two_people, monkeypatch):
     as_user(monkeypatch, "maker")
     verdict = two_people.promote("cheaper")
     assert (verdict.state, verdict.candidate, two_people.reigns) == ("proposed", 2, "first")
@@ -66,11 +67,11 @@ def test_with_two_people_a_road_only_proposes_and_another_person_approves(two_pe
         approve(two_people.today, 2)
     assert two_people.reigns == "first" and events(two_people)[2:] == ["proposed"]
     as_user(monkeypatch, "checker")
-    line = approve(two_people.today, 2)
-    assert (line["approved_by"], two_people.reigns) == ("checker", "cheaper")
+    intent = approve(two_people.today, 2)
+    assert (intent.approved_by, two_people.reigns) == ("checker", "cheaper")
     assert events(two_people)[2:] == ["proposed", "approved", "intent", "promoted", "retired"]
-    told = {event["event"]: event["who"] for event in read_ledger(two_people.settings)[2:]}
-    assert (told["proposed"], told["approved"]) == ("maker", "checker")
+    accounts = {line.event.name: line.who for line in read_ledger(two_people.settings)[2:]}
+    assert (accounts["proposed"], accounts["approved"]) == ("maker", "checker")
 
 
 def test_another_name_in_the_environment_is_not_another_person(two_people, monkeypatch):
@@ -88,21 +89,21 @@ def test_what_was_rejected_cannot_be_approved(two_people):
     with pytest.raises(ParameterError, match="version 2 waits for nothing: it was rejected"):
         approve(two_people.today, 2)
     assert two_people.reigns == "first"
-    assert read_ledger(two_people.settings)[-1]["reason"] == WHY
+    assert read_ledger(two_people.settings)[-1].event.reason == WHY
 
 
 def test_a_proposal_against_an_earlier_champion_is_worth_nothing(promoted):
     promoted.promote("cheaper", only_propose=True)
     promoted.promote("cheapest")
-    with pytest.raises(ParameterError, match="judged against version 1, which reigns no longer"):
+    with pytest.raises(ParameterError, match="judged against version 1, which is no longer the champion"):
         approve(promoted.store, 2)
     assert promoted.reigns == "cheapest"
 
 
-def test_files_changed_after_the_proposal_are_found_before_the_crown(promoted):
+def test_files_changed_after_the_proposal_are_found_before_the_promotion(promoted):
     verdict = promoted.promote("cheaper", only_propose=True)
     line = find_gates(read_ledger(promoted.settings), verdict.candidate)
-    model = promoted.store.path / line["folder"] / "model.skops"
+    model = promoted.store.path / line.event.folder / "model.skops"
     model.write_bytes(model.read_bytes()[:-1] + b"!")
     with pytest.raises(StoreError, match=r"model.skops of version 2 is not what was recorded"):
         approve(promoted.store, verdict.candidate)
@@ -114,10 +115,10 @@ def test_a_version_deleted_after_the_proposal_is_not_approved_and_can_be_propose
 ):
     promoted.promote("cheaper", only_propose=True)
     promoted.store.client.delete_model_version("rumos_lending", "2")
-    told, run = events(promoted), promoted.runs["cheaper"]
+    before, run = events(promoted), promoted.runs["cheaper"]
     with pytest.raises(StoreError, match=f"version 2 was deleted from the registry.*`rumos propose {run}`"):
         approve(promoted.store, 2)
-    assert events(promoted) == told and promoted.reigns == "first"
+    assert events(promoted) == before and promoted.reigns == "first"
     again = promoted.promote("cheaper", only_propose=True)
     assert (again.state, again.candidate) == ("proposed", 3)
     with monkeypatch.context() as late, pytest.raises(StoreError, match="version 3 was deleted"):
@@ -127,7 +128,7 @@ def test_a_version_deleted_after_the_proposal_is_not_approved_and_can_be_propose
     assert events(promoted)[-1] == "abandoned" and promoted.reigns == "first"
 
 
-def test_a_card_changed_after_the_proposal_is_found_before_the_crown(promoted):
+def test_a_model_record_changed_after_the_proposal_is_found_before_the_promotion(promoted):
     promoted.promote("cheaper", only_propose=True)
     model_record = read_artifact(promoted.store, promoted.runs["cheaper"], "model_record.json")
     model_record.write_text(model_record.read_text() + " ")
@@ -156,7 +157,8 @@ def test_a_failed_gate_is_overruled_only_with_a_reason_in_own_words(promoted):
     assert promoted.reigns == "dearer"
     assert events(promoted)[2:] == ["refused", "overruled", "approved", "intent", "promoted", "retired"]
     line = find_gates(read_ledger(promoted.settings), 2)
-    assert line["overruled"]["checks"] == ["saving"] and line["overruled"]["reason"] == WHY
+    overruled = line.event.overruled
+    assert overruled.checks == ("saving",) and overruled.reason == WHY
     assert "1 fail, overruled by" in make_inventory(promoted.settings)[0]["gates"]
 
 
@@ -170,7 +172,7 @@ def test_the_same_words_do_not_overrule_twice(promoted):
     assert promoted.reigns == "dearer"
 
 
-# a person's no
+# a person's rejection
 
 
 def after_a_rollback(place: Place) -> str:
@@ -194,25 +196,27 @@ def after_a_rejection(place: Place) -> str:
 
 
 @pytest.mark.parametrize("reject_version", [after_a_rollback, after_two_rollbacks, after_a_rejection])
-def test_the_next_road_does_not_undo_what_a_person_decided(reject_version, promoted):
-    said = reject_version(promoted)
-    told = events(promoted)
-    again = promoted.log(with_refusals(promoted.found, 296), key="cheaper")  # the same recipe, run again
+def test_the_next_pipeline_run_does_not_undo_what_a_person_decided(reject_version, promoted):
+    expected = reject_version(promoted)
+    before = events(promoted)
+    again = promoted.log(
+        with_refusals(promoted.found, 296), key="cheaper"
+    )  # the same specification, run again
     for run in ("cheaper", again):
         verdict = promoted.promote(run)
         assert (verdict.state, verdict.candidate, promoted.reigns) == ("rejected", 2, "first")
-        assert re.search(said, verdict.reason)
-    assert events(promoted) == told
+        assert re.search(expected, verdict.reason)
+    assert events(promoted) == before
     assert promoted.promote("cheaper", only_propose=True).state == "proposed"  # a person names it
     approve(promoted.store, 2)
     assert promoted.reigns == "cheaper"
 
 
-def test_a_no_is_about_these_data_and_rules(promoted):
+def test_a_rejection_is_about_these_data_and_rules(promoted):
     after_a_rollback(promoted)
     promoted.settings = settings_for(promoted.store.path, RUMOS_GATES_MAX_REFIT_CHANGES="0.5")
     assert promoted.promote("cheaper").promoted
-    assert promoted.promote("first").state == "refused"  # nobody said no to it
+    assert promoted.promote("first").state == "refused"  # no person rejected it
 
 
 # rolling back
@@ -222,32 +226,33 @@ def test_a_rollback_goes_to_the_one_before_and_then_to_the_one_before_that(thric
     begun = time.monotonic()
     line = roll_back(thrice.store, reason=WHY)
     assert time.monotonic() - begun < 5
-    assert (line["event"], line["version"], line["replaces"], line["reason"]) == ("rolled back", 2, 3, WHY)
+    assert line.event == RolledBack(**vars(line.event) | {"version": 2, "replaces": 3, "reason": WHY})
     assert thrice.reigns == "cheaper" and Champion.load(thrice.settings).version == 2
     roll_back(thrice.store)
     assert thrice.reigns == "first"
     with pytest.raises(StoreError, match="there is no earlier champion"):
         roll_back(thrice.store)
-    assert read_ledger(thrice.settings)[-1]["event"] == "retired" and verify_ledger(thrice.settings)
+    assert isinstance(read_ledger(thrice.settings)[-1].event, Retired) and verify_ledger(thrice.settings)
 
 
-def test_a_rollback_from_a_version_that_reigned_twice(promoted):
+def test_a_rollback_from_a_version_that_was_champion_twice(promoted):
     promoted.promote("cheaper")
     roll_back(promoted.store, 1)
     roll_back(promoted.store, 2)  # 1, 2
     promoted.promote("first", only_propose=True)
     approve(promoted.store, 1, overrule=WHY)  # 1, 2, 1
     promoted.promote("cheapest")  # 1, 2, 1, 3
-    went = [roll_back(promoted.store)["version"] for _ in range(3)]
+    went = [roll_back(promoted.store).event.version for _ in range(3)]
     assert went == [1, 2, 1]
 
 
-def test_who_overruled_a_gate_is_told_when_the_version_comes_back(promoted):
+def test_an_overruled_gate_is_still_shown_when_the_version_comes_back(promoted):
     approve(promoted.store, promoted.promote("dearer").candidate, overrule=WHY)
     promoted.promote("cheapest")
     roll_back(promoted.store)
     line = find_gates(read_ledger(promoted.settings), 2)
-    assert line["done"] == "rolled back" and line["overruled"]["reason"] == WHY and "approved_by" not in line
+    intent = line.event
+    assert intent.done == "rolled back" and intent.overruled.reason == WHY and intent.approved_by == ""
     assert "1 fail, overruled by" in make_inventory(promoted.settings)[0]["gates"]
     assert "Overruled by" in describe_gates(read_ledger(promoted.settings), 2)[0]
 
@@ -262,25 +267,25 @@ def test_a_rollback_to_a_named_version_and_forward_again(thrice):
 
 
 @pytest.mark.parametrize(
-    "version, said",
-    [(3, "version 3 is the champion already"), (9, "version 9 never reigned; these did: 1, 2, 3")],
+    "version, expected",
+    [(3, "version 3 is the champion already"), (9, "version 9 was never champion; these were: 1, 2, 3")],
 )
-def test_a_rollback_to_nowhere_is_a_sentence(thrice, version, said):
-    with pytest.raises(ParameterError, match=said):
+def test_a_rollback_to_nowhere_is_a_sentence(thrice, version, expected):
+    with pytest.raises(ParameterError, match=expected):
         roll_back(thrice.store, version)
     assert thrice.reigns == "cheapest"
 
 
-def test_a_refused_version_is_no_aim_of_a_rollback(promoted):
+def test_a_refused_version_is_no_target_of_a_rollback(promoted):
     refused = promoted.promote("dearer")
-    with pytest.raises(ParameterError, match="version 2 never reigned"):
+    with pytest.raises(ParameterError, match="version 2 was never champion"):
         roll_back(promoted.store, refused.candidate)
 
 
-def test_nobody_is_rolled_back_to_changed_files(thrice):
+def test_no_rollback_goes_to_changed_files(thrice):
     line = find_gates(read_ledger(thrice.settings), 2)
-    plain = thrice.store.path / line["folder"] / "portable.json"
-    plain.write_bytes(plain.read_bytes().replace(b"1", b"2", 1))
+    portable = thrice.store.path / line.event.folder / "portable.json"
+    portable.write_bytes(portable.read_bytes().replace(b"1", b"2", 1))
     with pytest.raises(StoreError, match=r"portable.json of the model is not what was recorded"):
         roll_back(thrice.store)
     assert thrice.reigns == "cheapest"
@@ -299,7 +304,7 @@ def test_a_running_reader_follows_a_rollback(thrice):
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_crash_in_a_rollback_is_finished_forward(thrice, monkeypatch, step, when):
     with monkeypatch.context() as broken, pytest.raises(Crash):
-        crash_at(broken, current, "append_event", step, when)
+        crash_at(broken, state, "append_event", step, when)
         roll_back(thrice.store)
     begun = (step, when) != (1, "before")
     assert thrice.reigns in ("cheaper", "cheapest")
@@ -316,14 +321,14 @@ def test_a_crash_in_an_approval_is_finished_or_approved_again_with_the_same_word
 ):
     version = promoted.promote("dearer").candidate
     with monkeypatch.context() as broken, pytest.raises(Crash):
-        crash_at(broken, promotion, "append_event", step, when, current)  # overruled, approved, intent
+        crash_at(broken, promotion, "append_event", step, when, state)  # overruled, approved, intent
         approve(promoted.store, version, overrule=WHY)
     repair(promoted.store)
     begun = (step, when) == (3, "after")
     assert promoted.reigns == ("dearer" if begun else "first")
     if not begun:
         approve(promoted.store, version, overrule=WHY)
-    assert promoted.reigns == "dearer" and find_gates(read_ledger(promoted.settings), version)["overruled"]
+    assert promoted.reigns == "dearer" and find_gates(read_ledger(promoted.settings), version).event.overruled
     assert events(promoted)[-3:] == ["intent", "promoted", "retired"]
 
 
@@ -332,15 +337,17 @@ def test_a_crash_in_an_approval_is_finished_or_approved_again_with_the_same_word
 
 def test_an_alias_moved_by_hand_is_refused_by_readers_and_put_back_by_the_next_command(thrice):
     thrice.store.client.set_registered_model_alias("rumos_lending", CHAMPION, "1")
-    with pytest.raises(StoreError, match=r"version 1 bears the alias champion, but no line .* moved by hand"):
+    with pytest.raises(
+        StoreError,
+        match=r"version 1 bears the alias champion, but no line .* promoted it: the alias was moved by hand",
+    ):
         Champion.load(thrice.settings)
     repair(thrice.store)
-    last = read_ledger(thrice.settings)[-1]
-    assert (last["event"], last["version"], last["found"]) == ("alias restored", 3, "1")
+    assert read_ledger(thrice.settings)[-1].event == AliasRestored(version=3, found="1")
     assert thrice.reigns == "cheapest" and Champion.load(thrice.settings).version == 3
-    told = events(thrice)
+    before = events(thrice)
     repair(thrice.store)
-    assert events(thrice) == told
+    assert events(thrice) == before
 
 
 def test_an_alias_that_points_to_nothing_is_put_back(promoted):
@@ -349,19 +356,19 @@ def test_an_alias_that_points_to_nothing_is_put_back(promoted):
     assert promoted.reigns == "first" and events(promoted)[-1] == "alias restored"
 
 
-def test_an_intent_whose_version_was_deleted_is_given_up(promoted, monkeypatch):
+def test_an_intent_whose_version_was_deleted_is_abandoned(promoted, monkeypatch):
     def power_off(*_):
         raise Crash
 
     with monkeypatch.context() as broken, pytest.raises(Crash):
-        broken.setattr(current, "carry_out", power_off)
-        current.seat(promoted.store, {"version": 2, "run": "r", "family": "SVC", "reason": "w"}, "promoted")
+        broken.setattr(state, "finish_changes", power_off)
+        state.put_in_production(promoted.store, intent_of(2, "r"))
     repair(promoted.store)
     assert events(promoted)[2:] == ["intent", "abandoned"] and promoted.reigns == "first"
     assert promoted.promote("cheaper").promoted
 
 
-# what can be told afterwards
+# what the ledger shows afterwards
 
 
 def test_who_was_champion_is_right_across_a_promotion_a_refusal_and_a_rollback(promoted, monkeypatch):
@@ -377,7 +384,7 @@ def test_who_was_champion_is_right_across_a_promotion_a_refusal_and_a_rollback(p
             return next(moments)
 
     monkeypatch.setattr("rumos_bank.governance.ledger.datetime", Days)
-    promoted.promote("cheaper")  # three lines: intent, crowned, retired
+    promoted.promote("cheaper")  # three lines: intent, promoted, retired
     promoted.promote("dearer")  # one: refused
     promoted.promote("cheapest")  # three
     roll_back(promoted.store)  # three
@@ -396,18 +403,18 @@ def test_who_was_champion_is_right_across_a_promotion_a_refusal_and_a_rollback(p
     ]
 
 
-def test_the_inventory_holds_every_version_that_reigned_and_none_else(thrice):
+def test_the_inventory_holds_every_version_that_was_champion_and_no_other(thrice):
     thrice.promote("dearer")
     roll_back(thrice.store)
-    told = make_inventory(thrice.settings)
-    assert [(each["version"], each["state"], len(each["periods"])) for each in told] == [
-        (2, "reigns", 2),
+    inventory = make_inventory(thrice.settings)
+    assert [(each["version"], each["state"], len(each["periods"])) for each in inventory] == [
+        (2, "champion", 2),
         (3, "retired", 1),
         (1, "retired", 1),
     ]
-    assert {each["files"] for each in told} == {"as crowned"}
-    assert all(each["evidence"]["fingerprint"] == thrice.data.dataset.fingerprint for each in told)
-    shutil.rmtree(thrice.store.path / find_gates(read_ledger(thrice.settings), 3)["folder"])
+    assert {each["files"] for each in inventory} == {"as promoted"}
+    assert all(each["evidence"]["fingerprint"] == thrice.data.dataset.fingerprint for each in inventory)
+    shutil.rmtree(thrice.store.path / find_gates(read_ledger(thrice.settings), 3).event.folder)
     assert "cannot be read" in make_inventory(thrice.settings)[1]["files"]
 
 
@@ -415,11 +422,11 @@ def test_every_event_is_a_sentence(thrice):
     note_data(thrice.store, thrice.data.dataset)
     thrice.promote("dearer")
     roll_back(thrice.store)
-    lines = [describe_event(event) for event in read_ledger(thrice.settings)]
-    assert "data changed: 750 twins, fingerprint" in "\n".join(lines)
+    lines = [describe_event(line) for line in read_ledger(thrice.settings)]
+    assert "data changed: 750 synthetic clients, fingerprint" in "\n".join(lines)
     assert (
-        lines[1].endswith(read_ledger(thrice.settings)[1]["reason"])
-        and "crowned version 1 (Decision_tree)" in lines[1]
+        lines[1].endswith(read_ledger(thrice.settings)[1].event.reason)
+        and "promoted version 1 (Decision_tree)" in lines[1]
     )
 
 
@@ -432,8 +439,8 @@ def test_data_are_noted_when_they_change_and_only_then(place):
 # cleaning up
 
 
-def test_cleaning_takes_what_nobody_needs_and_never_a_version_that_reigned(thrice):
-    newest = thrice.log(with_refusals(thrice.found, 350), key="newest")  # the next road finds it
+def test_cleaning_removes_what_is_not_needed_and_never_a_version_that_was_champion(thrice):
+    newest = thrice.log(with_refusals(thrice.found, 350), key="newest")  # the next pipeline run finds it
     refused = thrice.promote("dearer")
     waiting = thrice.promote("tied", only_propose=True)
     planned = {removal.run_id for removal in plan_cleaning(thrice.store)}
@@ -447,6 +454,6 @@ def test_cleaning_takes_what_nobody_needs_and_never_a_version_that_reigned(thric
     assert left == {thrice.runs[name] for name in ("first", "cheaper", "cheapest", "tied")}
     assert not (thrice.store.path / "artifacts" / thrice.runs["dearer"]).exists()
     assert (thrice.store.path / "artifacts" / newest).exists() and waiting.candidate
-    assert {each["files"] for each in make_inventory(thrice.settings)} == {"as crowned"}
+    assert {each["files"] for each in make_inventory(thrice.settings)} == {"as promoted"}
     roll_back(thrice.store, 1)
     assert Champion.load(thrice.settings).decide(EXAMPLE_CLIENT).model_version == 1

@@ -1,4 +1,4 @@
-"Who reigns: only the cheaper by more than a tie, in the right order of worth, and never nobody after somebody."
+"Which version is champion: only a cheaper one by more than a tie, in the right order of standing, and always one after the first."
 
 import shutil
 import sqlite3
@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from crashes import Crash, crash_at
-from stores import TINY, Data, Place, make_data, settings_for, with_folds, with_refusals
+from stores import TINY, Data, Place, intent_of, make_data, settings_for, with_folds, with_refusals
 
 from rumos_bank.data.contract import TARGET, fingerprint
 from rumos_bank.governance import ledger, promotion
-from rumos_bank.governance import promotion_state as current
+from rumos_bank.governance import promotion_state as state
+from rumos_bank.governance.events import Intent, Promoted, Refused, Retired, select
 from rumos_bank.governance.ledger import LEDGER, allowed_versions, append_event, read_ledger, verify_ledger
 from rumos_bank.governance.promotion import Verdict, choose_champion
 from rumos_bank.governance.promotion_state import (
@@ -65,7 +66,7 @@ def test_the_cheapest_then_the_fastest_then_the_name(rows, won):
         assert (choice.family, choice.run_id) == (won, f"run of {won}")
 
 
-def test_the_reason_tells_what_decided():
+def test_the_reason_names_what_decided():
     alone = choose_champion(board(("a", 400.0, 9), ("b", 500.0, 1)), tie=0.0025)
     assert "a costs least in cross-validation: 400.0 € per client; no other is within 0.25%" in alone.reason
     tied = choose_champion(board(("a", 400.0, 90), ("b", 400.5, 1), ("c", 500.0, 1)), tie=0.0025)
@@ -73,27 +74,26 @@ def test_the_reason_tells_what_decided():
     assert "c " not in tied.reason
 
 
-# the crown
+# promoting
 
 
-def test_on_an_empty_store_nobody_reigns(place):
+def test_on_an_empty_store_there_is_no_champion(place):
     assert read_champion(place.store) is None
     repair(place.store)
     assert read_champion(place.store) is None and place.events == []
 
 
-def test_the_first_is_crowned(place):
+def test_the_first_is_promoted(place):
     verdict = place.promote("first")
     assert (verdict.promoted, verdict.version, verdict.family) == (True, 1, "Decision_tree")
     assert place.reigns == "first"
     assert place.events == [("intent", "first"), ("promoted", "first")]
-    intent, promoted = read_ledger(place.settings)
-    assert [check["verdict"] for check in intent["gates"] if check["name"] in ("standing", "saving")] == [
-        "pass"
-    ] * 2
-    assert promoted["intent"] == intent["number"] and promoted["version"] == intent["version"] == 1
-    assert intent["fingerprint"] == place.data.dataset.fingerprint and intent["twin"] is True
-    assert {"MLmodel", "model.skops"} <= intent["files"].keys()
+    begun, done = read_ledger(place.settings)
+    intent, promoted = begun.event, done.event
+    assert [check.verdict for check in intent.gates if check.name in ("standing", "saving")] == ["pass"] * 2
+    assert promoted.intent == begun.number and promoted.version == intent.version == 1
+    assert intent.fingerprint == place.data.dataset.fingerprint and intent.twin is True
+    assert {"MLmodel", "model.skops"} <= intent.files.keys()
     check_order(place)
 
 
@@ -104,7 +104,7 @@ def test_the_same_run_again_changes_nothing(promoted):
     assert promoted.events == before and versions(promoted) == [1]
 
 
-def test_the_same_recipe_in_another_run_changes_nothing(promoted):
+def test_the_same_specification_in_another_run_changes_nothing(promoted):
     again = promoted.log(with_refusals(promoted.found, 0), key="first")
     before = promoted.events
     verdict = promoted.promote(again)
@@ -114,7 +114,7 @@ def test_the_same_recipe_in_another_run_changes_nothing(promoted):
 
 def saving(verdict: Verdict) -> float:
     "Euros per client that the challenger saves, as the gates found."
-    return next(check.figure for check in verdict.checks if check.name == "saving")
+    return next(check.found for check in verdict.checks if check.name == "saving")
 
 
 @pytest.mark.parametrize("name, cost", [("dearer", 501.7), ("tied", 496.7)])
@@ -124,9 +124,9 @@ def test_dearer_or_tied_is_refused_with_a_reason_and_a_line(promoted, name, cost
     assert saving(verdict) == pytest.approx(500 - cost, abs=0.05)
     assert promoted.reigns == "first" and verdict.candidate == 2
     assert promoted.events[2:] == [("refused", name)]
-    last = read_ledger(promoted.settings)[-1]
-    assert (last["reason"], last["version"], last["replaces"]) == (verdict.reason, 2, 1)
-    assert [check.to_dict() for check in verdict.checks] == last["gates"]
+    last = read_ledger(promoted.settings)[-1].event
+    assert isinstance(last, Refused) and (last.reason, last.version, last.replaces) == (verdict.reason, 2, 1)
+    assert tuple(verdict.checks) == last.gates
     check_order(promoted)
 
 
@@ -147,11 +147,11 @@ def test_cheaper_by_more_than_a_tie_replaces(promoted):
     assert saving(verdict) == pytest.approx(500 - 493.3, abs=0.05)
     assert promoted.reigns == "cheaper"
     assert promoted.events[2:] == [("intent", "cheaper"), ("promoted", "cheaper")]
-    assert read_ledger(promoted.settings)[-1]["event"] == "retired"
+    assert isinstance(read_ledger(promoted.settings)[-1].event, Retired)
     check_order(promoted)
 
 
-def test_every_reign_stays_in_the_registry_and_can_be_loaded(promoted):
+def test_every_champion_stays_in_the_registry_and_can_be_loaded(promoted):
     for name in ("cheaper", "cheapest", "first"):
         promoted.promote(name)
     kept = promoted.store.client.search_model_versions("name = 'rumos_lending'")
@@ -183,7 +183,7 @@ def test_real_goes_before_twins_and_full_before_quick(challenger, champion):
     assert ("does not outrank" in check.text) is not may
 
 
-def test_a_quick_look_at_real_clients_replaces_a_cheap_full_search_on_twins_and_stays(promoted):
+def test_a_quick_search_on_real_clients_replaces_a_cheap_full_search_on_twins_and_stays(promoted):
     dear = promoted.log(with_refusals(promoted.found, 400), key="dear", twin=False, profile="quick")
     verdict = promoted.promote(dear)
     assert verdict.promoted and "(quick search, real data) outranks" in verdict.reason
@@ -204,9 +204,9 @@ def forbid_fitting(monkeypatch):
 
 def test_at_changed_costs_each_is_judged_by_what_is_stored_at_its_own_threshold(place, monkeypatch):
     defaulted = place.found.folds["defaulted"].to_numpy()
-    chance = np.where(defaulted == 1, 0.9, 0.1)
-    chance[np.flatnonzero(defaulted == 1)[:30]] = chance[np.flatnonzero(defaulted == 0)[:60]] = 0.4
-    strict, lax = (place.log(with_folds(place.found, chance, cut), key=str(cut)) for cut in (0.3, 0.5))
+    probability = np.where(defaulted == 1, 0.9, 0.1)
+    probability[np.flatnonzero(defaulted == 1)[:30]] = probability[np.flatnonzero(defaulted == 0)[:60]] = 0.4
+    strict, lax = (place.log(with_folds(place.found, probability, cut), key=str(cut)) for cut in (0.3, 0.5))
     # the lax one accepts thirty defaulters, the strict one refuses sixty good payers
     forbid_fitting(monkeypatch)
     place.settings = settings_for(place.store.path, RUMOS_COSTS_FALSE_NEGATIVE="1000")
@@ -237,7 +237,7 @@ def with_one_amount_more(data: Data) -> Data:
 
 
 @pytest.mark.parametrize("change", [with_one_amount_more, lambda data: make_data(seed=2)])
-def test_on_changed_data_the_champions_recipe_is_run_again(change, promoted, monkeypatch):
+def test_on_changed_data_the_champions_specification_is_fitted_again(change, promoted, monkeypatch):
     asked = spy_on_fitting(monkeypatch)
     promoted.data = change(promoted.data)
     found = search("Decision_tree", promoted.data.train, promoted.settings, TINY)
@@ -253,7 +253,9 @@ def test_on_changed_data_the_champions_recipe_is_run_again(change, promoted, mon
     assert verdict.promoted and saving(verdict) == pytest.approx(cost)
 
 
-def test_the_champions_recipe_is_run_again_with_its_own_seed_and_protected_fields(promoted, monkeypatch):
+def test_the_champions_specification_is_fitted_again_with_its_own_seed_and_protected_fields(
+    promoted, monkeypatch
+):
     asked = []
 
     def spy(family, trials, train, settings, **more):
@@ -269,19 +271,19 @@ def test_the_champions_recipe_is_run_again_with_its_own_seed_and_protected_field
     assert own != promoted.settings.model.protected and asked == [(own, seed + 1, {"seed": seed})] * 2
 
 
-def test_on_changed_folds_both_recipes_are_run_again(promoted, monkeypatch):
+def test_on_changed_folds_both_specifications_are_fitted_again(promoted, monkeypatch):
     asked = spy_on_fitting(monkeypatch)
     promoted.settings = settings_for(promoted.store.path, RUMOS_SPLIT_FOLDS="4")
     assert not promoted.promote(
         "cheaper"
-    ).promoted  # what is stored is of other folds, and the recipes are the same
+    ).promoted  # what is stored is of other folds, and the specifications are the same
     assert [(trials, folds) for _, trials, _, folds in asked] == [([dict(promoted.found.parameters)], 4)] * 2
 
 
 # a crash between any two steps
 
 
-STEPS = [  # what crown does one after the other; the call of that name
+STEPS = [  # what a promotion does one after the other; the call of that name
     ("register_winner", 1),
     ("copy_model_version", 1),
     ("set_model_version_tag", 1),
@@ -291,7 +293,7 @@ STEPS = [  # what crown does one after the other; the call of that name
     ("_mirror", 1),
     ("delete_registered_model_alias", 1),  # the mirror of the old family
     ("set_registered_model_alias", 2),  # the mirror of the new one
-    ("append_event", 2),  # crowned
+    ("append_event", 2),  # promoted
     ("_write_head", 2),
     ("append_event", 3),  # retired
     ("_write_head", 3),
@@ -300,7 +302,7 @@ STEPS = [  # what crown does one after the other; the call of that name
 
 def find_owner(name: str, place: Place) -> object:
     "The module that calls a function of this name, or MLflow's client."
-    modules = (current, promotion, ledger)
+    modules = (state, promotion, ledger)
     return next((module for module in modules if hasattr(module, name)), place.store.client)
 
 
@@ -310,12 +312,12 @@ def versions(place: Place) -> list[int]:
 
 
 def check_order(place: Place) -> None:
-    "The ledger, the alias and its mirror say the same."
+    "The ledger, the alias and its mirror agree."
     current = read_champion(place.store)
-    promoted = [event for event in read_ledger(place.settings) if event["event"] == "promoted"]
-    assert (promoted[-1]["version"], promoted[-1]["run"]) == (current.version, current.run_id)
-    retired = [event["version"] for event in read_ledger(place.settings) if event["event"] == "retired"]
-    assert retired == [event["replaces"] for event in promoted if event["replaces"]]
+    promoted = [line.event for line in select(read_ledger(place.settings), Promoted)]
+    assert (promoted[-1].version, promoted[-1].run) == (current.version, current.run_id)
+    retired = [line.event.version for line in select(read_ledger(place.settings), Retired)]
+    assert retired == [event.replaces for event in promoted if event.replaces]
     assert allowed_versions(read_ledger(place.settings)) == {current.version}
     assert verify_ledger(place.settings).head == len(read_ledger(place.settings))
     models = place.store.client.search_registered_models()
@@ -326,7 +328,7 @@ def check_order(place: Place) -> None:
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("name, call", STEPS)
-def test_a_crash_leaves_the_old_or_the_new_champion_and_can_be_mended(
+def test_a_crash_leaves_the_old_or_the_new_champion_and_can_be_repaired(
     promoted, monkeypatch, name, call, when
 ):
     owner = find_owner(name, promoted)
@@ -341,9 +343,9 @@ def test_a_crash_leaves_the_old_or_the_new_champion_and_can_be_mended(
     repair(promoted.store)
     assert promoted.reigns == ("cheapest" if intended else "first")  # forward from the intent on, else back
     check_order(promoted)
-    told = promoted.events
+    before = promoted.events
     repair(promoted.store)
-    assert promoted.events == told  # mending again tells nothing new
+    assert promoted.events == before  # repairing again records nothing new
     promoted.promote("cheapest")
     assert promoted.reigns == "cheapest" and versions(promoted) == [1, 2]
     assert promoted.events[2:] == [("intent", "cheapest"), ("promoted", "cheapest")]
@@ -353,7 +355,7 @@ def test_a_crash_leaves_the_old_or_the_new_champion_and_can_be_mended(
 @pytest.mark.parametrize(
     "name, call, when", [("append_event", 1, "after"), ("set_registered_model_alias", 1, "after")]
 )
-def test_a_crash_in_the_first_crowning_is_finished_too(place, monkeypatch, name, call, when):
+def test_a_crash_in_the_first_promotion_is_finished_too(place, monkeypatch, name, call, when):
     owner = find_owner(name, place)
     with monkeypatch.context() as broken, pytest.raises(Crash):
         crash_at(broken, owner, name, call, when)
@@ -365,21 +367,22 @@ def test_a_crash_in_the_first_crowning_is_finished_too(place, monkeypatch, name,
 
 def test_a_torn_line_of_the_ledger_is_written_again(promoted):
     register_winner(promoted.store, promoted.runs["cheapest"])
-    facts = {"version": 2, "run": promoted.runs["cheapest"], "family": "Random_forest", "reason": "cheaper"}
-    append_event(promoted.settings, "intent", facts)
+    append_event(
+        promoted.settings, intent_of(2, promoted.runs["cheapest"], family="Random_forest", replaces=1)
+    )
     with (promoted.store.path / LEDGER).open("ab") as opened:
-        opened.write(b'{"number": 4, "event": "crow')
+        opened.write(b'{"number": 4, "event": "promo')
     repair(promoted.store)
     assert promoted.events[2:] == [("intent", "cheapest"), ("promoted", "cheapest")]
     check_order(promoted)
 
 
-def test_the_next_crowning_mends_first(promoted, monkeypatch):
+def test_the_next_promotion_repairs_first(promoted, monkeypatch):
     with monkeypatch.context() as broken, pytest.raises(Crash):
-        crash_at(broken, current, "append_event", 1, "after")
+        crash_at(broken, state, "append_event", 1, "after")
         promoted.promote("cheaper")
     assert promoted.reigns == "first"
-    assert not promoted.promote("dearer").promoted  # dearer than the one that was meant to reign
+    assert not promoted.promote("dearer").promoted  # dearer than the intended champion
     assert promoted.events[2:] == [("intent", "cheaper"), ("promoted", "cheaper"), ("refused", "dearer")]
     check_order(promoted)
 
@@ -401,7 +404,7 @@ def test_a_model_that_is_not_ours_keeps_its_alias(promoted):
     assert str(client.get_model_version_by_alias("churn", CHAMPION).version) == "1"
 
 
-def test_nobody_is_crowned_on_a_ledger_changed_by_hand(promoted):
+def test_no_version_is_promoted_on_a_ledger_changed_by_hand(promoted):
     ledger = promoted.store.path / LEDGER
     ledger.write_bytes(ledger.read_bytes().replace(b'"twin": true', b'"twin": false'))
     with pytest.raises(StoreError, match="changed by hand"):
@@ -429,7 +432,7 @@ def test_a_promotion_waits_for_another(promoted):
     assert done.is_set() and promoted.reigns == "cheapest"
 
 
-def test_a_promotion_that_waits_too_long_says_so(promoted, monkeypatch):
+def test_a_promotion_that_waits_too_long_gives_up(promoted, monkeypatch):
     import filelock
 
     class Impatient(filelock.FileLock):
@@ -452,7 +455,7 @@ def write_sql(place: Place, statement: str) -> None:
     database.close()
 
 
-LOSSES = {  # what is gone: how it goes, and what the ledger tells of it
+LOSSES = {  # what is gone: how it goes, and what the ledger states about it
     "artifacts": (
         lambda place: shutil.rmtree(place.store.path / "artifacts" / place.runs["first"]),
         "lacks model_record.json",
@@ -469,30 +472,32 @@ LOSSES = {  # what is gone: how it goes, and what the ledger tells of it
     ),
     "version": (
         lambda place: place.store.client.delete_model_version("rumos_lending", "1"),
-        "no alias champion points to version 1, the last one crowned",
+        "no alias champion points to version 1, the last one promoted",
     ),
     "registered model": (
         lambda place: place.store.client.delete_registered_model("rumos_lending"),
-        "no alias champion points to version 1, the last one crowned",
+        "no alias champion points to version 1, the last one promoted",
     ),
 }
 
 
 @pytest.mark.parametrize("gone", LOSSES)
 def test_a_lost_champion_does_not_stop_the_next(promoted, gone):
-    lose, told = LOSSES[gone]
+    lose, expected = LOSSES[gone]
     lose(promoted)
     before = promoted.events
-    repair(promoted.store)  # nothing to finish, and nobody to mirror
+    repair(promoted.store)  # nothing to finish, and nothing to mirror
     assert promoted.events == before
     verdict = promoted.promote("dearer")  # it would have been refused
     assert (
-        verdict.promoted and verdict.reason.startswith("the champion was lost: ") and told in verdict.reason
+        verdict.promoted
+        and verdict.reason.startswith("the champion was lost: ")
+        and expected in verdict.reason
     )
     assert promoted.reigns == "dearer"
     assert promoted.events[2:] == [("intent", "dearer"), ("promoted", "dearer")]
-    told = [event["reason"] for event in read_ledger(promoted.settings)[2:] if "reason" in event]
-    assert told == [verdict.reason] * 2
+    reasons = [line.event.reason for line in select(read_ledger(promoted.settings)[2:], Intent, Promoted)]
+    assert reasons == [verdict.reason] * 2
     check_order(promoted)
     assert not promoted.promote("dearer").promoted  # found now, and the same
 
@@ -502,29 +507,29 @@ def cut(path) -> None:
 
 
 @pytest.mark.parametrize("file", ["model.skops", "portable.json", "model_record.json"])
-def test_a_champion_whose_files_were_cut_or_changed_does_not_reign_for_the_road(file, promoted):
+def test_a_champion_whose_files_were_cut_or_changed_is_none_for_the_pipeline(file, promoted):
     run = promoted.runs["first"]
-    if file == "model_record.json":  # a threshold that makes it as dear as nobody
+    if file == "model_record.json":  # a threshold that makes it as dear as no model
         model_record = read_artifact(promoted.store, run, file)
         model_record.write_text(model_record.read_text().replace('"threshold": 0.5', '"threshold": 1.0'))
     else:
         cut(find_model_files(promoted.store, run) / file)
-    again = promoted.log(with_refusals(promoted.found, 300), key="first")  # the road makes it again
+    again = promoted.log(with_refusals(promoted.found, 300), key="first")  # the pipeline makes it again
     verdict = promoted.promote(again)
-    assert verdict.promoted and f"{file} of version 1 is not what was crowned" in verdict.reason
+    assert verdict.promoted and f"{file} of version 1 is not what was promoted" in verdict.reason
     assert Champion.load(promoted.settings).version == verdict.version == 2
 
 
-def test_a_version_that_another_run_was_put_under_does_not_reign(promoted):
+def test_a_version_that_another_run_was_put_under_is_no_champion(promoted):
     write_sql(
         promoted,
         f"UPDATE model_versions SET run_id = '{promoted.runs['dearer']}' WHERE name = 'rumos_lending'",
     )
     verdict = promoted.promote("cheaper")
-    assert verdict.promoted and f"run {promoted.runs['first']} was crowned" in verdict.reason
+    assert verdict.promoted and f"run {promoted.runs['first']} was promoted" in verdict.reason
 
 
-def test_a_champion_whose_probabilities_were_changed_is_judged_by_its_recipe(promoted, monkeypatch):
+def test_a_champion_whose_probabilities_were_changed_is_judged_by_its_specification(promoted, monkeypatch):
     folds = read_artifact(promoted.store, promoted.runs["first"], "folds.parquet")
     pd.read_parquet(folds).assign(probability=0.1).to_parquet(folds)
     asked = spy_on_fitting(monkeypatch)
@@ -532,12 +537,7 @@ def test_a_champion_whose_probabilities_were_changed_is_judged_by_its_recipe(pro
     assert asked == [("Decision_tree", [dict(promoted.found.parameters)], 600, 3)]
 
 
-def test_a_line_from_before_card_and_folds_were_recorded_is_still_believed(promoted):
-    promoted.forge(lambda line: line.pop("records"))
-    assert promoted.promote("dearer").state == "refused" and promoted.reigns == "first"
-
-
-def test_a_deleted_version_of_the_same_run_is_crowned_again(promoted):
+def test_a_deleted_version_of_the_same_run_is_promoted_again(promoted):
     promoted.store.client.delete_model_version("rumos_lending", "1")
     verdict = promoted.promote("first")
     assert (verdict.promoted, verdict.version) == (True, 2)
@@ -559,7 +559,7 @@ def test_a_store_that_does_not_answer_has_lost_nothing(promoted, monkeypatch, ca
     assert promoted.reigns == "first" and promoted.events == before
 
 
-def test_a_champion_whose_probabilities_are_gone_is_judged_by_its_recipe(promoted, monkeypatch):
+def test_a_champion_whose_probabilities_are_gone_is_judged_by_its_specification(promoted, monkeypatch):
     read_artifact(promoted.store, promoted.runs["first"], "folds.parquet").unlink()
     asked = spy_on_fitting(monkeypatch)
     verdict = promoted.promote("dearer")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from stores import Place
+from stores import Place, retired
 
 from rumos_bank.governance.ledger import append_event, find_public_key
 from rumos_bank.ground.errors import StoreError
@@ -38,14 +38,14 @@ def inside(text: str, place: Place) -> str:
 def variables_of(name: str, place: Place, **exported: str) -> dict[str, str]:
     "What the compose file gives to this container; an empty one is passed on if the shell exports it."
     given = SERVICES[name]["environment"]
-    said = {
+    known = {
         key: exported.get(key) if value is None else inside(str(value), place) for key, value in given.items()
     }
-    return {key: value for key, value in said.items() if value is not None}
+    return {key: value for key, value in known.items() if value is not None}
 
 
-def take_road(place: Place, **exported: str) -> subprocess.CompletedProcess:
-    "The command of the road's container."
+def run_pipeline(place: Place, **exported: str) -> subprocess.CompletedProcess:
+    "The command of the pipeline's container."
     own = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
     own |= {"HOME": str(place.store.path.parents[1]), "RUMOS_SETTINGS": str(ROOT / "settings.ini")}
     words = [inside(word, place) for word in SERVICES["rumos-pipeline"]["command"]]
@@ -53,23 +53,23 @@ def take_road(place: Place, **exported: str) -> subprocess.CompletedProcess:
     return subprocess.run(words, env=environment, capture_output=True, text=True, timeout=120)
 
 
-def test_without_the_hosts_public_key_the_road_says_what_to_do(checkout):
-    done = take_road(checkout)
+def test_without_the_hosts_public_key_the_pipeline_gives_the_remedy(checkout):
+    done = run_pipeline(checkout)
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert (
         "no public key is known here: set [ledger] public_key, which `rumos ledger key` shows" in done.stderr
     )
 
 
-def test_with_the_hosts_public_key_the_doors_serve_and_only_the_host_governs(checkout):
+def test_with_the_hosts_public_key_the_services_serve_and_only_the_host_governs(checkout):
     key = find_public_key(checkout.settings)
-    done = take_road(checkout, RUMOS_LEDGER_PUBLIC_KEY=key)
+    done = run_pipeline(checkout, RUMOS_LEDGER_PUBLIC_KEY=key)
     assert done.returncode == 0 and "reigns already" in done.stdout, done.stderr
-    for exported in ({"RUMOS_LEDGER_PUBLIC_KEY": key}, {}):  # a door finds it in the volume, too
+    for exported in ({"RUMOS_LEDGER_PUBLIC_KEY": key}, {}):  # a service finds it in the volume, too
         service = variables_of("lending-prediction-service", checkout, **exported)
         settings = read_settings(ROOT / "settings.ini", environ=service)
         assert find_public_key(settings) == key and Champion.load(settings).version == 1
     pipeline_run = variables_of("rumos-pipeline", checkout, RUMOS_LEDGER_PUBLIC_KEY=key)
     with pytest.raises(StoreError, match="only its holder may write"):
-        append_event(read_settings(ROOT / "settings.ini", environ=pipeline_run), "promoted", {})
-    append_event(checkout.settings, "noted", {})
+        append_event(read_settings(ROOT / "settings.ini", environ=pipeline_run), retired())
+    append_event(checkout.settings, retired())

@@ -93,7 +93,7 @@ def test_a_folder_that_cannot_be_one_is_named(tmp_path):
         open_store(settings_for(tmp_path / "file" / "store"))
 
 
-def test_a_database_that_is_none_is_told(tmp_path):
+def test_a_database_that_is_none_is_refused(tmp_path):
     (tmp_path / DATABASE).write_text("no database " * 100)
     with pytest.raises(StoreError, match="cannot be opened: file is not a database"):
         open_store(settings_for(tmp_path))
@@ -247,9 +247,9 @@ def test_train_and_test_clients_are_inputs_by_digest(logged):
     assert place.data.dataset.fingerprint in by_context["train"].source
 
 
-def test_figures_trials_and_tables_are_there(logged):
+def test_plots_trials_and_tables_are_there(logged):
     place, run_id = logged
-    assert read_artifact(place.store, run_id, "figures/roc.png").read_bytes().startswith(b"\x89PNG")
+    assert read_artifact(place.store, run_id, "plots/roc.png").read_bytes().startswith(b"\x89PNG")
     trials = json.loads(read_artifact(place.store, run_id, "trials.json").read_text())
     assert trials["columns"] == list(place.found.trials.columns) and len(trials["data"]) == 1
     pd.testing.assert_frame_equal(read_folds(place.store, run_id), place.found.folds)
@@ -260,7 +260,7 @@ def test_figures_trials_and_tables_are_there(logged):
     )
 
 
-def test_tags_tell_what_the_run_was_made_of(logged):
+def test_tags_name_what_the_run_was_made_of(logged):
     place, run_id = logged
     tags = tags_of(place.store.client.get_run(run_id))
     assert tags["kind"] == "search" and tags["family"] == "Decision_tree"

@@ -124,20 +124,18 @@ def test_the_champion_is_the_one_that_the_rule_names(quick):
     store = store_of(place)
     board = pd.read_csv(place.reports / "latest" / "leaderboard.csv")
     current = read_champion(store)
-    refused = [event["family"] for event in read_ledger(settings_of(place)) if event["event"] == "refused"]
+    refused = [line.event.family for line in read_ledger(settings_of(place)) if line.event.name == "refused"]
     board = board[~board["family"].isin(refused)]
     best = board["cv_cost"].min()
     assert current.family in set(board.loc[board["cv_cost"] <= best * 1.0025, "family"])
     assert store.client.get_model_version_by_alias(current.family, "champion").run_id == current.run_id
     bearing = [model.name for model in store.client.search_registered_models() if "champion" in model.aliases]
     assert sorted(bearing) == sorted([current.family, "rumos_lending"])
-    events = [event for event in read_ledger(settings_of(place)) if event["event"] != "refused"]
-    assert [event["event"] for event in events] == ["data changed", "intent", "promoted"]
+    events = [line.event for line in read_ledger(settings_of(place)) if line.event.name != "refused"]
+    assert [event.name for event in events] == ["data changed", "intent", "promoted"]
     events = events[1:]
-    assert {check["verdict"] for check in events[0]["gates"]} <= {"pass", "warn"}
-    assert "model.skops" in events[0]["files"] and all(
-        len(digest) == 64 for digest in events[0]["files"].values()
-    )
+    assert {check.verdict for check in events[0].gates} <= {"pass", "warn"}
+    assert "model.skops" in events[0].files and all(len(digest) == 64 for digest in events[0].files.values())
 
 
 def test_the_champion_and_the_leaderboard_can_be_asked(quick):
@@ -201,8 +199,8 @@ def test_the_dossier_has_every_section_and_says_twin(quick):
     for section in SECTIONS:
         start = page.index(f'<section id="{section.key}">')
         assert len(page[start : page.index("</section>", start)]) > 200, section.title
-    promoted = [event for event in read_ledger(settings_of(place)) if event["event"] == "intent"]
-    assert promoted[0]["files"]["model.skops"] in page
+    promoted = [line.event for line in read_ledger(settings_of(place)) if line.event.name == "intent"]
+    assert promoted[0].files["model.skops"] in page
     assert "Traceback" not in page
 
 
@@ -234,7 +232,7 @@ def test_kill_9_in_a_search_loses_nothing(place):
     assert (
         len(runs_by_family(store)["Decision_tree"]) == 2 and (place.reports / "latest/dossier.html").exists()
     )
-    told = [event["event"] for event in read_ledger(settings_of(place)) if event["event"] != "refused"]
+    told = [line.event.name for line in read_ledger(settings_of(place)) if line.event.name != "refused"]
     assert told == ["data changed", "intent", "promoted"]
 
 

@@ -30,7 +30,7 @@ def test_an_override_is_on_record_beside_the_decision_which_stays(service, decid
         "time": 0,
         "kind": "override",
         "decision": decided,
-        "model_said": 1,
+        "model_prediction": 1,
         **GIVEN,
         "caller": "loopback",
     }
@@ -108,12 +108,14 @@ def test_the_scope_is_asked_for_at_the_door(store, tmp_path):
         answer = service.post("/overrides", GIVEN | {"decision": decided, "prediction": 1})
         assert answer.status == 201 and service.post("/decisions", EXAMPLE_CLIENT).status == 403
     entry = DecisionLog(settings).find(answer.json["id"])
-    assert (entry["caller"], entry["model_said"], entry["prediction"]) == ("overrider", 0, 1)
+    assert (entry["caller"], entry["model_prediction"], entry["prediction"]) == ("overrider", 0, 1)
 
 
 def test_what_cannot_be_written_was_not_decided(store):
     settings = settings_of(store)
-    decided = DecisionLog(settings).append({"kind": "decision", "answer": {"prediction": 1}})
+    decided = DecisionLog(settings).append(
+        {"kind": "decision", "caller": "", "input": {}, "answer": {"prediction": 1}, "model": {}}
+    )
     app = make_app(settings)
     service = app.state.service
 

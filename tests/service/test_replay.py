@@ -42,7 +42,7 @@ def rewrite(settings: Settings, change) -> None:
 def champions_of(settings: Settings) -> list[Champion]:
     "All that ever reigned, the oldest first; two of the three are retired."
     lines = read_promotions(settings)
-    return [load_promoted(settings, line["version"], digest_value(line["files"])) for line in lines]
+    return [load_promoted(settings, line.event.version, digest_value(line.event.files)) for line in lines]
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +138,7 @@ def test_a_removed_input_is_told_and_not_counted_as_different(few):
 def test_a_model_that_was_changed_since_is_not_asked(few):
     settings, ids = few
     line = read_promotions(settings)[0]
-    file = settings.store_path / line["folder"] / "model.skops"
+    file = settings.store_path / line.event.folder / "model.skops"
     file.write_bytes(file.read_bytes() + b"\0")
     tally = replay_days(settings)
     assert tally.counts == {"identical": 4, "impossible": 2} and set(tally.models) == {2, 3}

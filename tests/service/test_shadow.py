@@ -17,6 +17,7 @@ from services import Service, serve, set_alias, settings_of
 
 from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, LATE_CLIENT
 from rumos_bank.data.synthetic import make_synthetic_clients
+from rumos_bank.governance.events import Line
 from rumos_bank.governance.registry import find_version
 from rumos_bank.ground.errors import StoreError
 from rumos_bank.monitoring import shadow as shadowing
@@ -77,8 +78,8 @@ def test_the_answers_are_those_without_a_shadow_and_the_shadow_is_on_record(stor
     assert report.to_refuse + report.to_accept == changes > 0 and report.champions == (3,)
 
 
-def _files(store: Path, line: dict) -> dict[str, bytes]:
-    return {name: (store / line["folder"] / name).read_bytes() for name in line["files"]}
+def _files(store: Path, line: Line) -> dict[str, bytes]:
+    return {name: (store / line.event.folder / name).read_bytes() for name in line.event.files}
 
 
 def test_the_log_of_the_service_tells_who_listens_and_holds_no_client(store, tmp_path):
@@ -105,7 +106,7 @@ def test_a_version_that_cannot_be_loaded_changes_nothing(store, tmp_path, client
     settings = settings_of(store)
     with pytest.raises(StoreError, match="what the files of version 9 must be"):
         find_version(settings, 9)
-    (store / find_version(settings, 1).line["folder"] / "portable.json").write_bytes(b"{}")
+    (store / find_version(settings, 1).line.event.folder / "portable.json").write_bytes(b"{}")
     for version, why in (("9", "version 9"), ("1", "portable.json")):
         with serve(store, tmp_path, RUMOS_SHADOW_VERSION=version) as service:
             wait_until(lambda service=service: service.events("shadow"))
@@ -221,8 +222,9 @@ def listening(store, monkeypatch):
 def test_what_cannot_be_answered_is_counted_and_its_kind_told_once(listening, store):
     made, counts, told, run_until = listening
     log = DecisionLog(settings_of(store))
-    good = log.append({"kind": "decision", "input": EXAMPLE_CLIENT, "answer": {"prediction": 0}})
-    bad = log.append({"kind": "decision", "input": {"LIMIT_BAL": 31_415}, "answer": {"prediction": 0}})
+    made = {"kind": "decision", "caller": "", "answer": {"prediction": 0}, "model": {}}
+    good = log.append({**made, "input": EXAMPLE_CLIENT})
+    bad = log.append({**made, "input": {"LIMIT_BAL": 31_415}})
     made.offer([good, bad, "20051001-00000000-0"])
     run_until(lambda: counts["scored"] == 1 and counts["failed"] == 2)
     made.offer([bad])

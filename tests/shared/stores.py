@@ -6,7 +6,7 @@ import json
 import shutil
 import sqlite3
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,15 +17,17 @@ from rumos_bank.data.contract import ID, TARGET, fingerprint
 from rumos_bank.data.sources import Dataset
 from rumos_bank.data.synthetic import make_synthetic_clients
 from rumos_bank.governance import ledger
-from rumos_bank.governance.ledger import (
-    INTENT,
-    LEDGER,
-    ROLLED_BACK,
-    START,
-    append_event,
-    facts_of,
-    read_ledger,
+from rumos_bank.governance.events import (
+    EVENTS,
+    Intent,
+    Line,
+    Retired,
+    RolledBack,
+    VersionEvent,
+    read_line,
+    select,
 )
+from rumos_bank.governance.ledger import LEDGER, START, append_event, read_ledger
 from rumos_bank.governance.promotion import Verdict, promote
 from rumos_bank.governance.promotion_state import read_champion
 from rumos_bank.governance.tracking import Store, log_search, open_store
@@ -43,7 +45,7 @@ TOP = Path(__file__).parents[2] / "settings.ini"
 TINY = Profile("tiny", 0, 1)
 
 
-# What a few hundred twins and costs made by hand cannot show: only the money decides
+# What a few hundred synthetic clients and costs made by hand cannot show: only the money decides
 LENIENT = {
     "RUMOS_GATES_MIN_PROBABILITY": "0",
     "RUMOS_GATES_MAX_CALIBRATION_ERROR": "1",
@@ -64,7 +66,7 @@ def settings_for(path: Path, **more: str) -> Settings:
 
 @dataclass(frozen=True)
 class Data:
-    "Some twins, divided: 150 of the 600 train clients defaulted, and 40 of the 150 test clients."
+    "Some synthetic clients, divided: 150 of the 600 train clients defaulted, and 40 of the 150 test clients."
 
     dataset: Dataset
     train: pd.DataFrame
@@ -83,9 +85,9 @@ def make_data(seed: int) -> Data:
 def with_refusals(found: SearchResult, payers: int) -> SearchResult:
     "As if every decision out of fold were right, but so many good payers refused: payers · 1,000 / 600 €."
     folds = found.folds
-    chance = np.where(folds["defaulted"] == 1, 0.9, 0.1)
-    chance[np.flatnonzero(folds["defaulted"] == 0)[:payers]] = 0.8
-    return with_folds(found, chance, threshold=0.5)
+    probability = np.where(folds["defaulted"] == 1, 0.9, 0.1)
+    probability[np.flatnonzero(folds["defaulted"] == 0)[:payers]] = 0.8
+    return with_folds(found, probability, threshold=0.5)
 
 
 def with_folds(found: SearchResult, probability: np.ndarray, threshold: float) -> SearchResult:
@@ -102,7 +104,7 @@ def log_tree(
     found: SearchResult,
     **tags: object,
 ) -> str:
-    "Log a search as the notebook does; `tags` go before what is true."
+    "Log a search as the notebook does; `tags` take the place of what is true."
     family = str(tags.pop("family", found.family))
     decision = copy.copy(found.decision)
     decision.reference_ = make_reference(decision, data.train, found.folds["probability"].to_numpy())
@@ -120,9 +122,9 @@ def log_tree(
         | {"profile": "full", "pipeline_run": "r"}
         | tags
     )
-    figures = {"roc": Figure()}
+    plots = {"roc": Figure()}
     return log_search(
-        store, replace(found, family=family), on_test, tested, figures, data.dataset, parts, described
+        store, replace(found, family=family), on_test, tested, plots, data.dataset, parts, described
     )
 
 
@@ -132,18 +134,62 @@ def learn_from(found: SearchResult, clients: pd.DataFrame) -> SearchResult:
     return replace(found, decision=decision)
 
 
+def intent_of(version: int, run: str, **more: object) -> Intent:
+    "The intent to promote a version, as far as a test needs it."
+    given = {"family": "some", "reason": "cheaper", "folder": "artifacts", "files": {}, "records": {}}
+    given |= {"replaces": None, "gates": (), "rules": {}, "today": ""}
+    return Intent(version=version, run=run, **given | more)
+
+
+def lines_from(events: list[dict]) -> list[Line]:
+    "Lines of a ledger from as many of their fields as a test gives."
+    fill = {
+        "when": "",
+        "who": "",
+        "before": "",
+        "signature": "",
+        "family": "",
+        "reason": "",
+        "run": "",
+        "folder": "",
+    }
+    fill |= {
+        "files": {},
+        "records": {},
+        "replaces": None,
+        "gates": [],
+        "rules": {},
+        "today": "",
+        "line": 1,
+        "intent": 1,
+    }
+    frame = {each.name for each in fields(Line)}
+    names = [frame | {each.name for each in fields(EVENTS[event["event"]])} for event in events]
+    return [
+        read_line({name: value for name, value in (fill | event).items() if name in known})
+        for event, known in zip(events, names)
+    ]
+
+
+def retired(version: int = 1) -> Retired:
+    "An event that changes nothing, for tests that need a line."
+    return Retired(version=version, replaced_by=version + 1)
+
+
 def champion_of(decision: DecisionModel, version: int = 1) -> Champion:
     "A champion without a store."
     import skops.io
 
     form = json.dumps(make_portable(decision, {"family": "some"})).encode()
     files = {PORTABLE: hashlib.sha256(form).hexdigest(), SKOPS: "0"}
-    line = {"run": "r", "when": "now", "who": "test", "reason": "first", "files": files}
-    return Champion(version, line, {PORTABLE: form, SKOPS: skops.io.dumps(decision)})
+    intent = intent_of(version, "r", reason="first", files=files)
+    return Champion(
+        version, Line(1, intent, "now", "test", START), {PORTABLE: form, SKOPS: skops.io.dumps(decision)}
+    )
 
 
 def move_alias(settings: Settings, version: int) -> None:
-    "What the alias points to, changed behind everybody's back."
+    "Change what the alias points to, behind the ledger's back."
     with sqlite3.connect(settings.store_path / DATABASE, timeout=30) as database:
         database.execute(
             "UPDATE registered_model_aliases SET version = ? WHERE alias = 'champion'", (version,)
@@ -152,15 +198,14 @@ def move_alias(settings: Settings, version: int) -> None:
 
 
 def put_in_charge(settings: Settings, version: int) -> None:
-    "Another version that was crowned once reigns again, as after a rollback, without waiting for MLflow."
-    intents = [event for event in read_ledger(settings) if event["event"] == INTENT]
-    known = [event for event in intents if event["version"] == version] or intents[-1:]
-    facts = facts_of(known[-1]) | {"version": version}
-    append_event(settings, INTENT, facts)
+    "Make another version champion, as after a rollback, without waiting for MLflow."
+    intents = [line.event for line in select(read_ledger(settings), Intent)]
+    known = [event for event in intents if event.version == version] or intents[-1:]
+    intent = replace(known[-1], version=version, done=RolledBack.name)
+    number = append_event(settings, intent).number
     move_alias(settings, version)
-    append_event(
-        settings, ROLLED_BACK, {name: facts[name] for name in ("version", "run", "family", "reason")}
-    )
+    about = {"run": intent.run, "family": intent.family, "reason": intent.reason}
+    append_event(settings, RolledBack(version=version, **about, intent=number, replaces=None))
 
 
 @dataclass
@@ -187,7 +232,7 @@ class Place:
 
     @property
     def reigns(self) -> str | None:
-        "The name of the run that reigns."
+        "The name of the run whose model is champion."
         current = read_champion(self.store)
         names = {run: name for name, run in self.runs.items()}
         return current and names.get(current.run_id, current.run_id)
@@ -196,27 +241,28 @@ class Place:
     def events(self) -> list[tuple[str, str]]:
         "The ledger: what happened to which run."
         names = {run: name for name, run in self.runs.items()}
-        read = read_ledger(self.settings)
-        return [(event["event"], names.get(event["run"], event["run"])) for event in read if "run" in event]
+        lines = select(read_ledger(self.settings), VersionEvent)
+        return [(line.event.name, names.get(line.event.run, line.event.run)) for line in lines]
 
     @property
     def model(self) -> Path:
-        "The folder of the newest crowned model."
-        return self.store.path / self.line["folder"]
+        "The folder of the newest promoted model."
+        return self.store.path / self.line.event.folder
 
     @property
-    def line(self) -> dict:
-        "The newest line that crowned somebody."
-        return [event for event in read_ledger(self.settings) if event["event"] == INTENT][-1]
+    def line(self) -> Line[Intent]:
+        "The newest line that began a promotion."
+        return select(read_ledger(self.settings), Intent)[-1]
 
     def forge(self, change: Callable[[dict], object]) -> None:
-        "Change the lines that crowned somebody, and sign every line anew, as whoever holds the key may."
+        "Change the lines that began a promotion, and sign every line anew, as the holder of the key may."
         key, before, lines = ledger._load_key(self.settings.ledger_path / "private.pem"), START, []
-        for event in read_ledger(self.settings):
-            if event["event"] == INTENT:
-                change(event)
-            del event["signature"]
-            body = json.dumps(event | {"before": before}).encode()
+        for line in read_ledger(self.settings):
+            facts = line.to_dict()
+            del facts["signature"]
+            if isinstance(line.event, Intent):
+                change(facts)
+            body = json.dumps(facts | {"before": before}).encode()
             lines.append(body[:-1] + f', "signature": "{key.sign(body).hex()}"}}\n'.encode())
             before = hashlib.sha256(lines[-1]).hexdigest()
         (self.store.path / LEDGER).write_bytes(b"".join(lines))
@@ -225,7 +271,8 @@ class Place:
     def forge_digests(self) -> None:
         "Let the ledger record the files as they are now."
         found = {
-            name: hashlib.sha256((self.model / name).read_bytes()).hexdigest() for name in self.line["files"]
+            name: hashlib.sha256((self.model / name).read_bytes()).hexdigest()
+            for name in self.line.event.files
         }
         self.forge(lambda line: line.update(files=found))
 
