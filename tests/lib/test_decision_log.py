@@ -431,7 +431,7 @@ def test_a_file_that_is_cleared_away_while_the_log_is_read_is_passed_over(clock,
     log.append({"number": 2})
     entries = read_log(place.audit_path)
     assert next(entries)["id"] == ids[0]
-    (place.audit_path / f"{log._name}.jsonl").unlink()
+    (place.audit_path / f"{log._file.name}.jsonl").unlink()
     assert list(entries) == []
 
 
