@@ -27,7 +27,7 @@ from rumos_bank.data import readers as tables
 from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, FIELDS, ID, find_violations
 from rumos_bank.data.readers import Chunk, defuse_cells, find_good_rows, open_source, read_numbers
 from rumos_bank.data.synthetic import make_synthetic_clients
-from rumos_bank.ground.errors import DataError, ParameterError, RumosError
+from rumos_bank.ground.errors import DataError, ParameterError, RumosError, StoreError
 from rumos_bank.serving import batch
 from rumos_bank.serving.batch import predict_file, score_table
 from rumos_bank.serving.champion import Decision
@@ -433,7 +433,7 @@ def test_two_batches_do_not_write_to_one_place(champion, settings, tmp_path, boo
     told = []
 
     def at_the_same_time(*_: object) -> None:
-        with pytest.raises(DataError, match="another batch is writing"):
+        with pytest.raises(StoreError, match="another batch is writing"):
             predict_file(source, target, settings, champion=champion)
         told.append(1)
 
