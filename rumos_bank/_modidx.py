@@ -1704,6 +1704,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                               'rumos_bank/monitoring/monitor.py'),
                                                'rumos_bank.monitoring.monitor.Watch.to_dict': ( 'lib/monitoring/monitor.html#watch.to_dict',
                                                                                                 'rumos_bank/monitoring/monitor.py'),
+                                               'rumos_bank.monitoring.monitor._Entries': ( 'lib/monitoring/monitor.html#_entries',
+                                                                                           'rumos_bank/monitoring/monitor.py'),
                                                'rumos_bank.monitoring.monitor._Model': ( 'lib/monitoring/monitor.html#_model',
                                                                                          'rumos_bank/monitoring/monitor.py'),
                                                'rumos_bank.monitoring.monitor._conclude': ( 'lib/monitoring/monitor.html#_conclude',

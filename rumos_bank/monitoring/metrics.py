@@ -158,7 +158,7 @@ _SENTENCES = {
     "refusals checked by a person.",
     "cost": f"A client is expected to cost {{seen:,.1f}} €, {{expected:,.1f}} € would be usual. {_END} The bank's "
     "clients have become riskier or safer: inform the owner of the budget.",
-    "defaults": f"{{seen:.1%}} of the clients whose outcome is known defaulted, {{expected:.1%}} was predicted. {_END} The "
+    "defaults": f"{{seen:.1%}} of the clients whose outcome is known defaulted, {{expected:.1%}} were predicted to. {_END} The "
     "probabilities are no longer right: run the pipeline with newer data, and have refusals near the threshold "
     "checked by a person until then.",
 }
