@@ -115,7 +115,7 @@ def test_the_last_override_in_time_counts_wherever_it_was_made(book, settings):
     judged = judge_overrides(settings)
     assert (judged.total.overrides, judged.withdrawn) == (0, 1), "Z. came back to the model"
     told = describe_overrides(judged)
-    assert told[0].startswith("No override that differs") and told[1].startswith("1 came back")
+    assert told[0].startswith("No override that differs") and told[1].startswith("1 returned to")
 
 
 def test_the_days_are_those_of_the_decision(book, settings):
@@ -147,9 +147,7 @@ def test_an_interval_is_told_when_enough_are_judged_and_holds_the_difference(boo
 
 def test_no_override_is_a_sentence_and_a_day_is_eight_digits(book, settings):
     book.decide(REFUSE, 0.5)
-    assert describe_overrides(judge_overrides(settings)) == [
-        "No officer decided otherwise than the model in these days."
-    ]
+    assert describe_overrides(judge_overrides(settings)) == ["No officer overrode the model in these days."]
     for day in ("2005-10-01", "200510", "today", "２００５１００１"):
         with pytest.raises(ParameterError, match="YYYYMMDD"):
             judge_overrides(settings, day)
