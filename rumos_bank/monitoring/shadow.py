@@ -46,7 +46,9 @@ def answer_in_shadow(
     shadow: Champion,
     log: DecisionLog,  # that holds the decisions, and takes the answers
     ids: Sequence[str],  # of decisions
-) -> dict[str, Any]:  # scored, changed_decisions, failed; and the kind of the last error, if there was one
+) -> dict[
+    str, Any
+]:  # scored, changes (of decision), failed; and the kind of the last error, if there was one
     "The counts of decisions that the challenger made again and recorded in one write."
     entries, changed, error = list[dict[str, Any]](), 0, ""
     model = {"version": shadow.version, "digest": shadow.digest}
@@ -63,7 +65,7 @@ def answer_in_shadow(
             entries.append({"kind": "shadow", **about, **took})
     if entries:
         log.append_many(entries)
-    counts = {"scored": len(entries), "changed_decisions": changed, "failed": len(ids) - len(entries)}
+    counts = {"scored": len(entries), "changes": changed, "failed": len(ids) - len(entries)}
     return {**counts, "error": error}
 
 # %% ../../nbs/lib/monitoring/64_shadow.ipynb #b9efd53c
@@ -106,7 +108,7 @@ class Shadow:
     def __init__(
         self,
         settings: Settings,  # which version, which store, which log
-        counters: Mapping[str, Any],  # scored, changed_decisions, failed, dropped: each can `inc`
+        counters: Mapping[str, Any],  # scored, changes (of decision), failed, dropped: each can `inc`
         notify: Callable[..., None],  # takes an event and facts
     ):
         self.settings, self.counters, self.notify = settings, counters, notify
@@ -170,7 +172,7 @@ async def _hand_over(shadow: Shadow, process: Any) -> None:
     except Exception:
         shadow.counters["failed"].inc(len(ids))
         raise
-    for name in ("scored", "changed_decisions", "failed"):
+    for name in ("scored", "changes", "failed"):
         shadow.counters[name].inc(counts[name])
     if counts["error"] not in ("", shadow.error):
         shadow.error = counts["error"]

@@ -190,7 +190,7 @@ def listening(store, monkeypatch):
     "A shadow without a service, its counts and its events."
     monkeypatch.setattr(shadowing, "PAUSE", 0.02)
     monkeypatch.setattr(shadowing, "AGAIN", 0.05)
-    counts, events = dict.fromkeys(("scored", "changed_decisions", "failed", "dropped"), 0), []
+    counts, events = dict.fromkeys(("scored", "changes", "failed", "dropped"), 0), []
 
     class Count:
         def __init__(self, name: str):
