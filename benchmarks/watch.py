@@ -50,7 +50,7 @@ class World:
         risk = self.decision.predict_proba(fresh)[:, 1]
         held = make_watch_reference(self.decision, train, risk, fresh[TARGET].to_numpy())
         self.cells, self.seen = held["cells"], [name for name in CLIENT_COLUMNS if name not in protected]
-        self.reference = Tally(held["counts"], held["cost"], held["told"])
+        self.reference = Tally(held["counts"], held["cost"], held["outcomes"])
         self.rule = Rule(costs.bayes_threshold, costs.false_positive, costs.false_negative)
 
     def alarms(self, clients: pd.DataFrame, rate: float) -> set[str]:

@@ -810,7 +810,7 @@ def _print_readings(seen: Any) -> None:
     "The figures as a table, the rarest first."
     rows: list[tuple[str, ...]] = []
     alarmed: list[int] = []
-    for each in sorted(seen.readings, key=lambda each: 2.0 if each.chance is None else each.chance):
+    for each in sorted(seen.readings, key=lambda each: 2.0 if each.p_value is None else each.p_value):
         euros = each.name in ("cost", "realised")
         told = ["" if one is None else f"{one:,.1f} €" if euros else f"{one:.1%}" for one in each.numbers]
         sizes = (
@@ -818,7 +818,7 @@ def _print_readings(seen: Any) -> None:
             "" if each.distance is None else f"{each.distance:.1%}",
         )
         ends = f"{told[2]} – {told[3]}" if told[2] else ""
-        chance = "" if each.chance is None else f"{each.chance:.2g}"
+        chance = "" if each.p_value is None else f"{each.p_value:.2g}"
         alarmed += [len(rows)] * each.alarm
         rows.append((each.name, str(each.version), f"{each.clients:,}", *sizes, *told[:2], ends, chance))
     columns = ("figure", "version", "clients", "PSI", "distance", "seen", "expected", "95 %", "chance")

@@ -294,7 +294,7 @@ def _describe_reading(each: Reading) -> str:
         "–" if size is None else form.format(size)
         for size, form in ((each.psi, "{:.3f}"), (each.distance, "{:.1%}"))
     ]
-    chance = "not judged" if each.chance is None else f"{each.chance:.2g}"
+    chance = "not judged" if each.p_value is None else f"{each.p_value:.2g}"
     cells = [each.name, f"{each.version}", f"{each.clients:,}", *sizes, *told, chance]
     kind = ' class="alarm"' if each.alarm else ""
     return f"<tr{kind}>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>"

@@ -17,19 +17,17 @@ import json
 import math
 import os
 import re
-import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-# %% ../../nbs/lib/serving/52_batch.ipynb #0c936fd2
 from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT
 from rumos_bank.data.readers import (
     ENDINGS,
@@ -49,6 +47,7 @@ from rumos_bank.data.readers import (
 )
 from rumos_bank.governance.integrity import digest_file, digest_value
 from rumos_bank.ground.errors import DataError, ParameterError
+from rumos_bank.ground.files import hold_lock, rename_durably, sync_path, write_file
 from rumos_bank.ground.settings import Settings, read_settings
 from rumos_bank.serving.champion import Champion, Decision
 from rumos_bank.serving.decision_log import DecisionLog, record_batch
@@ -62,25 +61,25 @@ ROW, REASONS = "input_row", "reasons"  # of a rejected row: the first client is 
 
 @dataclass(frozen=True)
 class Totals:
-    "What was decided about some rows."
+    "Counts and euros of the decisions about some rows."
 
     scored: int = 0
     rejected: int = 0
     refused: int = 0  # of the scored
     referred: int = 0  # of the scored: a person should decide
     expected_cost: float = 0.0  # euros, of the decisions
-    cost_accept_all: float = 0.0  # euros, if everybody were accepted
+    cost_accept_all: float = 0.0  # euros, if all were accepted
 
 
 def _add_up(parts: Iterable[Totals]) -> Totals:
-    "The sum; euros are added without rounding on the way, so that no order and no restart shows."
+    "The sum; euros are added without rounding on the way, so that it depends on no order and no restart."
     rows = [list(asdict(part).values()) for part in parts] or [[0] * 6]
     columns = list(zip(*rows))
     return Totals(*map(sum, columns[:4]), *map(math.fsum, columns[4:]))
 
 
 class Scored(NamedTuple):
-    "What became of a chunk."
+    "The two tables that a chunk becomes, and their totals."
 
     decided: "pa.Table"  # the input's columns, then those of `Decision`
     rejected: "pa.Table"  # number, reasons, the input's columns
@@ -92,17 +91,17 @@ def score_table(
     chunk: Chunk,
     from_text: bool = False,  # whether text that reads as a number is one: in CSV and XLSX
 ) -> Scored:
-    "Decide about the good rows; set the others aside with reasons."
+    "The decisions about the good rows, and the other rows with reasons."
     import pyarrow as pa
 
     numbers = {name: read_numbers(chunk.table[name], from_text) for name in champion.seen}
     good = find_good_rows(numbers)
     kept = chunk.table if good.all() else chunk.table.filter(pa.array(good))
-    seen = {name: values[good].astype(np.int64) for name, values in numbers.items()}
+    used = {name: values[good].astype(np.int64) for name, values in numbers.items()}
     if from_text:  # what was read as a number is written as one
-        for name, values in seen.items():
+        for name, values in used.items():
             kept = kept.set_column(kept.column_names.index(name), name, pa.array(values))
-    answers = _decide(champion, seen, int(good.sum()))
+    answers = _decide(champion, used, int(good.sum()))
     for name, values in answers.items():
         kept = kept.append_column(name, pa.array(values))
     rejected = _reject(chunk, numbers, np.flatnonzero(~good))
@@ -113,7 +112,7 @@ _AT_ONCE = 10_000  # rows: their engineered columns take 10 MB
 
 
 def _decide(champion: Champion, seen: Mapping[str, np.ndarray], n: int) -> dict[str, np.ndarray]:
-    "The answers in columns; an unseen field is handed over as zeros."
+    "The answers in columns; a field that the champion does not use is passed as zeros."
     if not n:  # no rows, but the right types
         one = champion.score_columns([np.array([value]) for value in EXAMPLE_CLIENT.values()])
         return {name: values[:0] for name, values in one.items()}
@@ -127,7 +126,7 @@ def _decide(champion: Champion, seen: Mapping[str, np.ndarray], n: int) -> dict[
 
 # %% ../../nbs/lib/serving/52_batch.ipynb #623802e5
 def _reject(chunk: Chunk, numbers: Mapping[str, np.ndarray], bad: np.ndarray) -> "pa.Table":
-    "The bad rows, and the lines that were no rows at all, in the order of the input."
+    "The bad rows, and the lines that are no rows at all, in the order of the input."
     import pyarrow as pa
 
     left = chunk.table.take(pa.array(bad))
@@ -154,22 +153,14 @@ def _count(answers: Mapping[str, np.ndarray], rejected: int) -> Totals:
 
 # %% ../../nbs/lib/serving/52_batch.ipynb #47052cfb
 MANIFEST = "_manifest.jsonl"  # in a folder of parts
-_PART = re.compile(r"part-\d{6}-[0-9a-f]{16}\.parquet(\.[0-9a-f]{8}\.tmp)?")
-_OURS = re.compile(rf"{_PART.pattern}|_manifest\.jsonl(\.[0-9a-f]{{8}}\.tmp)?")
-
-
-def _replace_durably(written: Path, final: Path) -> None:
-    "Give a file that lies on the disk its name, and let the folder know it before going on."
-    written.replace(final)
-    if os.name == "posix":
-        opened = os.open(final.parent, os.O_RDONLY)
-        os.fsync(opened)
-        os.close(opened)
+_NAME = r"part-\d{6}-[0-9a-f]{16}\.parquet"
+_PART = re.compile(rf"{_NAME}|\.{_NAME}\.[0-9a-f]{{8}}\.tmp")  # the second: a run was killed while it wrote
+_OURS = re.compile(rf"{_PART.pattern}|_manifest\.jsonl|\._manifest\.jsonl\.[0-9a-f]{{8}}\.tmp")
 
 # %% ../../nbs/lib/serving/52_batch.ipynb #761a8156
 @dataclass(frozen=True)
 class _Folder:
-    "A folder of this machine: a file appears whole, and lies on the disk before anything else happens."
+    "A folder of this machine: a file appears whole, and is on the disk before anything else happens."
 
     path: Path
 
@@ -183,29 +174,24 @@ class _Folder:
 
     def write(self, name: str, content: bytes) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
-        temporary = self.path / f"{name}.{secrets.token_hex(4)}.tmp"  # two machines may write the same part
-        self._put(temporary, "wb", content)
-        _replace_durably(temporary, self.path / name)
+        write_file(self.path / name, content)
 
     def append(self, name: str, line: bytes) -> None:
-        self._put(self.path / name, "ab", line)
+        with (self.path / name).open("ab") as file:
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
 
     def remove(self, names: Iterable[str]) -> None:
-        "These files, and the folder if it is empty then; workers of a killed run may be at it still."
+        "Remove these files, and the folder if it is empty then; workers of a killed run may still write to it."
         for name in names:
             (self.path / name).unlink(missing_ok=True)
         with suppress(OSError):  # it is not empty, or gone
             self.path.rmdir()
 
-    def _put(self, path: Path, mode: str, content: bytes) -> None:
-        with path.open(mode) as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-
 # %% ../../nbs/lib/serving/52_batch.ipynb #84a07a7f
 class _FarFolder:
-    "The same in another store."
+    "A folder in another store."
 
     def __init__(self, path: str):
         self.path = path
@@ -222,7 +208,8 @@ class _FarFolder:
     def read(self, name: str) -> bytes:
         try:
             with self._files.open_input_stream(f"{self._inside}/{name}", compression=None) as file:
-                return file.read()
+                content: bytes = file.read()
+                return content
         except FileNotFoundError:
             return b""
 
@@ -240,7 +227,7 @@ class _FarFolder:
                 self._files.delete_file(f"{self._inside}/{name}")
 
 
-Folder = _Folder | _FarFolder  # both are small and travel to other machines
+Folder = _Folder | _FarFolder
 
 
 def _open_folder(path: Path | str) -> Folder:
@@ -248,18 +235,18 @@ def _open_folder(path: Path | str) -> Folder:
 
 # %% ../../nbs/lib/serving/52_batch.ipynb #3e9a8b75
 def _is_whole(folder: Folder, name: str) -> bool:
-    "Whether a part is as it was written; a name that is empty stands for none."
+    "Whether a part is as it was written; an empty name stands for no part."
     return not name or hashlib.sha256(folder.read(name)).hexdigest()[:16] in name
 
 
 def _clear(folder: Folder, named: Iterable[str]) -> None:
-    "Remove parts that no line names."
+    "Remove the parts that no line names."
     kept = set(named)
     folder.remove([name for name in folder.names() if _PART.fullmatch(name) and name not in kept])
 
 
 def _require_ours(folder: Folder) -> None:
-    "Raise `DataError` if there is anything in a folder that no batch wrote."
+    "Raise `DataError` if a folder holds files that no batch wrote."
     others = [name for name in folder.names() if not _OURS.fullmatch(name)]
     if others:
         raise DataError(
@@ -274,18 +261,19 @@ def _to_parquet(table: "pa.Table") -> bytes:
 
     sink = pa.BufferOutputStream()
     pq.write_table(table.replace_schema_metadata(None), sink)
-    return sink.getvalue().to_pybytes()
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
 
 # %% ../../nbs/lib/serving/52_batch.ipynb #567cb89a
 @dataclass(frozen=True)
 class PartWriter:
-    "Puts a chunk's tables where the parts are; needs nothing else, so that any machine can."
+    "Writes a chunk's tables as parts; it needs nothing else, so any machine can do it."
 
     parts: Folder
     rejects: Folder
 
     def __call__(self, number: int, scored: Scored) -> tuple[str, str]:
-        "The names of both parts, which tell their content; the second is empty if no row was rejected."
+        "The names of both parts, which hold their hashes; the second is empty if no row was rejected."
         part = self._write(self.parts, number, scored.decided)
         return part, self._write(self.rejects, number, scored.rejected) if scored.rejected.num_rows else ""
 
@@ -297,17 +285,19 @@ class PartWriter:
 
 # %% ../../nbs/lib/serving/52_batch.ipynb #87fe3b31
 class _Manifest:
-    "What counts of a folder of parts: one line says what they are made of, and one line a chunk that it is there."
+    "The list of the parts that count: the first line names what they are made of, then one line for each chunk."
 
     def __init__(self, folder: Folder, identity: Mapping[str, Any]):
         self.folder, self.identity = folder, dict(identity)
         first, *lines = self._read() or [{}]
         lines = lines if first == self.identity else []
         self.chunks = {line["chunk"]: line for line in lines if "chunk" in line}
-        self.entry = next((line["entry"] for line in lines if "entry" in line), "")  # it was finished
+        self.entry = next(
+            (line["entry"] for line in lines if "entry" in line), ""
+        )  # not empty: it was finished
 
     def keep(self, parts: Folder, rejects: Folder) -> None:
-        "Forget the chunks that are no longer as they were written; then it is not finished either."
+        "Drop the chunks that are no longer as they were written; then the batch is not finished either."
         kept = {
             number: line
             for number, line in self.chunks.items()
@@ -317,22 +307,22 @@ class _Manifest:
         self.chunks = kept
 
     def open(self) -> None:
-        "Write what is known under the manifest's name, and be ready for more."
+        "Write the known lines under the manifest's name; more can be appended then."
         self.folder.write(MANIFEST, b"".join(map(_to_line, [self.identity, *self.chunks.values()])))
 
     def append(self, line: Mapping[str, Any]) -> None:
-        "One line, in its place before going on."
+        "Add one line, which is on the disk when this returns."
         if "chunk" in line:
             self.chunks[line["chunk"]] = dict(line)
         self.folder.append(MANIFEST, _to_line(line))
 
     def require_own(self) -> None:
-        "Raise `DataError` if another batch wrote to the same place meanwhile."
+        "Raise `DataError` if another batch wrote to the same folder meanwhile."
         if self._read() != [self.identity, *self.chunks.values()]:
             raise DataError(f"another batch wrote to {self.folder.path}: run the same command again, alone")
 
     def _read(self) -> list[dict[str, Any]]:
-        "The lines that were written to their end."
+        "The lines that were written whole."
         return [json.loads(line) for line in self.folder.read(MANIFEST).split(b"\n")[:-1]]
 
 
@@ -341,7 +331,7 @@ def _to_line(value: Mapping[str, Any]) -> bytes:
 
 # %% ../../nbs/lib/serving/52_batch.ipynb #2239b5d9
 class _Parts:
-    "A folder of Parquet parts, which a killed run leaves to the next."
+    "A folder of Parquet parts, which the next run continues if this one is killed."
 
     def __init__(self, target: Path | str, identity: Mapping[str, Any]):
         self.target, self.rejects = target, name_rejects(target)
@@ -352,13 +342,13 @@ class _Parts:
         self.done = {number: Totals(**line["totals"]) for number, line in self.manifest.chunks.items()}
 
     def begin(self) -> None:
-        "Take the folder over: what is of another batch goes."
+        "Take the folder over; the parts of another batch are removed."
         _require_ours(self.write.parts)
         self._clear()
         self.manifest.open()
 
     def add(self, done: "Done") -> None:
-        "One chunk, for good."
+        "Record one chunk as finished."
         part, rejects = done.content
         line = {"chunk": done.number, "part": part, "rejects": rejects, "totals": asdict(done.totals)}
         self.manifest.append(line)
@@ -375,7 +365,7 @@ class _Parts:
         return digest_value([line["part"] for _, line in sorted(self.manifest.chunks.items())])
 
     def close(self, entry: str = "") -> None:
-        "With the id in the decision log once all is done; without it the next run goes on."
+        "Record the id in the decision log once all is done; without it the next run continues."
         if entry:
             self.manifest.append({"entry": entry})
 
@@ -430,8 +420,8 @@ class _SheetFile:
         from openpyxl import Workbook
 
         self.path, self.temporary = path, path.with_name(f".{path.name}.tmp")
-        self.book, self.rows = Workbook(write_only=True), 0
-        self.sheet = self.book.create_sheet("decisions")
+        self.workbook, self.rows = Workbook(write_only=True), 0
+        self.sheet = self.workbook.create_sheet("decisions")
         self.sheet.append(list(names))
 
     def add(self, rows: Sequence[Sequence[Any]]) -> None:
@@ -444,9 +434,8 @@ class _SheetFile:
             self.sheet.append(row)
 
     def finish(self) -> str:
-        self.book.save(self.temporary)
-        with self.temporary.open("r+b") as saved:
-            os.fsync(saved.fileno())
+        self.workbook.save(self.temporary)
+        sync_path(self.temporary)
         return digest_file(self.temporary)
 
     def drop(self) -> None:
@@ -455,7 +444,7 @@ class _SheetFile:
 
 
 def _to_cells(path: Path, table: "pa.Table") -> tuple[list[list[Any]], Sequence[str]]:
-    "Rows of what a spreadsheet can hold, and their names."
+    "Rows of cells that a spreadsheet can hold, and their names."
     from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 
     def cell(value: Any) -> Any:
@@ -474,17 +463,17 @@ class _OneFile:
     def __init__(self, target: Path):
         self.target, self.rejects = target, name_rejects(target)
         is_sheet = find_ending(target) == ".xlsx"
-        self.make: Callable = _SheetFile if is_sheet else _CsvFile
-        self.convert: Callable = _to_cells if is_sheet else _to_csv
+        self.make: Callable[..., Any] = _SheetFile if is_sheet else _CsvFile
+        self.convert: Callable[..., Any] = _to_cells if is_sheet else _to_csv
         self.files: dict[Path, Any] = {}
-        self.done: dict[int, Totals] = {}  # nothing: it begins anew every time
+        self.done: dict[int, Totals] = {}  # empty: it begins anew every time
         self.entry = ""
 
     def begin(self) -> None:
         "Nothing to prepare."
 
     def write(self, number: int, scored: Scored) -> tuple[Any, Any]:
-        "Nothing yet, for the order counts: the rows as the files will hold them."
+        "The rows as the files will hold them; they are written later, because the order counts."
         return self.convert(self.target, scored.decided), _to_csv(self.rejects, scored.rejected)
 
     def add(self, done: "Done") -> None:
@@ -492,24 +481,25 @@ class _OneFile:
         if done.totals.rejected:
             self._add_to(self.rejects, _CsvFile, *done.content[1])
 
-    def _add_to(self, path: Path, make: Callable, rows: Any, names: Sequence[str]) -> None:
+    def _add_to(self, path: Path, make: Callable[..., Any], rows: Any, names: Sequence[str]) -> None:
         if path not in self.files:
             self.files[path] = make(path, names)
         self.files[path].add(rows)
 
     def finish(self) -> str:
         "The digest of the output, which is whole but has no name yet."
-        return {path: file.finish() for path, file in self.files.items()}[self.target]
+        digests: dict[Path, str] = {path: file.finish() for path, file in self.files.items()}
+        return digests[self.target]
 
     def close(self, entry: str = "") -> None:
-        "With the id in the decision log the files get their names, the output last; without it they go."
+        "With the id in the decision log the files get their names, the output last; without it they are removed."
         if entry and self.rejects not in self.files:
             self.rejects.unlink(missing_ok=True)
         for path, file in reversed(self.files.items()):
             if entry:
-                _replace_durably(file.temporary, path)
+                rename_durably(file.temporary, path)
             else:
-                with suppress(OSError):  # a full disk may refuse the rest of it too
+                with suppress(OSError):  # a full disk may refuse the rest of the file too
                     file.drop()
                 file.temporary.unlink(missing_ok=True)
 
@@ -517,7 +507,7 @@ class _OneFile:
 def name_ending(
     path: Path | str,  # as `to_place` gives it
 ) -> str:  # one of `ENDINGS`; empty: a folder, or an address, whose name has none of them
-    "The ending that a name bears, whatever lies there."
+    "The ending of a name, whatever is stored there."
     name = str(path).rstrip("/").lower()
     return next((ending for ending in ENDINGS if name.endswith(ending)), "")
 
@@ -537,12 +527,12 @@ class Done(NamedTuple):
     number: int  # 0 for the first
     read: int  # rows, broken ones included
     totals: Totals
-    content: Any  # what the work's `write` gave; None: an earlier run had finished it
+    content: Any  # the result of the work's `write`; None: an earlier run had finished it
 
 
 @dataclass(frozen=True)
 class Work:
-    "What is done with every chunk, by any thread on any machine."
+    "The work on every chunk, for any thread on any machine."
 
     champion: Champion
     from_text: bool  # whether text that reads as a number is one: in CSV and XLSX
@@ -558,10 +548,11 @@ class Work:
 
 
 Steps = Generator[Done, None, None]
-Engine = Callable[[Work, Source, Mapping[int, Totals]], Steps]  # the last: what is done already
+Engine = Callable[[Work, Source, Mapping[int, Totals]], Steps]  # the last: the finished chunks, by number
 
 # %% ../../nbs/lib/serving/52_batch.ipynb #6e53cdd3
-def count_cores() -> int:  # that this process may use
+def count_cores() -> int:
+    "The cores that this process may use."
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -569,7 +560,7 @@ def _map_in_order(work: Callable[[Chunk], Any], chunks: Iterable[Chunk]) -> Gene
     "The work's results in the order of the chunks, as many at a time as there are cores."
     from threadpoolctl import threadpool_limits
 
-    cores, waiting = count_cores(), deque[Future]()
+    cores, waiting = count_cores(), deque[Future[Any]]()
     with (
         threadpool_limits(1),
         ThreadPoolExecutor(cores, initializer=threadpool_limits, initargs=(1,)) as pool,
@@ -600,7 +591,7 @@ def run_on_threads(
 # %% ../../nbs/lib/serving/52_batch.ipynb #3e0c93b8
 @dataclass(frozen=True)
 class BatchResult:
-    "What became of a file of clients."
+    "The result of a batch; its text is what people read."
 
     read: int  # rows; all of them are scored or rejected
     scored: int
@@ -608,7 +599,7 @@ class BatchResult:
     refused: int  # of the scored
     referred: int  # of the scored: a person should decide
     expected_cost: float  # euros, of the decisions
-    cost_accept_all: float  # euros, if everybody were accepted
+    cost_accept_all: float  # euros, if all were accepted
     output: Path | str
     rejects: Path | str | None  # None: no row was rejected
     resumed: int  # rows that an earlier, killed run had finished
@@ -626,7 +617,7 @@ class BatchResult:
         lines = [
             f"{self.read:,} read = {self.scored:,} scored + {self.rejected:,} rejected",
             f"{self.refused:,} refused ({share:.1%}), {self.referred:,} for a person to decide",
-            f"expected cost {self.expected_cost:,.0f} €; accepting everybody {self.cost_accept_all:,.0f} €",
+            f"expected cost {self.expected_cost:,.0f} €; accepting all {self.cost_accept_all:,.0f} €",
         ]
         return "\n".join(lines + ([f"rejected rows and why: {self.rejects}"] if self.rejects else []))
 
@@ -645,7 +636,7 @@ class _Job:
     def result(
         self, totals: Totals, resumed: int, seconds: float, entry: str, dry_run: bool = False
     ) -> BatchResult:
-        "What the caller is told."
+        "The result of this batch."
         return BatchResult(
             read=(self.rows or 0) if dry_run else totals.scored + totals.rejected,
             **asdict(totals),
@@ -663,7 +654,7 @@ _ADDED = (*Decision._fields, ROW, REASONS)
 
 
 def _prepare(source: Path | str, target: Path | str, champion: Champion) -> _Job:
-    "Look at everything, change nothing."
+    "The batch, after all checks; nothing is written."
     with readable_errors(source):
         stamp = _stamp(source)
     opened = open_source(source, champion.seen, _ADDED)
@@ -678,12 +669,12 @@ def _prepare(source: Path | str, target: Path | str, champion: Champion) -> _Job
 
 
 def _name(path: Path | str) -> str:
-    "A path in full, as it stands on record."
+    "A path in full, as the decision log records it."
     return str(path.absolute()) if isinstance(path, Path) else path
 
 
 def _identify(path: Path | str) -> tuple[dict[str, Any], int]:
-    "What the input is, and how many lines it has."
+    "Path and digest of the input, and how many lines it has."
     files, inside = find_place(path)
     digests, lines = {}, 0
     for each in list_files(path):
@@ -698,7 +689,7 @@ def _identify(path: Path | str) -> tuple[dict[str, Any], int]:
 
 # %% ../../nbs/lib/serving/52_batch.ipynb #8c659731
 def _require_apart(source: Path | str, target: Path | str) -> None:
-    "Raise `ParameterError` if what is written would replace the input, or lie in it."
+    "Raise `ParameterError` if an output would replace the input, or lie in it."
     for what, path in (("output", target), ("file of rejected rows", name_rejects(target))):
         one, other = (Path(os.path.realpath(_name(each))) for each in (source, path))
         if one == other or one in other.parents or other in one.parents:
@@ -715,41 +706,29 @@ def _describe_unwritten(what: Any, error: OSError) -> DataError:
 
 @contextmanager
 def _alone(target: Path | str) -> Iterator[None]:
-    "While one batch writes here no other may; what the disk refuses is told as a sentence."
-    from filelock import Timeout
-
-    try:
-        with _lock(target) if isinstance(target, Path) else nullcontext():
-            yield
-    except Timeout:
-        raise DataError(f"another batch is writing {target}: wait for it, or choose another name") from None
-    except OSError as error:
-        raise _describe_unwritten(target, error) from None
-
-
-@contextmanager
-def _lock(target: Path) -> Iterator[None]:
-    "A file beside the output, as long as the batch runs."
-    from filelock import FileLock
-
-    lock = target.with_name(f".{target.name}.lock")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(lock, timeout=0):
+    "While one batch writes here no other may; an error of the disk is raised as `DataError`."
+    with ExitStack() as held:
         try:
+            if isinstance(target, Path):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                lock = target.with_name(f".{target.name}.lock")
+                busy = f"another batch is writing {target}: wait for it, or choose another name"
+                held.enter_context(hold_lock(lock, busy))
+                held.callback(lock.unlink, missing_ok=True)
             yield
-        finally:
-            lock.unlink(missing_ok=True)
+        except OSError as error:
+            raise _describe_unwritten(target, error) from None
 
 # %% ../../nbs/lib/serving/52_batch.ipynb #56106a50
 Notify = Callable[[int, int | None, float], None]  # rows done, rows in all (None: unknown), seconds
 
 
 def _stay_silent(done: int, rows: int | None, seconds: float) -> None:
-    "Nobody listens."
+    "Report nothing."
 
 
 def _add_all(job: _Job, steps: Iterable[Done], notify: Notify) -> tuple[Totals, int]:
-    "Put every chunk's result in its place; the totals, and how many rows were done before."
+    "The totals of all chunks, each recorded as it comes, and how many rows an earlier run had finished."
     parts, read, resumed, start = [], 0, 0, time.monotonic()
     for done in steps:
         if done.content is None:
@@ -767,10 +746,10 @@ def _add_all(job: _Job, steps: Iterable[Done], notify: Notify) -> tuple[Totals, 
 
 # %% ../../nbs/lib/serving/52_batch.ipynb #c5446e21
 def _run(job: _Job, engine: Engine, settings: Settings, notify: Notify, caller: str) -> BatchResult:
-    "Score, record, then let the output have its name."
+    "Score and record; only then the output gets its name."
     start, entry = time.monotonic(), ""
     work = Work(job.champion, job.source.from_text, job.sink.write)
-    steps = engine(work, job.source, job.sink.done)  # may refuse, before anything is made
+    steps = engine(work, job.source, job.sink.done)  # may refuse, before anything is written
     job.sink.begin()
     try:
         with closing(steps):
@@ -795,7 +774,7 @@ def _record(champion: Champion, facts: Mapping[str, Any], caller: str, settings:
 
 
 def _stamp(path: Path | str) -> list[tuple[str, int, Any]]:
-    "Size and time of every file; in another store what it calls their version."
+    "Size and time of every file; in another store, its mark of the version."
     files, _ = find_place(path)
     far = files.handler.fs if isinstance(path, str) else None
     return [
@@ -807,13 +786,17 @@ def predict_file(
     source: Path | str,  # clients: one of `ENDINGS`, a folder of Parquet files, or an address of Parquet
     target: Path | str,  # decisions: one of `ENDINGS` or an address; .parquet becomes a folder of parts
     settings: Settings | None = None,  # None: as `read_settings` finds them
-    dry_run: bool = False,  # only look, and say what would be done
-    notify: Notify = _stay_silent,  # hears of every finished chunk
+    dry_run: bool = False,  # check everything and return what would be done
+    notify: Notify = _stay_silent,  # called after every finished chunk
     caller: str = "library",  # who asks, for the decision log
-    champion: Champion | None = None,  # None: the reigning one
-    engine: Engine = run_on_threads,  # who does the work
+    champion: Champion | None = None,  # None: the one in production
+    engine: Engine = run_on_threads,  # does the work
 ) -> BatchResult:
-    "Decide about every client in a file."
+    """The result of a batch that decides about every client in a file.
+
+    Raises `DataError` if the input cannot be read or the output cannot be written, `StoreError` if another batch is
+    writing it or there is no champion.
+    """
     source, target = to_place(source), to_place(target)
     settings = settings or read_settings()
     _require_apart(source, target)

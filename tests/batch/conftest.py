@@ -31,10 +31,10 @@ def settings(tmp_path) -> Settings:
 
 
 @pytest.fixture
-def book() -> pd.DataFrame:
+def portfolio() -> pd.DataFrame:
     "Fifty clients, with a column of the bank's own."
-    twins = make_synthetic_clients(50, seed=8)[[ID, *CLIENT_COLUMNS]]
-    return twins.assign(branch=[f"{number % 7:03}" for number in range(50)])
+    made = make_synthetic_clients(50, seed=8)[[ID, *CLIENT_COLUMNS]]
+    return made.assign(branch=[f"{number % 7:03}" for number in range(50)])
 
 
 @pytest.fixture(scope="session")

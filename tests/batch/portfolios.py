@@ -19,12 +19,12 @@ PROTECTED = ("SEX", "MARRIAGE", "AGE")
 
 
 def make_champion(version: int, seed: int) -> Champion:
-    twins = make_synthetic_clients(2000, seed)
+    clients = make_synthetic_clients(2000, seed)
     family = find_family("LightGBM")
     decision = make_decision(
         make_model(family, {"n_estimators": 20}, seed, PROTECTED), 0.25, Costs(), PROTECTED, refer_margin=200
     )
-    decision.fit(twins[list(CLIENT_COLUMNS)], twins[TARGET])
+    decision.fit(clients[list(CLIENT_COLUMNS)], clients[TARGET])
     form = make_portable(decision, {"family": family.name})
     content = {PORTABLE: json.dumps(form).encode(), SKOPS: skops.io.dumps(decision)}
     files = {name: hashlib.sha256(written).hexdigest() for name, written in content.items()}

@@ -27,7 +27,7 @@ from rumos_bank.data import readers as tables
 from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, FIELDS, ID, find_violations
 from rumos_bank.data.readers import Chunk, defuse_cells, find_good_rows, open_source, read_numbers
 from rumos_bank.data.synthetic import make_synthetic_clients
-from rumos_bank.ground.errors import DataError, ParameterError, RumosError
+from rumos_bank.ground.errors import DataError, ParameterError, RumosError, StoreError
 from rumos_bank.serving import batch
 from rumos_bank.serving.batch import predict_file, score_table
 from rumos_bank.serving.champion import Decision
@@ -84,7 +84,7 @@ def test_text_is_a_number_as_decimals_are_written(text):
     np.testing.assert_equal((number, beside), (expected, expected))
 
 
-def test_a_row_that_is_set_aside_always_has_a_reason(champion):
+def test_a_row_that_is_rejected_always_has_a_reason(champion):
     frame = make_synthetic_clients(40, seed=2).astype(object)
     for at, field in enumerate(FIELDS):
         frame.iloc[at, frame.columns.get_loc(field.name)] = field.high + 1
@@ -97,13 +97,13 @@ def test_a_row_that_is_set_aside_always_has_a_reason(champion):
         assert reason.startswith(FIELDS[row - 1].name) and str(FIELDS[row - 1].high + 1) in reason
 
 
-def test_protected_fields_may_be_absent_or_hold_anything(champion, settings, tmp_path, book, write):
-    without = write(book.drop(columns=[*PROTECTED]), tmp_path / "without.csv")
-    wrong = write(book.assign(SEX="x", AGE=-1), tmp_path / "wrong.csv")
+def test_protected_fields_may_be_absent_or_hold_anything(champion, settings, tmp_path, portfolio, write):
+    without = write(portfolio.drop(columns=[*PROTECTED]), tmp_path / "without.csv")
+    wrong = write(portfolio.assign(SEX="x", AGE=-1), tmp_path / "wrong.csv")
     for source in (without, wrong):
         assert predict_file(source, tmp_path / "out.csv", settings, champion=champion).rejected == 0
         got = read_answers(tmp_path / "out.csv")
-        pd.testing.assert_frame_equal(got[ANSWERS], champion.decide(book))
+        pd.testing.assert_frame_equal(got[ANSWERS], champion.decide(portfolio))
 
 
 # Every format gives the library's answers
@@ -112,16 +112,16 @@ def test_protected_fields_may_be_absent_or_hold_anything(champion, settings, tmp
 @pytest.mark.parametrize("target", ENDINGS)
 @pytest.mark.parametrize("source", ENDINGS)
 def test_every_format_gives_the_librarys_answers_bit_for_bit(
-    source, target, champion, settings, tmp_path, book, write, small_chunks
+    source, target, champion, settings, tmp_path, portfolio, write, small_chunks
 ):
-    came = write(book, tmp_path / f"in{source}")
+    came = write(portfolio, tmp_path / f"in{source}")
     done = predict_file(came, tmp_path / f"out{target}", settings, champion=champion)
-    answers, expected = read_answers(done.output), champion.decide(book)
+    answers, expected = read_answers(done.output), champion.decide(portfolio)
     pd.testing.assert_frame_equal(answers[ANSWERS], expected, check_dtype=target != ".xlsx")
     numbers = [name for name in (ID, *CLIENT_COLUMNS) if name in (*champion.seen,)]
-    pd.testing.assert_frame_equal(answers[numbers], book[numbers])
-    assert answers["branch"].tolist() == book["branch"].tolist()
-    assert list(answers.columns) == [*book.columns, *ANSWERS]
+    pd.testing.assert_frame_equal(answers[numbers], portfolio[numbers])
+    assert answers["branch"].tolist() == portfolio["branch"].tolist()
+    assert list(answers.columns) == [*portfolio.columns, *ANSWERS]
     assert (done.read, done.scored, done.rejected, done.rejects) == (50, 50, 0, None)
     assert (done.refused, done.referred) == (expected["prediction"].sum(), expected["refer"].sum())
     chosen = np.where(
@@ -134,69 +134,73 @@ def test_every_format_gives_the_librarys_answers_bit_for_bit(
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_no_row_is_lost(ending, champion, settings, tmp_path, book, write, small_chunks):
-    book.loc[[6, 30], "LIMIT_BAL"] = [999, 10_000_001]
-    book.loc[49, "PAY_0"] = 10
+def test_no_row_is_lost(ending, champion, settings, tmp_path, portfolio, write, small_chunks):
+    portfolio.loc[[6, 30], "LIMIT_BAL"] = [999, 10_000_001]
+    portfolio.loc[49, "PAY_0"] = 10
     done = predict_file(
-        write(book, tmp_path / f"in{ending}"), tmp_path / f"out{ending}", settings, champion=champion
+        write(portfolio, tmp_path / f"in{ending}"), tmp_path / f"out{ending}", settings, champion=champion
     )
     assert (done.read, done.scored, done.rejected) == (50, 47, 3)
     rejected = read_answers(done.rejects)
     assert rejected["input_row"].tolist() == [7, 31, 50]
-    assert rejected[ID].tolist() == book[ID][[6, 30, 49]].tolist()
+    assert rejected[ID].tolist() == portfolio[ID][[6, 30, 49]].tolist()
     assert rejected["reasons"].tolist() == [
         "LIMIT_BAL must be between 1,000 and 10,000,000 TWD, got 999",
         "LIMIT_BAL must be between 1,000 and 10,000,000 TWD, got 10000001",
         "PAY_0 must be one of the codes -2 to 9, got 10",
     ]
-    assert read_answers(done.output)[ID].tolist() == book[ID].drop([6, 30, 49]).tolist()
+    assert read_answers(done.output)[ID].tolist() == portfolio[ID].drop([6, 30, 49]).tolist()
     ending_of_rejects = ".rejects.parquet" if ending == ".parquet" else ".rejects.csv"
     assert done.rejects.name == f"out{ending_of_rejects}"
 
 
-def test_a_file_of_bad_rows_only_still_gives_both_files(champion, settings, tmp_path, book, write):
+def test_a_file_of_bad_rows_only_still_gives_both_files(champion, settings, tmp_path, portfolio, write):
     for ending in (".csv", ".parquet"):
-        source = write(book.assign(PAY_0=11), tmp_path / f"in{ending}")
+        source = write(portfolio.assign(PAY_0=11), tmp_path / f"in{ending}")
         done = predict_file(source, tmp_path / f"out{ending}", settings, champion=champion)
         assert (done.scored, done.rejected) == (0, 50)
-        assert list(read_answers(done.output).columns) == [*book.columns, *ANSWERS]
+        assert list(read_answers(done.output).columns) == [*portfolio.columns, *ANSWERS]
         assert len(read_answers(done.rejects)) == 50
 
 
-def test_rejects_of_an_earlier_run_go(champion, settings, tmp_path, book, write):
+def test_rejects_of_an_earlier_run_are_removed(champion, settings, tmp_path, portfolio, write):
     for ending in (".csv", ".parquet"):
         target = tmp_path / f"out{ending}"
         first = predict_file(
-            write(book.assign(PAY_0=11), tmp_path / f"in{ending}"), target, settings, champion=champion
+            write(portfolio.assign(PAY_0=11), tmp_path / f"in{ending}"), target, settings, champion=champion
         )
         assert first.rejects.exists()
-        second = predict_file(write(book, tmp_path / f"in{ending}"), target, settings, champion=champion)
+        second = predict_file(write(portfolio, tmp_path / f"in{ending}"), target, settings, champion=champion)
         assert second.rejects is None and not first.rejects.exists()
         assert len(read_answers(target)) == 50
 
 
-def test_partitions_become_columns(champion, settings, tmp_path, book):
-    folder = tmp_path / "book"
+def test_partitions_become_columns(champion, settings, tmp_path, portfolio):
+    folder = tmp_path / "portfolio"
     for month in (9, 10):
         (folder / f"month={month}").mkdir(parents=True)
-        book.assign(ID=book[ID] + month).to_parquet(folder / f"month={month}" / "part.parquet", index=False)
+        portfolio.assign(ID=portfolio[ID] + month).to_parquet(
+            folder / f"month={month}" / "part.parquet", index=False
+        )
     (folder / "_SUCCESS").touch()
     done = predict_file(folder, tmp_path / "out.parquet", settings, champion=champion)
     answers = read_answers(done.output)
     assert done.read == 100 and answers["month"].tolist() == [10] * 50 + [9] * 50  # in the order of the paths
-    pd.testing.assert_frame_equal(answers[ANSWERS][50:].reset_index(drop=True), champion.decide(book))
+    pd.testing.assert_frame_equal(answers[ANSWERS][50:].reset_index(drop=True), champion.decide(portfolio))
 
 
-def test_parts_with_other_columns_are_refused(champion, settings, tmp_path, book):
-    (tmp_path / "book").mkdir()
-    book.to_parquet(tmp_path / "book" / "a.parquet", index=False)
-    book.drop(columns="branch").to_parquet(tmp_path / "book" / "b.parquet", index=False)
+def test_parts_with_other_columns_are_refused(champion, settings, tmp_path, portfolio):
+    (tmp_path / "portfolio").mkdir()
+    portfolio.to_parquet(tmp_path / "portfolio" / "a.parquet", index=False)
+    portfolio.drop(columns="branch").to_parquet(tmp_path / "portfolio" / "b.parquet", index=False)
     with pytest.raises(DataError, match=r"b\.parquet lacks columns that the first file has: branch"):
-        predict_file(tmp_path / "book", tmp_path / "out.csv", settings, champion=champion)
+        predict_file(tmp_path / "portfolio", tmp_path / "out.csv", settings, champion=champion)
 
 
-def test_any_numeric_type_is_a_number(champion, settings, tmp_path, book):
-    typed = book.astype({"LIMIT_BAL": "float64", "PAY_0": "int8", "PAY_2": "Int16", "BILL_AMT1": "float32"})
+def test_any_numeric_type_is_a_number(champion, settings, tmp_path, portfolio):
+    typed = portfolio.astype(
+        {"LIMIT_BAL": "float64", "PAY_0": "int8", "PAY_2": "Int16", "BILL_AMT1": "float32"}
+    )
     table = pa.Table.from_pandas(typed, preserve_index=False)
     decimal = table["PAY_AMT1"].cast(pa.decimal128(19, 0))
     table = table.set_column(table.column_names.index("PAY_AMT1"), "PAY_AMT1", decimal)
@@ -206,30 +210,30 @@ def test_any_numeric_type_is_a_number(champion, settings, tmp_path, book):
     pq.write_table(table, tmp_path / "in.parquet")
     done = predict_file(tmp_path / "in.parquet", tmp_path / "out.parquet", settings, champion=champion)
     pd.testing.assert_frame_equal(
-        read_answers(done.output)[ANSWERS], champion.decide(book.astype({"ID": int}))
+        read_answers(done.output)[ANSWERS], champion.decide(portfolio.astype({"ID": int}))
     )
 
 
 # CSV as it comes
 
 
-def csv_of(book: pd.DataFrame, **cells: str) -> str:
-    return book.assign(**cells).to_csv(index=False)
+def csv_of(portfolio: pd.DataFrame, **cells: str) -> str:
+    return portfolio.assign(**cells).to_csv(index=False)
 
 
 @pytest.mark.parametrize("block", [64, 300, 10_000])
-def test_blocks_end_where_records_end(block, champion, settings, tmp_path, book, monkeypatch):
+def test_blocks_end_where_records_end(block, champion, settings, tmp_path, portfolio, monkeypatch):
     monkeypatch.setattr(tables, "_BLOCK", block)
-    notes = [f'"said\n{number}", twice' if number % 3 else "" for number in range(50)]
-    (tmp_path / "in.csv").write_text(csv_of(book, note=notes))
+    notes = [f'"quoted\n{number}", twice' if number % 3 else "" for number in range(50)]
+    (tmp_path / "in.csv").write_text(csv_of(portfolio, note=notes))
     done = predict_file(tmp_path / "in.csv", tmp_path / "out.csv", settings, champion=champion)
     answers = pd.read_csv(done.output, keep_default_na=False)
     assert done.read == 50 and answers["note"].tolist() == notes
 
 
-def test_dialects_of_csv(champion, settings, tmp_path, book):
-    text = csv_of(book)
-    expected = champion.decide(book)
+def test_dialects_of_csv(champion, settings, tmp_path, portfolio):
+    text = csv_of(portfolio)
+    expected = champion.decide(portfolio)
     files = {
         "mark.csv": b"\xef\xbb\xbf" + text.encode(),
         "windows.csv": text.replace("\n", "\r\n").encode(),
@@ -246,9 +250,11 @@ def test_dialects_of_csv(champion, settings, tmp_path, book):
         pd.testing.assert_frame_equal(read_answers(done.output)[ANSWERS], expected)
 
 
-def test_lines_with_another_number_of_cells_are_rejected(champion, settings, tmp_path, book, monkeypatch):
+def test_lines_with_another_number_of_cells_are_rejected(
+    champion, settings, tmp_path, portfolio, monkeypatch
+):
     monkeypatch.setattr(tables, "_BLOCK", 500)
-    lines = csv_of(book.assign(PAY_0=book["PAY_0"].where(book.index != 20, 99))).splitlines()
+    lines = csv_of(portfolio.assign(PAY_0=portfolio["PAY_0"].where(portfolio.index != 20, 99))).splitlines()
     lines[3] += ",one more"
     lines[30] = "too,few"
     (tmp_path / "in.csv").write_text("\n".join(lines))
@@ -258,8 +264,8 @@ def test_lines_with_another_number_of_cells_are_rejected(champion, settings, tmp
     assert rejected["reasons"][2].endswith("too,few") and "one more" in rejected["reasons"][0]
 
 
-def test_cells_stay_as_they_came(champion, settings, tmp_path, book):
-    (tmp_path / "in.csv").write_text(csv_of(book, LIMIT_BAL=" 3e4", note="NA", code="0012", empty=""))
+def test_cells_stay_as_they_came(champion, settings, tmp_path, portfolio):
+    (tmp_path / "in.csv").write_text(csv_of(portfolio, LIMIT_BAL=" 3e4", note="NA", code="0012", empty=""))
     predict_file(tmp_path / "in.csv", tmp_path / "out.csv", settings, champion=champion)
     answers = pd.read_csv(tmp_path / "out.csv", dtype=str, keep_default_na=False)
     assert answers.loc[0, ["LIMIT_BAL", "note", "code", "empty"]].tolist() == ["30000", "NA", "0012", ""]
@@ -283,8 +289,8 @@ def test_no_cell_is_a_formula(cells):
 
 
 @pytest.mark.parametrize("ending", [".csv", ".csv.gz", ".xlsx"])
-def test_formulas_are_defused_in_what_we_write(ending, champion, settings, tmp_path, book, write):
-    evil = book.assign(branch="=HYPERLINK(1)", **{"+name": "-5"})
+def test_formulas_are_defused_in_what_we_write(ending, champion, settings, tmp_path, portfolio, write):
+    evil = portfolio.assign(branch="=HYPERLINK(1)", **{"+name": "-5"})
     evil.loc[3, "PAY_0"] = 77
     done = predict_file(
         write(evil, tmp_path / "in.parquet"), tmp_path / f"out{ending}", settings, champion=champion
@@ -294,8 +300,8 @@ def test_formulas_are_defused_in_what_we_write(ending, champion, settings, tmp_p
         assert set(answers["branch"]) == {"'=HYPERLINK(1)"} and set(answers["'+name"].astype(str)) == {"-5"}
 
 
-def test_parquet_is_data_and_stays_as_it_came(champion, settings, tmp_path, book, write):
-    source = write(book.assign(branch="=1+1"), tmp_path / "in.parquet")
+def test_parquet_is_data_and_stays_as_it_came(champion, settings, tmp_path, portfolio, write):
+    source = write(portfolio.assign(branch="=1+1"), tmp_path / "in.parquet")
     assert set(
         read_answers(predict_file(source, tmp_path / "o.parquet", settings, champion=champion).output)[
             "branch"
@@ -323,10 +329,10 @@ def read_manifest(folder: Path) -> list[dict]:
 
 
 def test_a_run_killed_at_any_write_is_completed_to_the_same_bytes(
-    champion, settings, tmp_path, book, write, small_chunks, monkeypatch
+    champion, settings, tmp_path, portfolio, write, small_chunks, monkeypatch
 ):
-    book.loc[[9, 33], "PAY_0"] = 44
-    source = write(book, tmp_path / "in.parquet")
+    portfolio.loc[[9, 33], "PAY_0"] = 44
+    source = write(portfolio, tmp_path / "in.parquet")
     whole = predict_file(source, tmp_path / "whole" / "out.parquet", settings, champion=champion)
     expected = contents(whole.output, whole.rejects)
     assert len(expected) == 7 + 2
@@ -375,10 +381,10 @@ def test_after_kill_9_the_next_run_goes_on(champion, settings, tmp_path, monkeyp
     assert list(contents(done.output).values()) == list(contents(clean.output).values())
 
 
-def test_a_finished_batch_is_told_again_without_scoring(
-    champion, settings, tmp_path, book, write, monkeypatch
+def test_a_finished_batch_gives_its_result_again_without_scoring(
+    champion, settings, tmp_path, portfolio, write, monkeypatch
 ):
-    source, target = write(book, tmp_path / "in.parquet"), tmp_path / "out.parquet"
+    source, target = write(portfolio, tmp_path / "in.parquet"), tmp_path / "out.parquet"
     first = predict_file(source, target, settings, champion=champion)
     monkeypatch.setattr(batch, "score_table", None)
     again = predict_file(source, target, settings, champion=champion)
@@ -387,20 +393,20 @@ def test_a_finished_batch_is_told_again_without_scoring(
 
 
 def test_another_input_or_champion_begins_anew(
-    champion, other_champion, settings, tmp_path, book, write, small_chunks
+    champion, other_champion, settings, tmp_path, portfolio, write, small_chunks
 ):
-    source, target = write(book, tmp_path / "in.parquet"), tmp_path / "out.parquet"
+    source, target = write(portfolio, tmp_path / "in.parquet"), tmp_path / "out.parquet"
     predict_file(source, target, settings, champion=champion)
     other = predict_file(source, target, settings, champion=other_champion)
     assert other.resumed == 0 and set(read_answers(target)["model_version"]) == {4}
-    write(book[:20], source)
+    write(portfolio[:20], source)
     fewer = predict_file(source, target, settings, champion=other_champion)
     assert fewer.resumed == 0 and len(read_answers(target)) == 20
     assert len(list(target.glob("part-*"))) == 3
 
 
-def test_a_damaged_part_is_scored_again(champion, settings, tmp_path, book, write, small_chunks):
-    source, target = write(book, tmp_path / "in.parquet"), tmp_path / "out.parquet"
+def test_a_damaged_part_is_scored_again(champion, settings, tmp_path, portfolio, write, small_chunks):
+    source, target = write(portfolio, tmp_path / "in.parquet"), tmp_path / "out.parquet"
     predict_file(source, target, settings, champion=champion)
     before = contents(target)
     part = sorted(target.glob("part-*"))[2]
@@ -411,8 +417,10 @@ def test_a_damaged_part_is_scored_again(champion, settings, tmp_path, book, writ
 
 
 @pytest.mark.parametrize("ending", [".csv", ".xlsx"])
-def test_a_single_file_is_whole_or_not_there(ending, champion, settings, tmp_path, book, write, small_chunks):
-    source, target = write(book, tmp_path / "in.parquet"), tmp_path / f"out{ending}"
+def test_a_single_file_is_whole_or_not_there(
+    ending, champion, settings, tmp_path, portfolio, write, small_chunks
+):
+    source, target = write(portfolio, tmp_path / "in.parquet"), tmp_path / f"out{ending}"
     target.write_text("of yesterday")
 
     def stop(done: int, rows: int | None, seconds: float) -> None:
@@ -428,17 +436,17 @@ def test_a_single_file_is_whole_or_not_there(ending, champion, settings, tmp_pat
     assert not settings.audit_path.exists()
 
 
-def test_two_batches_do_not_write_to_one_place(champion, settings, tmp_path, book, write):
-    source, target = write(book, tmp_path / "in.csv"), tmp_path / "out.parquet"
-    told = []
+def test_two_batches_do_not_write_to_one_place(champion, settings, tmp_path, portfolio, write):
+    source, target = write(portfolio, tmp_path / "in.csv"), tmp_path / "out.parquet"
+    tried = []
 
     def at_the_same_time(*_: object) -> None:
-        with pytest.raises(DataError, match="another batch is writing"):
+        with pytest.raises(StoreError, match="another batch is writing"):
             predict_file(source, target, settings, champion=champion)
-        told.append(1)
+        tried.append(1)
 
     predict_file(source, target, settings, notify=at_the_same_time, champion=champion)
-    assert told
+    assert tried
 
 
 # Memory
@@ -474,10 +482,10 @@ def test_what_was_read_is_let_go(tmp_path, monkeypatch):
 # What is on record
 
 
-def test_a_batch_leaves_one_entry(champion, settings, tmp_path, book, write, small_chunks):
-    book.loc[0, "PAY_0"] = 55
+def test_a_batch_leaves_one_entry(champion, settings, tmp_path, portfolio, write, small_chunks):
+    portfolio.loc[0, "PAY_0"] = 55
     done = predict_file(
-        write(book, tmp_path / "in.csv"), tmp_path / "out.csv", settings, caller="me", champion=champion
+        write(portfolio, tmp_path / "in.csv"), tmp_path / "out.csv", settings, caller="me", champion=champion
     )
     (entry,) = read_log(settings.audit_path)
     assert (entry["id"], entry["kind"], entry["caller"]) == (done.entry, "batch", "me")
@@ -487,12 +495,14 @@ def test_a_batch_leaves_one_entry(champion, settings, tmp_path, book, write, sma
     assert (entry["scored"], entry["rejected"], entry["refused"]) == (49, 1, done.refused)
 
 
-def test_nobody_gets_decisions_that_are_not_on_record(champion, settings, tmp_path, book, write, monkeypatch):
+def test_no_output_has_decisions_that_are_not_on_record(
+    champion, settings, tmp_path, portfolio, write, monkeypatch
+):
     def fail(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(batch, "record_batch", fail)
-    source = write(book, tmp_path / "in.csv")
+    source = write(portfolio, tmp_path / "in.csv")
     for name in ("out.csv", "out.xlsx"):
         with pytest.raises(DataError, match=r"the decision log .* cannot be written .*: make room"):
             predict_file(source, tmp_path / name, settings, champion=champion)
@@ -502,54 +512,54 @@ def test_nobody_gets_decisions_that_are_not_on_record(champion, settings, tmp_pa
 @pytest.mark.parametrize(
     ("name", "whole"), [("a.parquet", 50), ("a.csv", 50), ("a.csv.gz", None), ("a.xlsx", 50)]
 )
-def test_progress_is_told(name, whole, champion, settings, tmp_path, book, write, small_chunks):
-    shadow_checks, source = [], write(book, tmp_path / name)
+def test_progress_is_reported(name, whole, champion, settings, tmp_path, portfolio, write, small_chunks):
+    reports, source = [], write(portfolio, tmp_path / name)
     predict_file(
         source,
         tmp_path / "out.csv",
         settings,
-        notify=lambda *news: shadow_checks.append(news),
+        notify=lambda *news: reports.append(news),
         champion=champion,
     )
-    assert shadow_checks[-1][:2] == (50, whole)
-    assert all(before[0] < after[0] for before, after in itertools.pairwise(shadow_checks))
+    assert reports[-1][:2] == (50, whole)
+    assert all(before[0] < after[0] for before, after in itertools.pairwise(reports))
 
 
-def test_a_dry_run_changes_nothing(champion, settings, tmp_path, book, write, small_chunks):
-    source = write(book, tmp_path / "in.parquet")
-    scanned_at = predict_file(source, tmp_path / "out.parquet", settings, dry_run=True, champion=champion)
-    assert str(scanned_at) == f"would score 50 clients with champion 3 into {tmp_path / 'out.parquet'}"
+def test_a_dry_run_changes_nothing(champion, settings, tmp_path, portfolio, write, small_chunks):
+    source = write(portfolio, tmp_path / "in.parquet")
+    planned = predict_file(source, tmp_path / "out.parquet", settings, dry_run=True, champion=champion)
+    assert str(planned) == f"would score 50 clients with champion 3 into {tmp_path / 'out.parquet'}"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.parquet"]
     predict_file(source, tmp_path / "out.parquet", settings, champion=champion)
     lines = (tmp_path / "out.parquet" / "_manifest.jsonl").read_bytes().splitlines(keepends=True)
     (tmp_path / "out.parquet" / "_manifest.jsonl").write_bytes(b"".join(lines[:3]) + lines[3][:10])
-    scanned_at = predict_file(source, tmp_path / "out.parquet", settings, dry_run=True, champion=champion)
-    assert scanned_at.resumed == 16 and "16 of them are finished" in str(scanned_at)
+    planned = predict_file(source, tmp_path / "out.parquet", settings, dry_run=True, champion=champion)
+    assert planned.resumed == 16 and "16 of them are finished" in str(planned)
 
 
-# What cannot be done is told
+# What cannot be done is refused in a sentence
 
 
-def test_what_cannot_be_read_is_told(champion, settings, tmp_path, book, write):
-    good = write(book, tmp_path / "good.parquet").read_bytes()
+def test_what_cannot_be_read_is_refused(champion, settings, tmp_path, portfolio, write):
+    good = write(portfolio, tmp_path / "good.parquet").read_bytes()
     files = {
         "none.csv": (None, "does not exist"),
-        "book.txt": (b"a,b", r"must end in \.csv"),
+        "portfolio.txt": (b"a,b", r"must end in \.csv"),
         "empty.csv": (b"", "is empty"),
-        "head.csv": (csv_of(book[:0]).encode(), "holds no clients"),
+        "head.csv": (csv_of(portfolio[:0]).encode(), "holds no clients"),
         "few.csv": (
-            csv_of(book.drop(columns="PAY_0")).encode(),
+            csv_of(portfolio.drop(columns="PAY_0")).encode(),
             "lacks columns that the champion needs: PAY_0",
         ),
         "twice.csv": (
-            csv_of(book).replace("branch", "ID", 1).encode(),
+            csv_of(portfolio).replace("branch", "ID", 1).encode(),
             "more than one column of the name ID",
         ),
-        "again.csv": (csv_of(book, prediction=1).encode(), "already has columns.*prediction"),
-        "latin.csv": (csv_of(book, name="é").encode("latin-1"), "cannot be read as .csv.*UTF-8"),
-        "wide.csv": (csv_of(book).encode("utf-16"), "cannot be read as .csv.*UTF-8"),
-        "cut.csv.gz": (gzip.compress(csv_of(book).encode())[:-20], "cannot be read as .csv.gz"),
-        "no.csv.gz": (csv_of(book).encode(), "cannot be read as .csv.gz"),
+        "again.csv": (csv_of(portfolio, prediction=1).encode(), "already has columns.*prediction"),
+        "latin.csv": (csv_of(portfolio, name="é").encode("latin-1"), "cannot be read as .csv.*UTF-8"),
+        "wide.csv": (csv_of(portfolio).encode("utf-16"), "cannot be read as .csv.*UTF-8"),
+        "cut.csv.gz": (gzip.compress(csv_of(portfolio).encode())[:-20], "cannot be read as .csv.gz"),
+        "no.csv.gz": (csv_of(portfolio).encode(), "cannot be read as .csv.gz"),
         "cut.parquet": (good[:-100], "cannot be read as .parquet"),
         "no.xlsx": (b"PK\x03\x04", "cannot be read as .xlsx"),
     }
@@ -564,15 +574,17 @@ def test_what_cannot_be_read_is_told(champion, settings, tmp_path, book, write):
         open_source(tmp_path / "folder")
 
 
-def test_a_quotation_mark_without_end_is_told(champion, settings, tmp_path, book, monkeypatch):
+def test_a_quotation_mark_without_end_is_refused(champion, settings, tmp_path, portfolio, monkeypatch):
     monkeypatch.setattr(tables, "_BLOCK", 200)
-    (tmp_path / "in.csv").write_text(csv_of(book).replace("\n", '\n"', 1))
+    (tmp_path / "in.csv").write_text(csv_of(portfolio).replace("\n", '\n"', 1))
     with pytest.raises(DataError, match="is a quotation mark missing"):
         predict_file(tmp_path / "in.csv", tmp_path / "out.csv", settings, champion=champion)
 
 
-def test_places_that_cannot_be_written_are_told(champion, settings, tmp_path, book, write, monkeypatch):
-    source = write(book, tmp_path / "in.parquet")
+def test_places_that_cannot_be_written_are_refused(
+    champion, settings, tmp_path, portfolio, write, monkeypatch
+):
+    source = write(portfolio, tmp_path / "in.parquet")
     for target in (source, tmp_path / "in.parquet" / "out.csv"):
         with pytest.raises(ParameterError, match="must lie apart"):
             predict_file(source, target, settings, champion=champion)
@@ -594,13 +606,13 @@ def test_places_that_cannot_be_written_are_told(champion, settings, tmp_path, bo
         assert not [path for path in tmp_path.iterdir() if path.name.startswith(".full")]
 
 
-def test_a_disk_that_stays_full_is_told_and_leaves_nothing(
-    champion, settings, tmp_path, book, write, monkeypatch
+def test_a_disk_that_stays_full_is_reported_and_leaves_nothing(
+    champion, settings, tmp_path, portfolio, write, monkeypatch
 ):
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    source = write(book, tmp_path / "in.parquet")
+    source = write(portfolio, tmp_path / "in.parquet")
     monkeypatch.setattr(os, "fsync", full)
     monkeypatch.setattr(batch._CsvFile, "drop", full)
     with pytest.raises(DataError, match="make room"):
@@ -614,21 +626,21 @@ def test_a_disk_that_stays_full_is_told_and_leaves_nothing(
         ("s3://bank/o.v2", "s3://bank/o.v2.rejects.parquet"),
         ("s3://bank/o.v2/", "s3://bank/o.v2.rejects.parquet"),
         ("s3://bank/o.PARQUET", "s3://bank/o.rejects.parquet"),
-        (Path("book.2026.10"), Path("book.2026.10.rejects.parquet")),
-        (Path("book.2026.11.parquet"), Path("book.2026.11.rejects.parquet")),
+        (Path("portfolio.2026.10"), Path("portfolio.2026.10.rejects.parquet")),
+        (Path("portfolio.2026.11.parquet"), Path("portfolio.2026.11.rejects.parquet")),
         (Path("a.b/c.csv.gz"), Path("a.b/c.rejects.csv")),
         (Path("folder"), Path("folder.rejects.parquet")),
     ],
 )
 def test_rejects_lie_beside_their_own_output(target, rejects, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for folder in ("book.2026.10", "folder"):
+    for folder in ("portfolio.2026.10", "folder"):
         Path(folder).mkdir()
     assert batch.name_rejects(target) == rejects
 
 
-def test_the_rejects_do_not_replace_the_input(champion, settings, tmp_path, book, write):
-    source = write(book, tmp_path / "out.rejects.csv")
+def test_the_rejects_do_not_replace_the_input(champion, settings, tmp_path, portfolio, write):
+    source = write(portfolio, tmp_path / "out.rejects.csv")
     (tmp_path / "link.csv").symlink_to(source)
     for target in (tmp_path / "out.csv", tmp_path / "link.csv"):
         with pytest.raises(ParameterError, match="must lie apart"):
@@ -636,8 +648,8 @@ def test_the_rejects_do_not_replace_the_input(champion, settings, tmp_path, book
     assert len(read_answers(source)) == 50
 
 
-def test_a_book_that_was_moved_is_the_same_book(champion, settings, tmp_path, book, write):
-    source, target = write(book, tmp_path / "in.parquet"), tmp_path / "out.parquet"
+def test_a_file_that_was_moved_is_the_same_input(champion, settings, tmp_path, portfolio, write):
+    source, target = write(portfolio, tmp_path / "in.parquet"), tmp_path / "out.parquet"
     first = predict_file(source, target, settings, champion=champion)
     moved = source.rename(tmp_path / "moved.parquet")
     again = predict_file(moved, target, settings, champion=champion)
@@ -645,14 +657,14 @@ def test_a_book_that_was_moved_is_the_same_book(champion, settings, tmp_path, bo
 
 
 def test_a_file_that_changes_before_it_is_read_is_noticed(
-    champion, settings, tmp_path, book, write, monkeypatch
+    champion, settings, tmp_path, portfolio, write, monkeypatch
 ):
-    source, identify = write(book, tmp_path / "in.csv"), batch._identify
+    source, identify = write(portfolio, tmp_path / "in.csv"), batch._identify
 
     def change(path: Path) -> tuple:
-        told = identify(path)
-        write(book.assign(PAY_0=9), source)
-        return told
+        identified = identify(path)
+        write(portfolio.assign(PAY_0=9), source)
+        return identified
 
     monkeypatch.setattr(batch, "_identify", change)
     with pytest.raises(DataError, match="was changed while it was read"):
@@ -669,8 +681,8 @@ def test_parts_that_another_removed_meanwhile_are_no_fault(place, tmp_path):
     assert folder.names() == [] and folder.read("part-000000-0123456789abcdef.parquet") == b""
 
 
-def test_a_file_that_changes_while_it_is_read_is_noticed(champion, settings, tmp_path, book, write):
-    source = write(book, tmp_path / "in.csv")
+def test_a_file_that_changes_while_it_is_read_is_noticed(champion, settings, tmp_path, portfolio, write):
+    source = write(portfolio, tmp_path / "in.csv")
     with pytest.raises(DataError, match="was changed while it was read"):
         predict_file(
             source,
@@ -682,17 +694,21 @@ def test_a_file_that_changes_while_it_is_read_is_noticed(champion, settings, tmp
     assert not (tmp_path / "out.csv").exists()
 
 
-def test_a_spreadsheet_has_a_limit(champion, settings, tmp_path, book, write, monkeypatch):
+def test_a_spreadsheet_has_a_limit(champion, settings, tmp_path, portfolio, write, monkeypatch):
     for module in (batch, tables):
         monkeypatch.setattr(module, "SHEET_ROWS", 49)
     with pytest.raises(DataError, match=r"more than 49 rows: save it as \.csv"):
-        predict_file(write(book, tmp_path / "in.xlsx"), tmp_path / "out.csv", settings, champion=champion)
+        predict_file(
+            write(portfolio, tmp_path / "in.xlsx"), tmp_path / "out.csv", settings, champion=champion
+        )
     with pytest.raises(DataError, match=r"more than 49 rows: choose an output that ends in \.csv"):
-        predict_file(write(book, tmp_path / "in.csv"), tmp_path / "out.xlsx", settings, champion=champion)
+        predict_file(
+            write(portfolio, tmp_path / "in.csv"), tmp_path / "out.xlsx", settings, champion=champion
+        )
 
 
-def test_empty_rows_of_a_spreadsheet_are_passed_over_and_counted(champion, settings, tmp_path, book):
-    wide = book.astype(object)
+def test_empty_rows_of_a_spreadsheet_are_passed_over_and_counted(champion, settings, tmp_path, portfolio):
+    wide = portfolio.astype(object)
     wide.loc[10] = None
     wide.loc[12, "PAY_0"] = "late"
     wide.to_excel(tmp_path / "in.xlsx", index=False)
@@ -701,20 +717,20 @@ def test_empty_rows_of_a_spreadsheet_are_passed_over_and_counted(champion, setti
     assert pd.read_csv(done.rejects)["input_row"].tolist() == [13]
 
 
-def test_without_a_champion_the_way_to_one_is_told(settings, tmp_path, book, write):
+def test_without_a_champion_the_error_names_the_command_that_makes_one(settings, tmp_path, portfolio, write):
     with pytest.raises(RumosError, match="rumos run"):
-        predict_file(write(book, tmp_path / "in.csv"), tmp_path / "out.csv", settings)
+        predict_file(write(portfolio, tmp_path / "in.csv"), tmp_path / "out.csv", settings)
 
 
-def test_columns_that_csv_cannot_hold(champion, settings, tmp_path, book):
-    book.assign(history=[[1, 2]] * 50).to_parquet(tmp_path / "in.parquet", index=False)
+def test_columns_that_csv_cannot_hold(champion, settings, tmp_path, portfolio):
+    portfolio.assign(history=[[1, 2]] * 50).to_parquet(tmp_path / "in.parquet", index=False)
     with pytest.raises(DataError, match=r"choose an output that ends in \.parquet"):
         predict_file(tmp_path / "in.parquet", tmp_path / "out.csv", settings, champion=champion)
 
 
-def test_the_manifest_says_what_the_output_is_made_of(champion, settings, tmp_path, book, write):
+def test_the_manifest_names_what_the_output_is_made_of(champion, settings, tmp_path, portfolio, write):
     done = predict_file(
-        write(book, tmp_path / "in.parquet"), tmp_path / "out.parquet", settings, champion=champion
+        write(portfolio, tmp_path / "in.parquet"), tmp_path / "out.parquet", settings, champion=champion
     )
     first, chunk, last = map(json.loads, (done.output / "_manifest.jsonl").read_text().splitlines())
     assert first["input"] == batch.digest_file(tmp_path / "in.parquet")

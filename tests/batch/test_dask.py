@@ -1,4 +1,4 @@
-"""The same batch on many machines: the same bits, whoever dies on the way."""
+"""The same batch on many machines: the same bits, whichever machine fails on the way."""
 
 import os
 import pickle
@@ -70,21 +70,21 @@ def test_a_cluster_gives_the_bits_of_one_machine(
     machines, champion, settings, tmp_path, clients, chunks_of_500
 ):
     near = predict_file(clients, tmp_path / "near.parquet", settings, champion=champion)
-    shadow_checks = []
+    reports = []
     far = predict_file(
         clients,
         tmp_path / "far.parquet",
         settings,
         champion=champion,
         engine=run_on_dask(machines.scheduler_address),
-        notify=lambda *news: shadow_checks.append(news[:2]),
+        notify=lambda *news: reports.append(news[:2]),
     )
     assert contents(far.output, far.rejects) == contents(near.output, near.rejects)
     assert len(contents(far.output)) == 8 and len(contents(far.rejects)) == 2
     same = replace(near, output=far.output, rejects=far.rejects, seconds=far.seconds, entry=far.entry)
     assert far == same and (far.scored, far.rejected) == (3998, 2)
     assert read_answers(far.rejects)["input_row"].tolist() == [10, 2601]
-    assert shadow_checks[-1] == (4000, 4000) and len(shadow_checks) == 8
+    assert reports[-1] == (4000, 4000) and len(reports) == 8
     one, other = read_log(settings.audit_path)
     assert one["output"]["sha256"] == other["output"]["sha256"]
     assert {one["id"], other["id"]} == {near.entry, far.entry}
@@ -107,7 +107,7 @@ def test_a_worker_that_is_killed_in_the_middle_loses_nothing(
 
 
 def die_once(name: str, plan: tables.Plan) -> Done:
-    "Chunk 3 is decided and written, and then its worker dies before it can say so."
+    "Chunk 3 is decided and written, and then its worker dies before it can report."
     tally = Path(os.environ["RUMOS_TEST_TALLY"]) / "begun"
     seen = tally.read_text().split() if tally.exists() else []
     with tally.open("a") as file:
@@ -138,19 +138,19 @@ def test_after_the_client_was_killed_the_next_run_goes_on_with_or_without_a_clus
     again = predict_file(
         clients, done.output, settings, champion=champion, engine=run_on_dask("tcp://127.0.0.1:1")
     )
-    assert again == replace(done, resumed=4000, seconds=0)  # nothing is left to be done: nobody is asked
+    assert again == replace(done, resumed=4000, seconds=0)  # nothing is left to be done: no machine is asked
 
 
 def test_no_disk_is_shared_but_input_and_output(champion, settings, tmp_path, clients, chunks_of_500):
     near = predict_file(clients, tmp_path / "near.parquet", settings, champion=champion)
     memory = fsspec.filesystem("memory")
     for path in clients.iterdir():
-        memory.pipe_file(f"/bank/book/{path.name}", path.read_bytes())
+        memory.pipe_file(f"/bank/portfolio/{path.name}", path.read_bytes())
     with LocalCluster(
         n_workers=2, processes=False, protocol="tcp://", host="127.0.0.1", dashboard_address="127.0.0.1:0"
     ) as made:
         far = predict_file(
-            "memory://bank/book",
+            "memory://bank/portfolio",
             "memory://bank/out.parquet",
             settings,
             champion=champion,
@@ -164,13 +164,13 @@ def test_no_disk_is_shared_but_input_and_output(champion, settings, tmp_path, cl
         if path.endswith(".parquet")
     }
     assert found == contents(near.output, near.rejects)
-    again = predict_file("memory://bank/book", far.output, settings, champion=champion)
+    again = predict_file("memory://bank/portfolio", far.output, settings, champion=champion)
     assert again.resumed == 4000 and again.entry == far.entry
-    memory.pipe_file("/bank/book/0.parquet", memory.cat_file("/bank/book/1.parquet"))
-    anew = predict_file("memory://bank/book", far.output, settings, champion=champion)
+    memory.pipe_file("/bank/portfolio/0.parquet", memory.cat_file("/bank/portfolio/1.parquet"))
+    anew = predict_file("memory://bank/portfolio", far.output, settings, champion=champion)
     assert anew.resumed == 0 and anew.read == 5000
     (entry,) = [each for each in read_log(settings.audit_path) if each["id"] == far.entry]
-    assert entry["input"]["path"] == "memory://bank/book"
+    assert entry["input"]["path"] == "memory://bank/portfolio"
 
 
 # Any chunk can be read by itself
@@ -187,14 +187,14 @@ def test_plans_cut_where_the_walk_cuts(files, chunk_rows):
         for number, rows in enumerate(sizes)
     ]
     plans = list(plan_chunks(groups, chunk_rows))
-    told = [
+    rows = [
         (span.path, span.group, row)
         for plan in plans
         for span in plan.spans
         for row in range(span.start, span.start + span.rows)
     ]
-    assert told == [(group.path, group.group, row) for group in groups for row in range(group.rows)]
-    assert [plan.first for plan in plans] == list(range(1, len(told) + 1, chunk_rows))
+    assert rows == [(group.path, group.group, row) for group in groups for row in range(group.rows)]
+    assert [plan.first for plan in plans] == list(range(1, len(rows) + 1, chunk_rows))
     assert all(plan.rows == chunk_rows for plan in plans[:-1]) and plans[-1].rows <= chunk_rows
 
 
@@ -218,9 +218,9 @@ def test_a_chunk_by_plan_is_the_chunk_of_the_walk(clients, chunk_rows, monkeypat
 
 def test_a_champion_travels_as_its_files(champion):
     there = pickle.loads(pickle.dumps(champion))
-    twins = make_synthetic_clients(50, seed=1)[list(CLIENT_COLUMNS)]
+    clients = make_synthetic_clients(50, seed=1)[list(CLIENT_COLUMNS)]
     assert (there.version, there.digest, there.about) == (champion.version, champion.digest, champion.about)
-    assert (there.predict_proba(twins) == champion.predict_proba(twins)).all()
+    assert (there.predict_proba(clients) == champion.predict_proba(clients)).all()
 
 
 def test_a_champion_that_was_changed_on_the_way_is_refused(champion):
@@ -232,10 +232,10 @@ def test_a_champion_that_was_changed_on_the_way_is_refused(champion):
         make(version, line, changed, cached)
 
 
-# What cannot be done is told
+# What cannot be done is refused in a sentence
 
 
-def test_a_scheduler_that_is_not_there_is_told(champion, settings, tmp_path, clients, monkeypatch):
+def test_a_scheduler_that_does_not_answer_is_an_error(champion, settings, tmp_path, clients, monkeypatch):
     monkeypatch.setattr(cluster, "ANSWER_SECONDS", 1)
     for address in ("tcp://127.0.0.1:1", "127.0.0.1", "ftp://127.0.0.1:1"):
         with pytest.raises(ParameterError, match=f"no Dask scheduler answers at '{address}'.*leave it out"):
@@ -249,7 +249,7 @@ def test_a_scheduler_that_is_not_there_is_told(champion, settings, tmp_path, cli
     assert not settings.audit_path.exists()
 
 
-def test_a_cluster_without_workers_is_told(champion, settings, tmp_path, clients, monkeypatch):
+def test_a_cluster_without_workers_is_an_error(champion, settings, tmp_path, clients, monkeypatch):
     monkeypatch.setattr(cluster, "WORKER_SECONDS", 0.5)
     with (
         LocalCluster(
@@ -266,7 +266,7 @@ def test_a_cluster_without_workers_is_told(champion, settings, tmp_path, clients
         )
 
 
-def test_a_cluster_that_lost_its_workers_is_told(
+def test_a_cluster_that_lost_its_workers_is_an_error(
     champion, settings, tmp_path, clients, chunks_of_500, monkeypatch
 ):
     monkeypatch.setattr(cluster, "WORKER_SECONDS", 1)
@@ -345,20 +345,20 @@ def test_another_folder_of_the_same_name_is_noticed(champion, settings, tmp_path
 
 
 @pytest.mark.parametrize(("source", "target"), [("in.csv", "out.parquet"), ("in.parquet", "out.csv")])
-def test_only_parquet_is_shared_out(source, target, champion, settings, tmp_path, book, write):
-    write(book, tmp_path / source)
+def test_only_parquet_is_shared_out(source, target, champion, settings, tmp_path, portfolio, write):
+    write(portfolio, tmp_path / source)
     with pytest.raises(ParameterError, match="a cluster reads Parquet and writes Parquet"):
         predict_file(tmp_path / source, tmp_path / target, settings, champion=champion, engine=run_on_dask())
     assert not (tmp_path / target).exists()
 
 
-def test_without_dask_the_way_to_it_is_told(champion, settings, tmp_path, clients, monkeypatch):
+def test_without_dask_the_error_names_what_to_install(champion, settings, tmp_path, clients, monkeypatch):
     monkeypatch.setattr(cluster, "find_spec", lambda name: None)
     with pytest.raises(ParameterError, match=r'pip install "rumos_bank\[cluster\]"'):
         predict_file(clients, tmp_path / "out.parquet", settings, champion=champion, engine=run_on_dask())
 
 
-def test_what_another_batch_did_meanwhile_is_noticed(champion, settings, tmp_path, clients):
+def test_what_another_batch_wrote_meanwhile_is_noticed(champion, settings, tmp_path, clients):
     memory = fsspec.filesystem("memory")
     path = "/meanwhile.parquet/_manifest.jsonl"
     with pytest.raises(DataError, match=r"another batch wrote to memory://meanwhile\.parquet"):

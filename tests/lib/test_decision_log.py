@@ -1,4 +1,4 @@
-"The decision log: whoever was told something finds it on record, whatever happened since."
+"The decision log: every answer that a caller received is on record, whatever happened since."
 
 import errno
 import json
@@ -57,12 +57,12 @@ def log(place):
 
 @pytest.fixture(scope="module")
 def champion() -> Champion:
-    "A champion of twins, without a store."
+    "A champion of synthetic clients, without a store."
     import skops.io
 
-    twins, family = make_synthetic_clients(800, seed=3), find_family("Decision_tree")
+    clients, family = make_synthetic_clients(800, seed=3), find_family("Decision_tree")
     model = make_model(family, family.trials[0], 1, PROTECTED)
-    decision = make_decision(model, 0.25, Costs(), PROTECTED).fit(twins, twins[TARGET])
+    decision = make_decision(model, 0.25, Costs(), PROTECTED).fit(clients, clients[TARGET])
     form = json.dumps(make_portable(decision, {"family": "Decision_tree"})).encode()
     line = {"run": "r", "when": "now", "who": "test", "reason": "first", "files": {PORTABLE: "0", SKOPS: "1"}}
     return Champion(3, line, {PORTABLE: form, SKOPS: skops.io.dumps(decision)})
@@ -99,8 +99,8 @@ def test_an_entry_keeps_every_character(log, place):
 
 def test_the_time_is_when_it_was_written(log):
     before = datetime.now(UTC)
-    told = datetime.fromisoformat(log.find(log.append({}))["time"])
-    assert before <= told <= datetime.now(UTC)
+    recorded = datetime.fromisoformat(log.find(log.append({}))["time"])
+    assert before <= recorded <= datetime.now(UTC)
 
 
 def test_forged_ids_find_nothing(log, place, tmp_path):
@@ -117,7 +117,7 @@ def test_forged_ids_find_nothing(log, place, tmp_path):
         f"{name}-1",
         f"{name}-fff",
         f"{name}-{'f' * 12}",
-        f"{name}-{'0' * 12}",  # the right place, but not the id that was told
+        f"{name}-{'0' * 12}",  # the right place, but not the id that was given out
         f"{name}--1",
         f"{known}\n",
         f" {known}",
@@ -136,7 +136,7 @@ def test_forged_ids_find_nothing(log, place, tmp_path):
     assert log.find(known)["number"] == 1
 
 
-def test_an_entry_that_says_it_is_another_is_not_found(log, place):
+def test_an_entry_with_the_id_of_another_is_not_found(log, place):
     known = log.append({"number": 1})
     path = place.audit_path / f"{known.rpartition('-')[0]}.jsonl"
     changed = path.read_text().replace(known, known[:-1] + "5")
@@ -160,23 +160,23 @@ def test_the_files_are_for_their_owner_only(log, place):
 
 
 def test_threads_write_whole_lines_and_find_them(log, place):
-    told: dict[str, tuple[int, int]] = {}
+    recorded: dict[str, tuple[int, int]] = {}
 
     def write(thread: int) -> None:
         for number in range(60):
             for each in log.append_many(
                 [{"who": [thread, number], "fill": "x" * (number * 7)}] * (1 + number % 3)
             ):
-                told[each] = (thread, number)
+                recorded[each] = (thread, number)
 
     threads = [threading.Thread(target=write, args=(thread,)) for thread in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(told) == 8 * 20 * 6
-    assert all(tuple(log.find(each)["who"]) == who for each, who in told.items())
-    assert sorted(entry["id"] for entry in read_all(place)) == sorted(told)
+    assert len(recorded) == 8 * 20 * 6
+    assert all(tuple(log.find(each)["who"]) == who for each, who in recorded.items())
+    assert sorted(entry["id"] for entry in read_all(place)) == sorted(recorded)
     assert len(list(place.audit_path.iterdir())) == 1
 
 
@@ -216,19 +216,19 @@ def test_kill_9_loses_nothing_that_was_answered_and_two_processes_share_the_fold
     command = [sys.executable, "-c", WRITER, str(place.store_path)]
     env = os.environ | {"PYTHONPATH": str(ROOT)}
     writers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env) for _ in range(2)]
-    told = []
-    for writer in writers:  # the first fills its pipe and waits while the second is heard
-        told += [writer.stdout.readline() for _ in range(300)]
+    recorded = []
+    for writer in writers:  # the first fills its pipe and waits while the second is read
+        recorded += [writer.stdout.readline() for _ in range(300)]
     for writer in writers:
         writer.send_signal(signal.SIGKILL)
     for writer in writers:
-        told += [line for line in writer.stdout if line.endswith("\n")]
+        recorded += [line for line in writer.stdout if line.endswith("\n")]
         writer.wait(timeout=30)
     log = DecisionLog(place)
-    for number, each in map(str.split, told):
+    for number, each in map(str.split, recorded):
         assert log.find(each)["number"] == int(number)
-    assert len(told) > 600 and len(list(place.audit_path.iterdir())) == 2
-    assert {each for _, each in map(str.split, told)} <= {entry["id"] for entry in read_all(place)}
+    assert len(recorded) > 600 and len(list(place.audit_path.iterdir())) == 2
+    assert {each for _, each in map(str.split, recorded)} <= {entry["id"] for entry in read_all(place)}
 
 
 # a disk that fails
@@ -255,7 +255,7 @@ def _writes_half(write, file, lines):
 
 @pytest.mark.parametrize("act", [_is_full, _writes_half])
 @pytest.mark.parametrize("entries", [1, 3])
-def test_what_cannot_be_written_is_not_told_and_the_next_entry_is(act, entries, log, place, monkeypatch):
+def test_what_cannot_be_written_has_no_id_and_the_next_entry_has(act, entries, log, place, monkeypatch):
     first = log.append({"number": 1})
     with monkeypatch.context() as broken:
         fail_once(broken, act)
@@ -291,7 +291,7 @@ def test_a_full_disk_leaves_no_empty_files(log, place, monkeypatch):
     assert list(place.audit_path.iterdir()) == []
 
 
-def test_a_failed_wait_for_the_disk_is_told(tmp_path, monkeypatch):
+def test_a_failed_wait_for_the_disk_is_raised(tmp_path, monkeypatch):
     log = DecisionLog(settings_in(tmp_path, fsync=True))
     waits = []
 
@@ -309,7 +309,7 @@ def test_a_failed_wait_for_the_disk_is_told(tmp_path, monkeypatch):
     log.close()
 
 
-def test_without_fsync_nobody_waits_for_the_disk(log, monkeypatch):
+def test_without_fsync_no_write_waits_for_the_disk(log, monkeypatch):
     monkeypatch.setattr(audit.os, "fdatasync", lambda file: pytest.fail("waited"))
     log.append({})
 
@@ -373,10 +373,10 @@ def test_a_new_day_has_a_new_file(clock, log, place):
 def test_old_files_go_when_a_new_one_is_opened_and_nothing_else(clock, tmp_path):
     settings = settings_in(tmp_path, keep_days=2)
     log = DecisionLog(settings)
-    told = {}
+    recorded = {}
     beside = ["notes.jsonl", "1.jsonl", "20200101.jsonl", "20200101-copy.jsonl", "20200101-00000000.txt"]
     for day in range(5):
-        told[day] = log.append({"day": day})
+        recorded[day] = log.append({"day": day})
         for name in beside:
             (settings.audit_path / name).write_text("{}\n")
         clock.day += timedelta(days=1)
@@ -385,11 +385,11 @@ def test_old_files_go_when_a_new_one_is_opened_and_nothing_else(clock, tmp_path)
     assert all((settings.audit_path / name).exists() for name in beside)
     assert [entry["day"] for entry in read_log(settings.audit_path)] == [2, 3, 4]
     with pytest.raises(StoreError, match="there is no decision"):
-        log.find(told[1])
+        log.find(recorded[1])
     log.close()
 
 
-def test_nothing_is_removed_unless_the_bank_says_so(clock, log, place):
+def test_nothing_is_removed_unless_the_bank_sets_it(clock, log, place):
     log.append({})
     clock.day += timedelta(days=10_000)
     log.append({})
@@ -431,7 +431,7 @@ def test_a_file_that_is_cleared_away_while_the_log_is_read_is_passed_over(clock,
     log.append({"number": 2})
     entries = read_log(place.audit_path)
     assert next(entries)["id"] == ids[0]
-    (place.audit_path / f"{log._name}.jsonl").unlink()
+    (place.audit_path / f"{log._file.name}.jsonl").unlink()
     assert list(entries) == []
 
 
@@ -450,21 +450,21 @@ def test_a_log_that_was_never_written_is_empty(place):
 # decisions
 
 
-def test_a_decision_is_on_record_as_it_was_told(champion, log):
-    told = decide_and_record(champion, EXAMPLE_CLIENT, "test", log)
-    found = log.find(told.id)
-    assert told.decision == champion.decide(EXAMPLE_CLIENT)
-    assert found["answer"] == told.decision.to_dict()
-    assert found["answer"]["probability"] == told.decision.probability  # every bit
+def test_a_decision_is_on_record_as_it_was_answered(champion, log):
+    recorded = decide_and_record(champion, EXAMPLE_CLIENT, "test", log)
+    found = log.find(recorded.id)
+    assert recorded.decision == champion.decide(EXAMPLE_CLIENT)
+    assert found["answer"] == recorded.decision.to_dict()
+    assert found["answer"]["probability"] == recorded.decision.probability  # every bit
     assert found["input"] == {name: EXAMPLE_CLIENT[name] for name in CLIENT_COLUMNS if name not in PROTECTED}
     assert found["model"] == {"version": 3, "digest": digest_value({PORTABLE: "0", SKOPS: "1"})}
     assert (found["kind"], found["caller"]) == ("decision", "test")
 
 
 def test_a_list_is_on_record_client_by_client(champion, log):
-    told = decide_and_record(champion, [EXAMPLE_CLIENT, LATE_CLIENT], "test", log)
-    assert [each.decision for each in told] == champion.decide([EXAMPLE_CLIENT, LATE_CLIENT])
-    assert [log.find(each.id)["input"]["PAY_0"] for each in told] == [0, 7]
+    recorded = decide_and_record(champion, [EXAMPLE_CLIENT, LATE_CLIENT], "test", log)
+    assert [each.decision for each in recorded] == champion.decide([EXAMPLE_CLIENT, LATE_CLIENT])
+    assert [log.find(each.id)["input"]["PAY_0"] for each in recorded] == [0, 7]
     assert decide_and_record(champion, [], "test", log) == []
 
 
@@ -474,20 +474,20 @@ def test_a_frame_or_a_table_is_one_entry(service, champion, log, place):
 
     clients = make_synthetic_clients(50, seed=5).set_index("ID")
     asked = clients if service == "frame" else pa.Table.from_pandas(clients)
-    decided, told = decide_and_record(champion, asked, "test", log)
+    decided, recorded = decide_and_record(champion, asked, "test", log)
     if service == "arrow":
         decided = decided.to_pandas()
     refused = [each.prediction for each in champion.decide(clients[list(CLIENT_COLUMNS)].to_dict("records"))]
     assert decided["prediction"].tolist() == refused
     (entry,) = read_all(place)
     assert (entry["id"], entry["kind"], entry["clients"], entry["refused"]) == (
-        told,
+        recorded,
         "batch",
         50,
         sum(refused),
     )
-    other, told_other = decide_and_record(champion, clients.iloc[::-1], "test", log)
-    assert len(other) == 50 and log.find(told_other)["input"] != entry["input"]
+    other, other_id = decide_and_record(champion, clients.iloc[::-1], "test", log)
+    assert len(other) == 50 and log.find(other_id)["input"] != entry["input"]
 
 
 def test_what_breaks_the_contract_is_not_recorded(champion, log, place):
@@ -505,7 +505,7 @@ def test_what_breaks_the_contract_is_not_recorded(champion, log, place):
     assert read_all(place) == []
 
 
-def test_nobody_is_told_what_cannot_be_recorded(champion, log, place, monkeypatch):
+def test_what_cannot_be_recorded_is_not_answered(champion, log, place, monkeypatch):
     fail_once(monkeypatch, _is_full)
     with pytest.raises(OSError, match="No space left"):
         decide_and_record(champion, EXAMPLE_CLIENT, "test", log)
@@ -514,19 +514,19 @@ def test_nobody_is_told_what_cannot_be_recorded(champion, log, place, monkeypatc
 
 def test_without_a_log_the_settings_say_where(champion, tmp_path, monkeypatch):
     monkeypatch.setenv("RUMOS_STORE_PATH", str(tmp_path / "mine"))
-    told = decide_and_record(champion, EXAMPLE_CLIENT, "test")
-    assert [entry["id"] for entry in read_log(tmp_path / "mine" / "decisions")] == [told.id]
+    recorded = decide_and_record(champion, EXAMPLE_CLIENT, "test")
+    assert [entry["id"] for entry in read_log(tmp_path / "mine" / "decisions")] == [recorded.id]
 
 
 def test_pandas_reads_the_files_as_they_are(champion, log, place):
-    told = decide_and_record(champion, [EXAMPLE_CLIENT] * 3, "test", log)
+    recorded = decide_and_record(champion, [EXAMPLE_CLIENT] * 3, "test", log)
     log.append({"kind": "batch", "clients": 2})
     (file,) = place.audit_path.iterdir()
     frame = pd.read_json(file, lines=True, precise_float=True)
-    assert frame["id"].tolist()[:3] == [each.id for each in told] and len(frame) == 4
+    assert frame["id"].tolist()[:3] == [each.id for each in recorded] and len(frame) == 4
     assert (
         pd.json_normalize(frame["answer"].dropna().tolist())["probability"].tolist()
-        == [told[0].decision.probability] * 3
+        == [recorded[0].decision.probability] * 3
     )
 
 
@@ -534,16 +534,16 @@ def test_pandas_reads_the_files_as_they_are(champion, log, place):
 
 
 def test_an_override_stands_beside_the_models_decision(champion, log):
-    told = decide_and_record(champion, LATE_CLIENT, "test", log)
-    found = log.find(record_override(log, told.id, 0, " A. Officer ", " guarantee "))
-    assert (found["kind"], found["decision"]) == ("override", told.id)
-    assert (found["model_prediction"], found["prediction"]) == (told.decision.prediction, 0)
+    recorded = decide_and_record(champion, LATE_CLIENT, "test", log)
+    found = log.find(record_override(log, recorded.id, 0, " A. Officer ", " guarantee "))
+    assert (found["kind"], found["decision"]) == ("override", recorded.id)
+    assert (found["model_prediction"], found["prediction"]) == (recorded.decision.prediction, 0)
     assert (found["officer"], found["reason"]) == ("A. Officer", "guarantee")
-    assert log.find(told.id)["answer"] == told.decision.to_dict()
+    assert log.find(recorded.id)["answer"] == recorded.decision.to_dict()
 
 
 @pytest.mark.parametrize(
-    "given, said",
+    "given, message",
     [
         ({"officer": " "}, "the officer's name"),
         ({"reason": "\n"}, "a reason in own words"),
@@ -552,18 +552,18 @@ def test_an_override_stands_beside_the_models_decision(champion, log):
         ({"prediction": None}, "prediction must be 0"),
     ],
 )
-def test_an_override_needs_a_name_a_reason_and_a_decision(given, said, champion, log, place):
-    told = decide_and_record(champion, LATE_CLIENT, "test", log)
-    with pytest.raises(ParameterError, match=said):
+def test_an_override_needs_a_name_a_reason_and_a_decision(given, message, champion, log, place):
+    recorded = decide_and_record(champion, LATE_CLIENT, "test", log)
+    with pytest.raises(ParameterError, match=message):
         record_override(
-            log, **{"decision_id": told.id, "prediction": 0, "officer": "A", "reason": "b"} | given
+            log, **{"decision_id": recorded.id, "prediction": 0, "officer": "A", "reason": "b"} | given
         )
     assert len(read_all(place)) == 1
 
 
 def test_only_a_decision_can_be_made_otherwise(champion, log):
-    told = decide_and_record(champion, LATE_CLIENT, "test", log)
-    override = record_override(log, told.id, 0, "A", "b")
+    recorded = decide_and_record(champion, LATE_CLIENT, "test", log)
+    override = record_override(log, recorded.id, 0, "A", "b")
     batch = log.append({"kind": "batch", "clients": 2})
     for other, kind in ((override, "override"), (batch, "batch")):
         with pytest.raises(ParameterError, match=f"only a decision .* of the kind {kind}"):

@@ -143,7 +143,7 @@ class World:
         self.decision = make_decision(model, 0.25, Costs(), PROTECTED).fit(train, train[TARGET])
         probability = self.decision.predict_proba(fresh)[:, 1]
         self.held = make_watch_reference(self.decision, train, probability, fresh[TARGET].to_numpy())
-        self.reference = Tally(**{name: self.held[name] for name in ("counts", "cost", "told")})
+        self.reference = Tally(**{name: self.held[name] for name in ("counts", "cost", "outcomes")})
         self.rule = Rule(0.25, 1000.0, 3000.0)
         self.risk = self.decision.predict_proba(self.stream)[:, 1]
         self.fields = {name: self.stream[name].to_numpy() for name in SEEN}
@@ -242,7 +242,7 @@ def test_scores_that_move_ring_though_no_field_does(world):
 
 
 @pytest.mark.parametrize("more", [0.06, 0.2])
-def test_a_rise_of_defaults_rings_once_outcomes_are_told(world, more):
+def test_a_rise_of_defaults_raises_an_alarm_once_outcomes_are_known(world, more):
     "Six of a hundred payers default instead, and nothing else can be seen."
     size, chance = 4000, np.random.default_rng(3)
     fields = {name: values[:size] for name, values in world.fields.items()}
@@ -255,20 +255,20 @@ def test_outcomes_of_accepted_clients_alone_do_not_ring(world):
     "A refused client seldom has an outcome; what is left is not a fair sample of the risks, but an honest one of surprises."
     accepted = world.risk < 0.25
     fields = {name: values[:0] for name, values in world.fields.items()}
-    told = Tally(
+    seen = Tally(
         count_decided(world.held["cells"], world.rule, fields, world.risk[:0]).counts,
         np.zeros(3),
         count_outcomes(world.rule, world.risk[accepted][:3000], world.defaulted[accepted][:3000]),
     )
-    readings = judge_metrics(read_metrics(told, world.reference, world.rule), RATE)
+    readings = judge_metrics(read_metrics(seen, world.reference, world.rule), RATE)
     assert [reading.name for reading in readings] == ["defaults", "realised"]
     assert not any(reading.alarm for reading in readings)
 
 
 def test_the_realised_cost_is_that_of_the_decisions(world):
     risk, defaulted = np.array([0.1, 0.1, 0.6, 0.6, 0.6]), np.array([1, 0, 1, 0, 0])
-    told = Tally({}, np.zeros(3), count_outcomes(world.rule, risk, defaulted))
-    realised = read_metrics(told, world.reference, world.rule)[-1]
+    seen = Tally({}, np.zeros(3), count_outcomes(world.rule, risk, defaulted))
+    realised = read_metrics(seen, world.reference, world.rule)[-1]
     assert np.isclose(realised.seen, (3000 + 2 * 1000) / 5)
     assert np.isclose(realised.expected, (2 * 0.1 * 3000 + 3 * 0.4 * 1000) / 5)
     assert realised.low < realised.seen < realised.high

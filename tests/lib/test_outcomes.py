@@ -68,7 +68,10 @@ def test_two_lines_that_contradict_each_other_are_both_rejected_and_a_repeated_o
     rows = [(ids[0], 1), (ids[1], 0), (ids[0], 0), (ids[1], 0)]
     added = add_outcomes(settings, write(tmp_path / "o.csv", rows))
     assert [number for number, _ in added.rejected] == [1, 3, 4]
-    assert "line 3 says otherwise" in added.rejected[0][1] and "line 2 says the same" in added.rejected[2][1]
+    assert (
+        "line 3 has the other outcome" in added.rejected[0][1]
+        and "line 2 has the same outcome" in added.rejected[2][1]
+    )
     assert read_outcomes(settings) == {ids[1]: 0}
 
 

@@ -1,4 +1,4 @@
-"What officers decided otherwise, and what a shadow would have decided, in euros that can be counted."
+"Overrides of officers and decisions of a shadow, in euros that can be counted."
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ def settings(tmp_path) -> Settings:
     return Settings(store=StoreSettings(path=tmp_path), audit=AuditSettings(), costs=costs)
 
 
-class Book:
+class Record:
     "A decision log that is written by hand."
 
     def __init__(self, settings: Settings):
@@ -41,8 +41,8 @@ class Book:
 
     def shadow(self, decision: str, prediction: int, probability: float, version: int = 2) -> None:
         answer = {"prediction": prediction, "probability": probability}
-        told = {"decision": decision, "answer": answer, "model": {"version": version}, "microseconds": 50}
-        self.log.append({"kind": "shadow", **told})
+        facts = {"decision": decision, "answer": answer, "model": {"version": version}, "microseconds": 50}
+        self.log.append({"kind": "shadow", **facts})
 
     def write(self, day: str, *entries: dict) -> None:
         "Entries of another day, in a file of their own; `{n}` stands for the id of the n-th."
@@ -54,8 +54,8 @@ class Book:
 
 
 @pytest.fixture
-def book(settings) -> Book:
-    return Book(settings)
+def record(settings) -> Record:
+    return Record(settings)
 
 
 # Overrides
@@ -66,9 +66,9 @@ def book(settings) -> Book:
     [(ACCEPT, PAID, 0, 10), (ACCEPT, DEFAULTED, 100, 0), (REFUSE, PAID, 10, 0), (REFUSE, DEFAULTED, 0, 100)],
 )
 def test_a_realised_override_costs_what_the_officer_lost_less_what_the_model_would_have(
-    book, settings, officer, outcome, officer_lost, model_lost
+    record, settings, officer, outcome, officer_lost, model_lost
 ):
-    book.overrule(book.decide(1 - officer, 0.5, outcome), officer)
+    record.overrule(record.decide(1 - officer, 0.5, outcome), officer)
     total = judge_overrides(settings).total
     assert (total.overrides, total.judged, total.expected) == (1, 1, 0)
     assert (total.officer, total.model, total.difference) == (
@@ -81,18 +81,18 @@ def test_a_realised_override_costs_what_the_officer_lost_less_what_the_model_wou
 @pytest.mark.parametrize(
     ("officer", "expected"), [(ACCEPT, 0.3 * 100 - 0.7 * 10), (REFUSE, 0.7 * 10 - 0.3 * 100)]
 )
-def test_without_an_outcome_only_the_expectation_is_told_and_apart(book, settings, officer, expected):
-    book.overrule(book.decide(1 - officer, 0.3), officer)
+def test_without_an_outcome_only_the_expectation_is_given_and_separately(record, settings, officer, expected):
+    record.overrule(record.decide(1 - officer, 0.3), officer)
     total = judge_overrides(settings).total
     assert (total.overrides, total.judged, total.officer, total.model) == (1, 0, 0, 0)
     assert total.expected == pytest.approx(expected)
     assert any("cannot be judged" in sentence for sentence in describe_overrides(judge_overrides(settings)))
 
 
-def test_nothing_is_counted_twice_between_officers_and_directions(book, settings):
-    book.overrule(book.decide(REFUSE, 0.5, PAID), ACCEPT, "A.")
-    book.overrule(book.decide(REFUSE, 0.5, DEFAULTED), ACCEPT, "B.")
-    book.overrule(book.decide(ACCEPT, 0.05), REFUSE, "B.")
+def test_nothing_is_counted_twice_between_officers_and_directions(record, settings):
+    record.overrule(record.decide(REFUSE, 0.5, PAID), ACCEPT, "A.")
+    record.overrule(record.decide(REFUSE, 0.5, DEFAULTED), ACCEPT, "B.")
+    record.overrule(record.decide(ACCEPT, 0.05), REFUSE, "B.")
     judged = judge_overrides(settings)
     assert {name: (each.difference, each.overrides) for name, each in judged.officers.items()} == {
         "A.": (-10, 1),
@@ -108,25 +108,25 @@ def test_nothing_is_counted_twice_between_officers_and_directions(book, settings
     assert json.loads(json.dumps(judged.to_dict()))["total"]["officer"] == 100
 
 
-def test_the_last_override_in_time_counts_wherever_it_was_made(book, settings):
-    decision = book.decide(REFUSE, 0.5, PAID)
-    book.overrule(decision, ACCEPT, "A.")
-    told = {
+def test_the_last_override_in_time_counts_wherever_it_was_made(record, settings):
+    decision = record.decide(REFUSE, 0.5, PAID)
+    record.overrule(decision, ACCEPT, "A.")
+    facts = {
         "kind": "override",
         "decision": decision,
         "prediction": REFUSE,
         "model_prediction": 1,
         "reason": "",
     }
-    later = {**told, "officer": "Z.", "time": "2999-01-01T00:00:00+00:00"}
-    book.write(decision[:8], later, {**told, "prediction": ACCEPT, "officer": "Y."})
+    later = {**facts, "officer": "Z.", "time": "2999-01-01T00:00:00+00:00"}
+    record.write(decision[:8], later, {**facts, "prediction": ACCEPT, "officer": "Y."})
     judged = judge_overrides(settings)
-    assert (judged.total.overrides, judged.withdrawn) == (0, 1), "Z. came back to the model"
-    told = describe_overrides(judged)
-    assert told[0].startswith("No override that differs") and told[1].startswith("1 came back")
+    assert (judged.total.overrides, judged.withdrawn) == (0, 1), "Z. returned to the model's decision"
+    sentences = describe_overrides(judged)
+    assert sentences[0].startswith("No override that differs") and sentences[1].startswith("1 returned to")
 
 
-def test_the_days_are_those_of_the_decision(book, settings):
+def test_the_days_are_those_of_the_decision(record, settings):
     first = {
         "kind": "decision",
         "caller": "",
@@ -134,12 +134,12 @@ def test_the_days_are_those_of_the_decision(book, settings):
         "answer": {"prediction": REFUSE, "probability": 0.5},
         "model": {},
     }
-    old = Path(book.folder)
+    old = Path(record.folder)
     old.mkdir(parents=True)
-    book.write("20051001", first)
+    record.write("20051001", first)
     (path,) = old.glob("20051001*")
     decision = json.loads(path.read_text())["id"]
-    book.overrule(decision, ACCEPT)  # today
+    record.overrule(decision, ACCEPT)  # today
     assert judge_overrides(settings, "20051001", "20051001").total.overrides == 1
     assert judge_overrides(settings, "20051002").total.overrides == 0
     assert judge_overrides(settings, last="20050930").total.overrides == 0
@@ -148,22 +148,20 @@ def test_the_days_are_those_of_the_decision(book, settings):
     assert (judged.total.overrides, judged.lost) == (0, 1)
 
 
-def test_an_interval_is_told_when_enough_are_judged_and_holds_the_difference(book, settings):
+def test_an_interval_is_given_when_enough_are_judged_and_holds_the_difference(record, settings):
     for number in range(LEAST - 1):
-        book.overrule(book.decide(REFUSE, 0.5, int(number % 10 == 0)), ACCEPT)
+        record.overrule(record.decide(REFUSE, 0.5, int(number % 10 == 0)), ACCEPT)
     assert judge_overrides(settings).total.interval is None
-    book.overrule(book.decide(REFUSE, 0.5, PAID), ACCEPT)
+    record.overrule(record.decide(REFUSE, 0.5, PAID), ACCEPT)
     total = judge_overrides(settings).total
     assert total.difference == 3 * 100 - 27 * 10
     low, high = total.interval
     assert low < total.difference < high and low >= -300
 
 
-def test_no_override_is_a_sentence_and_a_day_is_eight_digits(book, settings):
-    book.decide(REFUSE, 0.5)
-    assert describe_overrides(judge_overrides(settings)) == [
-        "No officer decided otherwise than the model in these days."
-    ]
+def test_no_override_is_a_sentence_and_a_day_is_eight_digits(record, settings):
+    record.decide(REFUSE, 0.5)
+    assert describe_overrides(judge_overrides(settings)) == ["No officer overrode the model in these days."]
     for day in ("2005-10-01", "200510", "today", "２００５１００１"):
         with pytest.raises(ParameterError, match="YYYYMMDD"):
             judge_overrides(settings, day)
@@ -172,12 +170,12 @@ def test_no_override_is_a_sentence_and_a_day_is_eight_digits(book, settings):
 # Shadow
 
 
-def test_flips_and_expected_euros_by_whose_probabilities(book, settings):
-    "Four clients: agreed twice, and one flip each way. A false positive is 10 euros, a false negative 100."
+def test_changed_decisions_and_expected_euros_by_whose_probabilities(record, settings):
+    "Four clients: agreed twice, and one changed decision each way. A false positive is 10 euros, a false negative 100."
     asked = [(ACCEPT, 0.02, ACCEPT, 0.04), (REFUSE, 0.5, REFUSE, 0.6), (ACCEPT, 0.08, REFUSE, 0.4)]
-    for said, p, says, q in [*asked, (REFUSE, 0.2, ACCEPT, 0.01)]:
-        book.shadow(book.decide(said, p), says, q)
-    book.decide(ACCEPT, 0.01)  # not answered again
+    for first, p, second, q in [*asked, (REFUSE, 0.2, ACCEPT, 0.01)]:
+        record.shadow(record.decide(first, p), second, q)
+    record.decide(ACCEPT, 0.01)  # not answered again
     report = judge_shadow(settings, 2)
     assert (report.decisions, report.scored, report.to_refuse, report.to_accept) == (5, 4, 1, 1)
     assert report.max_difference == pytest.approx(0.32) and report.microseconds == 50
@@ -189,44 +187,44 @@ def test_flips_and_expected_euros_by_whose_probabilities(book, settings):
     assert "No outcome is known yet" in describe_shadow(report)[-1]
 
 
-def test_realised_euros_are_of_known_outcomes_and_the_unseen_flips_are_counted(book, settings):
-    book.shadow(book.decide(ACCEPT, 0.08, DEFAULTED), REFUSE, 0.4)  # 100 saved
-    book.shadow(book.decide(ACCEPT, 0.08, PAID), REFUSE, 0.4)  # 10 lost
-    book.shadow(book.decide(ACCEPT, 0.08, PAID), ACCEPT, 0.05)
-    book.shadow(book.decide(REFUSE, 0.3), ACCEPT, 0.05)
+def test_realised_euros_are_of_known_outcomes_and_the_unseen_changes_are_counted(record, settings):
+    record.shadow(record.decide(ACCEPT, 0.08, DEFAULTED), REFUSE, 0.4)  # 100 saved
+    record.shadow(record.decide(ACCEPT, 0.08, PAID), REFUSE, 0.4)  # 10 lost
+    record.shadow(record.decide(ACCEPT, 0.08, PAID), ACCEPT, 0.05)
+    record.shadow(record.decide(REFUSE, 0.3), ACCEPT, 0.05)
     report = judge_shadow(settings, 2)
     assert report.outcomes == 3 and report.realised == {"champion": 100, "challenger": 10}
     assert report.unseen_changes == 1 and report.interval is None
     for _ in range(30):
-        book.shadow(book.decide(ACCEPT, 0.08, PAID), REFUSE, 0.4)
+        record.shadow(record.decide(ACCEPT, 0.08, PAID), REFUSE, 0.4)
     report = judge_shadow(settings, 2)
     low, high = report.interval
     assert low < report.realised["challenger"] - report.realised["champion"] < high
-    told = json.loads(json.dumps(report.to_dict()))
-    assert told["realised"] == {"champion": 100, "challenger": 310}, "what the gate stores"
+    stored = json.loads(json.dumps(report.to_dict()))
+    assert stored["realised"] == {"champion": 100, "challenger": 310}, "what the gate stores"
 
 
-def test_the_gate_hears_of_realised_euros_where_they_are_known_else_of_both_beliefs(book, settings):
+def test_the_gate_takes_realised_euros_where_they_are_known_else_the_mean_of_both_models(record, settings):
     for _ in range(LEAST):
-        book.shadow(book.decide(ACCEPT, 0.08), REFUSE, 0.4)
+        record.shadow(record.decide(ACCEPT, 0.08), REFUSE, 0.4)
     (check,) = check_shadow(settings, 2)
     by_champion, by_challenger = 0.08 * 100 - 0.92 * 10, 0.4 * 100 - 0.6 * 10
     assert check.found == pytest.approx((by_champion + by_challenger) / 2) and check.verdict == "pass"
     for _ in range(LEAST):
-        book.shadow(book.decide(ACCEPT, 0.08, PAID), REFUSE, 0.4)
+        record.shadow(record.decide(ACCEPT, 0.08, PAID), REFUSE, 0.4)
     (check,) = check_shadow(settings, 2)
     assert (check.found, check.verdict) == (-10, "warn") and "30 clients whose outcome" in check.text
     for _ in range(LEAST):
-        book.shadow(book.decide(ACCEPT, 0.08, DEFAULTED), REFUSE, 0.4)
+        record.shadow(record.decide(ACCEPT, 0.08, DEFAULTED), REFUSE, 0.4)
     (check,) = check_shadow(settings, 2)
     assert (check.found, check.verdict) == ((100 - 10) / 2, "pass")
 
 
-def test_only_this_version_counts_and_a_decision_counts_once(book, settings):
-    decision = book.decide(ACCEPT, 0.1)
-    book.shadow(decision, REFUSE, 0.9, version=3)
-    book.shadow(decision, ACCEPT, 0.2)
-    book.shadow(decision, ACCEPT, 0.2)
+def test_only_this_version_counts_and_a_decision_counts_once(record, settings):
+    decision = record.decide(ACCEPT, 0.1)
+    record.shadow(decision, REFUSE, 0.9, version=3)
+    record.shadow(decision, ACCEPT, 0.2)
+    record.shadow(decision, ACCEPT, 0.2)
     assert judge_shadow(settings, 2).to_refuse == 0 and judge_shadow(settings, 2).scored == 1
     assert judge_shadow(settings, 3).to_refuse == 1
     with pytest.raises(
@@ -235,12 +233,12 @@ def test_only_this_version_counts_and_a_decision_counts_once(book, settings):
         judge_shadow(settings, 4)
 
 
-def test_the_days_of_a_shadow_are_those_of_the_decision(book, settings):
-    book.folder.mkdir(parents=True)
+def test_the_days_of_a_shadow_are_those_of_the_decision(record, settings):
+    record.folder.mkdir(parents=True)
     answer = {"answer": {"prediction": ACCEPT, "probability": 0.1}}
-    book.write("20051001", {"kind": "decision", **answer, "model": {"version": 1}})
-    (path,) = book.folder.glob("20051001*")
-    book.shadow(json.loads(path.read_text())["id"], REFUSE, 0.9)  # after midnight
-    book.shadow(book.decide(ACCEPT, 0.1), ACCEPT, 0.1)
+    record.write("20051001", {"kind": "decision", **answer, "model": {"version": 1}})
+    (path,) = record.folder.glob("20051001*")
+    record.shadow(json.loads(path.read_text())["id"], REFUSE, 0.9)  # after midnight
+    record.shadow(record.decide(ACCEPT, 0.1), ACCEPT, 0.1)
     assert judge_shadow(settings, 2, "20051001", "20051001").to_refuse == 1
     assert judge_shadow(settings, 2, "20051002").to_refuse == 0

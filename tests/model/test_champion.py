@@ -1,5 +1,5 @@
-"""The one path that all doors share: the same bits from each, a cache for when the store is away, a swap that nobody
-notices, and nothing heavy on the way."""
+"""The one path that all interfaces share: the same bits from each, a cache for when the store is unreachable, a swap that no
+caller notices, and no heavy import on the way."""
 
 import contextlib
 import http.server
@@ -32,7 +32,7 @@ from rumos_bank.model.decision import make_decision
 from rumos_bank.model.families import find_family, make_model
 from rumos_bank.model.portable import PORTABLE, SKOPS
 from rumos_bank.operations.reproduce import find_run
-from rumos_bank.serving import champion as room
+from rumos_bank.serving import champion as module
 from rumos_bank.serving.champion import Champion, Decision, Follower
 
 ROOT = Path(__file__).parents[2]
@@ -48,7 +48,7 @@ def asked() -> pd.DataFrame:
 
 @pytest.fixture(scope="session")
 def three_template(reigned_template, tmp_path_factory) -> Place:
-    "A store in which three models that answer otherwise were crowned, one after the other."
+    "A store in which three models with different answers were promoted, one after the other."
     place = reigned_template.copy_to(tmp_path_factory.mktemp("three") / "store")
     for payers, part in ((290, slice(200, None)), (280, slice(50, None))):
         found = learn_from(place.found, place.data.train.iloc[part])
@@ -61,7 +61,7 @@ def three(three_template, tmp_path) -> Place:
     return three_template.copy_to(tmp_path / "store")
 
 
-# the same bits from every door
+# the same bits from every interface
 
 
 def through_dicts(champion: Champion, clients: pd.DataFrame) -> pd.DataFrame:
@@ -111,7 +111,7 @@ def through_score(champion: Champion, clients: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-SERVICES: list[Callable[[Champion, pd.DataFrame], pd.DataFrame]] = [  # a new door is one more function
+SERVICES: list[Callable[[Champion, pd.DataFrame], pd.DataFrame]] = [  # a new interface is one more function
     through_a_list,
     through_a_tuple_of_floats,
     through_a_frame,
@@ -124,10 +124,10 @@ SERVICES: list[Callable[[Champion, pd.DataFrame], pd.DataFrame]] = [  # a new do
 
 
 def make_tree_champion(name: str, threshold: float = 0.25) -> Champion:
-    twins, family = make_synthetic_clients(1500, seed=4), find_family(name)
+    clients, family = make_synthetic_clients(1500, seed=4), find_family(name)
     model = make_model(family, family.trials[0], 42, PROTECTED)
     return champion_of(
-        make_decision(model, threshold, Costs(), PROTECTED, 50).fit(twins, twins[TARGET]), version=9
+        make_decision(model, threshold, Costs(), PROTECTED, 50).fit(clients, clients[TARGET]), version=9
     )
 
 
@@ -137,14 +137,14 @@ def champion(request) -> Champion:
 
 
 @pytest.mark.parametrize("service", SERVICES, ids=lambda service: service.__name__)
-def test_the_same_bits_from_every_door(service, champion, asked):
+def test_the_same_bits_from_every_interface(service, champion, asked):
     expected, decided = through_dicts(champion, asked), service(champion, asked)
     assert list(decided) == list(Decision._fields)
     pd.testing.assert_frame_equal(decided.reset_index(drop=True), expected, check_exact=True)
     assert 0 < expected["prediction"].sum() < len(expected)
 
 
-def test_plain_mlflow_predicts_the_same_and_leaves_the_files_as_they_were(promoted, asked):
+def test_mlflow_itself_predicts_the_same_and_leaves_the_files_as_they_were(promoted, asked):
     before = through_dicts(Champion.load(promoted.settings), asked)
     import_mlflow().set_tracking_uri(promoted.store.uri)
     served = import_mlflow().pyfunc.load_model("models:/rumos_lending@champion")
@@ -156,17 +156,21 @@ def test_plain_mlflow_predicts_the_same_and_leaves_the_files_as_they_were(promot
 
 
 def test_a_decision_adds_up(champion, asked):
-    for told in champion.decide(asked.to_dict("records")):
-        assert type(told.prediction) is int and type(told.probability) is float and type(told.refer) is bool
-        assert told.prediction == (told.probability >= told.threshold)
-        assert told.expected_cost_accept == told.probability * 3000
-        assert told.expected_cost_refuse == (1 - told.probability) * 1000
-        assert told.refer == (abs(told.probability - told.threshold) * 4000 <= 50)
-        assert json.loads(json.dumps(told.to_dict())) == told._asdict()
-        assert told.model_version == 9
+    for decision in champion.decide(asked.to_dict("records")):
+        assert (
+            type(decision.prediction) is int
+            and type(decision.probability) is float
+            and type(decision.refer) is bool
+        )
+        assert decision.prediction == (decision.probability >= decision.threshold)
+        assert decision.expected_cost_accept == decision.probability * 3000
+        assert decision.expected_cost_refuse == (1 - decision.probability) * 1000
+        assert decision.refer == (abs(decision.probability - decision.threshold) * 4000 <= 50)
+        assert json.loads(json.dumps(decision.to_dict())) == decision._asdict()
+        assert decision.model_version == 9
 
 
-def test_a_person_is_asked_around_a_tuned_threshold_by_every_door(asked):
+def test_a_person_is_asked_around_a_tuned_threshold_by_every_interface(asked):
     champion = make_tree_champion("LightGBM", threshold=0.4)
     expected = through_dicts(champion, asked)
     near = expected["probability"].between(0.3875, 0.4125)  # 50 € of 4,000 € to both sides
@@ -176,10 +180,10 @@ def test_a_person_is_asked_around_a_tuned_threshold_by_every_door(asked):
         assert service(champion, asked)["refer"].tolist() == near.tolist()
 
 
-def test_nobody_asked_nobody_answered(champion, asked):
+def test_no_clients_give_no_decisions(champion, asked):
     assert champion.decide([]) == [] == champion.decide(())
-    nobody = champion.decide(asked.iloc[:0])
-    assert nobody.shape == (0, 7) and list(nobody) == list(Decision._fields)
+    none = champion.decide(asked.iloc[:0])
+    assert none.shape == (0, 7) and list(none) == list(Decision._fields)
 
 
 @pytest.mark.parametrize(
@@ -192,7 +196,7 @@ def test_what_is_no_client_is_refused_in_a_sentence(odd, champion):
         champion.decide(odd)
 
 
-def test_what_breaks_the_contract_is_refused_at_every_door(champion, asked):
+def test_what_breaks_the_contract_is_refused_at_every_interface(champion, asked):
     bad = asked.head(3).assign(PAY_0=[0, 12, 0])
     for wrong in (bad, bad.to_dict("records"), bad.to_dict("records")[1]):
         with pytest.raises(DataError, match=r"PAY_0 must be one of the codes -2 to 9, got 12"):
@@ -213,7 +217,7 @@ def test_a_protected_field_is_not_even_checked(champion):
     assert champion.decide(pd.DataFrame([odd]))["probability"].tolist() == [champion.decide(odd).probability]
 
 
-def test_a_family_without_a_plain_form_decides_from_its_file(asked):
+def test_a_family_without_a_portable_form_decides_from_its_file(asked):
     champion = make_tree_champion("logistic_reg")
     assert champion.decision is champion.model
     one, many = through_dicts(champion, asked), champion.decide(asked).reset_index(drop=True)
@@ -224,17 +228,17 @@ def test_a_family_without_a_plain_form_decides_from_its_file(asked):
 # loading
 
 
-def test_the_champion_knows_who_crowned_it_and_why(promoted):
+def test_the_champion_knows_who_promoted_it_and_why(promoted):
     champion = Champion.load(promoted.settings)
     assert (champion.version, champion.family, champion.cached) == (1, "Decision_tree", "")
     line = promoted.line
-    told = {
+    facts = {
         "run": line.event.run,
         "promoted": line.when,
         "promoted_by": line.who,
         "reason": line.event.reason,
     }
-    assert told.items() <= champion.about.items() and {"metrics", "parameters"} <= champion.about.keys()
+    assert facts.items() <= champion.about.items() and {"metrics", "parameters"} <= champion.about.keys()
     assert champion.explain(LATE_CLIENT).probability == champion.decide(LATE_CLIENT).probability
     assert champion.reference["typical"]
 
@@ -248,7 +252,7 @@ def test_a_champion_that_was_deleted_is_named(promoted):
             ask()
 
 
-def test_before_the_first_road_there_is_no_champion(place, tmp_path):
+def test_before_the_first_pipeline_run_there_is_no_champion(place, tmp_path):
     for settings in (place.settings, settings_for(tmp_path / "nothing")):
         with pytest.raises(NoChampionError, match=r"no champion yet .*run `rumos run`"):
             Champion.load(settings)
@@ -376,7 +380,7 @@ def test_from_a_server_and_without_it(served, asked):
 
 
 class Fake(http.server.BaseHTTPRequestHandler):
-    "What an MLflow server says of the alias and of files, without MLflow."
+    "The responses of an MLflow server about the alias and the files, without MLflow."
 
     def do_GET(self):
         asked = urllib.parse.urlsplit(self.path)
@@ -422,14 +426,14 @@ def close(server: http.server.ThreadingHTTPServer) -> None:
     server.server_close()
 
 
-def shelf_of(settings: Settings) -> Path:
+def cache_of(settings: Settings) -> Path:
     (cache,) = (settings.cache_path / "champions").iterdir()
     return cache
 
 
 def kept(settings: Settings, name: str) -> Path:
     "A file of the champion in the cache."
-    (folder,) = [path for path in shelf_of(settings).iterdir() if path.is_dir()]
+    (folder,) = [path for path in cache_of(settings).iterdir() if path.is_dir()]
     return folder / name
 
 
@@ -460,8 +464,8 @@ def test_a_cache_that_was_changed_is_refused_and_put_right(name, fake):
 
 
 def forge_cache(settings: Settings, change: Callable[[dict], object]) -> None:
-    "Change what the cache says was crowned."
-    current = shelf_of(settings) / "current.json"
+    "Change what the cache holds as promoted."
+    current = cache_of(settings) / "current.json"
     line = json.loads(current.read_bytes())
     change(line)
     current.write_text(json.dumps(line))
@@ -483,10 +487,10 @@ def test_a_cache_that_the_ledger_does_not_know_is_refused(change, fake):
     Champion.load(settings)
     forge_cache(settings, change)
     close(server)
-    with pytest.raises(StoreError, match="names a champion that was never crowned in this store"):
+    with pytest.raises(StoreError, match="names a champion that was never promoted in this store"):
         Champion.load(settings)
     follower = Follower(settings)
-    assert follower.champion is None and "never crowned" in follower.alarm
+    assert follower.champion is None and "never promoted" in follower.alarm
 
 
 def test_without_a_ledger_the_line_that_was_kept_counts(fake):
@@ -500,28 +504,28 @@ def test_without_a_ledger_the_line_that_was_kept_counts(fake):
         Champion.load(settings)
 
 
-def test_without_a_cache_a_server_that_is_away_is_a_sentence(fake):
+def test_without_a_cache_a_server_that_is_unreachable_is_a_sentence(fake):
     place, server, settings = fake
     close(server)
     with pytest.raises(
         UnreachableError, match=r"MLflow server .* does not answer .*`rumos serve mlflow`.*RUMOS_STORE_SERVER"
     ):
         Champion.load(settings)
-    Champion.load(place.settings)  # fills the local store's shelf
+    Champion.load(place.settings)  # fills the local store's cache
     with pytest.raises(UnreachableError):  # which is another one
         Champion.load(settings)
 
 
-def test_a_database_that_breaks_while_it_is_asked_is_away(monkeypatch, tmp_path):
+def test_a_database_that_breaks_while_it_is_asked_is_unreachable(monkeypatch, tmp_path):
     psycopg = pytest.importorskip("psycopg")
-    told = []
+    queries = []
 
     class Breaking(contextlib.AbstractContextManager):
         def __exit__(self, *_):
             return None
 
         def execute(self, query, *_):
-            told.append(query)
+            queries.append(query)
             if "statement_timeout" not in query:
                 raise psycopg.errors.QueryCanceled("canceling statement due to statement timeout")
 
@@ -529,11 +533,11 @@ def test_a_database_that_breaks_while_it_is_asked_is_away(monkeypatch, tmp_path)
     settings = settings_for(tmp_path, RUMOS_STORE_DATABASE="postgresql+psycopg://mlflow@db/mlflow")
     with pytest.raises(UnreachableError, match=r"does not answer: canceling statement.*RUMOS_STORE_DATABASE"):
         glance(settings)
-    assert told[0] == "SET statement_timeout = 10000"
+    assert queries[0] == "SET statement_timeout = 10000"
 
 
 @pytest.mark.parametrize(
-    "answer, said",
+    "answer, message",
     [
         ((500, b"oops"), "answers 500"),
         ((503, b""), "answers 503"),
@@ -543,18 +547,18 @@ def test_a_database_that_breaks_while_it_is_asked_is_away(monkeypatch, tmp_path)
         ((200, b'{"model_version": null}'), "does not answer like an MLflow server"),
     ],
 )
-def test_a_server_that_answers_nonsense_is_away(answer, said, fake):
+def test_a_server_that_answers_nonsense_is_unreachable(answer, message, fake):
     _, server, settings = fake
     server.answer = answer
-    with pytest.raises(UnreachableError, match=said):
+    with pytest.raises(UnreachableError, match=message):
         Champion.load(settings)
     server.answer = None
     Champion.load(settings)
     server.answer = answer
-    assert said in Champion.load(settings).cached
+    assert message in Champion.load(settings).cached
 
 
-def test_a_server_that_names_another_version_is_not_believed(fake):
+def test_a_server_that_names_another_version_is_not_trusted(fake):
     _, server, settings = fake
     for version in (4, "1/../3", None, "x"):
         server.version = version
@@ -570,20 +574,20 @@ def test_a_broken_cache_is_no_reason_not_to_start(broken, three):
         assert Champion.load(three.settings).version == 3 and cache.is_file()
         return
     Champion.load(three.settings)
-    (shelf_of(three.settings) / "current.json").write_bytes(b"\xff{" if broken == "text" else b"[1]")
+    (cache_of(three.settings) / "current.json").write_bytes(b"\xff{" if broken == "text" else b"[1]")
     assert Champion.load(three.settings).version == 3
-    assert json.loads((shelf_of(three.settings) / "current.json").read_bytes())["version"] == 3
+    assert json.loads((cache_of(three.settings) / "current.json").read_bytes())["version"] == 3
 
 
 def test_only_the_newest_is_kept_for_its_owner_only(three):
     for version in (1, 2, 3):
         put_in_charge(three.settings, version)
         Champion.load(three.settings)
-        assert sorted(path.suffix for path in shelf_of(three.settings).iterdir()) == ["", ".json"]
-    assert shelf_of(three.settings).stat().st_mode & 0o777 == 0o700
+        assert sorted(path.suffix for path in cache_of(three.settings).iterdir()) == ["", ".json"]
+    assert cache_of(three.settings).stat().st_mode & 0o777 == 0o700
 
 
-def test_a_database_that_cannot_be_read_is_away_and_the_cache_says_so(three):
+def test_a_database_that_cannot_be_read_is_unreachable_and_the_cached_champion_holds_why(three):
     Champion.load(three.settings)
     (three.store.path / DATABASE).write_bytes(b"no database at all" * 100)
     cached = Champion.load(three.settings)
@@ -601,7 +605,7 @@ def test_a_new_champion_is_followed(promoted):
     found = learn_from(promoted.found, promoted.data.train.iloc[300:])
     assert promoted.promote(promoted.log(with_refusals(found, 200), key="new")).promoted
     assert follower.refresh() and follower.champion.version == 2
-    assert first.version == 1  # whoever still holds it holds it whole
+    assert first.version == 1  # a caller that still holds it holds it whole
     assert not follower.refresh()
 
 
@@ -613,7 +617,7 @@ def test_a_refusal_in_the_ledger_changes_nothing(promoted):
     assert not follower.refresh() and (follower.champion.version, follower.alarm) == (1, "")
 
 
-def test_nobody_then_somebody(place):
+def test_no_champion_and_then_the_first(place):
     follower = Follower(place.settings)
     assert follower.champion is None and "no champion yet" in follower.alarm
     place.promote("first")
@@ -637,7 +641,7 @@ def test_a_bad_challenger_leaves_the_old_one_and_sets_an_alarm(three):
     assert follower.refresh() and (follower.champion.version, follower.alarm) == (3, "")
 
 
-def test_whatever_goes_wrong_the_old_one_goes_on(three, monkeypatch):
+def test_whatever_fails_in_the_new_one_the_old_one_goes_on(three, monkeypatch):
     put_in_charge(three.settings, 2)
     follower = Follower(three.settings)
     put_in_charge(three.settings, 3)
@@ -648,7 +652,7 @@ def test_whatever_goes_wrong_the_old_one_goes_on(three, monkeypatch):
     assert follower.refresh() and (follower.champion.version, follower.alarm) == (3, "")
 
 
-def test_a_store_that_is_away_and_comes_back(three):
+def test_a_store_that_is_unreachable_and_comes_back(three):
     follower = Follower(three.settings)
     database = three.store.path / DATABASE
     whole = database.read_bytes()
@@ -661,7 +665,7 @@ def test_a_store_that_is_away_and_comes_back(three):
     assert (follower.champion.version, follower.alarm, follower.unreachable) == (3, "", "")
 
 
-def test_a_champion_that_was_refused_before_the_store_went_away_is_still_told(three):
+def test_a_champion_that_was_refused_before_the_store_became_unreachable_is_still_an_alarm(three):
     put_in_charge(three.settings, 2)
     follower = Follower(three.settings)
     path, database = three.model / PORTABLE, three.store.path / DATABASE
@@ -675,10 +679,13 @@ def test_a_champion_that_was_refused_before_the_store_went_away_is_still_told(th
     assert not follower.refresh() and (follower.alarm, follower.unreachable) == (refused, "")
 
 
-def test_a_running_door_without_a_head_refuses_a_ledger_that_was_cut(three, tmp_path):
+def test_a_running_service_without_a_head_refuses_a_ledger_that_was_cut(three, tmp_path):
     ours = three.settings
-    told = {"RUMOS_LEDGER_PUBLIC_KEY": find_public_key(ours), "RUMOS_LEDGER_FOLDER": str(tmp_path / "none")}
-    service, path = settings_for(three.store.path, **told), three.store.path / LEDGER
+    options = {
+        "RUMOS_LEDGER_PUBLIC_KEY": find_public_key(ours),
+        "RUMOS_LEDGER_FOLDER": str(tmp_path / "none"),
+    }
+    service, path = settings_for(three.store.path, **options), three.store.path / LEDGER
     early = path.read_bytes()
     put_in_charge(ours, 2)
     follower = Follower(service)
@@ -703,7 +710,7 @@ def test_a_start_from_the_cache_becomes_a_whole_one(three):
     assert not follower.refresh() and (follower.champion.cached, follower.unreachable) == ("", "")
 
 
-def test_a_store_that_goes_away_while_it_is_looked_at_brings_no_old_champion(three, monkeypatch):
+def test_a_store_that_becomes_unreachable_while_it_is_asked_brings_no_old_champion(three, monkeypatch):
     put_in_charge(three.settings, 2)
     follower = Follower(three.settings)
     put_in_charge(three.settings, 3)
@@ -712,7 +719,7 @@ def test_a_store_that_goes_away_while_it_is_looked_at_brings_no_old_champion(thr
         raise UnreachableError("unreachable")
 
     with monkeypatch.context() as broken:
-        broken.setattr(room, "find_promotion", unreachable)
+        broken.setattr(module, "find_promotion", unreachable)
         assert not follower.refresh() and (follower.champion.version, follower.unreachable) == (
             2,
             "unreachable",
@@ -728,13 +735,13 @@ def test_a_store_that_goes_away_while_it_is_looked_at_brings_no_old_champion(thr
         )
 
 
-def test_whoever_asks_while_it_swaps_is_answered_by_one_whole_champion(three):
+def test_a_caller_during_a_swap_is_answered_by_one_whole_champion(three):
     clients = make_synthetic_clients(40, seed=8)[SEEN].to_dict("records")
     own = {}
     for version in (1, 2, 3):
         put_in_charge(three.settings, version)
         own[version] = Champion.load(three.settings).decide(clients)
-    assert len({tuple(each.probability for each in told) for told in own.values()}) == 3
+    assert len({tuple(each.probability for each in decisions) for decisions in own.values()}) == 3
     follower, answers, done = Follower(three.settings), [], threading.Event()
 
     def ask() -> None:
@@ -756,5 +763,5 @@ def test_whoever_asks_while_it_swaps_is_answered_by_one_whole_champion(three):
         done.set()
         for thread in threads:
             thread.join()
-    assert {told[0].model_version for told in answers} == {1, 2, 3}
-    assert all(told == own[told[0].model_version] for told in answers)
+    assert {decisions[0].model_version for decisions in answers} == {1, 2, 3}
+    assert all(decisions == own[decisions[0].model_version] for decisions in answers)

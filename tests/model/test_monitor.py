@@ -1,4 +1,4 @@
-"The watch over a store: each decision is judged by what its own model knew, and nobody who cannot know says that all is well."
+"The monitor over a store: each decision is judged by what its own model knew, and a window that cannot be judged is not called quiet."
 
 import json
 from dataclasses import replace
@@ -20,15 +20,15 @@ from rumos_bank.serving.decision_log import DecisionLog, decide_and_record
 
 
 def like_training(seed: int, clients: int) -> pd.DataFrame:
-    "Fresh twins with one defaulter to three payers, as the stores' train clients have."
-    twins = make_synthetic_clients(6 * clients, seed)
-    defaulted, paid = twins[twins[TARGET] == 1], twins[twins[TARGET] == 0]
+    "Fresh synthetic clients with one defaulter to three payers, as the stores' train clients have."
+    made = make_synthetic_clients(6 * clients, seed)
+    defaulted, paid = made[made[TARGET] == 1], made[made[TARGET] == 0]
     mixed = pd.concat([defaulted[: clients // 4], paid[: clients - clients // 4]])
     return mixed.sample(frac=1, random_state=seed).reset_index(drop=True)
 
 
 def decide(place: Place, clients: pd.DataFrame) -> list[str]:
-    "Decide about these clients one by one, as a door does; the ids."
+    "Decide about these clients one by one, as an interface does; the ids."
     log = DecisionLog(place.settings)
     asked = clients.drop(columns=[ID, TARGET]).to_dict("records")
     recorded = decide_and_record(Champion.load(place.settings), asked, "test", log)
@@ -36,7 +36,7 @@ def decide(place: Place, clients: pd.DataFrame) -> list[str]:
     return [each.id for each in recorded]
 
 
-def figures(seen) -> set[str]:
+def alarmed(seen) -> set[str]:
     return {reading.name for reading in seen.readings if reading.alarm}
 
 
@@ -51,7 +51,7 @@ def test_a_clean_window_is_quiet_and_a_drift_is_named_with_what_to_do(promoted, 
     assert (seen.state, seen.clients, seen.alarms) == ("quiet", 300, ())
     decide(promoted, clean[:300].assign(LIMIT_BAL=1_000, PAY_0=clean["PAY_0"]))
     moved = watch(promoted.settings)
-    assert moved.state == "alarm" and "LIMIT_BAL" in figures(moved)
+    assert moved.state == "alarm" and "LIMIT_BAL" in alarmed(moved)
     assert "Ask where this field comes from" in "".join(moved.alarms)
 
 
@@ -67,7 +67,7 @@ def test_an_empty_log_is_not_called_quiet(promoted):
     assert seen.state == "not judged" and "no decisions" in seen.notes[0]
 
 
-def test_a_champion_logged_before_there_were_references_says_so(place, clean, monkeypatch):
+def test_a_champion_without_a_reference_is_not_judged_and_a_note_says_why(place, clean, monkeypatch):
     monkeypatch.setattr("stores.make_watch_reference", lambda *given: None)
     place.promote(place.log(with_refusals(place.found, 300), key="old"))
     decide(place, clean[:250])
@@ -87,21 +87,20 @@ def test_each_decision_is_judged_by_what_its_own_model_knew(promoted, clean):
     decide(promoted, clean[:250].assign(LIMIT_BAL=clean["LIMIT_BAL"] // 10))
     seen = watch(promoted.settings)
     assert {reading.version for reading in seen.readings} == {1, 2} and seen.clients == 500
-    assert "LIMIT_BAL" not in figures(seen)
+    assert "LIMIT_BAL" not in alarmed(seen)
     decide(promoted, clean[:250])
     assert {(each.version, each.name) for each in watch(promoted.settings).readings if each.alarm} >= {
         (2, "LIMIT_BAL")
     }
 
 
-def test_outcomes_are_judged_when_they_are_told(promoted, clean, tmp_path):
+def test_outcomes_are_judged_when_they_are_recorded(promoted, clean, tmp_path):
     ids = decide(promoted, clean[:300])
-    told = pd.DataFrame({"decision": ids, "defaulted": 1})
-    told.to_csv(tmp_path / "outcomes.csv", index=False)
+    pd.DataFrame({"decision": ids, "defaulted": 1}).to_csv(tmp_path / "outcomes.csv", index=False)
     assert watch(promoted.settings).state == "quiet"
     add_outcomes(promoted.settings, tmp_path / "outcomes.csv")
     seen = watch(promoted.settings)
-    assert seen.outcomes == 300 and figures(seen) == {"defaults"}
+    assert seen.outcomes == 300 and alarmed(seen) == {"defaults"}
     realised = next(reading for reading in seen.readings if reading.name == "realised")
     risk = Champion.load(promoted.settings).decide(clean[:300])["probability"]
     accepted = risk < Champion.load(promoted.settings).threshold
@@ -123,7 +122,7 @@ def test_a_window_holds_its_days_only(promoted, clean):
         watch(promoted.settings, first="20260102", last="20260101")
 
 
-def test_a_lookout_that_goes_on_sees_what_a_new_one_sees(promoted, clean, tmp_path):
+def test_a_monitor_that_goes_on_counts_what_a_new_one_counts(promoted, clean, tmp_path):
     monitor = Monitor(promoted.settings)
     for start in range(0, 400, 100):
         ids = decide(promoted, clean[start : start + 100])
@@ -136,7 +135,7 @@ def test_a_lookout_that_goes_on_sees_what_a_new_one_sees(promoted, clean, tmp_pa
     assert (seen.clients, seen.outcomes) == (400, 400)
 
 
-def test_a_lookout_reads_what_was_added_and_nothing_twice(promoted, clean):
+def test_a_monitor_reads_what_was_added_and_nothing_twice(promoted, clean):
     monitor, blocks = Monitor(promoted.settings), []
     decide(promoted, clean[:250])
     monitor.scan(rest=lambda: blocks.append(1))
@@ -146,7 +145,7 @@ def test_a_lookout_reads_what_was_added_and_nothing_twice(promoted, clean):
     assert monitor.scan().clients == 250
 
 
-def test_a_torn_line_and_a_stranger_in_the_log_are_no_reason_to_stop(promoted, clean):
+def test_a_torn_line_and_a_foreign_line_in_the_log_are_passed_over(promoted, clean):
     decide(promoted, clean[:250])
     (path,) = promoted.settings.audit_path.glob("*.jsonl")
     path.write_bytes(
@@ -166,8 +165,8 @@ def test_a_decision_without_its_input_and_a_foreign_line_are_passed_over(promote
         json.dumps({**entry, **part}).encode() + b"\n"
         for part in ({"input": {}}, {"model": 3}, {"model": {}})
     ]
-    told = {"kind": "outcome", "decision": entry["id"], "defaulted": "no"}
-    foreign = [b"5\n", b'{"kind": "decision"}\n', b'{"kind": "batch"}\n', json.dumps(told).encode() + b"\n"]
+    wrong = {"kind": "outcome", "decision": entry["id"], "defaulted": "no"}
+    foreign = [b"5\n", b'{"kind": "decision"}\n', b'{"kind": "batch"}\n', json.dumps(wrong).encode() + b"\n"]
     path.write_bytes(b"".join([first, *emptied, *foreign, *others]))
     assert watch(promoted.settings).clients == 250
 
@@ -194,7 +193,7 @@ def test_a_line_that_is_being_written_is_read_when_it_is_whole(promoted, clean):
         assert monitor.scan().clients == seen
 
 
-def test_the_last_look_is_left_for_others(promoted, clean):
+def test_the_last_scan_is_kept_for_others(promoted, clean):
     assert last_watch(promoted.settings) == {}
     decide(promoted, clean[:250])
     watch(promoted.settings, first="20200101")
@@ -218,12 +217,12 @@ def test_a_file_of_decided_clients_is_judged_like_the_log(promoted, clean, tmp_p
     assert of_file.clients == 400 and len(of_file.readings) > 20
 
 
-def test_a_file_that_was_not_decided_is_told(promoted, clean, tmp_path):
+def test_a_file_that_was_not_decided_is_refused(promoted, clean, tmp_path):
     clean.to_csv(tmp_path / "in.csv", index=False)
-    with pytest.raises(DataError, match="lacks columns that the watch needs: probability, model_version"):
+    with pytest.raises(DataError, match="lacks columns that the monitor needs: probability, model_version"):
         watch(promoted.settings, clients=tmp_path / "in.csv")
     clean[["PAY_0"]].assign(probability=0.5, model_version=1).to_csv(tmp_path / "few.csv", index=False)
-    with pytest.raises(DataError, match="lacks columns that version 1 looks at: LIMIT_BAL"):
+    with pytest.raises(DataError, match="lacks columns that version 1 uses: LIMIT_BAL"):
         watch(promoted.settings, clients=tmp_path / "few.csv")
 
 
@@ -235,7 +234,7 @@ def test_rows_that_break_the_contract_are_counted_as_rejected(promoted, clean, t
     assert (seen.clients, seen.rejected) == (395, 5)
 
 
-def test_a_changed_reference_is_not_believed(promoted, clean):
+def test_a_changed_reference_is_not_trusted(promoted, clean):
     decide(promoted, clean[:250])
     path = promoted.model / "portable.json"
     path.write_text(path.read_text().replace('"threshold"', '"threshold" '))

@@ -1,4 +1,4 @@
-"What Prometheus is told of the clients of these days: seen beside the answers, by the service itself, of every door."
+"The gauges about the clients of these days: the service scans the decisions of every interface."
 
 import re
 import time
@@ -26,7 +26,7 @@ def wait_for(service, name: str, value: float) -> dict[str, float]:
 
 
 def test_an_alarm_shows_in_the_gauges_the_log_and_beside_the_decisions(store, tmp_path):
-    "The same client 300 times is no clean window, whichever door they came through."
+    "The same client 300 times is no clean window, whichever interface they came through."
     log_folder = str(tmp_path / "decisions")  # the store's own log holds what other tests asked
     settings = settings_for(store, RUMOS_AUDIT_FOLDER=log_folder)
     with serve(store, tmp_path, RUMOS_WATCH_SECONDS="1", RUMOS_AUDIT_FOLDER=log_folder) as service:
@@ -35,15 +35,15 @@ def test_an_alarm_shows_in_the_gauges_the_log_and_beside_the_decisions(store, tm
         assert service.post("/decisions", [EXAMPLE_CLIENT] * 150).status == 200
         assert wait_for(service, "clients", 150)["judged"] == 0
         log = DecisionLog(settings)
-        decide_and_record(Champion.load(settings), [EXAMPLE_CLIENT] * 150, "another door", log)
+        decide_and_record(Champion.load(settings), [EXAMPLE_CLIENT] * 150, "another interface", log)
         gauges = wait_for(service, "clients", 300)
         log.close()
         assert (gauges["alarm"], gauges["judged"]) == (1, 1)
-        assert gauges['psi{figure="LIMIT_BAL"}'] > 0.25 and gauges['psi{figure="score"}'] > 0.25
+        assert gauges['psi{metric="LIMIT_BAL"}'] > 0.25 and gauges['psi{metric="score"}'] > 0.25
         assert gauges["refused_share"] in (0, 1) and gauges["expected_cost_eur"] > 0
-        assert abs(gauges["looked_timestamp_seconds"] - time.time()) < 60
+        assert abs(gauges["last_scan_timestamp_seconds"] - time.time()) < 60
         states = [event["state"] for event in service.events("clients")]
         assert states == ["not judged", "alarm"] and not service.events("monitor_failed")
         assert last_watch(settings)["state"] == "alarm"
         start = time.monotonic()
-    assert time.monotonic() - start < 10, "the lookout does not keep the service from ending"
+    assert time.monotonic() - start < 10, "the monitor does not keep the service from ending"

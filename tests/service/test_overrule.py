@@ -1,4 +1,4 @@
-"An officer decides otherwise over HTTP: with a name and a reason, on record beside the decision, and with a key for it."
+"An officer overrides a decision over HTTP: with a name and a reason, on record beside the decision, and with a key for it."
 
 import json
 
@@ -94,7 +94,7 @@ def test_who_may_ask_may_not_overrule(store):
     assert allowed == {"score": ("score",), "override": ("override",), "usual": ("read", "score")}
 
 
-def test_the_scope_is_asked_for_at_the_door(store, tmp_path):
+def test_the_scope_is_required(store, tmp_path):
     settings = settings_of(store)
     keys = {scope: add_key(settings, f"{scope}r", [scope]) for scope in ("score", "override", "read")}
     with serve(store, tmp_path) as service:

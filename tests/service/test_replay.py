@@ -1,4 +1,4 @@
-"An old decision is answered again by the very model that gave it, whoever reigns today."
+"An old decision is made again by the very model that made it, whichever model is the champion today."
 
 import json
 import math
@@ -40,7 +40,7 @@ def rewrite(settings: Settings, change) -> None:
 
 
 def champions_of(settings: Settings) -> list[Champion]:
-    "All that ever reigned, the oldest first; two of the three are retired."
+    "All that were ever promoted, the oldest first; two of the three are retired."
     lines = read_promotions(settings)
     return [load_promoted(settings, line.event.version, digest_value(line.event.files)) for line in lines]
 
@@ -76,19 +76,19 @@ def few(promoted, champions, tmp_path) -> tuple[Settings, list[str]]:
 
 def test_a_thousand_decisions_of_three_champions_are_identical(answered):
     settings, _ = answered
-    shadow_checks: list[int] = []
-    tally = replay_days(settings, notify=shadow_checks.append)
+    reports: list[int] = []
+    tally = replay_days(settings, notify=reports.append)
     assert tally.counts == {"identical": DECISIONS}
     assert tally.models == {1: 334, 2: 333, 3: 333}
-    assert shadow_checks == list(range(1, DECISIONS + 1))
+    assert reports == list(range(1, DECISIONS + 1))
 
 
 def test_the_three_champions_answer_differently(answered, champions):
     "Else the test above would pass with any of them."
     settings, ids = answered
     entry = DecisionLog(settings).find(ids[0])
-    told = [each.score(each.read_client(entry["input"])).probability for each in champions]
-    assert len(set(told)) == 3 and told[0] == entry["answer"]["probability"]
+    probabilities = [each.score(each.read_client(entry["input"])).probability for each in champions]
+    assert len(set(probabilities)) == 3 and probabilities[0] == entry["answer"]["probability"]
 
 
 def test_one_decision_of_a_retired_champion_is_identical(answered):
@@ -225,5 +225,5 @@ def test_another_file_is_not_taken_for_the_one_that_was_read(few, champions, tmp
     for path, seed in ((one, 7), (other, 8)):
         make_synthetic_clients(40, seed)[list(CLIENT_COLUMNS)].to_csv(path, index=False)
     done = predict_file(one, tmp_path / "decided.csv", settings, champion=champions[1])
-    told = replay(settings, done.entry, other)
-    assert told.outcome == "impossible" and "is not the file that was read then" in told.why
+    replayed = replay(settings, done.entry, other)
+    assert replayed.outcome == "impossible" and "is not the file that was read then" in replayed.why

@@ -1,4 +1,4 @@
-"A challenger beside the service: it answers the same decisions unheard, and nothing that befalls it reaches a caller."
+"A challenger in the shadow of the service: it makes the same decisions, and no fault of it reaches a caller."
 
 import asyncio
 import json
@@ -34,8 +34,8 @@ def clients() -> list[dict]:
 
 
 def count(service: Service, name: str) -> int:
-    told = service.get("/metrics").body.decode()
-    return int(float(re.search(rf"^rumos_shadow_{name}_total (.*)$", told, re.M)[1]))
+    shown = service.get("/metrics").body.decode()
+    return int(float(re.search(rf"^rumos_shadow_{name}_total (.*)$", shown, re.M)[1]))
 
 
 def shadow_process(service: Service) -> psutil.Process:
@@ -51,7 +51,7 @@ def entries(store: Path, kind: str) -> list[dict]:
     return [entry for entry in read_log(settings_of(store).audit_path) if entry["kind"] == kind]
 
 
-# Unheard
+# Not used
 
 
 def test_the_answers_are_those_without_a_shadow_and_the_shadow_is_on_record(store, tmp_path, clients):
@@ -60,20 +60,20 @@ def test_the_answers_are_those_without_a_shadow_and_the_shadow_is_on_record(stor
         assert not psutil.Process(alone.process.pid).children(), "no version, no shadow"
     with serve(store, tmp_path, **SHADOW) as service:
         answers = service.post("/decisions", clients).json
-        told = service.post("/default_prediction", LATE_CLIENT)
-        assert without_ids(answers) == expected and told.body == b'{"prediction":1}'
+        late = service.post("/default_prediction", LATE_CLIENT)
+        assert without_ids(answers) == expected and late.body == b'{"prediction":1}'
         wait_until(lambda: count(service, "scored") == 301)
-        changes, failed = count(service, "changes"), count(service, "failed")
+        changes, failed = count(service, "changed_decisions"), count(service, "failed")
     first = Champion(1, (line := find_version(settings_of(store), 1).line), _files(store, line))
     written = {entry["decision"]: entry for entry in entries(store, "shadow")}
-    assert written.keys() == {answer["id"] for answer in answers} | {told.headers["x-decision-id"]}
+    assert written.keys() == {answer["id"] for answer in answers} | {late.headers["x-decision-id"]}
     for answer, client in zip(answers, clients, strict=True):
         entry = written[answer["id"]]
         assert entry["answer"] == first.decide(client).to_dict() and entry["answer"]["model_version"] == 1
         assert entry["model"] == {"version": 1, "digest": first.digest}
     assert failed == 0 and changes == sum(
         written[answer["id"]]["answer"]["prediction"] != answer["prediction"] for answer in answers
-    ) + (written[told.headers["x-decision-id"]]["answer"]["prediction"] != 1)
+    ) + (written[late.headers["x-decision-id"]]["answer"]["prediction"] != 1)
     report = judge_shadow(settings_of(store), 1)
     assert report.to_refuse + report.to_accept == changes > 0 and report.champions == (3,)
 
@@ -82,12 +82,12 @@ def _files(store: Path, line: Line) -> dict[str, bytes]:
     return {name: (store / line.event.folder / name).read_bytes() for name in line.event.files}
 
 
-def test_the_log_of_the_service_tells_who_listens_and_holds_no_client(store, tmp_path):
+def test_the_log_of_the_service_names_the_shadow_and_holds_no_client(store, tmp_path):
     with serve(store, tmp_path, **SHADOW) as service:
         service.post("/default_prediction", EXAMPLE_CLIENT | {"LIMIT_BAL": 31_415})
         wait_until(lambda: count(service, "scored") == 1)
-    (told,) = service.events("shadow")
-    assert told["version"] == 1 and len(told["digest"]) == 64
+    (event,) = service.events("shadow")
+    assert event["version"] == 1 and len(event["digest"]) == 64
     assert "31415" not in service.log.read_text()
 
 
@@ -99,7 +99,7 @@ def test_a_shadow_sees_what_is_on_record_and_no_protected_field(store, tmp_path)
     assert entry.keys() == {"id", "time", "kind", "decision", "answer", "microseconds", "model"}
 
 
-# Whatever befalls it
+# Faults of the shadow
 
 
 def test_a_version_that_cannot_be_loaded_changes_nothing(store, tmp_path, clients):
@@ -110,14 +110,14 @@ def test_a_version_that_cannot_be_loaded_changes_nothing(store, tmp_path, client
     for version, why in (("9", "version 9"), ("1", "portable.json")):
         with serve(store, tmp_path, RUMOS_SHADOW_VERSION=version) as service:
             wait_until(lambda service=service: service.events("shadow"))
-            (told,) = service.events("shadow")
-            assert told["version"] == 0 and why in told["error"]
+            (event,) = service.events("shadow")
+            assert event["version"] == 0 and why in event["error"]
             assert len(service.post("/decisions", clients).json) == 300
             assert service.get("/health/ready").json == {"status": "ready", "model_version": 3}
             assert not entries(store, "shadow")
 
 
-def test_a_shadow_that_stands_still_keeps_nobody_waiting_and_what_is_too_much_is_dropped(store, tmp_path):
+def test_no_caller_waits_for_a_shadow_that_stands_still_and_what_is_too_much_is_dropped(store, tmp_path):
     before = len(entries(store, "decision"))
     with serve(store, tmp_path, **SHADOW) as service:
         process = shadow_process(service)
@@ -136,7 +136,7 @@ def test_a_shadow_that_stands_still_keeps_nobody_waiting_and_what_is_too_much_is
     assert len(entries(store, "shadow")) == made - dropped
 
 
-def test_a_shadow_that_dies_is_told_and_counted_and_the_service_goes_on(store, tmp_path, clients):
+def test_a_shadow_that_dies_is_logged_and_counted_and_the_service_goes_on(store, tmp_path, clients):
     with serve(store, tmp_path, **SHADOW) as service:
         wait_until(lambda: service.events("shadow"))
         shadow_process(service).kill()
@@ -148,7 +148,7 @@ def test_a_shadow_that_dies_is_told_and_counted_and_the_service_goes_on(store, t
 
 
 @pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="other systems have no such policy")
-def test_it_computes_only_when_nobody_else_does_and_leaves_ctrl_c_to_the_service(store, tmp_path):
+def test_it_computes_only_when_no_other_process_does_and_leaves_ctrl_c_to_the_service(store, tmp_path):
     with serve(store, tmp_path, **SHADOW) as service:
         process = shadow_process(service)
         wait_until(lambda: service.events("shadow"))
@@ -188,10 +188,10 @@ def test_the_champion_may_change_meanwhile_and_the_shadow_stays(store, tmp_path,
 
 @pytest.fixture
 def listening(store, monkeypatch):
-    "A shadow without a service, and what it counts and tells."
+    "A shadow without a service, its counts and its events."
     monkeypatch.setattr(shadowing, "PAUSE", 0.02)
     monkeypatch.setattr(shadowing, "AGAIN", 0.05)
-    counts, told = dict.fromkeys(("scored", "changes", "failed", "dropped"), 0), []
+    counts, events = dict.fromkeys(("scored", "changes", "failed", "dropped"), 0), []
 
     class Count:
         def __init__(self, name: str):
@@ -201,7 +201,7 @@ def listening(store, monkeypatch):
             counts[self.name] += number
 
     settings = settings_of(store, **SHADOW)
-    made = Shadow(settings, {name: Count(name) for name in counts}, lambda _, **facts: told.append(facts))
+    made = Shadow(settings, {name: Count(name) for name in counts}, lambda _, **facts: events.append(facts))
 
     def run_until(holds) -> None:
         async def both() -> None:
@@ -214,13 +214,13 @@ def listening(store, monkeypatch):
                 await task
 
         run_alone(both())
-        assert holds(), (counts, told)
+        assert holds(), (counts, events)
 
-    return made, counts, told, run_until
+    return made, counts, events, run_until
 
 
-def test_what_cannot_be_answered_is_counted_and_its_kind_told_once(listening, store):
-    made, counts, told, run_until = listening
+def test_what_cannot_be_answered_is_counted_and_its_kind_reported_once(listening, store):
+    made, counts, events, run_until = listening
     log = DecisionLog(settings_of(store))
     made = {"kind": "decision", "caller": "", "answer": {"prediction": 0}, "model": {}}
     good = log.append({**made, "input": EXAMPLE_CLIENT})
@@ -229,16 +229,16 @@ def test_what_cannot_be_answered_is_counted_and_its_kind_told_once(listening, st
     run_until(lambda: counts["scored"] == 1 and counts["failed"] == 2)
     made.offer([bad])
     run_until(lambda: counts["failed"] == 3)
-    errors = [facts["error"] for facts in told if "version" in facts and "digest" not in facts]
-    assert errors == ["StoreError", "DataError"], "each kind is told when it is new"
-    assert "31415" not in json.dumps(told)
+    errors = [facts["error"] for facts in events if "version" in facts and "digest" not in facts]
+    assert errors == ["StoreError", "DataError"], "each kind is reported when it is new"
+    assert "31415" not in json.dumps(events)
 
 
 def test_a_shadow_is_started_again(listening, monkeypatch):
-    _, _, told, run_until = listening
+    _, _, events, run_until = listening
     monkeypatch.setattr(shadowing, "_WORKER", "print('no JSON')")
-    run_until(lambda: len(told) >= 3)
-    assert all("JSONDecodeError" in facts["error"] for facts in told)
+    run_until(lambda: len(events) >= 3)
+    assert all("JSONDecodeError" in facts["error"] for facts in events)
 
 
 def test_no_more_wait_than_there_is_room_for(listening):

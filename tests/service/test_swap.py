@@ -43,11 +43,11 @@ def test_a_bad_challenger_is_refused_and_the_old_champion_stays(store, tmp_path)
         wait_until(lambda: service.get("/health/ready").json["status"] == "degraded")
         ready = service.get("/health/ready")
         assert ready.status == 200 and ready.json["reason"] == "the newest champion was refused"
-        told = service.post("/decisions", EXAMPLE_CLIENT).json
-        assert {k: v for k, v in told.items() if k != "id"} == champions[1].decide(EXAMPLE_CLIENT).to_dict()
+        answer = service.post("/decisions", EXAMPLE_CLIENT).json
+        assert {k: v for k, v in answer.items() if k != "id"} == champions[1].decide(EXAMPLE_CLIENT).to_dict()
         assert "rumos_champion_alarm 1.0" in service.get("/metrics").body.decode()
         alarms = [event["alarm"] for event in service.events("champion") if event["alarm"]]
-        assert len(alarms) == 1 and "portable.json" in alarms[0], "told once, with the file that differs"
+        assert len(alarms) == 1 and "portable.json" in alarms[0], "logged once, with the file that differs"
         set_alias(store, 2)
         service.wait_for(2)
         assert service.get("/health/ready").json["status"] == "ready"
@@ -104,11 +104,11 @@ def test_it_ends_in_order_when_it_is_told_to(store, tmp_path):
             service.process.terminate()
             wait_until(lambda: not is_open(service.port))
             begun.sendall(body[50:])
-            told = begun.makefile("rb").read()  # the answer, and the end of the connection
+            answer = begun.makefile("rb").read()  # the answer, and the end of the connection
         assert (
             service.process.wait(timeout=10) == -signal.SIGTERM
-        )  # uvicorn ends by the signal that it was told to end by
-    assert told.startswith(b"HTTP/1.1 200 ") and b'"prediction"' in told
-    (name,) = re.findall(rb"x-decision-id: (\S+)", told)
+        )  # uvicorn ends by the signal that it received
+    assert answer.startswith(b"HTTP/1.1 200 ") and b'"prediction"' in answer
+    (name,) = re.findall(rb"x-decision-id: (\S+)", answer)
     assert name.decode() in {entry["id"] for entry in read_log(settings_of(store).audit_path)}
     assert not service.events("failure")

@@ -1,4 +1,4 @@
-"The doors as a person opens them: all with one command, tried by the notebook, one of them gone under load."
+"The services as a person starts them: all with one command, tried by the notebook, one of them gone under load."
 
 import json
 import os
@@ -36,7 +36,7 @@ def environment_of(store: Path, ports: dict[str, int], **more: str) -> dict[str,
 def opened(
     what: str, store: Path, ports: dict[str, int], lines: int
 ) -> Iterator[tuple[subprocess.Popen, list[str]]]:
-    "`rumos serve`, after so many readiness lines; told to stop at the end, as by Ctrl-C."
+    "`rumos serve`, after so many readiness lines; stopped at the end, as by Ctrl-C."
     process = subprocess.Popen(
         [*RUMOS, "serve", what],
         env=environment_of(store, ports),
@@ -45,14 +45,14 @@ def opened(
         stderr=subprocess.STDOUT,
         text=True,
     )
-    told: list[str] = []
+    output: list[str] = []
     try:
         end = time.monotonic() + 120
-        while sum(" ready on " in line for line in told) < lines:
+        while sum(" ready on " in line for line in output) < lines:
             line = process.stdout.readline()
-            assert line and time.monotonic() < end, "".join(told)
-            told.append(line)
-        yield process, told
+            assert line and time.monotonic() < end, "".join(output)
+            output.append(line)
+        yield process, output
     finally:
         process.send_signal(signal.SIGINT)
         try:
@@ -61,11 +61,11 @@ def opened(
             for each in [process, *psutil.Process(process.pid).children(recursive=True)]:
                 each.kill()
             raise
-        told += rest.splitlines(keepends=True)
+        output += rest.splitlines(keepends=True)
 
 
 def execute(notebook: Path, environment: dict[str, str], folder: Path) -> str:
-    "What the executed notebook says in its last cell."
+    "The text of the last cell of the executed notebook."
     output = folder / notebook.name
     code = "import sys, papermill; papermill.execute_notebook(*sys.argv[1:], kernel_name='python3', progress_bar=False)"
     command = [sys.executable, "-c", code, str(notebook), str(output)]
@@ -76,8 +76,8 @@ def execute(notebook: Path, environment: dict[str, str], folder: Path) -> str:
 
 def test_all_interfaces_open_say_the_same_and_close(store, tmp_path):
     ports = {name: find_free_port() for name in SERVICES}
-    with opened("all", store, ports, lines=3) as (process, told):
-        assert all(f"127.0.0.1:{port}" in "".join(told) for port in ports.values())
+    with opened("all", store, ports, lines=3) as (process, output):
+        assert all(f"127.0.0.1:{port}" in "".join(output) for port in ports.values())
         environment = environment_of(store, ports)
         verdict = execute(ROOT / "nbs/experiments/ask.ipynb", environment, tmp_path)
         assert verdict == "3 of 3 doors were asked; all of them say the same."
@@ -85,13 +85,13 @@ def test_all_interfaces_open_say_the_same_and_close(store, tmp_path):
             [*RUMOS, "serve", "api"], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=60
         )
         assert taken.returncode == 2 and "RUMOS_PORTS_API" in taken.stderr and "Traceback" not in taken.stderr
-    assert process.returncode == 0 and told[-1] == "stopped\n", "".join(told)
+    assert process.returncode == 0 and output[-1] == "stopped\n", "".join(output)
     assert not any(is_open(port) for port in ports.values())
     logs = store / "logs"
     assert {path.name for path in logs.iterdir()} == {"mlflow.log", "api.log", "dashboard.log"}
 
 
-def test_before_the_first_road_every_door_says_which_command_makes_a_champion(tmp_path):
+def test_before_the_first_pipeline_run_every_interface_names_the_command_that_makes_a_champion(tmp_path):
     environment = environment_of(tmp_path / "store", {"API": find_free_port()})
     client = json.dumps(EXAMPLE_CLIENT)
     for words in (("champion",), ("predict", "--json", client), ("predict", "in.csv", "out.csv")):
@@ -124,20 +124,22 @@ def test_the_champion_changes_and_the_mlflow_server_goes_under_load(store, tmp_p
         service.wait_for(1)
         _server_of(mlflow, port).kill()
         load.wait_for(changes)
-        wait_until(lambda: service.get("/health/ready").json["status"] == "degraded", 30, "its next look")
+        wait_until(lambda: service.get("/health/ready").json["status"] == "degraded", 30, "its next check")
         ready = service.get("/health/ready").json
         assert ready["reason"] == AWAY
-        told = service.get("/metrics").body.decode()
-        assert "rumos_champion_cached 1.0" in told and "rumos_champion_alarm 0.0" in told
+        shown = service.get("/metrics").body.decode()
+        assert "rumos_champion_cached 1.0" in shown and "rumos_champion_alarm 0.0" in shown
         load.wait_for(changes)
         assert service.get("/champion").json["version"] == 1
     assert {answer[3] for answer in load.answers} == {1, 2, 3}
     check(load, champions)
-    with serve(store, tmp_path, RUMOS_STORE_SERVER=address) as service:  # started while the server is away
+    with serve(
+        store, tmp_path, RUMOS_STORE_SERVER=address
+    ) as service:  # started while the server is unreachable
         ready = service.get("/health/ready").json
         assert (ready["status"], ready["reason"]) == ("degraded", AWAY)
-        told = service.post("/decisions", EXAMPLE_CLIENT).json
-        assert {k: v for k, v in told.items() if k != "id"} == champions[1].decide(EXAMPLE_CLIENT).to_dict()
+        answer = service.post("/decisions", EXAMPLE_CLIENT).json
+        assert {k: v for k, v in answer.items() if k != "id"} == champions[1].decide(EXAMPLE_CLIENT).to_dict()
 
 
 def _server_of(started: subprocess.Popen, port: int) -> psutil.Process:
