@@ -27,8 +27,8 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 # %% ../../nbs/lib/api/72_app.ipynb #2b1a7028
-from rumos_bank import __version__
-from rumos_bank.api.middleware import Frame, Gate, Metrics, log_event, read_body
+from .. import __version__
+from .middleware import Frame, Gate, Metrics, log_event, read_body
 from rumos_bank.api.schemas import (
     MEDIA,
     ChampionAnswer,
@@ -45,14 +45,14 @@ from rumos_bank.api.schemas import (
     make_client_model,
     read_override,
 )
-from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, LATE_CLIENT
-from rumos_bank.ground.errors import ParameterError, SettingsError, StoreError
-from rumos_bank.ground.keys import KeyRing
-from rumos_bank.ground.settings import BEHIND_LOOPBACK, Settings
-from rumos_bank.monitoring.monitor import REST, Monitor, keep_watch
-from rumos_bank.monitoring.shadow import Shadow
-from rumos_bank.serving.champion import Champion, Follower
-from rumos_bank.serving.decision_log import DecisionLog, Recorded, make_entry, record_override
+from ..data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, LATE_CLIENT
+from ..ground.errors import ParameterError, SettingsError, StoreError
+from ..ground.keys import KeyRing
+from ..ground.settings import BEHIND_LOOPBACK, Settings
+from ..monitoring.monitor import REST, Monitor, keep_watch
+from ..monitoring.shadow import Shadow
+from ..serving.champion import Champion, Follower
+from ..serving.decision_log import DecisionLog, Recorded, make_entry, record_override
 
 # %% ../../nbs/lib/api/72_app.ipynb #76a6311b
 SLICE = 0.002  # seconds that many clients may take before others are answered

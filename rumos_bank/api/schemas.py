@@ -87,7 +87,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
 
-from rumos_bank.data.contract import EXAMPLE_CLIENT, FIELDS, ClientField
+from ..data.contract import EXAMPLE_CLIENT, FIELDS, ClientField
 
 # %% ../../nbs/lib/api/70_schemas.ipynb #4f40929f
 def rule_of(field: ClientField) -> str:

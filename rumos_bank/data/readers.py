@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from rumos_bank.data.contract import CLIENT_COLUMNS, FIELDS, check_client
-from rumos_bank.ground.errors import DataError, ParameterError, RumosError
+from .contract import CLIENT_COLUMNS, FIELDS, check_client
+from ..ground.errors import DataError, ParameterError, RumosError
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -18,8 +18,8 @@ from hashlib import sha256
 from hmac import compare_digest
 from pathlib import Path
 
-from rumos_bank.ground.errors import ParameterError, StoreError
-from rumos_bank.ground.settings import Settings
+from .errors import ParameterError, StoreError
+from .settings import Settings
 
 KEYS = "keys.json"  # in the store's folder
 SCOPES = ("read", "score", "override")

@@ -18,14 +18,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from rumos_bank.data.contract import CLIENT_COLUMNS
-from rumos_bank.data.readers import find_good_rows, open_source, read_numbers
-from rumos_bank.governance.integrity import read_verified
-from rumos_bank.governance.registry import UnreachableError, find_promoted, find_version
-from rumos_bank.ground.errors import DataError, ParameterError, StoreError
-from rumos_bank.ground.files import write_file
-from rumos_bank.ground.settings import Settings
-from rumos_bank.model.portable import PORTABLE
+from ..data.contract import CLIENT_COLUMNS
+from ..data.readers import find_good_rows, open_source, read_numbers
+from ..governance.events import BatchDecided, Decided, OutcomeKnown, is_kind, read_entry
+from ..governance.integrity import read_verified
+from ..governance.registry import UnreachableError, find_promoted, find_version
+from ..ground.errors import DataError, ParameterError, StoreError
+from ..ground.files import write_file
+from ..ground.settings import Settings
+from ..model.portable import PORTABLE
 from rumos_bank.monitoring.metrics import (
     SCORE,
     Reading,
@@ -36,8 +37,7 @@ from rumos_bank.monitoring.metrics import (
     judge_metrics,
     read_metrics,
 )
-from rumos_bank.monitoring.outcomes import OUTCOME
-from rumos_bank.serving.decision_log import DecisionLog, list_days, open_day, require_day
+from ..serving.decision_log import DecisionLog, list_days, open_day, require_day
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,7 +57,7 @@ def _read_model(settings: Settings, version: int, digest: str = "") -> _Model:
     "The model of a verified portable form; a file of clients names its version only."
     try:
         found = find_promoted(settings, version, digest) if digest else find_version(settings, version)
-        files = {PORTABLE: found.line["files"][PORTABLE]}
+        files = {PORTABLE: found.line.event.files[PORTABLE]}
         form = json.loads(read_verified(found.read, files)[PORTABLE])
     except UnreachableError:
         raise
@@ -227,13 +227,13 @@ def _read_new(path: Path, begin: int) -> Iterator[tuple[list[bytes], int]]:
 class _Entries(NamedTuple):
     "Some entries of the log, sorted."
 
-    decided: dict[_Key, list[dict[str, Any]]]  # decisions by model
+    decided: dict[_Key, list[Decided]]  # decisions by model
     outcomes: dict[_Key, list[tuple[float, int]]]  # probability and outcome, by the model of the decision
     rejected: _Rejected  # rows of files
 
 
-def _key(decision: Mapping[str, Any]) -> _Key:
-    return int(decision["model"]["version"]), str(decision["model"]["digest"])
+def _key(entry: Decided | BatchDecided) -> _Key:
+    return int(entry.model["version"]), str(entry.model["digest"])
 
 
 def _sort_entries(log: DecisionLog, lines: Sequence[bytes]) -> _Entries:
@@ -242,31 +242,32 @@ def _sort_entries(log: DecisionLog, lines: Sequence[bytes]) -> _Entries:
     for line in lines:
         with suppress(ValueError, LookupError, TypeError, StoreError):  # no entry; a decision that is gone
             entry = json.loads(line)
-            if entry["kind"] == "decision":
-                found.decided.setdefault(_key(entry), []).append(entry)
-            elif entry["kind"] == OUTCOME:
-                decision = log.find(entry["decision"])
-                pair = float(decision["answer"]["probability"]), int(entry["defaulted"])
+            if is_kind(entry, Decided):
+                made = read_entry(Decided, entry)
+                found.decided.setdefault(_key(made), []).append(made)
+            elif is_kind(entry, OutcomeKnown):
+                outcome = read_entry(OutcomeKnown, entry)
+                decision = read_entry(Decided, log.find(outcome.decision))
+                pair = float(decision.answer["probability"]), outcome.defaulted
                 found.outcomes.setdefault(_key(decision), []).append(pair)
-            elif entry["kind"] == "batch":
-                file = entry["input"]["sha256"], entry["output"]["sha256"], _key(entry)
-                found.rejected[file] = int(entry["rejected"])
+            elif is_kind(entry, BatchDecided):
+                batch = read_entry(BatchDecided, entry)
+                file = batch.input["sha256"], batch.output["sha256"], _key(batch)
+                found.rejected[file] = batch.rejected
     return found
 
 # %% ../../nbs/lib/monitoring/62_monitor.ipynb #f418a3be
-def _read_rows(names: Sequence[str], decided: Sequence[Mapping[str, Any]]) -> np.ndarray:
+def _read_rows(names: Sequence[str], decided: Sequence[Decided]) -> np.ndarray:
     "These fields and the probability of each decision that still has them, (n, fields + 1)."
     rows = []
     for entry in decided:
         with suppress(ValueError, LookupError, TypeError):
-            fields = [float(entry["input"][name]) for name in names]
-            rows.append([*fields, float(entry["answer"]["probability"])])
+            fields = [float(entry.input[name]) for name in names]
+            rows.append([*fields, float(entry.answer["probability"])])
     return np.array(rows, float).reshape(-1, len(names) + 1)
 
 
-def _count(
-    model: _Model, decided: Sequence[Mapping[str, Any]], outcomes: Sequence[tuple[float, int]]
-) -> Tally:
+def _count(model: _Model, decided: Sequence[Decided], outcomes: Sequence[tuple[float, int]]) -> Tally:
     "The tally of some entries."
     names = [name for name in model.cells if name != SCORE]
     *fields, probability = _read_rows(names, decided).T

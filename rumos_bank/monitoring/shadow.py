@@ -16,23 +16,21 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
 
-from rumos_bank.data.contract import EXAMPLE_CLIENT
-from rumos_bank.governance.registry import find_version
-from rumos_bank.ground.errors import StoreError
-from rumos_bank.ground.settings import Costs, Settings
-from rumos_bank.model.cost import business_cost, expected_costs
-from rumos_bank.monitoring.outcomes import read_outcomes
-from rumos_bank.monitoring.overrides import LEAST, find_interval
-from rumos_bank.serving.champion import Champion, read_version
-from rumos_bank.serving.decision_log import DecisionLog, read_log
-
-if TYPE_CHECKING:
-    from rumos_bank.governance.gates import Check
+from ..data.contract import EXAMPLE_CLIENT
+from ..governance.events import PASS, WARN, Check, Decided, ShadowAnswered, read_entry
+from ..governance.registry import find_version
+from ..ground.errors import StoreError
+from ..ground.settings import Costs, Settings
+from ..model.cost import business_cost, expected_costs
+from .outcomes import read_outcomes
+from .overrides import LEAST, find_interval
+from ..serving.champion import Champion, read_version
+from ..serving.decision_log import DecisionLog, read_log
 
 # %% ../../nbs/lib/monitoring/64_shadow.ipynb #7e5bd7ec
 def _load(settings: Settings) -> Champion:
@@ -54,15 +52,17 @@ def answer_in_shadow(
     model = {"version": shadow.version, "digest": shadow.digest}
     for decision_id in ids:
         try:
-            decided, start = log.find(decision_id), perf_counter()
-            answer = shadow.decide(decided["input"])
-            took = {"microseconds": round(1e6 * (perf_counter() - start))}
-            changed += answer.prediction != decided["answer"]["prediction"]
+            decided, start = read_entry(Decided, log.find(decision_id)), perf_counter()
+            answer = shadow.decide(decided.input)
+            took = round(1e6 * (perf_counter() - start))
+            changed += answer.prediction != decided.answer["prediction"]
         except Exception as fault:  # its message may hold a client's numbers
             error = type(fault).__name__
         else:
-            about = {"decision": decision_id, "answer": answer.to_dict(), "model": model}
-            entries.append({"kind": "shadow", **about, **took})
+            again = ShadowAnswered(
+                decision=decision_id, answer=answer.to_dict(), model=model, microseconds=took
+            )
+            entries.append(again.to_dict())
     if entries:
         log.append_many(entries)
     counts = {"scored": len(entries), "changes": changed, "failed": len(ids) - len(entries)}
@@ -217,17 +217,18 @@ class _Pairs(NamedTuple):
 def _pair(settings: Settings, version: int, first: str, last: str) -> tuple[_Pairs, int]:
     "The pairs of these days, and how many decisions there were."
 
-    def said(entry: Mapping[str, Any]) -> tuple[float, int]:
-        return entry["answer"]["probability"], entry["answer"]["prediction"]
+    def said(entry: Decided | ShadowAnswered) -> tuple[float, int]:
+        return entry.answer["probability"], entry.answer["prediction"]
 
     decided = {
-        entry["id"]: (entry["model"]["version"], *said(entry))
-        for entry in read_log(settings.audit_path, first, last, "decision")
+        entry["id"]: (event.model["version"], *said(event))
+        for entry in read_log(settings.audit_path, first, last, Decided.name)
+        for event in [read_entry(Decided, entry)]
     }
     again = {
-        entry["decision"]: (*said(entry), entry["microseconds"])
-        for entry in read_log(settings.audit_path, first, kind="shadow")  # perhaps after midnight
-        if entry["model"]["version"] == version
+        event.decision: (*said(event), event.microseconds)
+        for entry in read_log(settings.audit_path, first, kind=ShadowAnswered.name)  # perhaps after midnight
+        if (event := read_entry(ShadowAnswered, entry)).model["version"] == version
     }
     rows = [(each, *decided[each], *again[each]) for each in decided if each in again]
     if not rows:
@@ -290,14 +291,8 @@ def judge_shadow(
 def check_shadow(
     settings: Settings,  # which log, which costs
     version: int,  # of the challenger
-) -> "list[Check]":  # one; none if it was never in the shadow
+) -> list[Check]:  # one; none if it was never in the shadow
     "The gate: euros that the challenger would have saved on real requests, realised or by the mean of both models."
-    from rumos_bank.governance.gates import (
-        PASS,
-        WARN,
-        Check,
-    )  # brings scikit-learn, and a service imports this chapter
-
     try:
         report = judge_shadow(settings, version)
     except StoreError:

@@ -27,10 +27,10 @@ from rumos_bank.governance.events import (
     RolledBack,
     VersionEvent,
 )
-from rumos_bank.governance.ledger import find_changes
-from rumos_bank.governance.promotion import find_gates, find_judged
-from rumos_bank.ground.errors import PipelineError
-from rumos_bank.operations.report import make_page
+from ..governance.ledger import find_changes
+from ..governance.promotion import find_gates, find_judged
+from ..ground.errors import PipelineError
+from .report import make_page
 
 # %% ../../nbs/lib/operations/82_dossier.ipynb #08c38b60
 @dataclass(frozen=True)

@@ -24,12 +24,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from rumos_bank.data.contract import TARGET
-from rumos_bank.governance.gates import failed
-from rumos_bank.governance.integrity import git_state, library_digest, lock_digest
-from rumos_bank.governance.ledger import read_ledger
-from rumos_bank.governance.promotion import Choice, Verdict, choose_champion, note_data, promote
-from rumos_bank.governance.promotion_state import read_champion, repair
+from ..data.contract import TARGET
+from ..governance.gates import failed
+from ..governance.integrity import git_state, library_digest, lock_digest
+from ..governance.ledger import read_ledger
+from ..governance.promotion import Choice, Verdict, choose_champion, note_data, promote
+from ..governance.promotion_state import read_champion, repair
 from rumos_bank.governance.tracking import (
     Store,
     find_searches,
@@ -41,12 +41,12 @@ from rumos_bank.governance.tracking import (
     register_family,
     start_pipeline_run,
 )
-from rumos_bank.ground.errors import ParameterError, PipelineError, StoreError
-from rumos_bank.ground.settings import ONE_THREAD, Settings, read_settings
-from rumos_bank.model.families import find_family
-from rumos_bank.model.search import PROFILES, Profile, count_fits, find_profile
-from rumos_bank.monitoring.shadow import check_shadow
-from rumos_bank.operations.dossier import write_dossier
+from ..ground.errors import ParameterError, PipelineError, StoreError
+from ..ground.settings import ONE_THREAD, Settings, read_settings
+from ..model.families import find_family
+from ..model.search import PROFILES, Profile, count_fits, find_profile
+from ..monitoring.shadow import check_shadow
+from .dossier import write_dossier
 from rumos_bank.operations.experiments import (
     JudgeParameters,
     RunData,
@@ -56,8 +56,8 @@ from rumos_bank.operations.experiments import (
     find_whole,
     load_run_data,
 )
-from rumos_bank.operations.report import point_latest, summarise, write_leaderboard
-from rumos_bank.serving.batch import count_cores
+from .report import point_latest, summarise, write_leaderboard
+from ..serving.batch import count_cores
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -19,15 +19,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rumos_bank.governance.promotion import Choice, Verdict
-from rumos_bank.governance.tracking import open_store, read_artifact
-from rumos_bank.ground.errors import PipelineError
-from rumos_bank.ground.settings import Costs, Settings
-from rumos_bank.model.cost import savings, trivial_costs
-from rumos_bank.model.plots import draw_leaderboard
-from rumos_bank.monitoring.metrics import Reading
-from rumos_bank.monitoring.monitor import Watch
-from rumos_bank.operations.reproduce import RECORD, forget_place, read_specification, write_specification
+from ..governance.promotion import Choice, Verdict
+from ..governance.tracking import open_store, read_artifact
+from ..ground.errors import PipelineError
+from ..ground.settings import Costs, Settings
+from ..model.cost import savings, trivial_costs
+from ..model.plots import draw_leaderboard
+from ..monitoring.metrics import Reading
+from ..monitoring.monitor import Watch
+from .reproduce import RECORD, forget_place, read_specification, write_specification
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rumos_bank.governance.integrity import content_digest
-from rumos_bank.governance.promotion_state import read_champion
-from rumos_bank.governance.registry import miss_champion
+from ..governance.integrity import content_digest
+from ..governance.promotion_state import read_champion
+from ..governance.registry import miss_champion
 from rumos_bank.governance.tracking import (
     Store,
     find_searches,
@@ -27,9 +27,9 @@ from rumos_bank.governance.tracking import (
     read_tested,
     tags_of,
 )
-from rumos_bank.ground.errors import StoreError
-from rumos_bank.ground.settings import SplitSettings
-from rumos_bank.model.portable import PORTABLE, SKOPS
+from ..ground.errors import StoreError
+from ..ground.settings import SplitSettings
+from ..model.portable import PORTABLE, SKOPS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -179,18 +179,18 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from rumos_bank.data.contract import ID
-from rumos_bank.data.sources import Dataset, load_dataset, split_clients
+from ..data.contract import ID
+from ..data.sources import Dataset, load_dataset, split_clients
 from rumos_bank.governance.integrity import (
     digest_file,
     library_digest,
     lock_digest,
     notebook_digest,
 )
-from rumos_bank.governance.tracking import open_store
-from rumos_bank.ground.errors import DataError, PipelineError, StoreError
-from rumos_bank.ground.settings import DATABASE, ONE_THREAD, CanarySettings, Costs, Settings
-from rumos_bank.model.cost import business_cost, decide
+from ..governance.tracking import open_store
+from ..ground.errors import DataError, PipelineError, StoreError
+from ..ground.settings import DATABASE, ONE_THREAD, CanarySettings, Costs, Settings
+from ..model.cost import business_cost, decide
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -21,8 +21,8 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import ProxyHandler, build_opener
 
-from rumos_bank.ground.errors import ParameterError, SettingsError
-from rumos_bank.ground.settings import BEHIND_LOOPBACK, Settings
+from ..ground.errors import ParameterError, SettingsError
+from ..ground.settings import BEHIND_LOOPBACK, Settings
 
 SERVICES = ("mlflow", "api", "dashboard")
 _EVERYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # → where such a door is near

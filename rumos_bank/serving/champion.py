@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, check_client, validate_clients
-from rumos_bank.governance.integrity import digest_value, load_trusted, read_folder, read_verified
-from rumos_bank.governance.ledger import LEDGER, read_ledger
+from ..data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, check_client, validate_clients
+from ..governance.events import Accepted, Judgement, Line, read_line, select
+from ..governance.integrity import digest_value, load_trusted, read_folder, read_verified
+from ..governance.ledger import LEDGER, read_ledger
 from rumos_bank.governance.registry import (
     Promotion,
     UnreachableError,
@@ -28,12 +29,12 @@ from rumos_bank.governance.registry import (
     is_promotion,
     read_promotions,
 )
-from rumos_bank.ground.errors import DataError, ParameterError, RumosError, StoreError
-from rumos_bank.ground.files import write_file
-from rumos_bank.ground.settings import Costs, Settings, read_settings
-from rumos_bank.model.cost import decide, expected_costs, is_close
-from rumos_bank.model.explain import Explanation, explain
-from rumos_bank.model.portable import PORTABLE, SKOPS, PortableDecision, read_portable
+from ..ground.errors import DataError, ParameterError, RumosError, StoreError
+from ..ground.files import write_file
+from ..ground.settings import Costs, Settings, read_settings
+from ..model.cost import decide, expected_costs, is_close
+from ..model.explain import Explanation, explain
+from ..model.portable import PORTABLE, SKOPS, PortableDecision, read_portable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,21 +97,26 @@ class Champion:
     def __init__(
         self,
         version: int,  # of the registered model
-        line: Mapping[str, Any],  # the ledger's line that promoted it
+        line: Line[Judgement],  # the ledger's line that promoted it
         content: Mapping[str, bytes],  # its files, verified
         cached: str = "",  # why they came from the cache; empty: they came from the store
     ):
         form, self._portable = read_portable(content[PORTABLE])
         rule = {name: float(value) for name, value in form["decision"].items()}
-        self.version, self.digest, self.cached = version, digest_value(line["files"]), cached
+        self.version, self.digest, self.cached = version, digest_value(line.event.files), cached
         self.family = str(form["about"]["family"])
-        origin = {"run": "run", "promoted": "when", "promoted_by": "who", "reason": "reason"}
-        self.about: dict[str, Any] = form["about"] | {name: line[key] for name, key in origin.items()}
+        origin = {
+            "run": line.event.run,
+            "promoted": line.when,
+            "promoted_by": line.who,
+            "reason": line.event.reason,
+        }
+        self.about: dict[str, Any] = form["about"] | origin
         self.protected = tuple(form["protected"])
         self.seen = tuple(name for name in CLIENT_COLUMNS if name not in self.protected)
         self.threshold, self._margin = rule["threshold"], rule["refer_margin"]
         self.costs = Costs(false_positive=rule["false_positive"], false_negative=rule["false_negative"])
-        self._parts = version, dict(line), dict(content), cached
+        self._parts = version, line, dict(content), cached
         self.decision  # made now: a model that cannot be used is refused before it is in production
         self._probability = self._portable.probability if self._portable else self._ask_model
 
@@ -229,11 +235,12 @@ def read_version(
     promotion: Promotion,  # a version and where its files are; it need not be in production
 ) -> Champion:
     "This very version; raises `StoreError` if a file is not as recorded."
-    return Champion(promotion.version, promotion.line, read_verified(promotion.read, promotion.line["files"]))
+    content = read_verified(promotion.read, promotion.line.event.files)
+    return Champion(promotion.version, promotion.line, content)
 
 
-def _arrive(version: int, line: Mapping[str, Any], content: Mapping[str, bytes], cached: str) -> Champion:
-    return Champion(version, line, read_verified(content.__getitem__, line["files"]), cached)
+def _arrive(version: int, line: Line[Judgement], content: Mapping[str, bytes], cached: str) -> Champion:
+    return Champion(version, line, read_verified(content.__getitem__, line.event.files), cached)
 
 # %% ../../nbs/lib/serving/50_champion.ipynb #1ba59daa
 class _Cache:
@@ -249,18 +256,18 @@ class _Cache:
         "The files with these digests; raises `StoreError` if one is missing or not as recorded."
         return read_folder(self._folder_of(files), files)
 
-    def keep(self, line: Mapping[str, Any], content: Mapping[str, bytes]) -> None:
+    def keep(self, line: Line[Judgement], content: Mapping[str, bytes]) -> None:
         "Keep a verified champion and remove the others; a disk that refuses is no fault of the champion."
-        folder = self._folder_of(line["files"])
+        folder = self._folder_of(line.event.files)
         with suppress(OSError):
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             try:
-                self.read(line["files"])
+                self.read(line.event.files)
             except StoreError:  # not there yet, or changed since
                 for name, written in content.items():
                     (folder / name).parent.mkdir(parents=True, exist_ok=True)
                     write_file(folder / name, written)
-            write_file(self.current, json.dumps(line))
+            write_file(self.current, json.dumps(line.to_dict()))
             for other in self.folder.iterdir():
                 if other.is_dir() and other != folder:
                     shutil.rmtree(other, ignore_errors=True)
@@ -286,28 +293,30 @@ def _read_or_fetch(settings: Settings, cache: _Cache, promotion: Promotion) -> d
     "The champion's files, verified: from the cache where they are as recorded, else from the server."
     if settings.store.server:
         with suppress(StoreError):
-            return cache.read(promotion.line["files"])
-    return read_verified(promotion.read, promotion.line["files"])
+            return cache.read(promotion.line.event.files)
+    return read_verified(promotion.read, promotion.line.event.files)
 
 
 def _load_cached(settings: Settings, cache: _Cache, error: UnreachableError) -> Champion:
     "The last verified champion, because the store does not answer."
-    promoted: list[dict[str, Any]] = []
+    promoted: list[Line[Judgement]] = []
     try:
-        line = json.loads(cache.current.read_bytes())
+        line = read_line(json.loads(cache.current.read_bytes()))
     except (OSError, ValueError):
         raise error from None
+    except (AttributeError, StoreError):  # no line of a ledger
+        line = None
     with suppress(UnreachableError):
         promoted = read_promotions(settings)
-    if not is_promotion(line) or (promoted and line not in promoted):
+    if line is None or not is_promotion(line) or (promoted and line not in promoted):
         raise StoreError(f"{cache.current} names a champion that was never promoted in this store: {error}")
-    return Champion(line["version"], line, cache.read(line["files"]), cached=str(error))
+    return Champion(line.event.version, line, cache.read(line.event.files), cached=str(error))
 
 # %% ../../nbs/lib/serving/50_champion.ipynb #092c7ce0
 def _require_grown(settings: Settings, known: tuple[int, int]) -> tuple[int, int]:
     "The ledger's length and how often it was accepted; raises `StoreError` if it is shorter than that and was not."
-    events = read_ledger(settings)
-    lines, accepted = len(events), sum(event["event"] == "accepted" for event in events)
+    read = read_ledger(settings)
+    lines, accepted = len(read), len(select(read, Accepted))
     if lines < known[0] and accepted <= known[1]:
         raise StoreError(
             f"{settings.store_path / LEDGER} has {lines} lines, and had {known[0]} before: its end was cut off, or the store "

@@ -15,13 +15,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rumos_bank.data.readers import to_place
-from rumos_bank.governance.registry import find_promoted
-from rumos_bank.ground.errors import ParameterError, RumosError, StoreError
-from rumos_bank.ground.settings import AuditSettings, Settings
-from rumos_bank.serving.batch import name_ending, predict_file
-from rumos_bank.serving.champion import Champion, read_version
-from rumos_bank.serving.decision_log import DecisionLog, read_log
+from ..data.readers import to_place
+from ..governance.events import BatchDecided, Decided, is_kind
+from ..governance.registry import find_promoted
+from ..ground.errors import ParameterError, RumosError, StoreError
+from ..ground.settings import AuditSettings, Settings
+from .batch import name_ending, predict_file
+from .champion import Champion, read_version
+from .decision_log import DecisionLog, read_log
 
 # %% ../../nbs/lib/serving/54_replay.ipynb #f495aa12
 def load_promoted(
@@ -100,7 +101,7 @@ def _replay(entry: Mapping[str, Any], recall: Recall, source: Path | str | None 
         champion = recall(entry["model"]["version"], entry["model"]["digest"])
         found = (
             answer_again(champion, entry)
-            if entry["kind"] == "decision"
+            if is_kind(entry, Decided)
             else decide_again(champion, entry, source)
         )
     except RumosError as error:
@@ -111,7 +112,7 @@ def _replay(entry: Mapping[str, Any], recall: Recall, source: Path | str | None 
     return Replayed(entry["id"], outcome, "; ".join(found), champion.version)
 
 # %% ../../nbs/lib/serving/54_replay.ipynb #1c1875f6
-_KINDS = ("decision", "batch")  # of entries that a model answered
+_KINDS = (Decided, BatchDecided)  # entries that a model answered
 
 
 def replay(
@@ -121,10 +122,10 @@ def replay(
 ) -> Replayed:
     "The outcome of one old decision; raises `StoreError` if there is none, `ParameterError` if no model made it."
     entry = DecisionLog(settings).find(decision_id)
-    if entry.get("kind") not in _KINDS:
+    if not is_kind(entry, *_KINDS):
         raise ParameterError(
             f"{decision_id} is of the kind {entry.get('kind')}: no model made it; "
-            f"allowed are {' and '.join(_KINDS)}; an override names the decision that it is about"
+            f"allowed are {' and '.join(each.name for each in _KINDS)}; an override names the decision that it is about"
         )
     return _replay(entry, partial(load_promoted, settings), source)
 
@@ -185,7 +186,7 @@ def replay_days(
     "The outcomes of all decisions of these days."
     tally, recall = Replays(), _remember(settings)
     for entry in read_log(settings.audit_path, first, last):
-        if entry.get("kind") in _KINDS:
+        if is_kind(entry, *_KINDS):
             tally.add(_replay(entry, recall))
             notify(tally.counts.total())
     return tally
