@@ -249,7 +249,7 @@ def test_who_overruled_a_gate_is_told_when_the_version_comes_back(promoted):
     line = find_gates(read_ledger(promoted.settings), 2)
     assert line["done"] == "rolled back" and line["overruled"]["reason"] == WHY and "approved_by" not in line
     assert "1 fail, overruled by" in make_inventory(promoted.settings)[0]["gates"]
-    assert "Overruled by" in describe_gates(read_ledger(promoted.settings), 2)[0]
+    assert "Overruled by" in describe_gates(read_ledger(promoted.settings), 2)
 
 
 def test_a_rollback_to_a_named_version_and_forward_again(thrice):
