@@ -58,7 +58,7 @@ def make_nothing(settings: Settings, framed: bool):
     "An endpoint that validates, and answers the same to everybody."
     from fastapi import FastAPI
 
-    from rumos_bank.api.middleware import Frame, Gate, Metrics
+    from rumos_bank.api.middleware import Gate, Metrics, Middleware
     from rumos_bank.api.schemas import make_client_model
     from rumos_bank.ground.keys import KeyRing
 
@@ -69,7 +69,7 @@ def make_nothing(settings: Settings, framed: bool):
         return {"prediction": 0}
 
     if framed:
-        app.add_middleware(Frame, gate=Gate(KeyRing(settings), settings.api), metrics=Metrics())
+        app.add_middleware(Middleware, gate=Gate(KeyRing(settings), settings.api), metrics=Metrics())
     return app
 
 

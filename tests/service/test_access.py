@@ -98,7 +98,7 @@ def test_a_revoked_key_does_not_wait_for_a_slow_or_broken_store(store, wrong):
     settings = settings.model_copy(update={"api": settings.api.model_copy(update={"watch_seconds": 0.1})})
     add_key(settings, "reader", ["read"])
     app = make_app(settings, lambda event, **facts: None)
-    service = app.state.service
+    service = app.state.api
 
     def refresh() -> bool:
         if wrong:
@@ -263,8 +263,8 @@ def test_an_exposed_service_needs_keys_and_a_champion_of_real_data(store):
 def test_a_twin_that_is_crowned_later_is_not_served_to_a_network(tmp_path, promoted):
     settings = settings_of(tmp_path, RUMOS_API_HOST="0.0.0.0")
     add_key(settings, "branch-7")
-    service = make_app(settings).state.service
-    service.follower.champion = make_app(settings_of(promoted.store.path)).state.service.follower.champion
+    service = make_app(settings).state.api
+    service.follower.champion = make_app(settings_of(promoted.store.path)).state.api.follower.champion
     with pytest.raises(Refusal, match="synthetic clients only"):
         service.champion
 

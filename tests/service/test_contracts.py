@@ -192,7 +192,7 @@ def test_readiness_is_told_in_one_line(service):
 def test_the_service_loads_nothing_heavy(promoted):
     script = (
         "import sys; from rumos_bank.api.app import make_app; from rumos_bank.ground.settings import read_settings\n"
-        "service = make_app(read_settings()).state.service\n"
+        "service = make_app(read_settings()).state.api\n"
         f"client = {EXAMPLE}\n"
         "service.champion.score(tuple(client.values())); service.champion.explain(client)\n"
         "assert service.champion.version == 3\n"

@@ -115,7 +115,7 @@ def test_what_cannot_be_written_was_not_decided(store):
     settings = settings_of(store)
     decided = DecisionLog(settings).append({"kind": "decision", "answer": {"prediction": 1}})
     app = make_app(settings)
-    service = app.state.service
+    service = app.state.api
 
     def fail(_: object) -> None:
         raise OSError("the disk is full")

@@ -62,7 +62,7 @@ def test_the_answers_are_those_without_a_shadow_and_the_shadow_is_on_record(stor
         told = service.post("/default_prediction", LATE_CLIENT)
         assert without_ids(answers) == expected and told.body == b'{"prediction":1}'
         wait_until(lambda: count(service, "scored") == 301)
-        changes, failed = count(service, "changes"), count(service, "failed")
+        changes, failed = count(service, "changed_decisions"), count(service, "failed")
     first = Champion(1, (line := find_version(settings_of(store), 1).line), _files(store, line))
     written = {entry["decision"]: entry for entry in entries(store, "shadow")}
     assert written.keys() == {answer["id"] for answer in answers} | {told.headers["x-decision-id"]}
