@@ -57,7 +57,7 @@ def decide(settings: Settings) -> list:
 
 
 def as_stored(settings: Settings) -> dict[str, bytes]:
-    "What a backup must bring back, byte for byte; the database's paths are mended, so it is asked for what it says."
+    "What a backup must bring back, byte for byte; the database's paths are repaired, so its content is compared."
     kept = ("ledger.jsonl", KEYS)
     store = settings.store_path
     paths = [
@@ -93,8 +93,8 @@ def test_a_lost_store_comes_back_with_all_that_was_in_it(promoted: Place, tmp_pa
     add_key(settings, "back-office", ["score"])
     before, events, safe = as_stored(settings), read_ledger(settings), str(tmp_path / "safe")
     assert "would be copied" in type_in(settings, "backup", safe, "--dry-run") and not Path(safe).exists()
-    said = type_in(settings, "backup", safe)
-    assert "champion version 1" in said and "The private key in" in said
+    shown = type_in(settings, "backup", safe)
+    assert "champion version 1" in shown and "The private key in" in shown
     (made,) = Path(safe).iterdir()
     shutil.rmtree(settings.store_path)
     assert "would be restored" in type_in(settings, "restore", str(made), "--dry-run")
@@ -113,8 +113,8 @@ def test_a_lost_store_comes_back_with_all_that_was_in_it(promoted: Place, tmp_pa
 def test_another_machine_takes_over_and_governs_once_the_private_key_is_there(promoted: Place, tmp_path):
     decided, runs = decide(promoted.settings), {run.info.run_id for run in find_searches(promoted.store)}
     made, other = write_backup(promoted.settings, tmp_path / "safe"), settings_for(tmp_path / "other")
-    (told,) = restore_backup(other, made.path).told
-    assert told.startswith(f"no key was known here: {made.public_key} is trusted from now on")
+    (notice,) = restore_backup(other, made.path).notices
+    assert notice.startswith(f"no key was known here: {made.public_key} is trusted from now on")
     store = open_store(other)
     repair(store)
     assert read_champion(store).run_id == promoted.runs["first"]
@@ -258,17 +258,17 @@ def test_a_forged_backup_is_refused_by_the_ledger_and_by_the_names_in_it(promote
 def test_a_store_that_is_there_is_kept_aside_and_only_if_asked(promoted: Place, made):
     settings = promoted.settings
     (settings.store_path / "README.md").write_text("the folder's own note")
-    with pytest.raises(StoreError, match="is not empty: --replace puts it aside"):
+    with pytest.raises(StoreError, match="is not empty: --replace keeps it under another name"):
         restore_backup(settings, made.path)
     promoted.promote("cheaper")
     later = decide(settings)
     restored = restore_backup(settings, made.path, replace=True)
-    assert Champion.load(settings).version == 1 and "was further" in restored.told[0]
+    assert Champion.load(settings).version == 1 and "was further" in restored.notices[0]
     last = read_ledger(settings)[-1]
     assert last["event"] == "accepted" and made.path.name in last["reason"]
     assert verify_ledger(settings).lines == made.head + 1
     assert (settings.store_path / "README.md").read_text() == "the folder's own note"
-    old = settings_for(restored.aside)
+    old = settings_for(restored.former)
     for log in (old.audit_path, settings.audit_path):
         assert {each.id for each in later} <= {entry["id"] for entry in read_log(log)}
 
@@ -284,7 +284,7 @@ def test_what_was_decided_since_the_backup_goes_on_in_the_live_log(promoted: Pla
     restored = restore_backup(settings, made.path, replace=True)
     kept = [entry["id"] for entry in read_log(settings.audit_path)]
     assert sorted(kept) == sorted(each.id for each in [*old, *new])
-    assert restored.aside and Champion.load(settings).version == 1
+    assert restored.former and Champion.load(settings).version == 1
     unpacked = settings.store_path / "decisions"
     assert folder.startswith("decisions") or not unpacked.exists()
     assert folder == "decisions" or not list(unpacked.glob("*.jsonl"))
@@ -360,7 +360,7 @@ def test_an_open_door_and_a_running_road_are_in_the_way(promoted: Place, made, m
 
     with (
         FileLock(promoted.store.path / "pipeline.lock"),
-        pytest.raises(StoreError, match="a road or a promotion works"),
+        pytest.raises(StoreError, match="a pipeline run or a promotion works"),
     ):
         restore_backup(promoted.settings, made.path, replace=True)
     monkeypatch.undo()
@@ -369,9 +369,9 @@ def test_an_open_door_and_a_running_road_are_in_the_way(promoted: Place, made, m
         busy = settings_for(promoted.store.path, RUMOS_PORTS_API=str(port), RUMOS_API_HOST="127.0.0.2")
         free = {"mlflow": find_free_port(), "dashboard": find_free_port()}
         busy = busy.model_copy(update={"ports": busy.ports.model_copy(update=free)})
-        assert check_restore(busy, made.path).head == made.head  # a trial needs nobody to stop
+        assert check_restore(busy, made.path).head == made.head  # a trial needs no service to stop
         with pytest.raises(
-            StoreError, match=f"something answers on port {port}, that of api: stop the doors"
+            StoreError, match=f"something answers on port {port}, that of api: stop the services"
         ):
             restore_backup(busy, made.path, replace=True)
 
@@ -388,7 +388,7 @@ def test_a_door_that_was_opened_during_the_proof_is_in_the_way(promoted: Place, 
         room, "Service", lambda *_, **__: type("Service", (), {"is_ready": lambda self: bool(opened)})()
     )
     before = as_files(promoted.store.path)
-    with pytest.raises(StoreError, match="stop the doors first"):
+    with pytest.raises(StoreError, match="stop the services first"):
         restore_backup(promoted.settings, made.path, replace=True)
     assert as_files(promoted.store.path) == before
 
@@ -407,7 +407,7 @@ def test_without_the_private_key_a_ledger_that_is_further_stops_a_restore_before
         restore_backup(settings, made.path, replace=True)
     assert as_files(settings.store_path) == before and Champion.load(settings).version == 2
     reader = settings_for(settings.store_path, RUMOS_LEDGER_FOLDER=str(tmp_path / "of a reader"))
-    assert "no key was known here" in restore_backup(reader, made.path, replace=True).told[0]
+    assert "no key was known here" in restore_backup(reader, made.path, replace=True).notices[0]
     assert Champion.load(reader).version == 1
 
 
@@ -438,10 +438,10 @@ def test_a_revoked_key_stays_revoked_and_no_name_is_given_twice(promoted: Place,
     now = list_keys(settings)
     restored = restore_backup(settings, made.path, replace=True)
     assert list_keys(settings) == now and (settings.store_path / KEYS).stat().st_mode & 0o077 == 0
-    assert restored.told == ("API keys added or revoked since the backup stay so: back-office, audit",)
+    assert restored.notices == ("API keys that were added or revoked since the backup stay so: back-office, audit",)
     (settings.store_path / KEYS).write_text("harmed")
-    told = restore_backup(settings, made.path, replace=True).told
-    assert len(told) == 1 and "revoke again what was revoked since" in told[0]
+    notices = restore_backup(settings, made.path, replace=True).notices
+    assert len(notices) == 1 and "revoke again what was revoked since" in notices[0]
     assert [key.revoked for key in list_keys(settings)] == ["", ""]
 
 
@@ -449,8 +449,8 @@ def test_another_processor_may_round_otherwise_but_not_decide_otherwise(promoted
     ask, changed = room._ask_champion, {}
 
     def ask_elsewhere(settings):
-        told = ask(settings)
-        return told | {"answer": told["answer"] | changed}
+        known = ask(settings)
+        return known | {"answer": known["answer"] | changed}
 
     monkeypatch.setattr(room, "_ask_champion", ask_elsewhere)
     answer = made.champion["answer"]
@@ -464,7 +464,7 @@ def test_another_processor_may_round_otherwise_but_not_decide_otherwise(promoted
             restore_backup(promoted.settings, made.path, replace=True)
     changed.clear()
     changed["probability"] = answer["probability"] * (1 + 1e-14)
-    assert restore_backup(promoted.settings, made.path, replace=True).aside
+    assert restore_backup(promoted.settings, made.path, replace=True).former
 
 
 def test_what_the_disk_says_is_a_sentence(promoted: Place, made, monkeypatch):
@@ -540,8 +540,8 @@ def test_a_restore_into_nothing_that_is_killed_is_finished_by_the_same_command(m
     other = settings_for(tmp_path / "other")
     kill_a_restore(other, made, step, when, replace=False)
     restored = restore_backup(other, made.path)
-    assert restored.aside is None and Champion.load(other).version == 1
-    assert "no key was known here" in restored.told[0]
+    assert restored.former is None and Champion.load(other).version == 1
+    assert "no key was known here" in restored.notices[0]
     assert verify_ledger(other).head == made.head and not (other.store_path / room._MARK).exists()
     with pytest.raises(StoreError, match="is not empty"):
         restore_backup(other, made.path)
