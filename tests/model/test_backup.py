@@ -438,7 +438,9 @@ def test_a_revoked_key_stays_revoked_and_no_name_is_given_twice(promoted: Place,
     now = list_keys(settings)
     restored = restore_backup(settings, made.path, replace=True)
     assert list_keys(settings) == now and (settings.store_path / KEYS).stat().st_mode & 0o077 == 0
-    assert restored.notices == ("API keys that were added or revoked since the backup stay so: back-office, audit",)
+    assert restored.notices == (
+        "API keys that were added or revoked since the backup stay so: back-office, audit",
+    )
     (settings.store_path / KEYS).write_text("harmed")
     notices = restore_backup(settings, made.path, replace=True).notices
     assert len(notices) == 1 and "revoke again what was revoked since" in notices[0]
