@@ -22,7 +22,7 @@ from rumos_bank.ground.errors import RumosError
 
 if TYPE_CHECKING:
     from rumos_bank.governance.gates import Check
-    from rumos_bank.operations.pipeline import PipelineRun, Step
+    from rumos_bank.operations.pipeline import PipelineRun, Step, Watcher
     from rumos_bank.serving.champion import Champion
 
 app = typer.Typer(
@@ -35,7 +35,7 @@ app = typer.Typer(
 )
 
 # %% ../../nbs/lib/operations/87_cli.ipynb #94f7478d
-def _make_watcher() -> Any:
+def _make_watcher() -> "Watcher":
     "Bars on a terminal, lines in a log."
     from rumos_bank.operations.pipeline import Watcher
 
@@ -54,7 +54,7 @@ def _make_watcher() -> Any:
                     self.shown[step.name] = step.state
                     print(_describe_step(step), flush=True)
 
-    return _make_bars(Watcher) if sys.stdout.isatty() else Lines()
+    return _make_bars() if sys.stdout.isatty() else Lines()
 
 
 def _describe_step(step: "Step") -> str:
@@ -67,11 +67,13 @@ def _describe_step(step: "Step") -> str:
     return f"  {step.name}: {words.get(step.state) or 'FAILED: ' + step.error}"
 
 # %% ../../nbs/lib/operations/87_cli.ipynb #02a9e164
-def _make_bars(parent: type) -> Any:
+def _make_bars() -> "Watcher":
     "A watcher that draws one bar for the pipeline run and one for each notebook."
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    class Bars(parent):
+    from rumos_bank.operations.pipeline import Watcher
+
+    class Bars(Watcher):
         def __init__(self) -> None:
             columns = (
                 TextColumn("{task.description:<28}"),

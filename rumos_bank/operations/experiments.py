@@ -268,7 +268,7 @@ def find_whole(
     for run in find_searches(store, key=key):
         with suppress(StoreError):
             require_whole(store, run.info.run_id)
-            return run.info.run_id
+            return str(run.info.run_id)
     return ""
 
 # %% ../../nbs/lib/operations/83_experiments.ipynb #1ef2c723

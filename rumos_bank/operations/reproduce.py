@@ -103,7 +103,7 @@ def find_run(
     full = [run for run in found if tags_of(run).get("profile") == "full"]
     for run in [*full, *found]:  # the newest first, full ones before quick ones
         if name in (run.info.run_id, tags_of(run)["family"]):
-            return run.info.run_id
+            return str(run.info.run_id)
     families = ", ".join(sorted({tags_of(run)["family"] for run in found})) or "none"
     raise StoreError(
         f"no finished search is called {name!r}; allowed are champion, the id of a run "
