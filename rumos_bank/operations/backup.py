@@ -398,7 +398,8 @@ def _switch(store: Path, restored: Path, former: Path, note: Path) -> None:
         if store.exists():
             write_file(note, former.name)  # for `_put_back`
             store.rename(former)
-        rename_durably(restored, store)
+        restored.rename(store)
+        sync_path(store.parent)
         note.unlink(missing_ok=True)
     except OSError as error:
         _put_back(store, note)

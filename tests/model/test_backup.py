@@ -26,7 +26,7 @@ from rumos_bank.ground.errors import SettingsError, StoreError
 from rumos_bank.ground.keys import KEYS, add_key, list_keys, revoke_key
 from rumos_bank.ground.settings import DATABASE, Settings
 from rumos_bank.monitoring.outcomes import OUTCOME, read_outcomes
-from rumos_bank.operations import backup as room
+from rumos_bank.operations import backup as backup_module
 from rumos_bank.operations.backup import (
     check_restore,
     measure_store,
@@ -45,7 +45,7 @@ CLIENTS = make_synthetic_clients(20, seed=4)[list(CLIENT_COLUMNS)].to_dict("reco
 def closed_doors(monkeypatch):
     "Whatever listens on the bank's ports of this machine is not ours."
     monkeypatch.setattr(
-        room, "Service", lambda *_, **__: type("Closed", (), {"is_ready": lambda self: False})()
+        backup_module, "Service", lambda *_, **__: type("Closed", (), {"is_ready": lambda self: False})()
     )
 
 
@@ -197,7 +197,7 @@ def test_a_backup_is_of_one_moment_while_searches_are_logged_and_a_champion_is_c
 
 
 @pytest.fixture
-def made(promoted: Place, tmp_path) -> room.Backup:
+def made(promoted: Place, tmp_path) -> backup_module.Backup:
     decide(promoted.settings)
     return write_backup(promoted.settings, tmp_path / "safe")
 
@@ -221,11 +221,11 @@ def as_files(folder: Path) -> dict[str, int]:
     return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*") if path.suffix != ".lock"}
 
 
-def reseal(made: room.Backup, target: Path, **changed: bytes) -> Path:
+def reseal(made: backup_module.Backup, target: Path, **changed: bytes) -> Path:
     "The backup as a forger writes it: other content under right digests."
     with zipfile.ZipFile(made.path) as archive:
         content = {name: archive.read(name) for name in archive.namelist()}
-    manifest = json.loads(content.pop(room.MANIFEST))
+    manifest = json.loads(content.pop(backup_module.MANIFEST))
     content |= {name.replace("__", "/").replace("_dot_", "."): text for name, text in changed.items()}
     manifest["files"] = {
         name: {"size": len(text), "sha256": hashlib.sha256(text).hexdigest()}
@@ -234,9 +234,9 @@ def reseal(made: room.Backup, target: Path, **changed: bytes) -> Path:
     with zipfile.ZipFile(target, "w") as archive:
         for name, text in content.items():
             archive.writestr(name, text)
-        archive.writestr(room.MANIFEST, json.dumps(manifest))
+        archive.writestr(backup_module.MANIFEST, json.dumps(manifest))
         archive.comment = b"0" * 64
-    room._seal(target)
+    backup_module._seal(target)
     return target
 
 
@@ -342,20 +342,22 @@ def test_tables_in_a_server_are_for_its_own_tools(promoted: Place, made, tmp_pat
         measure_store(settings_for(tmp_path / "nothing"))
 
 
-def test_too_little_space_is_said_before_anything_is_written(promoted: Place, made, monkeypatch, tmp_path):
-    monkeypatch.setattr(room.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000})())
+def test_too_little_space_is_reported_before_anything_is_written(
+    promoted: Place, made, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(backup_module.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000})())
     for attempt in (
         lambda: write_backup(promoted.settings, tmp_path / "full"),
         lambda: restore_backup(promoted.settings, made.path, replace=True),
         lambda: check_restore(promoted.settings, made.path),
     ):
-        with pytest.raises(StoreError, match=r"are needed in .* 0.0 MB are free: make room"):
+        with pytest.raises(StoreError, match=r"are needed in .* 0.0 MB are free: free some space"):
             attempt()
     require_space(tmp_path, 1000)
     assert not list(tmp_path.glob("full/*.zip")) and Champion.load(promoted.settings).version == 1
 
 
-def test_an_open_door_and_a_running_road_are_in_the_way(promoted: Place, made, monkeypatch):
+def test_a_running_service_and_a_running_pipeline_are_in_the_way(promoted: Place, made, monkeypatch):
     from filelock import FileLock
 
     with (
@@ -376,16 +378,18 @@ def test_an_open_door_and_a_running_road_are_in_the_way(promoted: Place, made, m
             restore_backup(busy, made.path, replace=True)
 
 
-def test_a_door_that_was_opened_during_the_proof_is_in_the_way(promoted: Place, made, monkeypatch):
-    prove, opened = room._prove, []
+def test_a_service_that_was_started_during_the_proof_is_in_the_way(promoted: Place, made, monkeypatch):
+    prove, opened = backup_module._prove, []
 
     def prove_slowly(*given):
         prove(*given)
         opened.append(True)
 
-    monkeypatch.setattr(room, "_prove", prove_slowly)
+    monkeypatch.setattr(backup_module, "_prove", prove_slowly)
     monkeypatch.setattr(
-        room, "Service", lambda *_, **__: type("Service", (), {"is_ready": lambda self: bool(opened)})()
+        backup_module,
+        "Service",
+        lambda *_, **__: type("Service", (), {"is_ready": lambda self: bool(opened)})(),
     )
     before = as_files(promoted.store.path)
     with pytest.raises(StoreError, match="stop the services first"):
@@ -447,14 +451,14 @@ def test_a_revoked_key_stays_revoked_and_no_name_is_given_twice(promoted: Place,
     assert [key.revoked for key in list_keys(settings)] == ["", ""]
 
 
-def test_another_processor_may_round_otherwise_but_not_decide_otherwise(promoted: Place, made, monkeypatch):
-    ask, changed = room._ask_champion, {}
+def test_another_processor_may_round_but_not_decide_differently(promoted: Place, made, monkeypatch):
+    ask, changed = backup_module._ask_champion, {}
 
     def ask_elsewhere(settings):
         known = ask(settings)
         return known | {"answer": known["answer"] | changed}
 
-    monkeypatch.setattr(room, "_ask_champion", ask_elsewhere)
+    monkeypatch.setattr(backup_module, "_ask_champion", ask_elsewhere)
     answer = made.champion["answer"]
     for wrong in (
         {"probability": answer["probability"] * (1 + 1e-8)},
@@ -469,7 +473,7 @@ def test_another_processor_may_round_otherwise_but_not_decide_otherwise(promoted
     assert restore_backup(promoted.settings, made.path, replace=True).former
 
 
-def test_what_the_disk_says_is_a_sentence(promoted: Place, made, monkeypatch):
+def test_an_error_of_the_disk_is_a_sentence(promoted: Place, made, monkeypatch):
     before = as_files(promoted.store.path)
 
     def full(*_):
@@ -479,7 +483,7 @@ def test_what_the_disk_says_is_a_sentence(promoted: Place, made, monkeypatch):
         monkeypatch.context() as broken,
         pytest.raises(StoreError, match=r"could not be restored: .*No space"),
     ):
-        broken.setattr(room, "_join_logs", full)
+        broken.setattr(backup_module, "_join_logs", full)
         restore_backup(promoted.settings, made.path, replace=True)
     rename = Path.rename
     with monkeypatch.context() as broken, pytest.raises(StoreError, match="cannot be renamed"):
@@ -492,10 +496,10 @@ def test_what_the_disk_says_is_a_sentence(promoted: Place, made, monkeypatch):
 RESTORE = """
 import os, signal, sys
 from pathlib import Path
-from rumos_bank.operations import backup as room
+from rumos_bank.operations import backup as backup_module
 from rumos_bank.ground.settings import read_settings
 file, top, step, when, replace = sys.argv[1:]
-owner, name = (Path, "rename") if step == "second rename" else (room, step)
+owner, name = (Path, "rename") if step == "second rename" else (backup_module, step)
 act = getattr(owner, name)
 def die(*given):
     if step == "second rename" and given[0].parts[-2:] != ("work", "store"):
@@ -505,12 +509,14 @@ def die(*given):
     act(*given)
     os.kill(os.getpid(), signal.SIGKILL)
 setattr(owner, name, die)
-room.restore_backup(read_settings(top), Path(file), replace=bool(replace))
+backup_module.restore_backup(read_settings(top), Path(file), replace=bool(replace))
 """
 STEPS = ("_unpack", "_prove", "second rename", "_switch", "trust_key", "verify_ledger")
 
 
-def kill_a_restore(settings: Settings, made: room.Backup, step: str, when: str, replace: bool) -> None:
+def kill_a_restore(
+    settings: Settings, made: backup_module.Backup, step: str, when: str, replace: bool
+) -> None:
     command = [sys.executable, "-c", RESTORE, str(made.path), str(TOP), step, when, "x" * replace]
     died = subprocess.run(command, env=environment_of(settings), capture_output=True, text=True, timeout=120)
     assert died.returncode == -signal.SIGKILL, died.stderr
@@ -533,7 +539,7 @@ def test_a_restore_that_is_killed_leaves_a_usable_store_and_a_second_one_finishe
     assert Champion.load(settings).version == 1 and verify_ledger(settings)
     assert {each.id for each in later} <= {entry["id"] for entry in read_log(settings.audit_path)}
     assert not list(settings.store_path.parent.glob(".*.restoring"))
-    assert not (settings.store_path / room._MARK).exists()
+    assert not (settings.store_path / backup_module._MARK).exists()
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -544,6 +550,6 @@ def test_a_restore_into_nothing_that_is_killed_is_finished_by_the_same_command(m
     restored = restore_backup(other, made.path)
     assert restored.former is None and Champion.load(other).version == 1
     assert "no key was known here" in restored.notices[0]
-    assert verify_ledger(other).head == made.head and not (other.store_path / room._MARK).exists()
+    assert verify_ledger(other).head == made.head and not (other.store_path / backup_module._MARK).exists()
     with pytest.raises(StoreError, match="is not empty"):
         restore_backup(other, made.path)
