@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# One image per door and one for the road. Each holds the packages of its own lock (containers/<target>.lock, a part of
+# One image for each service and one for the pipeline. Each holds the packages of its own lock (containers/<target>.lock, a part of
 # requirements.lock), the library as a wheel, and a user without a name. Only /tmp and what is mounted is ever written.
 #
 # The base is named by its digest (an index, so that it fits amd64 and arm64). To refresh it:
@@ -39,7 +39,7 @@ FROM ${PYTHON_IMAGE} AS base
 ARG VERSION=0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="rumos_bank" \
-      org.opencontainers.image.description="A credit-default model's road from notebook to production" \
+      org.opencontainers.image.description="A credit-default model from notebook to production" \
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
@@ -48,7 +48,7 @@ ENV PATH=/opt/rumos/bin:$PATH HOME=/tmp PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECO
     OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 WORKDIR /app
 COPY settings.ini requirements.lock ./
-# There is no git in an image: what a road made here was made of is read from this file.
+# There is no git in an image: the commit of a pipeline run made here is read from this file.
 RUN echo "${REVISION}" > REVISION
 USER 1000:1000
 

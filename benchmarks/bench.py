@@ -31,7 +31,7 @@ SCRIPTS = {  # how a whole run is asked for; a brief one is the same with --brie
     "search": (),
     "shadow": ("--pace", "0.02"),
 }
-LOSS = 0.2  # of a ratio, that is told
+LOSS = 0.2  # of a ratio, that is reported
 HERE = Path(__file__).parent
 
 
@@ -64,10 +64,10 @@ def describe_script(name: str) -> str:
     return ast.get_docstring(ast.parse((HERE / f"{name}.py").read_text())).splitlines()[0]
 
 
-def write_table(told: dict[str, Any]) -> str:
+def write_table(known: dict[str, Any]) -> str:
     "For people, in Markdown."
     lines = ["# Benchmarks", "", "Less is better."]
-    for script, one in told.items():
+    for script, one in known.items():
         of = f"{one['champion']}; {one['when']}, commit `{one['commit']}`; {one['machine']}."
         lines += ["", f"## {script}", "", f"{describe_script(script)} Champion: {of}", ""]
         lines += [
@@ -87,20 +87,20 @@ def bench(folder: Path, names: Sequence[str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     git = ("git", "-C", str(HERE), "rev-parse", "--short=10", "HEAD")
     commit = subprocess.run(git, capture_output=True, text=True).stdout.strip()
-    told = read_told(folder)
+    known = read_recorded(folder)
     with a_champion() as champion:
         for name in names:
-            told[name] = {"champion": champion, "commit": commit, "when": f"{datetime.now(UTC):%Y-%m-%d}"}
-            told[name] |= {"machine": describe_machine()}
+            known[name] = {"champion": champion, "commit": commit, "when": f"{datetime.now(UTC):%Y-%m-%d}"}
+            known[name] |= {"machine": describe_machine()}
             for kind in ("whole", "brief"):
-                told[name][kind] = [asdict(each) for each in run_script(name, folder, brief=kind == "brief")]
-            told = {script: told[script] for script in SCRIPTS if script in told}
-            text = json.dumps(told, indent=1, ensure_ascii=False) + "\n"
+                known[name][kind] = [asdict(each) for each in run_script(name, folder, brief=kind == "brief")]
+            known = {script: known[script] for script in SCRIPTS if script in known}
+            text = json.dumps(known, indent=1, ensure_ascii=False) + "\n"
             (folder / "benchmarks.json").write_text(text)  # at once: what is measured is kept
-    print(f"\n{write_table(told)}\nwritten to {folder}: `make record` puts it on record")
+    print(f"\n{write_table(known)}\nwritten to {folder}: `make record` puts it on record")
 
 
-def read_told(folder: Path) -> dict[str, Any]:
+def read_recorded(folder: Path) -> dict[str, Any]:
     "What was measured before, by script; nothing if nothing was."
     path = folder / "benchmarks.json"
     return json.loads(path.read_text()) if path.exists() else {}
@@ -108,25 +108,25 @@ def read_told(folder: Path) -> dict[str, Any]:
 
 def record(folder: Path, into: Path) -> None:
     "From a run into the record."
-    if not (told := read_told(folder)):
+    if not (known := read_recorded(folder)):
         print(f"no benchmarks in {folder}: the record keeps those it has (`make bench` measures anew)")
         return
-    (into / "benchmarks.md").write_text(write_table(told))
+    (into / "benchmarks.md").write_text(write_table(known))
     for name in ("benchmarks.json", "batch_memory.png"):
         (into / name).write_bytes((folder / name).read_bytes())
 
 
 def compare(into: Path) -> None:
     "Today's brief ratios beside those on record."
-    if not (told := read_told(into)):
+    if not (known := read_recorded(into)):
         raise SystemExit(f"there is nothing to compare with in {into}: `make bench record` writes it")
     annotation = "::warning::" if os.environ.get("GITHUB_ACTIONS") else "WARNING: "
     lost = pairs = missed = 0
     with tempfile.TemporaryDirectory() as folder, a_champion() as champion:
         for script in SCRIPTS:
-            one = told.get(script, {"champion": "", "brief": []})
+            one = known.get(script, {"champion": "", "brief": []})
             if one["champion"] != champion:
-                print(f"{script}: the champion is {champion}, on record {one['champion'] or 'nobody'}")
+                print(f"{script}: the champion is {champion}, on record {one['champion'] or 'none'}")
             known = {name_ratio(script, each): each.ratio for each in read_ratios(one["brief"])}
             for now in run_script(script, Path(folder), brief=True):
                 if now.aim is not None and now.ratio > now.aim:

@@ -1,4 +1,4 @@
-"""What every benchmark tells: ours beside an alternative, as a ratio. These machines are noisy; an absolute time means little.
+"""What every benchmark reports: ours beside an alternative, as a ratio. These machines are noisy; an absolute time means little.
 
 A script offers `measure(asked)`, which yields a `Ratio` as soon as it is known, and ends with `run(__doc__, measure, …)`: it
 then understands `--brief` (smaller and fewer rounds, for a comparison with the record) and `--json FILE`.
@@ -38,7 +38,7 @@ class Ratio:
     ours: float
     theirs: float
     unit: str  # of both; less is better
-    aim: float | None = None  # the most that the ratio may be; None: told, not promised
+    aim: float | None = None  # the most that the ratio may be; None: reported, not promised
     steady: bool = True  # whether it may be compared with the record on another day
     note: str = ""  # of this run alone: how it spread, what was counted beside it
 
@@ -48,13 +48,13 @@ class Ratio:
 
     def __str__(self) -> str:
         aim = "" if self.aim is None else f", aim ≤ {self.aim:g}"
-        told = f"{self.ours:,.4g} and {self.theirs:,.4g} {self.unit}{aim}"
-        return f"{self.what} / {self.beside}: {self.ratio:.3g} ({told}){self.note and '; ' + self.note}"
+        known = f"{self.ours:,.4g} and {self.theirs:,.4g} {self.unit}{aim}"
+        return f"{self.what} / {self.beside}: {self.ratio:.3g} ({known}){self.note and '; ' + self.note}"
 
 
-def read_ratios(told: list[dict[str, Any]]) -> list[Ratio]:
+def read_ratios(known: list[dict[str, Any]]) -> list[Ratio]:
     "As a script or the record wrote them."
-    return [Ratio(**each) for each in told]
+    return [Ratio(**each) for each in known]
 
 
 def describe_machine() -> str:
@@ -80,18 +80,16 @@ def keep_files(folder: str, names: list[str]) -> list[str]:
 
 @contextmanager
 def a_champion() -> Iterator[str]:
-    "The store that the settings name, or, where nobody reigns there, one of a quick road on synthetic clients; who reigns."
+    "The store that the settings name, or, without a champion there, one of a quick pipeline run on synthetic clients; and the champion."
     with tempfile.TemporaryDirectory() as place:
-        os.environ["RUMOS_AUDIT_FOLDER"] = f"{place}/decisions"  # benchmarks decide about nobody
+        os.environ["RUMOS_AUDIT_FOLDER"] = f"{place}/decisions"  # benchmarks decide about no real client
         try:
             champion = Champion.load(read_settings())
         except StoreError:
-            print("Nobody reigns: a quick road on synthetic clients makes a champion …", flush=True)
+            print("There is no champion: a quick pipeline run on synthetic clients makes one …", flush=True)
             names = ("store_path", "store_reports", "ledger_folder", "data_cache")
             ours = {f"RUMOS_{name.upper()}": f"{place}/{name}" for name in names}
-            if (
-                cache := read_settings().cache_path
-            ).exists():  # downloads stay known; this champion goes away
+            if (cache := read_settings().cache_path).exists():  # downloads stay; this champion does not
                 shutil.copytree(cache, ours["RUMOS_DATA_CACHE"], ignore=keep_files)
             os.environ |= ours
             words = ("run", "--profile", "quick", "--families", "LightGBM")
@@ -115,10 +113,10 @@ def run(
     options(parser)
     asked = parser.parse_args()
     print(describe_machine(), f"load {os.getloadavg()[0]:.1f}", flush=True)
-    told = []
+    known = []
     with a_champion():
         for each in measure(asked):
             print(each, flush=True)
-            told.append(asdict(each))
+            known.append(asdict(each))
     if asked.json:
-        asked.json.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n")
+        asked.json.write_text(json.dumps(known, indent=1, ensure_ascii=False) + "\n")

@@ -1,7 +1,7 @@
 """A family's search beside the grid of the bank's earlier team: processor time of one thread, same clients, same folds.
 
-Nobody runs that grid whole again: of each of its families one setting is fitted and judged on one of the five folds, and the
-seconds are multiplied by the fits of its grid (told in the line). Ours is the search itself: every trial, every fold. Its forest, tree, nearest neighbours, logistic regression, support vectors with
+That grid is not run whole again: of each of its families one setting is fitted and judged on one of the five folds, and the
+seconds are multiplied by the fits of its grid (the line says so). Ours is the search itself: every trial, every fold. Its forest, tree, nearest neighbours, logistic regression, support vectors with
 `probability=True` and network of 2 × 20 units are as they were: raw fields scaled, weights balanced where there are any.
 """
 
@@ -74,8 +74,8 @@ def measure(asked: argparse.Namespace) -> Iterator[Ratio]:
     every, others = list(found.values()), [each for name, each in found.items() if name not in SLOWEST]
     theirs = sum(each.theirs for each in every)
     slow = sum(found[name].theirs for name in SLOWEST) / theirs
-    told = f"of theirs {1 - fitted / theirs:.1%} is multiplied and not fitted, {slow:.0%} is of {' and '.join(SLOWEST)}"
-    yield add_up("search of these six families", every, told)
+    known = f"of theirs {1 - fitted / theirs:.1%} is multiplied and not fitted, {slow:.0%} is of {' and '.join(SLOWEST)}"
+    yield add_up("search of these six families", every, known)
     yield add_up(f"search of these without {' and '.join(SLOWEST)}", others)
     yield from every
 

@@ -1,7 +1,7 @@
 """Throughput of the service beside a FastAPI endpoint that does nothing, and beside the usual way with a DataFrame.
 
 Each server runs in a process of its own, the load comes from another one (keep-alive, no pipelining). Rounds are
-interleaved and the median is told. Requests per second depend on what else the machine does; CPU time per request, taken
+interleaved and the median is reported. Requests per second depend on what else the machine does; CPU time per request, taken
 from the kernel's own account of the server's process, is the number to trust.
 
   nothing, bare     FastAPI endpoint, all 23 fields validated by the same pydantic model, answers a constant
@@ -10,7 +10,7 @@ from the kernel's own account of the server's process, is the number to trust.
   predecessor       FastAPI endpoint, pydantic, a DataFrame of one row, mlflow.pyfunc
   mlflow serve      `mlflow models serve`: MLflow's own server, as it comes
 
-Where the champion's files lie is found before anything is timed, and told to the two that serve them; every server has one
+Where the champion's files lie is found before anything is timed, and given to the two that serve them; every server has one
 thread for its model.
 """
 
@@ -58,7 +58,7 @@ def make_nothing(settings: Settings, framed: bool):
     "An endpoint that validates, and answers the same to everybody."
     from fastapi import FastAPI
 
-    from rumos_bank.api.middleware import Frame, Gate, Metrics
+    from rumos_bank.api.middleware import Gate, Metrics, Middleware
     from rumos_bank.api.schemas import make_client_model
     from rumos_bank.ground.keys import KeyRing
 
@@ -69,7 +69,7 @@ def make_nothing(settings: Settings, framed: bool):
         return {"prediction": 0}
 
     if framed:
-        app.add_middleware(Frame, gate=Gate(KeyRing(settings), settings.api), metrics=Metrics())
+        app.add_middleware(Middleware, gate=Gate(KeyRing(settings), settings.api), metrics=Metrics())
     return app
 
 
@@ -143,7 +143,7 @@ def started(name: str, folder: Path, files: str = ""):
 
 
 def ask(port: int, path: str, body: bytes) -> int:
-    "The status of one request; 0 if nobody answers."
+    "The status of one request; 0 without an answer."
     try:
         with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
             connection.request("POST", path, body, {"Content-Type": "application/json"})
@@ -211,13 +211,13 @@ def measure_round(server: str, port: int, process: psutil.Process, seconds: floa
     before = tree_seconds(process)
     words = {"--load": CONNECTIONS, "--port": port, "--seconds": seconds, "--serve": server}
     command = [sys.executable, __file__, *(str(word) for pair in words.items() for word in pair)]
-    told = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    per_request = 1e6 * (tree_seconds(process) - before) / told["requests"]
-    pause = 1e6 * told["seconds"] / told["requests"]
-    return {"cpu": per_request, "pause": pause, "p50": 1e3 * told["p50"], "p99": 1e3 * told["p99"]}
+    known = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    per_request = 1e6 * (tree_seconds(process) - before) / known["requests"]
+    pause = 1e6 * known["seconds"] / known["requests"]
+    return {"cpu": per_request, "pause": pause, "p50": 1e3 * known["p50"], "p99": 1e3 * known["p99"]}
 
 
-# What is told
+# What is reported
 
 CONNECTIONS = 8
 

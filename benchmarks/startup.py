@@ -1,6 +1,6 @@
 """How long a person waits before anything happens: the command line's help and the library's import.
 
-Beside a Python that does nothing, which nobody can undercut. The API's first answer stands with the API (`service.py`), the
+Beside a Python that does nothing, which nothing can undercut. The API's first answer stands with the API (`service.py`), the
 desk's with its pictures (`make screens`).
 """
 

@@ -8,7 +8,6 @@ __all__ = ['SECTIONS', 'NOT_CHECKED', 'Section', 'collect_blocks', 'describe_app
 
 # %% ../../nbs/lib/operations/82_dossier.ipynb #e331436e
 import base64
-import html
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,16 +20,15 @@ from rumos_bank.governance.events import (
     Intent,
     LedgerEvent,
     Line,
-    Proposed,
     Refused,
-    Rejected,
     RolledBack,
     VersionEvent,
 )
 from ..governance.ledger import find_changes
 from ..governance.promotion import find_gates, find_judged
 from ..ground.errors import PipelineError
-from .report import make_page
+from ..ground.files import write_file
+from ..ground.templates import render
 
 # %% ../../nbs/lib/operations/82_dossier.ipynb #08c38b60
 @dataclass(frozen=True)
@@ -52,9 +50,7 @@ SECTIONS = (
         "data quality and relevance",
     ),
     Section("method", "How it was made", "2 (a), (b): methods, design choices", "conceptual soundness"),
-    Section(
-        "rule", "The rule of decision", "2 (b): what it optimises for", "model use; conceptual soundness"
-    ),
+    Section("rule", "The decision rule", "2 (b): what it optimises for", "model use; conceptual soundness"),
     Section(
         "results",
         "How good it is, and how sure that is",
@@ -85,13 +81,16 @@ NOT_CHECKED = (
 
 # %% ../../nbs/lib/operations/82_dossier.ipynb #958f9434
 def _from_markdown(text: str) -> str:
+    from markupsafe import Markup
     from nbconvert.filters import markdown2html
 
-    return markdown2html(text)
+    return Markup(markdown2html(text))
 
 
 def _from_output(output: Mapping[str, Any], alt: str) -> str:
-    "The richest form of an output that a page can show."
+    "The richest form of an output that a page can show, as HTML."
+    from markupsafe import Markup
+
     if output["output_type"] == "error":
         raise PipelineError(f"a cell of the dossier failed: {output['ename']}: {output['evalue']}")
     data = {
@@ -100,21 +99,22 @@ def _from_output(output: Mapping[str, Any], alt: str) -> str:
     }
     if "image/png" in data:
         encoded = base64.b64encode(base64.b64decode(data["image/png"])).decode()
-        told = output.get("metadata", {}).get("image/png", {}).get("alt", alt)
-        return f'<img alt="{html.escape(told)}" src="data:image/png;base64,{encoded}">'
+        own = output.get("metadata", {}).get("image/png", {}).get("alt", alt)
+        return render("dossier/output.html", kind="image", content=encoded, alt=own)
     if "text/markdown" in data:
         return _from_markdown(data["text/markdown"])
     if "text/html" in data:
-        return f'<div class="scroll">{data["text/html"]}</div>'
-    return f"<pre>{html.escape(data['text/plain'])}</pre>" if "text/plain" in data else ""
+        return render("dossier/output.html", kind="html", content=Markup(data["text/html"]))
+    text = data.get("text/plain", "")
+    return render("dossier/output.html", kind="text", content=text) if "text/plain" in data else ""
 
 
 def collect_blocks(
     notebook: Path,  # executed
     key: str,  # of the section
-    title: str = "",  # stands for a picture that has no alternative text
+    title: str = "",  # the alternative text of a picture that has none
 ) -> list[str]:  # HTML
-    "What a notebook says to a section."
+    "What a notebook adds to a section."
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     blocks = []
     for cell in cells:
@@ -127,95 +127,54 @@ def collect_blocks(
     return [block for block in blocks if block.strip()]
 
 # %% ../../nbs/lib/operations/82_dossier.ipynb #fd59daba
-def _as_rows(facts: Mapping[str, Any]) -> str:
-    "Names and values as a table."
-    rows = "".join(
-        f"<tr><th>{html.escape(name)}</th><td>{html.escape(str(value))}</td></tr>"
-        for name, value in facts.items()
-    )
-    return f'<div class="scroll"><table class="facts">{rows}</table></div>'
-
-
-def _describe_standing(line: Line[VersionEvent], change: Line[Change] | None) -> str:
-    "What became of a version: its last word in the ledger, beside the last change of the champion."
-    who, version = html.escape(line.who), line.event.version
-    if change and change.event.version == version:
-        if isinstance(change.event, RolledBack):
-            return f"It reigned before, and {html.escape(change.who)} rolled back to it."
-        if isinstance(line.event, Intent) and (approver := line.event.approved_by):
-            return f"{html.escape(approver)} approved it, after it was proposed or refused by the gates."
-        return "It passed the gates, and the road crowned it; no person has approved it beyond starting the road."
-    reigns = f"version {change.event.version} is the champion" if change else "there is no champion"
-    told = {
-        Proposed.name: f"{who} proposed it, and it waits for approval (`rumos approve {version}`)",
-        Refused.name: "The gates refused it",
-        Rejected.name: f"{who} rejected it",
-    }.get(line.event.name, "It reigned before")
-    return f"{told}; {reigns}."
+def _find_state(line: Line[VersionEvent], change: Line[Change] | None) -> tuple[str, str]:
+    "What became of a version, and who is to be named for it."
+    if change is None or change.event.version != line.event.version:
+        return line.event.name, line.who
+    if isinstance(change.event, RolledBack):
+        return change.event.name, change.who
+    approver = line.event.approved_by if isinstance(line.event, Intent) else ""
+    return ("approved", approver) if approver else ("champion", "")
 
 
 def describe_approval(
     events: Sequence[Line[LedgerEvent]],  # the ledger
     version: int,  # that the dossier is about
-) -> list[str]:  # HTML
-    "Who crowned, proposed or refused it, when, why and which files."
+) -> str:  # HTML; empty: the ledger does not know the version
+    "Who promoted, proposed or refused it, when, why and which files."
     judged = find_judged(events, version=version)
     if judged is None:
-        return []
+        return ""
     change = next(iter(find_changes(events)[-1:]), None)
     last: Line[VersionEvent] = change if change and change.event.version == version else judged
     shown = last.to_dict()
     facts = {name: shown.get(name, "–") for name in ("version", "family", "when", "who", "reason", "run")}
     files = {f"sha256 of {name}": digest for name, digest in getattr(judged.event, "files", {}).items()}
-    return [f"<p>{_describe_standing(judged, change)}</p>", _as_rows(facts | files)]
+    state, who = _find_state(judged, change)
+    champion = change.event.version if change else 0
+    known = {"state": state, "who": who, "version": version, "champion": champion}
+    return render("dossier/approval.html", values=facts | files, **known)
 
 # %% ../../nbs/lib/operations/82_dossier.ipynb #2a93ed81
-_GATES_STYLE = """
-:root { --warning: #8a5a00; } @media (prefers-color-scheme: dark) { :root { --warning: #ffca6b; } }
-.pass { color: var(--accent); } .warn { color: var(--warning); } .fail { color: var(--alarm); font-weight: 600; }
-.overruled { border: 2px solid var(--alarm); border-radius: .5rem; padding: .5rem 1rem; color: var(--alarm); }
-"""
-_NO_GATES = (
-    "No line of the ledger holds verdicts of gates about this version: it was crowned before they were kept. "
-    "What else is known of it stands in the other sections of this page."
-)
-
-
-def _gate_row(check: Check, overruled: bool) -> str:
-    "One check as a row of the table."
-    found, limit = ("–" if each is None else f"{each:.4g}" for each in (check.found, check.limit))
-    verdict, name, words = (html.escape(each) for each in (check.verdict, check.name, check.text))
-    told = f"{verdict}, overruled" if overruled else verdict
-    numbers = f"<td>{found}</td><td>{limit}</td>"
-    return f'<tr><td>{name}</td><td class="{verdict}">{told}</td>{numbers}<td>{words}</td></tr>'
-
-
 def describe_gates(
     events: Sequence[Line[LedgerEvent]],  # the ledger
     version: int,  # that the dossier is about
-) -> list[str]:  # HTML
-    "What was asked of it before anybody crowned it, and who overruled which answer."
+) -> str:  # HTML; empty: the ledger does not know the version
+    "What was asked of it before it was promoted, and who overruled which answer."
     if find_judged(events, version=version) is None:
-        return []
+        return ""
     line = find_gates(events, version)
-    if line is None:
-        return [f"<p>{_NO_GATES}</p>"]
-    checks, overruled = line.event.gates, getattr(line.event, "overruled", None)
-    passed_over = overruled.checks if overruled else ()
-    rows = "".join(_gate_row(check, check.name in passed_over) for check in checks)
-    head = "<tr><th>gate</th><th>verdict</th><th>found</th><th>limit</th><th>in words</th></tr>"
-    table = f'<div class="scroll"><table class="words">{head}{rows}</table></div>'
-    if not overruled:
-        return [table]
-    who, which = html.escape(overruled.who), html.escape(", ".join(passed_over))
-    why = html.escape(overruled.reason)
-    return [f'<p class="overruled">Overruled by {who}: {which}. Reason given: “{why}”</p>', table]
+    return render(
+        "dossier/gates.html",
+        checks=line.event.gates if line else (),
+        overruled=getattr(line.event, "overruled", None) if line else None,
+    )
 
 # %% ../../nbs/lib/operations/82_dossier.ipynb #a3e7edf2
 def describe_reproduction(
-    facts: Mapping[str, Any],  # what the road was made of
-) -> list[str]:  # HTML
-    "What was used, and the command that does it again."
+    facts: Mapping[str, Any],  # what the pipeline run was made of
+) -> str:  # HTML
+    "What was used, and the command that makes the model again."
     names = (
         "pipeline_run",
         "profile",
@@ -229,69 +188,52 @@ def describe_reproduction(
         "cores",
     )
     used = {name: facts[name] for name in names}
-    command = f"git checkout {facts['commit'] or '&lt;commit&gt;'} && rumos reproduce {facts['chosen_run']}"
-    dirty = "It was made with changes that no commit holds: these files cannot be had again. "
-    said = f"{dirty if facts['dirty'] else ''}From the recorded commit and data, the same lock and seed give the same decisions:"
-    return [f"<p>{said}</p><pre>{command}</pre>", _as_rows(used)]
+    known = {"dirty": facts["dirty"], "commit": facts["commit"], "run": facts["chosen_run"]}
+    return render("dossier/reproduce.html", values=used, **known)
 
 # %% ../../nbs/lib/operations/82_dossier.ipynb #8805e4a3
-def _mapping() -> str:
-    "Which section answers to what."
-    rows = "".join(
-        f'<tr><td><a href="#{each.key}">{html.escape(each.title)}</a></td><td>{html.escape(each.annex)}</td><td>{html.escape(each.guidance)}</td></tr>'
-        for each in SECTIONS
-    )
-    head = "<tr><th>section</th><th>AI Act, Annex IV</th><th>model-risk guidance</th></tr>"
-    return f'<h2>What this answers to</h2><div class="scroll"><table class="words">{head}{rows}</table></div><p>{html.escape(NOT_CHECKED)}</p>'
-
-# %% ../../nbs/lib/operations/82_dossier.ipynb #266fd9a0
-def _write_section(section: Section, notebooks: Iterable[Path], known: Mapping[str, list[str]]) -> str:
-    "A section, with where each part came from; a `RoadError` if it would be empty."
-    parts = []
-    for notebook in notebooks:
-        blocks = collect_blocks(notebook, section.key, section.title)
-        if blocks:
-            page = html.escape(notebook.with_suffix(".html").name)
-            parts += [
-                *blocks,
-                f'<p class="source">from <a href="{page}">{html.escape(notebook.stem)}</a></p>',
-            ]
-    parts += known.get(section.key, [])
-    if not parts:
+def _fill_section(
+    section: Section,
+    notebooks: Iterable[Path],  # executed
+    known: str,  # HTML that does not come from a notebook
+) -> tuple[Section, list[tuple[str, list[str]]], str]:
+    "A section with its blocks by notebook; raises `PipelineError` if it would be empty."
+    sources = [
+        (notebook.stem, blocks)
+        for notebook in notebooks
+        if (blocks := collect_blocks(notebook, section.key, section.title))
+    ]
+    if not sources and not known:
         raise PipelineError(
             f"the dossier's section {section.title!r} would be empty: no executed cell bears the tag dossier-{section.key}"
         )
-    return f'<section id="{section.key}"><h2>{html.escape(section.title)}</h2>{"".join(parts)}</section>'
+    return section, sources, known
 
 # %% ../../nbs/lib/operations/82_dossier.ipynb #09740dc1
 def write_dossier(
-    folder: Path,  # of the road's report, with the executed notebooks
+    folder: Path,  # of the run's report, with the executed notebooks
     notebooks: Sequence[str],  # names of the executed notebooks to read, without ending
-    facts: Mapping[str, Any],  # what the road was made of and what came out
+    facts: Mapping[str, Any],  # what the pipeline run was made of and what came out
     events: Sequence[Line[LedgerEvent]],  # the ledger
-    version: int,  # that the road proposed
+    version: int,  # that the run proposed
 ) -> Path:  # the page
-    "`dossier.html`: everything an auditor asks, from what was really run."
+    """`dossier.html`: everything an auditor asks, from what was really run.
+
+    Raises `PipelineError` if a notebook is missing or a section would be empty.
+    """
     paths = [folder / f"{name}.ipynb" for name in notebooks]
     absent = [path.stem for path in paths if not path.exists()]
     if absent:
         raise PipelineError(
-            f"the dossier needs the executed notebooks {', '.join(absent)}: run the road again with --fresh"
+            f"the dossier needs the executed notebooks {', '.join(absent)}: run the pipeline again with --fresh"
         )
     known = {
         "gates": describe_gates(events, version),
         "approval": describe_approval(events, version),
         "reproduce": describe_reproduction(facts),
     }
-    banner = (
-        '<p class="twin">TWIN: synthetic clients; nothing here is true of real ones.</p>'
-        if facts["twin"]
-        else ""
-    )
-    title = f"Dossier of road {facts['pipeline_run']}"
-    body = "".join(_write_section(section, paths, known) for section in SECTIONS)
-    page = folder / "dossier.html"
-    page.write_text(
-        make_page(title, f"<h1>{title}</h1>{banner}{_mapping()}{body}", _GATES_STYLE), encoding="utf-8"
-    )
+    sections = [_fill_section(section, paths, known.get(section.key, "")) for section in SECTIONS]
+    title, page = f"Dossier of pipeline run {facts['pipeline_run']}", folder / "dossier.html"
+    given = {"title": title, "twin": facts["twin"], "not_checked": NOT_CHECKED, "sections": sections}
+    write_file(page, render("dossier/dossier.html", **given))
     return page

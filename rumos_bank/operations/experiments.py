@@ -83,8 +83,8 @@ class SearchParameters(PipelineParameters):
 
     family: str = "Decision_tree"  # a registered name
     jobs: int = Field(1, ge=1, le=256)  # folds at the same time
-    pipeline_run: str = ""  # the road's id; empty: run by hand
-    parent: str = ""  # the road's MLflow run
+    pipeline_run: str = ""  # its id; empty: run by hand
+    parent: str = ""  # the MLflow run of the pipeline run
     progress: str = ""  # a file that grows by a byte a fit; empty: a progress bar
 
     @field_validator("family")
@@ -97,7 +97,7 @@ class CompareParameters(PipelineParameters):
     "What `compare.ipynb` may be given, and with more the notebooks below."
 
     runs: tuple[str, ...] = ()  # MLflow runs; empty: the newest of each family on these data
-    refused: tuple[str, ...] = ()  # of these, what the gates refused before the road made its choice
+    refused: tuple[str, ...] = ()  # of these, those that the gates refused before the choice was made
 
 
 class JudgeParameters(CompareParameters):
@@ -117,12 +117,12 @@ def read_parameters(
     kind: type[Kind],  # the notebook's description
     names: Mapping[str, Any],  # the notebook's globals()
 ) -> Kind:  # frozen
-    "The notebook's parameters, or a `ParameterError` with every problem."
-    plain = (bool, int, float, str, list, tuple, dict, type(None))
+    "The notebook's parameters; raises `ParameterError` with every problem."
+    simple = (bool, int, float, str, list, tuple, dict, type(None))
     given = {
         name: value
         for name, value in names.items()
-        if isinstance(value, plain) and not name.startswith("_") and name not in _NOT_GIVEN
+        if isinstance(value, simple) and not name.startswith("_") and name not in _NOT_GIVEN
     }
     try:
         return kind(**given)
@@ -139,7 +139,7 @@ def read_parameters(
 # %% ../../nbs/lib/operations/83_experiments.ipynb #609823c5
 @dataclass(frozen=True)
 class RunData:
-    "The clients of a road, divided."
+    "The clients of a pipeline run, divided."
 
     dataset: Dataset
     train: "pd.DataFrame"
@@ -147,7 +147,7 @@ class RunData:
 
     @property
     def parts(self) -> "dict[str, pd.DataFrame]":
-        "By what they are for."
+        "The clients by what they are for: train and test."
         return {"train": self.train, "test": self.test}
 
 
@@ -157,7 +157,7 @@ def load_run_data(
     source: str = "",  # empty: the settings' list
     notify: Callable[[str], None] = lambda text: None,
 ) -> RunData:
-    "Load the clients, take the profile's sample and divide it."
+    "The clients of a source: the profile's sample of them, divided."
     dataset = load_dataset(settings, [source] if source else None, notify)
     clients = dataset.clients
     if 0 < profile.clients < len(clients):
@@ -169,7 +169,7 @@ def load_run_data(
 def find_newest(
     store: Store,
     profile: str,  # full or quick
-    **tags: str,  # of ours, to narrow down: fingerprint, road, …
+    **tags: str,  # of ours, to narrow down: fingerprint, pipeline_run and others
 ) -> list[str]:  # runs, one a family
     "The newest finished search of each family."
     newest: dict[str, str] = {}
@@ -195,7 +195,7 @@ def choose_proposed(
     given: CompareParameters,
     tie: float,  # share of the best cost within which models are tied
 ) -> Choice:
-    "Whom the road proposed; alone: whom the rule of `42_promotion` chooses."
+    "The model that the pipeline run proposed; alone, the choice by the rule of `42_promotion`."
     left = board[~board["run_id"].isin(given.refused)]
     return choose_champion(left if len(left) else board, tie)
 
@@ -205,7 +205,7 @@ def choose_contenders(
     given: JudgeParameters,
     dataset: Dataset,
 ) -> list[Contender]:
-    "The cheapest in cross-validation, as recipes to be fitted anew."
+    "The cheapest in cross-validation, as specifications to be fitted anew."
     from sklearn.base import clone
 
     board = find_compared(store, given, dataset).head(given.finalists)
@@ -223,7 +223,7 @@ def count_looks(
 
 # %% ../../nbs/lib/operations/83_experiments.ipynb #bda4bb4c
 def experiments_folder(settings: Settings) -> Path:
-    "Where the experiment notebooks lie."
+    "The folder of the experiment notebooks."
     folder = settings.home / "nbs" / "experiments"
     if not (folder / "search.ipynb").is_file():
         raise PipelineError(f"the notebooks are not in {folder}: run this inside of the repository")
@@ -236,7 +236,7 @@ def describe_search(
     profile: Profile,
     dataset: Dataset,
 ) -> dict[str, Any]:  # tags: what the run was made of, and the key of it all
-    "What a search's result depends on."
+    "What the result of a search depends on."
     notebook = experiments_folder(settings) / "search.ipynb"
     commit, dirty = git_state(settings.home)
     made_of = {
@@ -268,7 +268,7 @@ def find_whole(
     for run in find_searches(store, key=key):
         with suppress(StoreError):
             require_whole(store, run.info.run_id)
-            return run.info.run_id
+            return str(run.info.run_id)
     return ""
 
 # %% ../../nbs/lib/operations/83_experiments.ipynb #1ef2c723
@@ -277,7 +277,7 @@ def ticking(
     progress: str,  # a file that grows by a byte a fit; empty: a progress bar
     fits: int,  # how many there will be
 ) -> Iterator[Callable[[], Any]]:
-    "What a search calls after each fit."
+    "A function that a search calls after each fit."
     if progress:
         with Path(progress).open("ab", buffering=0) as opened:
             yield lambda: opened.write(b".")

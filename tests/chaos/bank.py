@@ -1,4 +1,4 @@
-"A small bank that may be broken: a store, its commands, its door, and what must hold in it after anything."
+"A small bank that may be broken: a store, its commands, its API, and what must hold in it after anything."
 
 import json
 import shutil
@@ -30,7 +30,7 @@ class Bank:
     "Everything lies in one folder."
 
     folder: Path
-    answered: dict[str, int] = field(default_factory=dict)  # id → prediction, as the door told it
+    answered: dict[str, int] = field(default_factory=dict)  # id → prediction, as the API gave it
     more: dict[str, str] = field(default_factory=dict)  # settings of the moment
 
     @property
@@ -79,16 +79,16 @@ class Bank:
             yield service
 
     def decide(self, service: Service, clients: int = 20) -> None:
-        "Ask the door, and remember what it answered."
+        "Ask the API, and remember its answer."
         columns = [
             name
             for name in make_synthetic_clients(1, seed=3).columns
             if name not in ("ID", "default.payment.next.month")
         ]
-        twins = make_synthetic_clients(clients, seed=3)[columns]
-        for client in json.loads(twins.to_json(orient="records")):
+        synthetic = make_synthetic_clients(clients, seed=3)[columns]
+        for client in json.loads(synthetic.to_json(orient="records")):
             answer = service.post("/default_prediction", client)
-            require(answer.status == 200, f"the door answers {answer.status}: {answer.body[:200]!r}")
+            require(answer.status == 200, f"the API answers {answer.status}: {answer.body[:200]!r}")
             self.answered[answer.headers["x-decision-id"]] = answer.json["prediction"]
 
 
@@ -103,12 +103,12 @@ def require(held: bool, what: str) -> None:
 
 def require_sentence(done: subprocess.CompletedProcess, *words: str) -> str:
     "The command failed with a sentence that names these; it is given back."
-    told = done.stderr.strip()
-    require(done.returncode == 2, f"exit code {done.returncode}, expected 2: {(told or done.stdout)[-300:]}")
-    require("Traceback" not in told, f"a traceback: {told[-300:]}")
+    known = done.stderr.strip()
+    require(done.returncode == 2, f"exit code {done.returncode}, expected 2: {(known or done.stdout)[-300:]}")
+    require("Traceback" not in known, f"a traceback: {known[-300:]}")
     for word in words:
-        require(word in told, f"{word!r} is not said: {told[-300:]}")
-    return told
+        require(word in known, f"{word!r} is missing: {known[-300:]}")
+    return known
 
 
 def require_done(done: subprocess.CompletedProcess) -> str:
@@ -125,16 +125,16 @@ def find_aliases(store: Path) -> list[int]:
 
 
 def require_recorded(answered: Mapping[str, int], settings: Settings) -> None:
-    "No answer is missing from the log, and none stands there otherwise."
+    "No answer is missing from the log, and none is different there."
     logged = {entry["id"]: entry for entry in read_log(settings.audit_path, kind="decision")}
     lost = [each for each in answered if each not in logged]
     require(not lost, f"{len(lost)} of {len(answered)} answered decisions are not on record")
-    wrong = [each for each, said in answered.items() if logged[each]["answer"]["prediction"] != said]
-    require(not wrong, f"{len(wrong)} decisions are on record otherwise than they were answered")
+    wrong = [each for each, shown in answered.items() if logged[each]["answer"]["prediction"] != shown]
+    require(not wrong, f"{len(wrong)} decisions on record differ from their answers")
 
 
 def require_whole(bank: Bank) -> None:
-    "The store opens, exactly one champion reigns by the ledger's word, the ledger verifies, no decision is lost."
+    "The store opens, there is exactly one champion by the ledger, the ledger verifies, no decision is lost."
     with ThreadPoolExecutor(2) as pool:  # at the same time, as two people would
         for done in pool.map(lambda words: bank.rumos(*words), (("champion",), ("ledger", "verify"))):
             require_done(done)

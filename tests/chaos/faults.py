@@ -1,4 +1,4 @@
-"One of each fault: what is done to a bank, what it says, and what must hold."
+"One of each fault: what is done to a bank, what it reports, and what must hold."
 
 import json
 import os
@@ -33,13 +33,13 @@ from rumos_bank.ground.settings import DATABASE
 
 
 class Skipped(Exception):
-    "This machine cannot show it; the reason is told."
+    "This machine cannot show it; the message is the reason."
 
 
 def remember(bank: Bank, load: Load) -> None:
     "Every whole answer of a load must be on record from now on, and none may have failed to come."
     require(not load.broken, f"{len(load.broken)} connections broke: {load.broken[:3]}")
-    bank.answered |= {decision: said for _, status, decision, _, said in load.answers if status == 200}
+    bank.answered |= {decision: shown for _, status, decision, _, shown in load.answers if status == 200}
 
 
 def newest_backup(bank: Bank) -> str:
@@ -83,7 +83,7 @@ def fill(disk: Path) -> Path:
 
 
 def full_disk_under_the_door(bank: Bank) -> str:
-    "The log's disk is full while the door decides: nothing is told that is not on record."
+    "The log's disk is full while the API decides: no answer leaves that is not on record."
     with (
         small_disk(bank.folder / "disk", 4) as disk,
         bank.open_door(RUMOS_AUDIT_FOLDER=str(disk / "log")) as service,
@@ -96,16 +96,16 @@ def full_disk_under_the_door(bank: Bank) -> str:
         require("cannot be written" in refused.body.decode(), refused.body.decode())
         filler.unlink()
         bank.decide(service)
-        own = {each: said for each, said in bank.answered.items() if each not in before}
+        own = {each: shown for each, shown in bank.answered.items() if each not in before}
         require_recorded(
             own, bank.settings.model_copy(update={"audit": type(bank.settings.audit)(folder=disk / "log")})
         )
-        bank.answered = before  # they lie on the disk that goes away
+        bank.answered = before  # they lie on the disk that is removed
         return f"{len(own)} answers on record; with the disk full 503: {refused.json.get('detail', '')}"
 
 
 def ask_until_refused(bank: Bank, service) -> Answer:
-    "What the door says at last; the little that still fits into the log's last page is answered, and must be on record."
+    "The last answer of the API; the little that still fits into the log's last page is answered, and must be on record."
     for _ in range(100):
         answer = service.post("/default_prediction", EXAMPLE_CLIENT)
         if answer.status != 200:
@@ -115,7 +115,7 @@ def ask_until_refused(bank: Bank, service) -> Answer:
 
 
 def full_disk_under_a_road(bank: Bank) -> str:
-    "The store's disk is full in the middle of a road: it says so, and a second road finishes."
+    "The store's disk is full in the middle of a pipeline run: the run reports it, and a second one finishes."
     size = sum(path.stat().st_size for path in bank.folder.rglob("*") if path.is_file()) // 10**6
     with small_disk(bank.folder / "disk", size + 40) as disk:
         shutil.copytree(
@@ -131,19 +131,21 @@ def full_disk_under_a_road(bank: Bank) -> str:
         finally:
             if process.poll() is None:
                 kill_group(process)
-        said = log.read_text()
-        require(process.returncode in (1, 2), f"exit code {process.returncode}: {said[-300:]}")
-        require("Traceback" not in said, f"a traceback: {said[-400:]}")
+        shown = log.read_text()
+        require(process.returncode in (1, 2), f"exit code {process.returncode}: {shown[-300:]}")
+        require("Traceback" not in shown, f"a traceback: {shown[-400:]}")
         filler.unlink()
         require_done(small.rumos(*pipeline_run()))
         require_whole(small)
-    told = [line for line in said.splitlines() if "FAILED" in line or line.startswith("rumos:")]
-    require(any("full" in line or "No space" in line for line in told), f"it does not say why: {told[:3]}")
-    return f"exit code {process.returncode}: {told[-1].strip()[:160]}"
+    known = [line for line in shown.splitlines() if "FAILED" in line or line.startswith("rumos:")]
+    require(
+        any("full" in line or "No space" in line for line in known), f"the reason is missing: {known[:3]}"
+    )
+    return f"exit code {process.returncode}: {known[-1].strip()[:160]}"
 
 
 def locked_database(bank: Bank) -> str:
-    "Somebody holds the database for ten seconds: the door answers all along, a command waits for it."
+    "Another process holds the database for ten seconds: the API answers all along, a command waits for it."
     with bank.open_door() as service:
         bank.decide(service)
         holder = sqlite3.connect(bank.store / DATABASE, isolation_level=None, check_same_thread=False)
@@ -158,47 +160,47 @@ def locked_database(bank: Bank) -> str:
             command.wait(timeout=120)
         finally:
             freed.join()
-        said = (bank.folder / "locked.log").read_text()
-        require(command.returncode == 0 and "champion is version" in said, said[-300:])
-        wait_until(lambda: state_of(service) == "ready", 20, "the door is ready again")
+        shown = (bank.folder / "locked.log").read_text()
+        require(command.returncode == 0 and "champion is version" in shown, shown[-300:])
+        wait_until(lambda: state_of(service) == "ready", 20, "the API is ready again")
     return f"`rumos champion` waited and answered after {time.monotonic() - begun:.0f} s"
 
 
 def corrupt_database(bank: Bank) -> str:
-    "The database is overwritten: the open door goes on, commands say what to do, the backup brings it back."
+    "The database is overwritten: the running API goes on, commands report what to do, the backup brings it back."
     with bank.open_door() as service:
         bank.decide(service)
         (bank.store / DATABASE).write_bytes(b"no database at all" * 1000)
-        wait_until(lambda: state_of(service) == "degraded", 20, "the door says that it is degraded")
+        wait_until(lambda: state_of(service) == "degraded", 20, "the API reports that it is degraded")
         bank.decide(service)
-        said = require_sentence(bank.rumos("champion"), "cannot be opened")
+        shown = require_sentence(bank.rumos("champion"), "cannot be opened")
     with bank.open_door() as service:
-        bank.decide(service)  # a door that starts now takes the champion that was last verified
+        bank.decide(service)  # an API that starts now takes the champion that was last verified
     kept = dict(bank.answered)
     restored = require_done(bank.rumos("restore", newest_backup(bank), "--replace"))
     require_recorded(kept, bank.settings)
     require("is kept in" in restored, restored)
-    return said
+    return shown
 
 
 def truncated_artifact(bank: Bank) -> str:
-    "The champion's file is cut: the open door goes on, nobody loads it, the backup brings it back."
+    "The champion's file is cut: the running API goes on, nothing loads it, the backup brings it back."
     intent = [line.event for line in read_ledger(bank.settings) if line.event.name == "intent"][-1]
     with bank.open_door() as service:
         model = bank.store / intent.folder / "portable.json"
         model.write_bytes(model.read_bytes()[:-100])
         bank.decide(service)
-    said = require_sentence(
+    shown = require_sentence(
         bank.rumos("predict", "--json", json.dumps(EXAMPLE_CLIENT)), "is not what was recorded"
     )
     require_sentence(bank.rumos("backup", str(bank.folder / "bad")), "is not what was recorded")
     require(not list((bank.folder / "bad").glob("rumos-*")), "a backup of a broken store was written")
     require_done(bank.rumos("restore", newest_backup(bank), "--replace"))
-    return said[:200]
+    return shown[:200]
 
 
 def moved_store(bank: Bank) -> str:
-    "The store's folder is moved: the next command mends the paths, and a road goes on from what is finished."
+    "The store's folder is moved: the next command repairs the paths, and a pipeline run goes on from what is finished."
     moved = Bank(bank.folder.with_name("moved"), bank.answered)
     bank.folder.rename(moved.folder)
     bank.folder = moved.folder
@@ -208,7 +210,7 @@ def moved_store(bank: Bank) -> str:
 
 
 def set_alias_by_hand(bank: Bank, version: int) -> None:
-    "Behind MLflow's back, as somebody with the database open would."
+    "Behind MLflow's back, as a person with the database open would."
     with sqlite3.connect(bank.store / DATABASE, timeout=30) as database:
         database.execute(
             "UPDATE registered_model_aliases SET version = ? WHERE alias = ?", (version, CHAMPION)
@@ -224,32 +226,32 @@ def alias_to_a_deleted_version(bank: Bank) -> str:
     client.delete_model_version(name, deleted)
     with bank.open_door() as service:
         set_alias_by_hand(bank, int(deleted))
-        wait_until(lambda: state_of(service) == "degraded", 20, "the door says that it is degraded")
+        wait_until(lambda: state_of(service) == "degraded", 20, "the API reports that it is degraded")
         bank.decide(service)
-        said = require_sentence(bank.rumos("predict", "--json", json.dumps(EXAMPLE_CLIENT)), "moved by hand")
+        shown = require_sentence(bank.rumos("predict", "--json", json.dumps(EXAMPLE_CLIENT)), "moved by hand")
         require_done(bank.rumos("champion"))
-        wait_until(lambda: state_of(service) == "ready", 20, "the door is ready again")
+        wait_until(lambda: state_of(service) == "ready", 20, "the API is ready again")
     require(find_aliases(bank.store) == [int(champion.version)], "the alias was not put back")
-    return said[:200]
+    return shown[:200]
 
 
 def deleted_champion(bank: Bank) -> str:
-    "The champion is deleted in MLflow: the open door goes on, commands refuse, its run is proposed and crowned again."
+    "The champion is deleted in MLflow: the running API goes on, commands refuse, its run is proposed and promoted again."
     name, client = bank.settings.store.registered_model, open_store(bank.settings).client
     champion = client.get_model_version_by_alias(name, CHAMPION)
     with bank.open_door() as service:
         client.delete_model_version(name, champion.version)
-        wait_until(lambda: state_of(service) == "degraded", 20, "the door says that it is degraded")
+        wait_until(lambda: state_of(service) == "degraded", 20, "the API reports that it is degraded")
         bank.decide(service)
-        said = require_sentence(bank.rumos("champion"), f"`rumos propose {champion.run_id}`")
+        shown = require_sentence(bank.rumos("champion"), f"`rumos propose {champion.run_id}`")
     require_done(bank.rumos("propose", champion.run_id, "--why", "it was deleted by mistake"))
     again = max(client.search_model_versions(f"name='{name}'"), key=lambda each: int(each.version))
     require_done(bank.rumos("approve", str(again.version)))
-    return said[:200]
+    return shown[:200]
 
 
 def mlflow_gone_under_load(bank: Bank) -> str:
-    "The MLflow server dies under the load of the API: every answer comes, the door says that it is degraded."
+    "The MLflow server dies under the load of the API: every answer comes, the API reports that it is degraded."
     variables = bank.environment
     port = variables["RUMOS_PORTS_MLFLOW"]
     bank.more = {"RUMOS_PORTS_MLFLOW": port}
@@ -259,7 +261,7 @@ def mlflow_gone_under_load(bank: Bank) -> str:
         with bank.open_door(RUMOS_STORE_SERVER=f"http://127.0.0.1:{port}") as service, Load(service) as load:
             load.wait_for(200)
             stop_doors(server)
-            wait_until(lambda: state_of(service) == "degraded", 30, "the door says that it is degraded")
+            wait_until(lambda: state_of(service) == "degraded", 30, "the API reports that it is degraded")
             load.wait_for(500)
         require({status for _, status, *_ in load.answers} == {200}, "an answer failed")
     finally:
@@ -281,19 +283,21 @@ def stop_doors(server: subprocess.Popen) -> None:
 
 
 def two_roads_at_once(bank: Bank) -> str:
-    "The second road is refused in words; the first one finishes."
+    "The second pipeline run is refused with a sentence; the first one finishes."
     bank.more = {"RUMOS_SPLIT_SEED": "78"}
     log = bank.folder / "first.log"
     first = bank.start(*pipeline_run(), log=log)
     try:
-        wait_until(lambda: "started" in log.read_text(), 120, "the first road is on its way")
-        said = require_sentence(bank.rumos(*pipeline_run()), "another road is running", "RUMOS_STORE_PATH")
+        wait_until(lambda: "started" in log.read_text(), 120, "the first run is under way")
+        shown = require_sentence(
+            bank.rumos(*pipeline_run()), "another pipeline run works", "RUMOS_STORE_PATH"
+        )
         first.wait(timeout=300)
     finally:
         if first.poll() is None:
             kill_group(first)
     require(first.returncode == 0, log.read_text()[-300:])
-    return said[:160]
+    return shown[:160]
 
 
 def slow_and_broken_clients(bank: Bank) -> str:
@@ -357,6 +361,6 @@ FAULTS: tuple[Callable[[Bank], str], ...] = (
 
 def suffer(fault: Callable[[Bank], str], bank: Bank) -> str:
     "One fault, and then everything that must hold after any."
-    said = fault(bank)
+    shown = fault(bank)
     require_whole(bank)
-    return said
+    return shown

@@ -22,8 +22,8 @@ from rumos_bank.governance.integrity import library_digest
 from rumos_bank.serving.batch import count_cores
 
 RECORD = ROOT / "reports" / "record"
-OVER = "it was over already"  # a road that was quicker than the random moment
-LATEST = 0.9  # of an undisturbed road: a later moment would often find it over
+OVER = "it was over already"  # a run that was quicker than the random moment
+LATEST = 0.9  # of an undisturbed run: a later moment would often find it over
 
 
 def describe_machine() -> dict[str, Any]:
@@ -38,8 +38,8 @@ def describe_machine() -> dict[str, Any]:
 
 
 def count_killed(state: dict[str, Any]) -> int:
-    "The roads that were really killed; one that was over before its moment counts for nothing."
-    return sum(each["said"] != OVER for each in state["kills"])
+    "The runs that were really killed; one that was over before its moment is not counted."
+    return sum(each["words"] != OVER for each in state["kills"])
 
 
 def read_state(kills: int) -> dict[str, Any]:
@@ -57,17 +57,17 @@ def try_out(work: Any) -> dict[str, Any]:
     "What came of it, and how long it took."
     begun = time.monotonic()
     try:
-        outcome, said = "held", work()
+        outcome, shown = "held", work()
     except Skipped as why:
-        outcome, said = "SKIPPED", str(why)
+        outcome, shown = "SKIPPED", str(why)
     except Exception as error:
         traceback.print_exc()
-        outcome, said = "FAILED", f"{type(error).__name__}: {error}"
-    return {"outcome": outcome, "said": said, "seconds": round(time.monotonic() - begun)}
+        outcome, shown = "FAILED", f"{type(error).__name__}: {error}"
+    return {"outcome": outcome, "words": shown, "seconds": round(time.monotonic() - begun)}
 
 
 def make_bank(folder: Path) -> tuple[Bank, float]:
-    "A bank with a champion, a backup and some decisions, and the seconds of its road."
+    "A bank with a champion, a backup and some decisions, and the seconds of its pipeline run."
     bank = Bank(folder)
     folder.mkdir()
     begun = time.monotonic()
@@ -80,9 +80,9 @@ def make_bank(folder: Path) -> tuple[Bank, float]:
 
 
 def kill_a_road(bank: Bank, seed: int, seconds: float) -> dict[str, Any]:
-    "A road that nothing of an earlier one helps, killed at a random moment; then the same again, to its end."
+    "A pipeline run without anything of an earlier one, killed at a random moment; then the same again, to its end."
     bank.more = {"RUMOS_SPLIT_SEED": str(1000 + seed)}
-    moment, log = random.Random(seed).uniform(0, LATEST * seconds), bank.folder / "road.log"
+    moment, log = random.Random(seed).uniform(0, LATEST * seconds), bank.folder / "run.log"
     facts = {"seed": seed, "killed_after": round(moment, 1)}
 
     def work() -> str:
@@ -91,7 +91,7 @@ def kill_a_road(bank: Bank, seed: int, seconds: float) -> dict[str, Any]:
         was_over = process.poll() is not None
         if not was_over:
             kill_group(process)
-        reached = (log.read_text().strip().splitlines() or ["nothing told yet"])[-1].strip()
+        reached = (log.read_text().strip().splitlines() or ["no line yet"])[-1].strip()
         require_whole(bank)
         require_done(bank.rumos(*pipeline_run()))
         require_whole(bank)
@@ -120,7 +120,7 @@ def write_table(state: dict[str, Any]) -> None:
         f"Written by `make chaos` on {state['when']}: {machine['system']}, {machine['cores']} cores, "
         f"{machine['memory_gb']} GiB{', as root' if machine['root'] else ''}; library `{state['library'][:12]}`. {counts}.",
         "",
-        "After each: the store opens, exactly one champion reigns by the ledger's word, the ledger verifies, and no "
+        "After each: the store opens, there is exactly one champion by the ledger, the ledger verifies, and no "
         "decision that was answered is missing from the log.",
         "",
         "## Faults",
@@ -128,20 +128,20 @@ def write_table(state: dict[str, Any]) -> None:
         cells("fault", "outcome", "what was seen", "s"),
         "|---|---|---|---|",
         *(
-            cells(name.replace("_", " "), each["outcome"], each["said"], each["seconds"])
+            cells(name.replace("_", " "), each["outcome"], each["words"], each["seconds"])
             for name, each in faults.items()
         ),
         "",
-        "## kill -9 of a road",
+        "## kill -9 of a pipeline run",
         "",
-        f"{count_killed(state)} roads killed with their whole process group at a random moment of the first {LATEST:.0%} of "
-        f"an undisturbed road ({len(kills) - count_killed(state)} more were over before it). Each time the same command had "
+        f"{count_killed(state)} pipeline runs killed with their whole process group at a random moment of the first {LATEST:.0%} of "
+        f"an undisturbed run ({len(kills) - count_killed(state)} more were over before it). Each time the same command had "
         "to finish afterwards.",
         "",
-        cells("seed", "killed after s", "outcome", "the last it had told", "all s"),
+        cells("seed", "killed after s", "outcome", "its last line", "all s"),
         "|---|---|---|---|---|",
         *(
-            cells(each["seed"], each["killed_after"], each["outcome"], each["said"], each["seconds"])
+            cells(each["seed"], each["killed_after"], each["outcome"], each["words"], each["seconds"])
             for each in kills
         ),
         "",
@@ -155,7 +155,7 @@ def write_table(state: dict[str, Any]) -> None:
 
 def main() -> int:
     asked = argparse.ArgumentParser(description=__doc__)
-    asked.add_argument("--kills", type=int, default=5, help="roads to kill (5)")
+    asked.add_argument("--kills", type=int, default=5, help="pipeline runs to kill (5)")
     asked.add_argument("--only", default="", help="one fault, by its name; nothing is written")
     given = asked.parse_args()
     state = read_state(given.kills)
@@ -163,12 +163,12 @@ def main() -> int:
 
     def keep(name: str, row: dict[str, Any]) -> None:
         for place in (str(folder), str(ROOT)):
-            row["said"] = row["said"].replace(place, "…")
-        print(f"{name}: {row['outcome']} in {row['seconds']} s: {row['said']}", flush=True)
+            row["words"] = row["words"].replace(place, "…")
+        print(f"{name}: {row['outcome']} in {row['seconds']} s: {row['shown']}", flush=True)
 
     try:
         base, seconds = make_bank(folder / "base")
-        print(f"an undisturbed road takes {seconds:.0f} s", flush=True)
+        print(f"an undisturbed pipeline run takes {seconds:.0f} s", flush=True)
         for fault in FAULTS:
             if given.only not in ("", fault.__name__) or fault.__name__ in state["faults"]:
                 continue

@@ -1,4 +1,4 @@
-"Two fits of the same recipe are the same model, whatever their files' bytes."
+"Two fits of the same specification are the same model, whatever the bytes of their files."
 
 import copy
 
@@ -31,15 +31,17 @@ OTHER = {
     "HistGradientBoosting": {"l2_regularization": 9.0},
     "Scorecard": {"learning_rate": 0.11},
 }
-TWINS = make_synthetic_clients(300, seed=8)
+CLIENTS = make_synthetic_clients(300, seed=8)
 
 
 def fit(name: str, seed: int = 42, threshold: float = 0.25, **more: object) -> DecisionModel:
     "A decision with everything that is stored."
     trial = {**FAMILIES[name].trials[0], **SMALLER.get(name, {}), **more}
     model = make_model(FAMILIES[name], trial, seed, ("SEX", "MARRIAGE", "AGE"))
-    decision = make_decision(model, threshold, Costs(), ("SEX", "MARRIAGE", "AGE")).fit(TWINS, TWINS[TARGET])
-    decision.reference_ = make_reference(decision, TWINS, decision.predict_proba(TWINS)[:, 1])
+    decision = make_decision(model, threshold, Costs(), ("SEX", "MARRIAGE", "AGE")).fit(
+        CLIENTS, CLIENTS[TARGET]
+    )
+    decision.reference_ = make_reference(decision, CLIENTS, decision.predict_proba(CLIENTS)[:, 1])
     return decision
 
 
@@ -93,6 +95,6 @@ def test_how_many_threads_there_were_does_not_count():
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"no zip file"])
-def test_what_is_no_model_is_refused(content):
+def test_a_file_without_a_model_is_refused(content):
     with pytest.raises(StoreError, match="no skops file"):
         content_digest(content)

@@ -26,7 +26,7 @@ from rumos_bank.ground.errors import SettingsError, StoreError
 from rumos_bank.ground.keys import KEYS, add_key, list_keys, revoke_key
 from rumos_bank.ground.settings import DATABASE, Settings
 from rumos_bank.monitoring.outcomes import read_outcomes
-from rumos_bank.operations import backup as room
+from rumos_bank.operations import backup as backup_module
 from rumos_bank.operations.backup import (
     check_restore,
     measure_store,
@@ -45,7 +45,7 @@ CLIENTS = make_synthetic_clients(20, seed=4)[list(CLIENT_COLUMNS)].to_dict("reco
 def closed_doors(monkeypatch):
     "Whatever listens on the bank's ports of this machine is not ours."
     monkeypatch.setattr(
-        room, "Service", lambda *_, **__: type("Closed", (), {"is_ready": lambda self: False})()
+        backup_module, "Service", lambda *_, **__: type("Closed", (), {"is_ready": lambda self: False})()
     )
 
 
@@ -57,7 +57,7 @@ def decide(settings: Settings) -> list:
 
 
 def as_stored(settings: Settings) -> dict[str, bytes]:
-    "What a backup must bring back, byte for byte; the database's paths are mended, so it is asked for what it says."
+    "What a backup must bring back, byte for byte; the database's paths are repaired, so its content is compared."
     kept = ("ledger.jsonl", KEYS)
     store = settings.store_path
     paths = [
@@ -93,8 +93,8 @@ def test_a_lost_store_comes_back_with_all_that_was_in_it(promoted: Place, tmp_pa
     add_key(settings, "back-office", ["score"])
     before, events, safe = as_stored(settings), read_ledger(settings), str(tmp_path / "safe")
     assert "would be copied" in type_in(settings, "backup", safe, "--dry-run") and not Path(safe).exists()
-    said = type_in(settings, "backup", safe)
-    assert "champion version 1" in said and "The private key in" in said
+    shown = type_in(settings, "backup", safe)
+    assert "champion version 1" in shown and "The private key in" in shown
     (made,) = Path(safe).iterdir()
     shutil.rmtree(settings.store_path)
     assert "would be restored" in type_in(settings, "restore", str(made), "--dry-run")
@@ -113,8 +113,8 @@ def test_a_lost_store_comes_back_with_all_that_was_in_it(promoted: Place, tmp_pa
 def test_another_machine_takes_over_and_governs_once_the_private_key_is_there(promoted: Place, tmp_path):
     decided, runs = decide(promoted.settings), {run.info.run_id for run in find_searches(promoted.store)}
     made, other = write_backup(promoted.settings, tmp_path / "safe"), settings_for(tmp_path / "other")
-    (told,) = restore_backup(other, made.path).told
-    assert told.startswith(f"no key was known here: {made.public_key} is trusted from now on")
+    (notice,) = restore_backup(other, made.path).notices
+    assert notice.startswith(f"no key was known here: {made.public_key} is trusted from now on")
     store = open_store(other)
     repair(store)
     assert read_champion(store).run_id == promoted.runs["first"]
@@ -197,7 +197,7 @@ def test_a_backup_is_of_one_moment_while_searches_are_logged_and_a_champion_is_c
 
 
 @pytest.fixture
-def made(promoted: Place, tmp_path) -> room.Backup:
+def made(promoted: Place, tmp_path) -> backup_module.Backup:
     decide(promoted.settings)
     return write_backup(promoted.settings, tmp_path / "safe")
 
@@ -221,11 +221,11 @@ def as_files(folder: Path) -> dict[str, int]:
     return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*") if path.suffix != ".lock"}
 
 
-def reseal(made: room.Backup, target: Path, **changed: bytes) -> Path:
+def reseal(made: backup_module.Backup, target: Path, **changed: bytes) -> Path:
     "The backup as a forger writes it: other content under right digests."
     with zipfile.ZipFile(made.path) as archive:
         content = {name: archive.read(name) for name in archive.namelist()}
-    manifest = json.loads(content.pop(room.MANIFEST))
+    manifest = json.loads(content.pop(backup_module.MANIFEST))
     content |= {name.replace("__", "/").replace("_dot_", "."): text for name, text in changed.items()}
     manifest["files"] = {
         name: {"size": len(text), "sha256": hashlib.sha256(text).hexdigest()}
@@ -234,9 +234,9 @@ def reseal(made: room.Backup, target: Path, **changed: bytes) -> Path:
     with zipfile.ZipFile(target, "w") as archive:
         for name, text in content.items():
             archive.writestr(name, text)
-        archive.writestr(room.MANIFEST, json.dumps(manifest))
+        archive.writestr(backup_module.MANIFEST, json.dumps(manifest))
         archive.comment = b"0" * 64
-    room._seal(target)
+    backup_module._seal(target)
     return target
 
 
@@ -258,17 +258,17 @@ def test_a_forged_backup_is_refused_by_the_ledger_and_by_the_names_in_it(promote
 def test_a_store_that_is_there_is_kept_aside_and_only_if_asked(promoted: Place, made):
     settings = promoted.settings
     (settings.store_path / "README.md").write_text("the folder's own note")
-    with pytest.raises(StoreError, match="is not empty: --replace puts it aside"):
+    with pytest.raises(StoreError, match="is not empty: --replace keeps it under another name"):
         restore_backup(settings, made.path)
     promoted.promote("cheaper")
     later = decide(settings)
     restored = restore_backup(settings, made.path, replace=True)
-    assert Champion.load(settings).version == 1 and "was further" in restored.told[0]
+    assert Champion.load(settings).version == 1 and "was further" in restored.notices[0]
     last = read_ledger(settings)[-1].event
     assert last.name == "accepted" and made.path.name in last.reason
     assert verify_ledger(settings).lines == made.head + 1
     assert (settings.store_path / "README.md").read_text() == "the folder's own note"
-    old = settings_for(restored.aside)
+    old = settings_for(restored.former)
     for log in (old.audit_path, settings.audit_path):
         assert {each.id for each in later} <= {entry["id"] for entry in read_log(log)}
 
@@ -284,7 +284,7 @@ def test_what_was_decided_since_the_backup_goes_on_in_the_live_log(promoted: Pla
     restored = restore_backup(settings, made.path, replace=True)
     kept = [entry["id"] for entry in read_log(settings.audit_path)]
     assert sorted(kept) == sorted(each.id for each in [*old, *new])
-    assert restored.aside and Champion.load(settings).version == 1
+    assert restored.former and Champion.load(settings).version == 1
     unpacked = settings.store_path / "decisions"
     assert folder.startswith("decisions") or not unpacked.exists()
     assert folder == "decisions" or not list(unpacked.glob("*.jsonl"))
@@ -342,25 +342,27 @@ def test_tables_in_a_server_are_for_its_own_tools(promoted: Place, made, tmp_pat
         measure_store(settings_for(tmp_path / "nothing"))
 
 
-def test_too_little_space_is_said_before_anything_is_written(promoted: Place, made, monkeypatch, tmp_path):
-    monkeypatch.setattr(room.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000})())
+def test_too_little_space_is_reported_before_anything_is_written(
+    promoted: Place, made, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(backup_module.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000})())
     for attempt in (
         lambda: write_backup(promoted.settings, tmp_path / "full"),
         lambda: restore_backup(promoted.settings, made.path, replace=True),
         lambda: check_restore(promoted.settings, made.path),
     ):
-        with pytest.raises(StoreError, match=r"are needed in .* 0.0 MB are free: make room"):
+        with pytest.raises(StoreError, match=r"are needed in .* 0.0 MB are free: free some space"):
             attempt()
     require_space(tmp_path, 1000)
     assert not list(tmp_path.glob("full/*.zip")) and Champion.load(promoted.settings).version == 1
 
 
-def test_an_open_door_and_a_running_road_are_in_the_way(promoted: Place, made, monkeypatch):
+def test_a_running_service_and_a_running_pipeline_are_in_the_way(promoted: Place, made, monkeypatch):
     from filelock import FileLock
 
     with (
         FileLock(promoted.store.path / "pipeline.lock"),
-        pytest.raises(StoreError, match="a road or a promotion works"),
+        pytest.raises(StoreError, match="a pipeline run or a promotion works"),
     ):
         restore_backup(promoted.settings, made.path, replace=True)
     monkeypatch.undo()
@@ -369,26 +371,28 @@ def test_an_open_door_and_a_running_road_are_in_the_way(promoted: Place, made, m
         busy = settings_for(promoted.store.path, RUMOS_PORTS_API=str(port), RUMOS_API_HOST="127.0.0.2")
         free = {"mlflow": find_free_port(), "dashboard": find_free_port()}
         busy = busy.model_copy(update={"ports": busy.ports.model_copy(update=free)})
-        assert check_restore(busy, made.path).head == made.head  # a trial needs nobody to stop
+        assert check_restore(busy, made.path).head == made.head  # a trial needs no service to stop
         with pytest.raises(
-            StoreError, match=f"something answers on port {port}, that of api: stop the doors"
+            StoreError, match=f"something answers on port {port}, that of api: stop the services"
         ):
             restore_backup(busy, made.path, replace=True)
 
 
-def test_a_door_that_was_opened_during_the_proof_is_in_the_way(promoted: Place, made, monkeypatch):
-    prove, opened = room._prove, []
+def test_a_service_that_was_started_during_the_proof_is_in_the_way(promoted: Place, made, monkeypatch):
+    prove, opened = backup_module._prove, []
 
     def prove_slowly(*given):
         prove(*given)
         opened.append(True)
 
-    monkeypatch.setattr(room, "_prove", prove_slowly)
+    monkeypatch.setattr(backup_module, "_prove", prove_slowly)
     monkeypatch.setattr(
-        room, "Service", lambda *_, **__: type("Service", (), {"is_ready": lambda self: bool(opened)})()
+        backup_module,
+        "Service",
+        lambda *_, **__: type("Service", (), {"is_ready": lambda self: bool(opened)})(),
     )
     before = as_files(promoted.store.path)
-    with pytest.raises(StoreError, match="stop the doors first"):
+    with pytest.raises(StoreError, match="stop the services first"):
         restore_backup(promoted.settings, made.path, replace=True)
     assert as_files(promoted.store.path) == before
 
@@ -407,7 +411,7 @@ def test_without_the_private_key_a_ledger_that_is_further_stops_a_restore_before
         restore_backup(settings, made.path, replace=True)
     assert as_files(settings.store_path) == before and Champion.load(settings).version == 2
     reader = settings_for(settings.store_path, RUMOS_LEDGER_FOLDER=str(tmp_path / "of a reader"))
-    assert "no key was known here" in restore_backup(reader, made.path, replace=True).told[0]
+    assert "no key was known here" in restore_backup(reader, made.path, replace=True).notices[0]
     assert Champion.load(reader).version == 1
 
 
@@ -438,21 +442,23 @@ def test_a_revoked_key_stays_revoked_and_no_name_is_given_twice(promoted: Place,
     now = list_keys(settings)
     restored = restore_backup(settings, made.path, replace=True)
     assert list_keys(settings) == now and (settings.store_path / KEYS).stat().st_mode & 0o077 == 0
-    assert restored.told == ("API keys added or revoked since the backup stay so: back-office, audit",)
+    assert restored.notices == (
+        "API keys that were added or revoked since the backup stay so: back-office, audit",
+    )
     (settings.store_path / KEYS).write_text("harmed")
-    told = restore_backup(settings, made.path, replace=True).told
-    assert len(told) == 1 and "revoke again what was revoked since" in told[0]
+    notices = restore_backup(settings, made.path, replace=True).notices
+    assert len(notices) == 1 and "revoke again what was revoked since" in notices[0]
     assert [key.revoked for key in list_keys(settings)] == ["", ""]
 
 
-def test_another_processor_may_round_otherwise_but_not_decide_otherwise(promoted: Place, made, monkeypatch):
-    ask, changed = room._ask_champion, {}
+def test_another_processor_may_round_but_not_decide_differently(promoted: Place, made, monkeypatch):
+    ask, changed = backup_module._ask_champion, {}
 
     def ask_elsewhere(settings):
-        told = ask(settings)
-        return told | {"answer": told["answer"] | changed}
+        known = ask(settings)
+        return known | {"answer": known["answer"] | changed}
 
-    monkeypatch.setattr(room, "_ask_champion", ask_elsewhere)
+    monkeypatch.setattr(backup_module, "_ask_champion", ask_elsewhere)
     answer = made.champion["answer"]
     for wrong in (
         {"probability": answer["probability"] * (1 + 1e-8)},
@@ -464,10 +470,10 @@ def test_another_processor_may_round_otherwise_but_not_decide_otherwise(promoted
             restore_backup(promoted.settings, made.path, replace=True)
     changed.clear()
     changed["probability"] = answer["probability"] * (1 + 1e-14)
-    assert restore_backup(promoted.settings, made.path, replace=True).aside
+    assert restore_backup(promoted.settings, made.path, replace=True).former
 
 
-def test_what_the_disk_says_is_a_sentence(promoted: Place, made, monkeypatch):
+def test_an_error_of_the_disk_is_a_sentence(promoted: Place, made, monkeypatch):
     before = as_files(promoted.store.path)
 
     def full(*_):
@@ -477,7 +483,7 @@ def test_what_the_disk_says_is_a_sentence(promoted: Place, made, monkeypatch):
         monkeypatch.context() as broken,
         pytest.raises(StoreError, match=r"could not be restored: .*No space"),
     ):
-        broken.setattr(room, "_join_logs", full)
+        broken.setattr(backup_module, "_join_logs", full)
         restore_backup(promoted.settings, made.path, replace=True)
     rename = Path.rename
     with monkeypatch.context() as broken, pytest.raises(StoreError, match="cannot be renamed"):
@@ -490,10 +496,10 @@ def test_what_the_disk_says_is_a_sentence(promoted: Place, made, monkeypatch):
 RESTORE = """
 import os, signal, sys
 from pathlib import Path
-from rumos_bank.operations import backup as room
+from rumos_bank.operations import backup as backup_module
 from rumos_bank.ground.settings import read_settings
 file, top, step, when, replace = sys.argv[1:]
-owner, name = (Path, "rename") if step == "second rename" else (room, step)
+owner, name = (Path, "rename") if step == "second rename" else (backup_module, step)
 act = getattr(owner, name)
 def die(*given):
     if step == "second rename" and given[0].parts[-2:] != ("work", "store"):
@@ -503,12 +509,14 @@ def die(*given):
     act(*given)
     os.kill(os.getpid(), signal.SIGKILL)
 setattr(owner, name, die)
-room.restore_backup(read_settings(top), Path(file), replace=bool(replace))
+backup_module.restore_backup(read_settings(top), Path(file), replace=bool(replace))
 """
 STEPS = ("_unpack", "_prove", "second rename", "_switch", "trust_key", "verify_ledger")
 
 
-def kill_a_restore(settings: Settings, made: room.Backup, step: str, when: str, replace: bool) -> None:
+def kill_a_restore(
+    settings: Settings, made: backup_module.Backup, step: str, when: str, replace: bool
+) -> None:
     command = [sys.executable, "-c", RESTORE, str(made.path), str(TOP), step, when, "x" * replace]
     died = subprocess.run(command, env=environment_of(settings), capture_output=True, text=True, timeout=120)
     assert died.returncode == -signal.SIGKILL, died.stderr
@@ -531,7 +539,7 @@ def test_a_restore_that_is_killed_leaves_a_usable_store_and_a_second_one_finishe
     assert Champion.load(settings).version == 1 and verify_ledger(settings)
     assert {each.id for each in later} <= {entry["id"] for entry in read_log(settings.audit_path)}
     assert not list(settings.store_path.parent.glob(".*.restoring"))
-    assert not (settings.store_path / room._MARK).exists()
+    assert not (settings.store_path / backup_module._MARK).exists()
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -540,8 +548,8 @@ def test_a_restore_into_nothing_that_is_killed_is_finished_by_the_same_command(m
     other = settings_for(tmp_path / "other")
     kill_a_restore(other, made, step, when, replace=False)
     restored = restore_backup(other, made.path)
-    assert restored.aside is None and Champion.load(other).version == 1
-    assert "no key was known here" in restored.told[0]
-    assert verify_ledger(other).head == made.head and not (other.store_path / room._MARK).exists()
+    assert restored.former is None and Champion.load(other).version == 1
+    assert "no key was known here" in restored.notices[0]
+    assert verify_ledger(other).head == made.head and not (other.store_path / backup_module._MARK).exists()
     with pytest.raises(StoreError, match="is not empty"):
         restore_backup(other, made.path)

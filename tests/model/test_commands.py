@@ -1,4 +1,4 @@
-"The commands of those who govern and of those who ask afterwards, as they are typed."
+"The commands of approvers and auditors, as they are typed."
 
 import errno
 import json
@@ -22,7 +22,7 @@ WHY = "its refusals are easier to explain to the clients who ask"
 
 @pytest.fixture
 def typed(promoted, monkeypatch):
-    "A command on a store with a champion and a refused challenger; what it said and its exit code."
+    "A command on a store with a champion and a refused challenger; its output and its exit code."
     promoted.promote("dearer")
     ours = {
         "RUMOS_STORE_PATH": promoted.store.path,
@@ -46,19 +46,19 @@ def typed(promoted, monkeypatch):
 
 
 def test_gates_are_shown_with_every_check(typed):
-    said, code = typed("gate", "2")
-    assert code == 0 and "Version 2 (Decision_tree) refused" in said
-    assert "✗ fail  saving" in said and "✓ pass  known clients" in said
-    assert "was never put before the gates" in typed("gate", "9")[0]
+    shown, code = typed("gate", "2")
+    assert code == 0 and "Version 2 (Decision_tree) refused" in shown
+    assert "✗ fail  saving" in shown and "✓ pass  known clients" in shown
+    assert "was never judged by the gates" in typed("gate", "9")[0]
 
 
-def test_a_refused_version_is_approved_only_with_words_and_taken_back(typed, promoted: Place):
+def test_a_refused_version_is_approved_only_with_a_reason_and_rolled_back(typed, promoted: Place):
     assert "it can reign only with --overrule" in typed("approve", "2")[0]
-    said, code = typed("approve", "2", "--overrule", WHY)
-    assert code == 0 and "Overruled: saving" in said and read_champion(promoted.store).version == 2
+    shown, code = typed("approve", "2", "--overrule", WHY)
+    assert code == 0 and "Overruled: saving" in shown and read_champion(promoted.store).version == 2
     assert "OVERRULED saving by" in typed("gate", "2")[0]
-    said, code = typed("rollback", "--why", WHY)
-    assert code == 0 and "Version 1 (Decision_tree) is the champion again, in place of version 2" in said
+    shown, code = typed("rollback", "--why", WHY)
+    assert code == 0 and "Version 1 (Decision_tree) is the champion again, in place of version 2" in shown
     assert read_champion(promoted.store).version == 1
 
 
@@ -67,89 +67,89 @@ def test_a_refused_version_can_be_rejected_for_good(typed):
     assert "waits for nothing" in typed("approve", "2", "--overrule", WHY)[0]
 
 
-def test_what_happened_is_told_in_order_and_who_reigns_at_a_time(typed, promoted: Place):
+def test_history_is_in_order_and_the_champion_of_a_time_is_found(typed, promoted: Place):
     put_in_charge(promoted.settings, 1)
-    said, code = typed("history")
-    lines = said.splitlines()
+    shown, code = typed("history")
+    lines = shown.splitlines()
     assert code == 0 and len(lines) == len(read_ledger(promoted.settings))
     assert [line.split()[0] for line in lines] == [str(number) for number in range(1, len(lines) + 1)]
     assert "was version 1: Decision_tree" in typed("champion", "--at", "2999-01-01")[0]
-    assert "nobody reigned yet" in typed("champion", "--at", "2001-01-01")[0]
+    assert "there was no champion yet" in typed("champion", "--at", "2001-01-01")[0]
     assert "version 1: Decision_tree" in typed("champion")[0]
-    assert "Models that reigned" in typed("inventory")[0]
+    assert "Versions that were champion" in typed("inventory")[0]
 
 
 def test_the_ledger_is_verified_and_its_first_bad_line_named(typed, promoted: Place):
-    said, code = typed("ledger", "verify")
-    assert code == 0 and said.startswith("3 lines, each signed and in its place")
-    assert typed("ledger", "key")[0].strip() in said
+    shown, code = typed("ledger", "verify")
+    assert code == 0 and shown.startswith("3 lines, each signed and in its place")
+    assert typed("ledger", "key")[0].strip() in shown
     new = typed("ledger", "rotate")[0].strip()
     assert typed("ledger", "key")[0].strip() == new and "4 lines" in typed("ledger", "verify")[0]
     path = promoted.store.path / LEDGER
     path.write_bytes(path.read_bytes().replace(b'"Decision_tree"', b'"Random_forest"', 1))
-    said, code = typed("ledger", "verify")
-    assert code != 0 and "line 1 is not signed" in said
+    shown, code = typed("ledger", "verify")
+    assert code != 0 and "line 1 is not signed" in shown
 
 
-def test_a_ledger_that_was_put_back_is_accepted_with_words(typed, promoted: Place):
+def test_a_ledger_that_was_put_back_is_accepted_with_a_reason(typed, promoted: Place):
     path = promoted.store.path / LEDGER
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:2]))
     assert "line 3 is missing" in typed("history")[0]
-    assert typed("ledger", "accept", "restored from the backup of Monday") == ("line 3 says so\n", 0)
+    assert typed("ledger", "accept", "restored from the backup of Monday") == ("recorded in line 3\n", 0)
     assert "restored from the backup of Monday" in typed("history")[0]
 
 
-def test_cleaning_says_what_it_would_do_first(typed, promoted: Place):
-    said, _ = typed("gc")
-    assert promoted.runs["dearer"] in said and "would be removed" in said
+def test_cleaning_shows_first_what_it_would_remove(typed, promoted: Place):
+    shown, _ = typed("gc")
+    assert promoted.runs["dearer"] in shown and "would be removed" in shown
     assert typed("gc", "--yes")[0].rstrip().endswith("removed")
     assert typed("gc")[0].startswith("0 searches")
 
 
 def test_decisions_are_replayed_watched_and_judged(typed, promoted: Place, tmp_path):
     log = DecisionLog(promoted.settings)
-    told = decide_and_record(Champion.load(promoted.settings), [EXAMPLE_CLIENT] * 3, "test", log)
-    said, code = typed("replay", told[0].id)
-    assert code == 0 and "1 identical" in said
-    said, code = typed("replay", "--first", "20200101")
-    assert code == 0 and "3 identical" in said
-    said, code = typed("watch", "--report")
-    assert code == 0 and "3 clients decided" in said and "NOT JUDGED" in said and "page: " in said
+    known = decide_and_record(Champion.load(promoted.settings), [EXAMPLE_CLIENT] * 3, "test", log)
+    shown, code = typed("replay", known[0].id)
+    assert code == 0 and "1 identical" in shown
+    shown, code = typed("replay", "--first", "20200101")
+    assert code == 0 and "3 identical" in shown
+    shown, code = typed("watch", "--report")
+    assert code == 0 and "3 clients decided" in shown and "NOT JUDGED" in shown and "page: " in shown
     outcomes = tmp_path / "outcomes.csv"
-    outcomes.write_text(f"decision,defaulted\n{told[0].id},1\nnobody,0\n")
-    said, code = typed("outcomes", "add", str(outcomes))
-    assert code == 1 and "nobody" in said
-    assert typed("overrides")[1] == 0 and "No officer overrode the model" in typed("overrides")[0]
+    outcomes.write_text(f"decision,defaulted\n{known[0].id},1\nunknown,0\n")
+    shown, code = typed("outcomes", "add", str(outcomes))
+    assert code == 1 and "unknown" in shown
+    assert typed("overrides")[1] == 0 and "No officer decided otherwise" in typed("overrides")[0]
     assert "name a version" in typed("shadow")[0]
     assert "version 2 answered none of the 3 decisions of these days" in typed("shadow", "2")[0]
 
 
-def test_a_shadow_is_heard_at_the_gates(typed, promoted: Place):
+def test_a_shadow_counts_at_the_gates(typed, promoted: Place):
     log = DecisionLog(promoted.settings)
-    told = decide_and_record(Champion.load(promoted.settings), [EXAMPLE_CLIENT] * 4, "test", log)
+    known = decide_and_record(Champion.load(promoted.settings), [EXAMPLE_CLIENT] * 4, "test", log)
     refused = next(line.event for line in read_ledger(promoted.settings) if line.event.name == "refused")
     model = {"version": refused.version, "digest": "0" * 64}
-    for one in told:  # the champion accepts; the challenger would have refused, and believes it is right
+    for one in known:  # the champion accepts; the challenger would have refused, and believes it is right
         answer = one.decision.to_dict() | {"prediction": 1, "probability": 0.9}
         entry = {"kind": "shadow", "decision": one.id, "answer": answer, "model": model, "microseconds": 30}
         log.append(entry)
     (check,) = check_shadow(promoted.settings, refused.version)
-    p = told[0].decision.probability
+    p = known[0].decision.probability
     by_champion, by_challenger = 3000 * p - 1000 * (1 - p), 3000 * 0.9 - 1000 * 0.1
     assert by_champion < 0, "each model finds its own decisions the cheapest"
     assert check.found == pytest.approx((by_champion + by_challenger) / 2) and check.verdict == "pass"
     assert "by the mean of both models' probabilities that saves" in check.text
     assert "about 4 of 4 requests" in check.text and "refused 4 that the champion accepted" in check.text
     assert check_shadow(promoted.settings, 77) == []
-    told = len(read_ledger(promoted.settings))
+    known = len(read_ledger(promoted.settings))
     for _ in range(
         2
-    ):  # refused already, and what the shadow says is new; then the same question has the same answer
+    ):  # refused already, but the shadow's check is new; then the same question has the same answer
         put = promoted.promote(
             "dearer", shadow_checks=lambda version: check_shadow(promoted.settings, version)
         )
         assert put.state == "refused" and put.checks[-1].name == "shadow"
-        assert len(read_ledger(promoted.settings)) == told + 1
+        assert len(read_ledger(promoted.settings)) == known + 1
 
 
 def test_a_watch_over_enough_clients_is_a_table(typed, promoted: Place):
@@ -157,29 +157,31 @@ def test_a_watch_over_enough_clients_is_a_table(typed, promoted: Place):
     clients = promoted.data.test.head(120).to_dict("records") * 2
     champion = Champion.load(promoted.settings)
     decide_and_record(champion, [{name: row[name] for name in champion.seen} for row in clients], "test", log)
-    said, code = typed("watch", "--report")
-    assert "240 clients decided" in said and "LIMIT_BAL" in said and "page: " in said
-    assert code == 0 and "QUIET" in said and "ALARM" not in said
+    shown, code = typed("watch", "--report")
+    assert "240 clients decided" in shown and "LIMIT_BAL" in shown and "page: " in shown
+    assert code == 0 and "QUIET" in shown and "ALARM" not in shown
     moved = [{**{name: row[name] for name in champion.seen}, "LIMIT_BAL": 1_000} for row in clients]
     decide_and_record(champion, moved, "test", log)
-    said, code = typed("watch")
-    assert code == 1 and "480 clients decided" in said and "ALARM" in said and "Ask where this field" in said
+    shown, code = typed("watch")
+    assert (
+        code == 1 and "480 clients decided" in shown and "ALARM" in shown and "Ask where this field" in shown
+    )
 
 
 def test_one_decision_is_json_and_its_id_is_on_record(typed, promoted: Place):
-    said, code = typed("predict", "--json", json.dumps(EXAMPLE_CLIENT))
-    told = json.loads(said)
-    assert code == 0 and told["model_version"] == 1
+    shown, code = typed("predict", "--json", json.dumps(EXAMPLE_CLIENT))
+    known = json.loads(shown)
+    assert code == 0 and known["model_version"] == 1
     (entry,) = read_log(promoted.settings.audit_path)
-    assert entry["id"] == told["id"] and entry["answer"]["probability"] == told["probability"]
+    assert entry["id"] == known["id"] and entry["answer"]["probability"] == known["probability"]
 
 
 def test_a_search_is_proposed_and_approved(typed, promoted: Place, monkeypatch):
     data = promoted.data
     monkeypatch.setattr(experiments, "load_run_data", lambda *_, **__: data)
     assert "nothing to propose" in typed("propose", promoted.runs["dearer"])[0], "it was refused before"
-    said, code = typed("propose", promoted.runs["cheaper"], "--why", WHY)
-    assert code == 0 and "Version 3 is proposed. Next: `rumos approve 3`" in said and "pass  saving" in said
+    shown, code = typed("propose", promoted.runs["cheaper"], "--why", WHY)
+    assert code == 0 and "Version 3 is proposed. Next: `rumos approve 3`" in shown and "pass  saving" in shown
     assert read_champion(promoted.store).version == 1
     event = read_ledger(promoted.settings)[-1].event
     assert (event.name, event.version, event.run) == ("proposed", 3, promoted.runs["cheaper"])
@@ -188,8 +190,8 @@ def test_a_search_is_proposed_and_approved(typed, promoted: Place, monkeypatch):
 
 def test_a_key_is_shown_once_listed_without_itself_and_revoked(typed, promoted: Place):
     assert "there are no keys" in typed("keys", "list")[0]
-    said, code = typed("keys", "add", "back-office", "--scopes", "score,override")
-    token = said.splitlines()[0]
+    shown, code = typed("keys", "add", "back-office", "--scopes", "score,override")
+    token = shown.splitlines()[0]
     assert code == 0 and KeyRing(promoted.settings).find(token.encode()).scopes == ("override", "score")
     listed = typed("keys", "list")[0]
     assert "back-office" in listed and "override,score" in listed and token not in listed
@@ -217,7 +219,7 @@ def test_a_full_disk_is_a_sentence_and_another_failure_is_not(monkeypatch, capsy
     with pytest.raises(SystemExit, match="2"):
         cli.main()
     assert capsys.readouterr().err.startswith(
-        "rumos: a disk is full: make room and give the same command again"
+        "rumos: a disk is full: free some space and give the same command again"
     )
     fail(RuntimeError("a defect"))
     with pytest.raises(RuntimeError, match="a defect"):

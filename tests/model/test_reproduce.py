@@ -1,4 +1,4 @@
-"A run is made again from what is on record, by the code and the packages of its day, and what differs is named."
+"A run is made again from what is on record, with the code and the packages of its day, and every difference is named."
 
 import json
 import shutil
@@ -14,7 +14,7 @@ import pytest
 from stores import TINY, Data, Place, log_tree
 from typer.testing import CliRunner
 
-import rumos_bank.operations.reproduce as reproduce_run
+import rumos_bank.operations.reproduce as reproduction
 from rumos_bank.data.contract import TARGET, fingerprint
 from rumos_bank.data.sources import Dataset, split_clients
 from rumos_bank.data.synthetic import make_synthetic_clients
@@ -71,13 +71,13 @@ def repository(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def logged(repository, tmp_path_factory) -> Place:
-    "A finished search of twins, made from the repository's commit; no test changes its store."
+    "A finished search of synthetic clients, made from the repository's commit; no test changes its store."
     ours = {"RUMOS_SPLIT_FOLDS": "3", "RUMOS_DATA_ON_MISSING_DATA": "stop", "RUMOS_DATA_SOURCES": ""}
     ours |= {name: str(tmp_path_factory.mktemp(name)) for name in ("RUMOS_STORE_PATH", "RUMOS_DATA_CACHE")}
     settings = read_settings(repository / "settings.ini", environ=ours)
-    twins = make_synthetic_clients(800, seed=4)
+    clients = make_synthetic_clients(800, seed=4)
     data = Data(
-        Dataset(twins, fingerprint(twins), "twin", is_twin=True), *split_clients(twins, settings.split)
+        Dataset(clients, fingerprint(clients), "twin", is_twin=True), *split_clients(clients, settings.split)
     )
     found = search("Decision_tree", data.train, settings, TINY)
     place = Place(open_store(settings), settings, data, found)
@@ -87,9 +87,9 @@ def logged(repository, tmp_path_factory) -> Place:
 
 @pytest.fixture
 def change(logged, tmp_path) -> Callable[..., tuple[Settings, str]]:
-    "The same search with other facts on its card, in a store that a test may change."
+    "The same search with other facts in its model record, in a store that a test may change."
 
-    def change_card(**model_record: object) -> tuple[Settings, str]:
+    def change_record(**model_record: object) -> tuple[Settings, str]:
         path, run = tmp_path / "store", logged.runs["honest"]
         shutil.copytree(logged.store.path, path)
         store = logged.settings.store.model_copy(update={"path": path})
@@ -98,10 +98,10 @@ def change(logged, tmp_path) -> Callable[..., tuple[Settings, str]]:
         file.write_text(json.dumps({**json.loads(file.read_text()), **model_record}))
         return settings, run
 
-    return change_card
+    return change_record
 
 
-def again(settings: Settings, run: str, logged: Place) -> reproduce_run.Verdict:
+def again(settings: Settings, run: str, logged: Place) -> reproduction.Verdict:
     return reproduce(settings, run, "this", logged.data.dataset)
 
 
@@ -125,7 +125,7 @@ def test_a_run_is_made_again_from_its_commit_and_is_identical(logged, repository
 
 
 def test_the_code_of_the_commit_is_what_runs(change, logged, repository):
-    "A commit whose trees see fewer columns gives another model, although the recipe is the same."
+    "A commit whose trees see fewer columns gives another model, although the specification is the same."
     families, here = repository / "rumos_bank/model/families.py", git(repository, "rev-parse", "HEAD")
     before = families.read_text()
     try:
@@ -138,8 +138,8 @@ def test_the_code_of_the_commit_is_what_runs(change, logged, repository):
         git(repository, "reset", "--quiet", "--hard", here)
     verdict = again(*change(commit=other), logged)
     assert verdict.word == "different" and verdict.parts[0].largest > 0.05
-    assert any(told.startswith("the library's code is ") for told in verdict.differs)
-    assert any(told.startswith("the model's content is ") for told in verdict.differs)
+    assert any(each.startswith("the library's code is ") for each in verdict.differs)
+    assert any(each.startswith("the model's content is ") for each in verdict.differs)
 
 
 def test_another_parameter_is_seen(change, logged):
@@ -157,7 +157,7 @@ def test_other_clients_on_record_are_not_taken_for_the_same(change, logged):
     assert verdict.parts[0].largest == pytest.approx(1e-9) and verdict.parts[1].largest == 0
 
 
-def test_a_commit_that_is_not_here_is_told(change, logged, repository):
+def test_a_commit_that_is_not_here_is_named(change, logged, repository):
     with pytest.raises(PipelineError, match=r"from commit 00000.*which is not in .*fetch"):
         again(*change(commit="0" * 40), logged)
     assert worktrees(repository) == 1
@@ -169,7 +169,7 @@ def test_a_run_of_changed_files_is_made_again_in_place_while_the_library_is_the_
 
 
 def test_a_run_of_changed_files_is_refused_when_the_library_has_changed(change, logged):
-    with pytest.raises(StoreError, match=r"from files that no commit holds.*cannot be redone"):
+    with pytest.raises(StoreError, match=r"from files that no commit holds.*cannot be reproduced"):
         again(*change(dirty=True, library="0" * 64), logged)
 
 
@@ -183,7 +183,7 @@ def test_this_environment_serves_only_if_its_packages_are_those_of_the_lock(chan
     lock = repository / "requirements.lock"
     try:
         lock.write_text("numpy==0.1\n")
-        other, digest = commit_all(repository), reproduce_run.digest_file(lock)
+        other, digest = commit_all(repository), reproduction.digest_file(lock)
     finally:
         git(repository, "reset", "--quiet", "--hard", here)
     with pytest.raises(StoreError, match=r"1 packages here are not .*numpy.*use --environment new"):
@@ -191,21 +191,21 @@ def test_this_environment_serves_only_if_its_packages_are_those_of_the_lock(chan
     assert worktrees(repository) == 1
 
 
-def test_the_worktree_is_taken_away_when_the_work_fails(change, logged, repository):
+def test_the_worktree_is_removed_when_the_work_fails(change, logged, repository):
     settings, run = change(parameters={"nonsense": 1})
     with pytest.raises(PipelineError, match=r"could not be fitted again: .*nonsense"):
         again(settings, run, logged)
     assert worktrees(repository) == 1
 
 
-def test_clients_that_no_source_has_are_told(logged):
+def test_clients_that_no_source_has_are_an_error(logged):
     with pytest.raises(DataError, match=r"no source gave the clients of the run.*RUMOS_DATA_SOURCES"):
-        reproduce_run._find_clients(
+        reproduction._find_clients(
             logged.settings, {"source": "gone.csv", "fingerprint": "0", "seed": 1}, print
         )
 
 
-def test_a_run_is_found_by_what_people_call_it(logged, promoted):
+def test_a_run_is_found_by_any_of_its_names(logged, promoted):
     store, honest = logged.store, logged.runs["honest"]
     assert find_run(store, "Decision_tree") == find_run(store, honest) == honest
     assert find_run(promoted.store, "champion") == promoted.runs["first"]
@@ -229,7 +229,7 @@ def installed(monkeypatch) -> list[Path]:
         if "unknown" in lock.read_text():
             raise PipelineError("the run's packages cannot be installed")
 
-    monkeypatch.setattr(reproduce_run, "_install", install)
+    monkeypatch.setattr(reproduction, "_install", install)
     return folders
 
 
@@ -261,7 +261,7 @@ def test_an_environment_has_a_python_of_its_own_without_our_packages(logged, tmp
 
 def test_the_lock_is_read_with_its_markers():
     lock = f"# a comment ==\n{NUMPY}absent==1 ; python_version < '3'\nabsent==2 ; python_version >= '3'\npip==0.0.1\n"
-    assert [told.split(":")[0] for told in find_unlike(lock)] == ["absent", "pip"]
+    assert [each.split(":")[0] for each in find_unlike(lock)] == ["absent", "pip"]
     assert find_unlike(NUMPY) == []
 
 
@@ -271,23 +271,23 @@ def test_the_lock_is_read_with_its_markers():
 THEN = pd.DataFrame({"ID": range(1000), "defaulted": [1] * 200 + [0] * 800, "probability": 0.1})
 
 
-def with_chance(first: int, chance: float) -> pd.DataFrame:
+def with_probability(first: int, value: float) -> pd.DataFrame:
     "The last `first` clients, all of them good payers, get another probability."
     probability = np.full(1000, 0.1)
-    probability[1000 - first :] = chance
+    probability[1000 - first :] = value
     return THEN.assign(probability=probability)
 
 
 @pytest.fixture
-def pair(logged) -> Callable[..., reproduce_run.Verdict]:
+def pair(logged) -> Callable[..., reproduction.Verdict]:
     specification = read_specification(logged.store, logged.runs["honest"])
     model_record = {**specification.model_record, "threshold": 0.25}
     specification = replace(
         specification, model_record=model_record, tested=THEN, folds=None, content="", cv_cost=400.0
     )
 
-    def pair_with(tested: pd.DataFrame, cv_cost: float = 400.0, **limits: float) -> reproduce_run.Verdict:
-        made = reproduce_run.Reproduction(
+    def pair_with(tested: pd.DataFrame, cv_cost: float = 400.0, **limits: float) -> reproduction.Verdict:
+        made = reproduction.Reproduction(
             0.25, cv_cost, model_record["library"], dict(specification.versions), THEN, tested, content=""
         )
         return judge(specification, made, CanarySettings(**limits))
@@ -296,29 +296,29 @@ def pair(logged) -> Callable[..., reproduce_run.Verdict]:
 
 
 @pytest.mark.parametrize(
-    "clients, chance, limits, word",
+    "clients, probability, limits, word",
     [
         (0, 0.1, {}, "identical"),
         (5, 0.14, {}, "equal within the tolerance"),
         (5, 0.16, {}, "different"),  # 0.06 is more than 0.05
-        (5, 0.3, {"max_difference": 0.5, "max_euros": 5}, "equal within the tolerance"),  # 0.5 % flipped
-        (6, 0.3, {"max_difference": 0.5, "max_euros": 6}, "different"),  # 0.6 % flipped
-        (5, 0.3, {"max_difference": 0.5, "max_euros": 4.9}, "different"),  # 5 € per client dearer
+        (5, 0.3, {"max_difference": 0.5, "max_euros": 5}, "equal within the tolerance"),  # 0.5 % changed
+        (6, 0.3, {"max_difference": 0.5, "max_euros": 6}, "different"),  # 0.6 % changed
+        (5, 0.3, {"max_difference": 0.5, "max_euros": 4.9}, "different"),  # 5 € more per client
         (1000, float("nan"), {"max_changed_decisions": 1}, "different"),
     ],
 )
-def test_each_limit_is_held(pair, clients, chance, limits, word):
-    assert pair(with_chance(clients, chance), **limits).word == word
+def test_each_limit_is_held(pair, clients, probability, limits, word):
+    assert pair(with_probability(clients, probability), **limits).word == word
 
 
-def test_a_dearer_cross_validation_is_beyond_the_tolerance(pair):
+def test_a_higher_cost_in_cross_validation_is_beyond_the_tolerance(pair):
     assert pair(THEN, 400.9).word == "equal within the tolerance"
-    assert pair(THEN, 401.1).beyond == ("cross-validation: 1.10 € per client dearer, allowed is 1 €",)
+    assert pair(THEN, 401.1).beyond == ("cross-validation: 1.10 € more per client, allowed is 1 €",)
     assert pair(THEN, 300.0).word == "equal within the tolerance"  # cheaper by any amount
 
 
 def test_euros_are_counted_by_the_costs_of_the_run():
-    now = with_chance(2, 0.9).assign(defaulted=0)  # the truth is that of the record
+    now = with_probability(2, 0.9).assign(defaulted=0)  # the truth is that of the record
     part = compare_answers("test", THEN, now, (0.25, 0.25), Costs(false_positive=10, false_negative=100))
     assert (part.euros_then, part.euros_now, part.changed) == (200 * 100, 200 * 100 + 2 * 10, 2)
 
@@ -343,16 +343,18 @@ def record(logged, tmp_path) -> Settings:
 
 def test_the_record_is_enough_for_the_canary(record, logged):
     verdict = canary(record, dataset=logged.data.dataset)
-    assert verdict.word == "identical" and verdict.how[0].startswith("the recipe in the committed record")
+    assert verdict.word == "identical" and verdict.how[0].startswith(
+        "the specification in the committed record"
+    )
     assert [(part.name, part.clients) for part in verdict.parts] == [("test", 160)]
     assert not record.store_path.exists()
 
 
 def test_the_canary_names_other_versions_and_what_they_change(record, logged):
     facts = record.reports_path / "record" / SPECIFICATION
-    told = json.loads(facts.read_text())
-    told["versions"]["numpy"] = "1.0"
-    facts.write_text(json.dumps(told))
+    known = json.loads(facts.read_text())
+    known["versions"]["numpy"] = "1.0"
+    facts.write_text(json.dumps(known))
     table = record.reports_path / "record" / TESTED
     kept = pd.read_parquet(table)
     kept.loc[kept.index[:3], "probability"] = 0.99
@@ -360,11 +362,11 @@ def test_the_canary_names_other_versions_and_what_they_change(record, logged):
     verdict = canary(record, dataset=logged.data.dataset)
     assert verdict.upgrades == (f"numpy 1.0 → {version('numpy')}",)
     assert verdict.word == "different" and verdict.parts[0].largest > 0.05
-    assert "decided otherwise" in str(verdict) and "BEYOND THE TOLERANCE" in str(verdict)
+    assert "decisions change" in str(verdict) and "BEYOND THE TOLERANCE" in str(verdict)
 
 
 def test_the_canary_as_it_is_typed(record, logged, monkeypatch, tmp_path):
-    monkeypatch.setattr(reproduce_run, "load_dataset", lambda *_: logged.data.dataset)
+    monkeypatch.setattr(reproduction, "load_dataset", lambda *_: logged.data.dataset)
     monkeypatch.setenv("RUMOS_STORE_PATH", str(record.store_path))
     monkeypatch.setenv("RUMOS_STORE_REPORTS", str(record.reports_path))
     done = CliRunner().invoke(app, ["canary", "--save", str(tmp_path / "verdicts.json")])
@@ -376,23 +378,23 @@ def test_the_canary_as_it_is_typed(record, logged, monkeypatch, tmp_path):
     assert done.exit_code == 1 and "BEYOND THE TOLERANCE" in done.output, done.output
 
 
-def test_the_canary_prefers_the_reigning_champion(promoted, record):
+def test_the_canary_prefers_the_champion_to_the_record(promoted, record):
     there = record.store.model_copy(update={"path": promoted.store.path})
-    specification, origin = reproduce_run.find_specification(
+    specification, origin = reproduction.find_specification(
         record.model_copy(update={"store": there, "ledger": promoted.settings.ledger})
     )
-    assert specification.run_id == promoted.runs["first"] and origin == "the reigning champion, version 1"
+    assert specification.run_id == promoted.runs["first"] and origin == "the champion, version 1"
 
 
-def test_clients_that_are_divided_otherwise_are_not_compared(record, logged):
+def test_clients_that_are_divided_differently_are_not_compared(record, logged):
     facts = record.reports_path / "record" / SPECIFICATION
-    told = json.loads(facts.read_text())
-    facts.write_text(json.dumps(told | {"split": told["split"] | {"seed": 1}}))
-    with pytest.raises(PipelineError, match=r"test: 160 clients then and 160 now.*divided otherwise"):
+    known = json.loads(facts.read_text())
+    facts.write_text(json.dumps(known | {"split": known["split"] | {"seed": 1}}))
+    with pytest.raises(PipelineError, match=r"test: 160 clients then and 160 now.*divided differently"):
         canary(record, dataset=logged.data.dataset)
 
 
-def test_a_recipe_survives_the_record_bit_by_bit(record, logged):
+def test_a_specification_survives_the_record_bit_by_bit(record, logged):
     then = read_specification(logged.store, logged.runs["honest"])
     now = load_specification(record.reports_path / "record")
     one, other = (each.tested.set_index("ID").sort_index() for each in (then, now))
@@ -405,6 +407,6 @@ def test_a_recipe_survives_the_record_bit_by_bit(record, logged):
 
 def test_a_verdict_is_kept_below_the_others(pair, tmp_path):
     for _ in range(2):
-        reproduce_run.save_verdict(tmp_path / "kept.json", pair(THEN))
+        reproduction.save_verdict(tmp_path / "kept.json", pair(THEN))
     kept = json.loads((tmp_path / "kept.json").read_text())
     assert len(kept) == 2 and kept[0]["word"] == "identical" and kept[0]["parts"][0]["clients"] == 1000

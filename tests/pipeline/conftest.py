@@ -1,4 +1,4 @@
-"""A road taken once for all tests, and places for others."""
+"""A pipeline run made once for all tests, and places for others."""
 
 import shutil
 import subprocess
@@ -15,7 +15,7 @@ def place(tmp_path: Path) -> Place:
 
 @pytest.fixture(scope="session")
 def quick(tmp_path_factory) -> tuple[Place, subprocess.CompletedProcess]:
-    """One quick road with all families on twins, taken once for all tests."""
+    """One quick pipeline run with all families on synthetic clients, made once for all tests."""
     place = Place(tmp_path_factory.mktemp("quick"))
     return place, place.rumos("run", "--profile", "quick", timeout=600)
 

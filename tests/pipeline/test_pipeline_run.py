@@ -1,4 +1,4 @@
-"""The road from data to champion, taken on twins."""
+"""The pipeline from data to champion, run on synthetic clients."""
 
 import json
 import os
@@ -52,7 +52,7 @@ def runs_by_family(store: Store) -> dict[str, list]:
 def test_the_road_says_what_it_did(quick):
     _place, done = quick
     assert done.returncode == 0, done.stdout + done.stderr
-    for said in (
+    for shown in (
         "TWIN",
         "Leaderboard",
         "Proposed:",
@@ -61,7 +61,7 @@ def test_the_road_says_what_it_did(quick):
         "The model saves",
         "Next: open",
     ):
-        assert said in done.stdout
+        assert shown in done.stdout
     for family in FAMILIES:
         assert f"search {family}: done" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
@@ -140,8 +140,8 @@ def test_the_champion_is_the_one_that_the_rule_names(quick):
 
 def test_the_champion_and_the_leaderboard_can_be_asked(quick):
     place, _ = quick
-    told = place.rumos("champion")
-    assert told.returncode == 0 and "TWIN" in told.stdout and "version 1" in told.stdout
+    known = place.rumos("champion")
+    assert known.returncode == 0 and "TWIN" in known.stdout and "version 1" in known.stdout
     board = place.rumos("leaderboard", "--profile", "quick")
     assert board.returncode == 0 and all(family in board.stdout for family in FAMILIES)
 
@@ -177,9 +177,9 @@ def test_a_failing_family_leaves_its_report_and_does_not_stop_the_others(copied)
     assert "no neighbours today" in (report / "leaderboard.html").read_text()
     assert pd.read_csv(report / "leaderboard.csv")["family"].tolist() == ["Decision_tree"]
     library.write_text(whole)
-    mended = copied.rumos("run", "--profile", "quick", "--families", "KNeighborsClassifier")
-    assert mended.returncode == 0, mended.stdout + mended.stderr
-    assert "search KNeighborsClassifier: done" in mended.stdout
+    repaired = copied.rumos("run", "--profile", "quick", "--families", "KNeighborsClassifier")
+    assert repaired.returncode == 0, repaired.stdout + repaired.stderr
+    assert "search KNeighborsClassifier: done" in repaired.stdout
     assert pd.read_csv(copied.reports / "latest/leaderboard.csv")["family"].tolist() == [
         "KNeighborsClassifier"
     ]
@@ -188,7 +188,7 @@ def test_a_failing_family_leaves_its_report_and_does_not_stop_the_others(copied)
 def test_a_leak_stops_the_road_and_nobody_is_crowned(place):
     done = place.rumos("run", *SMALL, RUMOS_ALARM_MAX_AUC="0.6")
     assert done.returncode == 1
-    assert "FAILED search Decision_tree: LeakError" in done.stdout and "nobody is crowned" in done.stdout
+    assert "FAILED search Decision_tree: LeakError" in done.stdout and "no model is promoted" in done.stdout
     assert read_champion(store_of(place)) is None
 
 
@@ -232,12 +232,12 @@ def test_kill_9_in_a_search_loses_nothing(place):
     assert (
         len(runs_by_family(store)["Decision_tree"]) == 2 and (place.reports / "latest/dossier.html").exists()
     )
-    told = [line.event.name for line in read_ledger(settings_of(place)) if line.event.name != "refused"]
-    assert told == ["data changed", "intent", "promoted"]
+    known = [line.event.name for line in read_ledger(settings_of(place)) if line.event.name != "refused"]
+    assert known == ["data changed", "intent", "promoted"]
 
 
 def find_kernels(pipeline_run: subprocess.Popen) -> list[psutil.Process]:
-    "That a road runs its notebooks in."
+    "The kernels in which a pipeline run executes its notebooks."
     found = []
     for each in psutil.Process(pipeline_run.pid).children(recursive=True):
         with suppress(psutil.Error):
@@ -251,21 +251,21 @@ def test_a_second_road_is_kept_apart_and_ctrl_c_ends_the_first_with_a_sentence_a
         place.wait_for_fits("Random_forest", 4, process)
         second = place.rumos("run", *SMALL)
         assert second.returncode == 2
-        assert "another road is running" in second.stderr and "RUMOS_STORE_PATH" in second.stderr
-        wait_until(lambda: find_kernels(process), what="the first road goes on in a kernel")
+        assert "another pipeline run works" in second.stderr and "RUMOS_STORE_PATH" in second.stderr
+        wait_until(lambda: find_kernels(process), what="the first run goes on in a kernel")
         started = psutil.Process(process.pid).children(recursive=True)
         os.killpg(process.pid, signal.SIGINT)
-        said, _ = process.communicate(timeout=30)
+        shown, _ = process.communicate(timeout=30)
     finally:
         kill_group(process)
     assert process.returncode == 130
-    assert "the next run finds what is finished" in said and "Traceback" not in said
+    assert "the same command again goes on from what is finished" in shown and "Traceback" not in shown
     _, left = psutil.wait_procs(started, timeout=10)
     assert not left, left
 
 
 @pytest.mark.parametrize(
-    ("words", "more", "said"),
+    ("words", "more", "shown"),
     [
         (("run", "--profile", "fast"), {}, "unknown profile 'fast'; allowed: full, quick"),
         (("run", "--families", "SVM"), {}, "unknown family 'SVM'; allowed:"),
@@ -273,13 +273,13 @@ def test_a_second_road_is_kept_apart_and_ctrl_c_ends_the_first_with_a_sentence_a
         (("run",), {"RUMOS_COSTS_FALSE_POSITIVE": "-1"}, "RUMOS_COSTS_FALSE_POSITIVE"),
         (("champion",), {}, "there is no champion yet"),
         (("leaderboard",), {}, "no finished search"),
-        (("record",), {}, "there is no finished road"),
+        (("record",), {}, "there is no finished pipeline run"),
     ],
 )
-def test_what_a_user_can_mend_is_a_sentence(place, words, more, said):
+def test_what_a_user_can_correct_is_a_sentence(place, words, more, shown):
     done = place.rumos(*words, **more)
     assert done.returncode == 2
-    assert said in done.stderr and "Traceback" not in done.stderr
+    assert shown in done.stderr and "Traceback" not in done.stderr
 
 
 def test_a_notebook_refuses_unknown_parameters_before_anything_runs(place):

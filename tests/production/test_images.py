@@ -29,7 +29,7 @@ OURS = {
     for file, compose in COMPOSE.items()
     for name, service in compose["services"].items()
 }
-SAID = [ROOT / name for name in (*COMPOSE, "Makefile")] + [*ROOT.glob("docs/*.md"), ROOT / "README.md"]
+DOCUMENTED = [ROOT / name for name in (*COMPOSE, "Makefile")] + [*ROOT.glob("docs/*.md"), ROOT / "README.md"]
 LOCKS = sorted(path.stem for path in (ROOT / "containers").glob("*.lock"))
 
 
@@ -77,8 +77,8 @@ def test_an_image_knows_its_commit_where_a_road_looks_for_it():
     makefile = (ROOT / "Makefile").read_text()
     (local,) = re.findall(r'REVISION="\$\$\((git [^)]+)\)" docker compose build', makefile)
     if (ROOT / ".git").exists():
-        told = subprocess.run(shlex.split(local), cwd=ROOT, capture_output=True, text=True).stdout
-        assert re.fullmatch(r"[0-9a-f]{40}(-dirty)?\n", told)
+        known = subprocess.run(shlex.split(local), cwd=ROOT, capture_output=True, text=True).stdout
+        assert re.fullmatch(r"[0-9a-f]{40}(-dirty)?\n", known)
 
 
 def test_nothing_is_fetched_but_packages_with_hashes():
@@ -198,7 +198,9 @@ def test_in_production_no_secret_stands_in_an_environment_and_images_are_named_b
 
 def test_what_a_shell_exports_for_compose_is_taken_by_our_commands_too():
     set_or_read = re.compile(r"\$\{(?=RUMOS)(\w+)|\b(RUMOS_\w+)=")
-    named = {"".join(names): path.name for path in SAID for names in set_or_read.findall(path.read_text())}
+    named = {
+        "".join(names): path.name for path in DOCUMENTED for names in set_or_read.findall(path.read_text())
+    }
     assert len(named) > 5
     for name, where in named.items():
         try:

@@ -1,4 +1,4 @@
-"A road, a champion and decisions whose MLflow tables lie in PostgreSQL."
+"A pipeline run, a champion and decisions whose MLflow tables lie in PostgreSQL."
 
 import json
 import subprocess
@@ -32,7 +32,7 @@ def database():
 
 @pytest.fixture(scope="module")
 def taken(database, tmp_path_factory) -> tuple[Place, subprocess.CompletedProcess]:
-    "A quick road of one family on twins: the tables are the same for all."
+    "A quick pipeline run of one family on synthetic clients: the tables are the same for all."
     place = Place(tmp_path_factory.mktemp("postgres"))
     pipeline_run = ("run", "--profile", "quick", "--families", FAMILIES)
     return place, place.rumos(*pipeline_run, **database.settings)
@@ -45,8 +45,8 @@ def settings_of(place, database, **more):
 def test_a_road_crowns_a_champion(taken, database):
     place, done = taken
     assert done.returncode == 0, done.stdout + done.stderr
-    told = place.rumos("champion", **database.settings)
-    assert "@champion is version 1" in told.stdout, told.stderr
+    known = place.rumos("champion", **database.settings)
+    assert "@champion is version 1" in known.stdout, known.stderr
     assert not (place.store / DATABASE).exists(), "the tables are in PostgreSQL, not in the folder"
 
 
@@ -66,7 +66,9 @@ def test_what_was_found_is_found_again(taken, database):
     board = place.rumos("leaderboard", "--profile", "quick", **database.settings)
     assert all(family in board.stdout for family in FAMILIES.split(",")), board.stderr
     again = place.rumos("run", "--once", "--profile", "quick", **database.settings)
-    assert (again.returncode, "reigns already: no road is taken" in again.stdout) == (0, True), again.stderr
+    assert (again.returncode, "is the champion already: nothing is run" in again.stdout) == (0, True), (
+        again.stderr
+    )
 
 
 def test_the_password_is_written_nowhere(taken):
@@ -92,10 +94,10 @@ def test_a_wrong_password_is_said_without_showing_it(taken, database, tmp_path):
     place, _ = taken
     (tmp_path / "wrong").write_text("not the password")
     settings = settings_of(place, database, RUMOS_STORE_DATABASE_PASSWORD_FILE=str(tmp_path / "wrong"))
-    with pytest.raises(UnreachableError, match="does not answer") as told:
+    with pytest.raises(UnreachableError, match="does not answer") as known:
         glance(settings)
-    assert "not the password" not in str(told.value) and "RUMOS_STORE_DATABASE_PASSWORD_FILE" in str(
-        told.value
+    assert "not the password" not in str(known.value) and "RUMOS_STORE_DATABASE_PASSWORD_FILE" in str(
+        known.value
     )
 
 

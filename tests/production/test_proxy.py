@@ -1,4 +1,4 @@
-"The reverse proxy of production: nginx with our file, TLS with a certificate of its own, and doors that echo."
+"The reverse proxy of production: nginx with our file, TLS with a certificate of its own, and services that echo."
 
 import http.client
 import json
@@ -27,8 +27,8 @@ class Echo(BaseHTTPRequestHandler):
     "Answers with what it was asked."
 
     def do_GET(self) -> None:
-        told = {"port": self.server.server_address[1], "headers": dict(self.headers), "path": self.path}
-        body = json.dumps(told).encode()
+        known = {"port": self.server.server_address[1], "headers": dict(self.headers), "path": self.path}
+        body = json.dumps(known).encode()
         self.send_response(200)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
@@ -57,7 +57,7 @@ def make_certificate(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def proxy(tmp_path_factory):
-    "A started proxy: the folder of its certificate, its port, and the ports of its doors."
+    "A started proxy: the folder of its certificate, its port, and the ports of its services."
     nginx = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
     if nginx is None:
         skip_without("there is no nginx on this machine: make servers installs Debian's", by_root=True)
@@ -112,17 +112,17 @@ def ask(proxy, name: str, path: str = "/a/path", **headers: str) -> tuple[int, d
 @pytest.mark.parametrize("name", ["api", "desk"])
 def test_a_name_leads_to_its_door_with_its_key_and_host(proxy, name):
     status, headers, body = ask(proxy, name, Authorization="Bearer of-the-caller")
-    told = json.loads(body)
-    assert (status, told["port"], told["path"]) == (200, proxy[2][name], "/a/path")
-    assert told["headers"]["Host"] == f"{name}.bank.example:{proxy[1]}"
-    assert told["headers"]["Authorization"] == "Bearer of-the-caller"
+    known = json.loads(body)
+    assert (status, known["port"], known["path"]) == (200, proxy[2][name], "/a/path")
+    assert known["headers"]["Host"] == f"{name}.bank.example:{proxy[1]}"
+    assert known["headers"]["Authorization"] == "Bearer of-the-caller"
     assert "max-age" in headers["strict-transport-security"] and headers["server"] == "nginx"
 
 
 def test_the_desk_gets_its_websockets(proxy):
     _, _, body = ask(proxy, "desk", Upgrade="websocket", Connection="Upgrade")
-    told = json.loads(body)["headers"]
-    assert (told["Upgrade"], told["Connection"]) == ("websocket", "upgrade")
+    known = json.loads(body)["headers"]
+    assert (known["Upgrade"], known["Connection"]) == ("websocket", "upgrade")
 
 
 def test_a_token_in_an_address_is_in_no_log(proxy):

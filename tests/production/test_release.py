@@ -19,7 +19,7 @@ from images import fill
 from installed import find_differences, read_pins
 
 ROOT = Path(__file__).parents[2]
-OLD = "## 0.1.0 — 2026-11-01\n\n### Added\n\n- The road.\n"
+OLD = "## 0.1.0 — 2026-11-01\n\n### Added\n\n- The pipeline.\n"
 NEW = "# Changelog\n\n## 0.2.0 — 2026-12-01\n\n### Models\n\n- Another family.\n\n"
 EUROS = "### Euros\n\n- In cross-validation 392.1 € per client before, 390.4 € per client after.\n\n"
 
@@ -48,7 +48,7 @@ def test_a_change_of_models_carries_euros_before_and_after():
     ],
 )
 def test_a_changelog_that_cannot_be_read_is_told(text, fault):
-    assert any(fault in told for told in find_faults(text))
+    assert any(fault in known for known in find_faults(text))
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_a_changelog_that_cannot_be_read_is_told(text, fault):
 )
 def test_a_release_has_its_entry_its_version_and_the_euros_on_record(version, packaged, cost, fault):
     faults = find_release_faults(NEW + EUROS + OLD, version, packaged, cost)
-    assert not faults if fault is None else any(fault in told for told in faults)
+    assert not faults if fault is None else any(fault in known for known in faults)
 
 
 def test_what_is_unreleased_is_not_released():
@@ -90,9 +90,9 @@ FOUND = {
 CLEAN = {"name": "b", "version": "1", "vulns": []}
 
 
-def test_an_advisory_is_mended_or_explained():
+def test_an_advisory_is_repaired_or_explained():
     code, lines = judge({"dependencies": [FOUND, CLEAN]}, {})
-    assert code == 1 and "a 1: CVE-1, mended in 2" in lines[0]
+    assert code == 1 and "a 1: CVE-1, repaired in 2" in lines[0]
     code, lines = judge({"dependencies": [FOUND, CLEAN]}, read_accepted(ACCEPTED, TODAY))
     assert code == 0 and "accepted, never parsed here" in lines[0]
 
@@ -118,23 +118,23 @@ def test_our_own_explanations_are_whole():
 # Images
 
 DOCKER = """#!/bin/sh
-echo "docker $*" >> "$TOLD"
+echo "docker $*" >> "$CALLS"
 while [ $# -gt 0 ]; do [ "$1" = --metadata-file ] && printf '{\\n  "containerimage.digest": "sha256:%s"\\n}\\n' "${2##*/}" > "$2"; shift; done
 """
-COSIGN = '#!/bin/sh\necho "cosign $*" >> "$TOLD"\n'
+COSIGN = '#!/bin/sh\necho "cosign $*" >> "$CALLS"\n'
 
 
 def test_every_image_is_pushed_with_its_papers_and_signed_by_its_digest(tmp_path):
     for name, script in {"docker": DOCKER, "cosign": COSIGN}.items():
         (tmp_path / name).write_text(script)
         (tmp_path / name).chmod(0o755)
-    told = tmp_path / "told"
-    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "TOLD": str(told)}
+    known = tmp_path / "known"
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "CALLS": str(known)}
     (tmp_path / "Makefile").write_bytes((ROOT / "Makefile").read_bytes())
     command = ["make", "publish", "REGISTRY=ghcr.io/Bank/Rumos", "TAG=v1.2.3"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    lines = told.read_text().splitlines()
+    lines = known.read_text().splitlines()
     pushed = [line for line in lines if "--push" in line]
     signed = [line for line in lines if line.startswith("cosign")]
     assert len(pushed) == len(signed) == 4

@@ -34,7 +34,7 @@ def images(tmp_path_factory) -> dict[str, Image]:
 def take_road(
     runner: Image, place: Path, family: str, **more: str
 ) -> tuple[dict[str, str], subprocess.CompletedProcess]:
-    "A quick road in a fresh store, as docker-compose.yaml takes it, and where the doors find it."
+    "A quick pipeline run in a fresh store, as docker-compose.yaml makes it, and where the services find it."
     places = {"RUMOS_STORE_PATH": str(place / "mlruns"), "RUMOS_STORE_REPORTS": str(place / "reports")}
     places |= {"RUMOS_DATA_CACHE": str(place / "cache"), "RUMOS_DATA_SOURCES": "twin"}
     signing = places | {"RUMOS_LEDGER_FOLDER": str(place / "ledger")} | more
@@ -44,7 +44,7 @@ def take_road(
     (place / "public").mkdir()
     (place / "public" / "public.hex").write_text(key.stdout)
     again = runner.run(*pipeline_run, **signing)
-    assert "reigns already: no road is taken" in again.stdout, again.stdout + again.stderr
+    assert "is the champion already: nothing is run" in again.stdout, again.stdout + again.stderr
     return places | {"RUMOS_LEDGER_FOLDER": str(place / "public")}, done
 
 
@@ -99,7 +99,7 @@ def test_the_service_decides_and_loads_neither_mlflow_nor_scikit_learn(images, p
         assert b"rumos_decisions" in ask(port, "/metrics")
         loaded = Path(f"/proc/{process.pid}/maps").read_text()
         assert "/numpy/" in loaded and "/sklearn/" not in loaded and "/scipy/" not in loaded
-        assert "RUMOS_BEHIND_LOOPBACK=1" in log.read_text(), "the exemption is said at the start"
+        assert "RUMOS_BEHIND_LOOPBACK=1" in log.read_text(), "the exemption is reported at the start"
 
 
 def test_a_champion_without_a_plain_form_is_served_too(images, tmp_path):

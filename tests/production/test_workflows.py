@@ -95,7 +95,7 @@ def test_what_chaos_did_is_shown_also_when_it_broke_something():
 
 
 HOOK = """#!/bin/sh
-echo "$*" >> told
+echo "$*" >> known
 [ -f rewrites ] && echo formatted > nbs/one.ipynb
 exit 0
 """
@@ -119,14 +119,14 @@ def test_the_hook_takes_no_commit_whose_files_it_has_just_rewritten(tmp_path):
     (tmp_path / "bin/make").chmod(0o755)
     call("git", "add", "nbs", "rumos_bank", "README.md")
     (tmp_path / "rewrites").touch()
-    for _ in range(2):  # not at the second try either, as long as nobody has added them
+    for _ in range(2):  # not at the second try either, as long as they were not added
         refused = call("git", "commit", "--message", "one")
         assert refused.returncode and "make sync changed files: add them" in refused.stdout + refused.stderr
     call("git", "add", "nbs")
     taken = call("git", "commit", "--message", "one")
     assert taken.returncode == 0, taken.stdout + taken.stderr
     assert call("git", "show", "HEAD:nbs/one.ipynb").stdout == "formatted\n"
-    assert set((tmp_path / "told").read_text().splitlines()) == {"--no-print-directory sync check"}
+    assert set((tmp_path / "known").read_text().splitlines()) == {"--no-print-directory sync check"}
 
 
 # What it may do

@@ -15,14 +15,14 @@ FAMILIES = {1: "Decision_tree", 2: "LightGBM", 3: "HistGradientBoosting"}  # ver
 
 @pytest.fixture(scope="session")
 def promoted(tmp_path_factory) -> Iterator[Place]:
-    "Three crowned versions, the last one reigns; no test changes this store, and no door decides into it."
+    "Three promoted versions, the last is the champion; no test changes this store, and no service decides into it."
     settings = settings_for(tmp_path_factory.mktemp("promoted") / "store")
     place = Place(open_store(settings), settings, make_data(seed=1), None)
     for version, family in FAMILIES.items():
         found = search(family, place.data.train, settings, TINY)
         place.promote(place.log(with_refusals(found, 320 - 20 * version), key=family))
     yield place
-    assert not settings.audit_path.exists(), "a door was opened on the store that all tests copy"
+    assert not settings.audit_path.exists(), "a service was started on the store that all tests copy"
 
 
 @pytest.fixture
@@ -35,5 +35,5 @@ def store(promoted, tmp_path) -> Path:
 def service(promoted, tmp_path_factory) -> Iterator[Service]:
     "A service that several tests ask, on a copy: it writes its decisions into it."
     place = promoted.copy_to(tmp_path_factory.mktemp("asked") / "store")
-    with serve(place.store.path, tmp_path_factory.mktemp("door")) as started:
+    with serve(place.store.path, tmp_path_factory.mktemp("service")) as started:
         yield started

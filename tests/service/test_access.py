@@ -98,17 +98,17 @@ def test_a_revoked_key_does_not_wait_for_a_slow_or_broken_store(store, wrong):
     settings = settings.model_copy(update={"api": settings.api.model_copy(update={"watch_seconds": 0.1})})
     add_key(settings, "reader", ["read"])
     app = make_app(settings, lambda event, **facts: None)
-    service = app.state.service
+    service = app.state.api
 
     def refresh() -> bool:
         if wrong:
-            raise ConnectionError("of a kind that nobody thought of")
+            raise ConnectionError("of an unexpected kind")
         time.sleep(1)
         return False
 
     async def revoke() -> float:
         async with app.router.lifespan_context(app):
-            await asyncio.sleep(0.2)  # it asks who reigns
+            await asyncio.sleep(0.2)  # it asks for the champion
             revoke_key(settings, "reader")
             began = time.monotonic()
             while service.ring.in_force and time.monotonic() < began + 5:
@@ -172,12 +172,12 @@ def test_a_key_is_neither_logged_nor_recorded_nor_counted_wherever_a_caller_puts
         service.send(f"GET / {sent}\r\nAuthorization: {sent}\r\n\r\n".encode())
         service.post("/default_prediction", EXAMPLE_CLIENT | {sent: sent}, Authorization=f"Bearer {token}")
     service.post("/default_prediction", EXAMPLE_CLIENT, Authorization=f"Bearer {token}")
-    told = service.get("/metrics", Authorization=f"Bearer {keys['read']}").body
+    known = service.get("/metrics", Authorization=f"Bearer {keys['read']}").body
     written = [path.read_bytes() for path in (service.log, *service.store.rglob("*")) if path.is_file()]
-    assert service.events() and b"rumos_requests" in told
+    assert service.events() and b"rumos_requests" in known
     assert any(b'"scorer"' in content for content in written), "the decision is on record, by the key's name"
     for secret in (*keys.values(), bad):
-        assert not [content for content in (told, *written) if secret.encode() in content]
+        assert not [content for content in (known, *written) if secret.encode() in content]
 
 
 def test_tokens_differ_and_names_are_never_given_twice(tmp_path):
@@ -209,7 +209,7 @@ def test_a_damaged_file_of_keys_opens_nothing(tmp_path, content):
     assert ring.needed and [key.name for key in ring.in_force.values()] == ["branch-7"]
     (tmp_path / KEYS).unlink()
     ring.refresh()
-    assert ring.needed and not ring.in_force, "a file that went away opens nothing"
+    assert ring.needed and not ring.in_force, "a file that was removed opens nothing"
 
 
 def test_keys_that_cannot_be_changed_are_told(tmp_path, monkeypatch):
@@ -263,8 +263,8 @@ def test_an_exposed_service_needs_keys_and_a_champion_of_real_data(store):
 def test_a_twin_that_is_crowned_later_is_not_served_to_a_network(tmp_path, promoted):
     settings = settings_of(tmp_path, RUMOS_API_HOST="0.0.0.0")
     add_key(settings, "branch-7")
-    service = make_app(settings).state.service
-    service.follower.champion = make_app(settings_of(promoted.store.path)).state.service.follower.champion
+    service = make_app(settings).state.api
+    service.follower.champion = make_app(settings_of(promoted.store.path)).state.api.follower.champion
     with pytest.raises(Refusal, match="synthetic clients only"):
         service.champion
 

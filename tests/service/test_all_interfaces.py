@@ -1,4 +1,4 @@
-"The same clients through every door: the same decisions, to the last bit."
+"The same clients through every interface: the same decisions, to the last bit."
 
 import json
 import subprocess
@@ -24,8 +24,8 @@ ANSWERS = ("prediction", "probability", "threshold", "expected_cost_accept", "ex
 @pytest.fixture(scope="module")
 def clients() -> pd.DataFrame:
     "As many as the test clients: 6,000."
-    twins = make_synthetic_clients(30_000, seed=7)
-    _, test = split_clients(twins, read_settings(ROOT / "settings.ini", environ={}).split)
+    synthetic = make_synthetic_clients(30_000, seed=7)
+    _, test = split_clients(synthetic, read_settings(ROOT / "settings.ini", environ={}).split)
     return test[["ID", *CLIENT_COLUMNS]].reset_index(drop=True)
 
 
@@ -36,12 +36,12 @@ def champion(promoted) -> Champion:
 
 @pytest.fixture(scope="module")
 def expected(champion, clients) -> pd.DataFrame:
-    "What the library says."
+    "The decisions of the library."
     return champion.decide(clients)[list(ANSWERS)]
 
 
 def places_of(folder: Path) -> dict[str, str]:
-    "Where a door writes that asks a store which must stay as it is."
+    "A folder for the log of an interface whose store must stay as it is."
     return {"RUMOS_AUDIT_FOLDER": str(folder / "decisions"), "RUMOS_DATA_CACHE": str(folder / "cache")}
 
 
@@ -53,8 +53,8 @@ def require_same(answers: pd.DataFrame, expected: pd.DataFrame, tolerance: float
     assert len(answers) == len(expected) == 6000
     assert answers["prediction"].tolist() == expected["prediction"].tolist()
     for name in ANSWERS:
-        told, known = answers[name].to_numpy(float), expected[name].to_numpy(float)
-        assert (np.abs(told - known) <= tolerance * np.abs(known)).all(), name
+        given, known = answers[name].to_numpy(float), expected[name].to_numpy(float)
+        assert (np.abs(given - known) <= tolerance * np.abs(known)).all(), name
 
 
 def test_the_library_says_the_same_of_dicts_and_of_frames(champion, clients, expected):
@@ -86,8 +86,8 @@ def test_the_desk_says_the_same_of_one_client(promoted, clients, expected, tmp_p
     desk = open_desk(settings_of(promoted.store.path, **places_of(tmp_path)))
     for number, client in enumerate(clients[list(CLIENT_COLUMNS)].head(200).to_dict("records")):
         desk.fill(client)
-        told = desk.decision.to_dict()
-        assert {name: told[name] for name in ANSWERS} == expected.iloc[number].to_dict()
+        known = desk.decision.to_dict()
+        assert {name: known[name] for name in ANSWERS} == expected.iloc[number].to_dict()
 
 
 @pytest.mark.parametrize("ending", [".csv", ".csv.gz", ".parquet", ".xlsx"])

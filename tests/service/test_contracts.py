@@ -46,12 +46,12 @@ def test_model_metrics(service):
 
 
 def test_every_client_is_decided_as_by_the_library_to_the_last_bit(service, champion):
-    twins = make_synthetic_clients(1000, seed=7)
-    clients = json.loads(twins[list(CLIENT_COLUMNS)].to_json(orient="records"))
-    told = service.post("/decisions", clients).json
+    synthetic = make_synthetic_clients(1000, seed=7)
+    clients = json.loads(synthetic[list(CLIENT_COLUMNS)].to_json(orient="records"))
+    known = service.post("/decisions", clients).json
     expected = champion.decide(clients)
-    assert len({answer["prediction"] for answer in told}) == 2
-    assert [{k: v for k, v in answer.items() if k != "id"} for answer in told] == [
+    assert len({answer["prediction"] for answer in known}) == 2
+    assert [{k: v for k, v in answer.items() if k != "id"} for answer in known] == [
         decision.to_dict() for decision in expected
     ]
 
@@ -88,9 +88,9 @@ def test_one_fault_and_nobody_is_decided(service):
 
 
 def test_an_explanation_is_that_of_the_library(service, champion):
-    told = service.post("/decisions?explain=true", LATE_CLIENT).json["explanation"]
-    assert told == json.loads(json.dumps(champion.explain(LATE_CLIENT).to_dict()))
-    assert told["refused"] and told["reasons"] and told["texts"][0].startswith("Refused")
+    known = service.post("/decisions?explain=true", LATE_CLIENT).json["explanation"]
+    assert known == json.loads(json.dumps(champion.explain(LATE_CLIENT).to_dict()))
+    assert known["refused"] and known["reasons"] and known["texts"][0].startswith("Refused")
     assert "explanation" not in service.post("/decisions", LATE_CLIENT).json
     assert "explanation" not in service.post("/decisions?explain=false", LATE_CLIENT).json
 
@@ -121,10 +121,14 @@ def test_a_decision_that_was_not_made_is_not_found(service, name):
 
 
 def test_champion_says_who_decides_and_why(service, champion):
-    told = service.get("/champion").json
-    assert (told["version"], told["digest"], told["family"]) == (3, champion.digest, "HistGradientBoosting")
-    assert told["about"]["twin"] is True and set(told["protected"]) == set(PROTECTED)
-    assert told["costs"] == {"false_positive": 1000, "false_negative": 3000}
+    known = service.get("/champion").json
+    assert (known["version"], known["digest"], known["family"]) == (
+        3,
+        champion.digest,
+        "HistGradientBoosting",
+    )
+    assert known["about"]["twin"] is True and set(known["protected"]) == set(PROTECTED)
+    assert known["costs"] == {"false_positive": 1000, "false_negative": 3000}
 
 
 def test_health(service):
@@ -134,10 +138,10 @@ def test_health(service):
 
 def test_metrics_count_by_route(service):
     service.get("/nowhere/1"), service.get("/nowhere/2"), service.get("/decisions/x")
-    told = service.get("/metrics").body.decode()
-    counted = re.findall(r'^rumos_requests_total\{method="GET",route="([^"]+)",status="404"\}', told, re.M)
+    known = service.get("/metrics").body.decode()
+    counted = re.findall(r'^rumos_requests_total\{method="GET",route="([^"]+)",status="404"\}', known, re.M)
     assert sorted(counted) == ["/decisions/{decision_id}", "none"]
-    assert "rumos_champion_version 3.0" in told and "rumos_champion_alarm 0.0" in told
+    assert "rumos_champion_version 3.0" in known and "rumos_champion_alarm 0.0" in known
 
 
 def test_the_log_holds_no_client(service):
@@ -164,15 +168,15 @@ def test_the_docs_need_no_other_server(service):
 
 
 def test_the_description_holds_what_an_engineer_needs(service):
-    told = service.get("/openapi.json").json
-    client = told["components"]["schemas"]["Client"]
+    known = service.get("/openapi.json").json
+    client = known["components"]["schemas"]["Client"]
     assert list(client["properties"]) == list(CLIENT_COLUMNS) == client["required"]
     assert client["additionalProperties"] is False
     for field in client["properties"].values():
         assert field["description"] and field["examples"] and field["minimum"] < field["maximum"]
     assert "5 = unknown" in client["properties"]["EDUCATION"]["description"]
-    assert not {"HTTPValidationError", "ValidationError"} & told["components"]["schemas"].keys()
-    for operations in told["paths"].values():
+    assert not {"HTTPValidationError", "ValidationError"} & known["components"]["schemas"].keys()
+    for operations in known["paths"].values():
         for operation in operations.values():
             assert operation["summary"] and (operation.get("description") or "")
             for status, answer in operation["responses"].items():
@@ -192,7 +196,7 @@ def test_readiness_is_told_in_one_line(service):
 def test_the_service_loads_nothing_heavy(promoted):
     script = (
         "import sys; from rumos_bank.api.app import make_app; from rumos_bank.ground.settings import read_settings\n"
-        "service = make_app(read_settings()).state.service\n"
+        "service = make_app(read_settings()).state.api\n"
         f"client = {EXAMPLE}\n"
         "service.champion.score(tuple(client.values())); service.champion.explain(client)\n"
         "assert service.champion.version == 3\n"

@@ -1,4 +1,4 @@
-"Requests that nobody thought of, made from the description of the service itself."
+"Unforeseen requests, made from the description of the service itself."
 
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings

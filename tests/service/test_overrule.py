@@ -117,7 +117,7 @@ def test_what_cannot_be_written_was_not_decided(store):
         {"kind": "decision", "caller": "", "input": {}, "answer": {"prediction": 1}, "model": {}}
     )
     app = make_app(settings)
-    service = app.state.service
+    service = app.state.api
 
     def fail(_: object) -> None:
         raise OSError("the disk is full")

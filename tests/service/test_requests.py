@@ -1,4 +1,4 @@
-"Requests that nobody should send: each is refused in words, none is a failure of ours."
+"Requests that must not be sent: each is refused with a sentence, none is a failure of ours."
 
 import gzip
 import json

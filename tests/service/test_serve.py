@@ -1,4 +1,4 @@
-"`rumos serve` itself, with small doors: where they are looked for, when they are told as ready, and that none outlives it."
+"`rumos serve` itself, with small services: where they are asked, when they are reported as ready, and that none outlives it."
 
 import http.server
 import os
@@ -12,17 +12,17 @@ import pytest
 from services import ROOT, find_free_port, settings_of
 
 from rumos_bank.ground.errors import SettingsError
-from rumos_bank.operations import serve as room
+from rumos_bank.operations import serve as serving
 from rumos_bank.operations.serve import Service, describe_service, require_free, serve
 
 SMALL = """
 import sys
 from pathlib import Path
-from rumos_bank.operations import serve as room
+from rumos_bank.operations import serve as serving
 from rumos_bank.ground.settings import read_settings
-door = room.Service("api", int(sys.argv[1]), (sys.executable, "-m", "http.server", sys.argv[1], "-b", "127.0.0.1"), health="/")
-room.describe_service = lambda *_: door
-sys.exit(room.serve(read_settings(), ["api"]))
+service = serving.Service("api", int(sys.argv[1]), (sys.executable, "-m", "http.server", sys.argv[1], "-b", "127.0.0.1"), health="/")
+serving.describe_service = lambda *_: service
+sys.exit(serving.serve(read_settings(), ["api"]))
 """
 
 
@@ -38,7 +38,7 @@ def test_no_door_outlives_a_closed_terminal_or_a_stop(tmp_path, how):
 
 
 def start_small(folder, port: int, before: tuple[str, ...] = ()) -> subprocess.Popen:
-    "A door that answers already."
+    "A service that answers already."
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RUMOS_")}
     environment |= {"RUMOS_STORE_PATH": str(folder / "store"), "RUMOS_SETTINGS": str(ROOT / "settings.ini")}
     environment |= {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
@@ -66,24 +66,24 @@ def test_nohup_keeps_the_doors_open(tmp_path):
 
 
 def test_a_slow_door_is_told_as_ready_when_it_answers(tmp_path, monkeypatch):
-    monkeypatch.setattr(room, "PATIENCE", 0)
-    port, told = find_free_port(), []
+    monkeypatch.setattr(serving, "PATIENCE", 0)
+    port, known = find_free_port(), []
     code = f"import time, http.server as h; time.sleep(1); h.test(h.SimpleHTTPRequestHandler, port={port})"
     late = Service("api", port, (sys.executable, "-c", code), health="/")
-    monkeypatch.setattr(room, "describe_service", lambda *_: late)
+    monkeypatch.setattr(serving, "describe_service", lambda *_: late)
 
     def notify(line: str) -> None:
-        told.append(line)
+        known.append(line)
         if " ready on " in line:
             signal.raise_signal(signal.SIGTERM)
 
     give_up = threading.Timer(30, lambda: os.kill(os.getpid(), signal.SIGTERM))
     give_up.start()
     try:
-        assert serve(settings_of(tmp_path), ["api"], notify) == 0, told
+        assert serve(settings_of(tmp_path), ["api"], notify) == 0, known
     finally:
         give_up.cancel()
-    assert "does not answer" in told[1] and " ready on " in told[2]
+    assert "does not answer" in known[1] and " ready on " in known[2]
 
 
 @pytest.fixture

@@ -22,13 +22,13 @@ class Load:
     connections: int = 8
     answers: list[tuple[int, int, str, int, int]] = field(
         default_factory=list
-    )  # client, status, id, version, said
-    broken: list[Exception] = field(default_factory=list)  # what ended a connection before it was told to
+    )  # client, status, id, version, prediction
+    broken: list[Exception] = field(default_factory=list)  # what ended a connection too early
     stopped: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
-        twins = make_synthetic_clients(200, seed=3)[list(CLIENT_COLUMNS)]
-        self.clients = json.loads(twins.to_json(orient="records"))
+        synthetic = make_synthetic_clients(200, seed=3)[list(CLIENT_COLUMNS)]
+        self.clients = json.loads(synthetic.to_json(orient="records"))
         self.bodies = [json.dumps(client).encode() for client in self.clients]
         self.threads = [threading.Thread(target=self._ask, args=(k,)) for k in range(self.connections)]
 
@@ -57,9 +57,7 @@ class Load:
                 while not self.stopped.is_set():
                     number = (number + self.connections) % len(self.bodies)
                     self._ask_once(connection, reader, number)
-        except (
-            Exception
-        ) as error:  # whoever kills the service expects it; what was answered before is remembered
+        except Exception as error:  # a test that kills the service expects it; earlier answers are kept
             self.broken.append(error)
 
     def _ask_once(self, connection: socket.socket, reader, number: int) -> None:
@@ -73,17 +71,17 @@ class Load:
             name, _, value = line.partition(b": ")
             headers[name] = value
         length = int(headers.get(b"content-length", -1))
-        if length < 0 or len(told := reader.read(length)) < length:
+        if length < 0 or len(known := reader.read(length)) < length:
             raise OSError("the service died")
         if status != 200:
             self.answers.append((number, status, "", 0, -1))
             return
         found = headers[b"x-decision-id"].decode(), int(headers[b"x-model-version"])
-        self.answers.append((number, status, *found, json.loads(told)["prediction"]))
+        self.answers.append((number, status, *found, json.loads(known)["prediction"]))
 
 
 def find_champions(store) -> dict[int, Champion]:
-    "Each version as it answers by itself; the last one reigns again."
+    "Each version as it answers by itself; the last one is the champion again."
     champions = {}
     for version in (1, 2, 3):
         set_alias(store, version)
@@ -102,9 +100,9 @@ def check(load: Load, champions: dict[int, Champion], killed: bool = False) -> N
         for version, champion in champions.items()
         for number, client in enumerate(load.clients)
     }
-    for number, status, decision_id, version, said in load.answers:
+    for number, status, decision_id, version, shown in load.answers:
         assert status == 200
         entry = logged[decision_id]
-        assert entry["answer"] == expected[version, number] and said == entry["answer"]["prediction"]
+        assert entry["answer"] == expected[version, number] and shown == entry["answer"]["prediction"]
         assert entry["model"] == {"version": version, "digest": champions[version].digest}
         assert all(entry["input"][name] == load.clients[number][name] for name in champions[version].seen)

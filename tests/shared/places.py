@@ -1,4 +1,4 @@
-"""Roads are taken as a user takes them: the console script, in a process of its own, on a store of its own."""
+"""The pipeline is run as a user runs it: the console script, in a process of its own, on a store of its own."""
 
 import subprocess
 import time

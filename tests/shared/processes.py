@@ -29,7 +29,7 @@ def find_free_port() -> int:
 
 
 def is_open(port: int) -> bool:
-    "Whether somebody listens there."
+    "Whether a program listens there."
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
@@ -42,7 +42,7 @@ def wait_until(holds: Callable[[], object], seconds: float = 20, what: object = 
 
 
 def end_process(process: subprocess.Popen, seconds: float = 30, how: int = signal.SIGTERM) -> None:
-    "Told to end, and killed if it does not."
+    "End a process; kill it if it does not end."
     if process.poll() is None:
         process.send_signal(how)
     try:
@@ -56,7 +56,7 @@ def end_process(process: subprocess.Popen, seconds: float = 30, how: int = signa
 
 
 def run_to_end(command: Sequence[str], seconds: float, **how: object) -> subprocess.CompletedProcess:
-    "What a command said; if it takes longer, all that it has started is killed with it."
+    "The output of a command; if it takes longer, all that it has started is killed with it."
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, **how
     ) as process:

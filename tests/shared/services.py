@@ -34,7 +34,7 @@ def variables_of(store: Path, **more: str) -> dict[str, str]:
 
 
 def set_alias(store: Path, version: int) -> None:
-    "Let a version reign, as a rollback would; every version of these stores was crowned once."
+    "Make a version the champion, as a rollback would; every version of these stores was champion once."
     put_in_charge(settings_of(store), version)
 
 
@@ -92,7 +92,7 @@ class Service:
         return int(answer.split(b" ", 2)[1]) if answer.startswith(b"HTTP/1.1 ") else 0
 
     def wait_for(self, version: int, seconds: float = 10) -> None:
-        "Until this champion reigns."
+        "Wait until this version is the champion."
         wait_until(
             lambda: self.get("/health/ready").json.get("model_version") == version,
             seconds,
