@@ -141,7 +141,8 @@ def test_a_row_is_pasted_and_a_client_found(page):
     page.get_by_role("button", name="Find by ID").click()
     page.get_by_label("Client ID").fill("77777777")
     page.get_by_role("button", name="Find", exact=True).click()
-    expect(page.locator(".alert")).to_contain_text("There is no client 77777777")
+    alert = page.locator(".alert")  # the first search reads the data set
+    expect(alert).to_contain_text("There is no client 77777777", timeout=20_000)
     page.get_by_label("Client ID").fill("12")
     page.get_by_role("button", name="Find", exact=True).click()
     expect(page.locator(".news")).to_contain_text("Client 12 is in the form")
