@@ -2072,6 +2072,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                      'rumos_bank/operations/experiments.py'),
                                                    'rumos_bank.operations.experiments.load_run_data': ( 'lib/operations/experiments.html#load_run_data',
                                                                                                         'rumos_bank/operations/experiments.py'),
+                                                   'rumos_bank.operations.experiments.read_notebook_settings': ( 'lib/operations/experiments.html#read_notebook_settings',
+                                                                                                                 'rumos_bank/operations/experiments.py'),
                                                    'rumos_bank.operations.experiments.read_parameters': ( 'lib/operations/experiments.html#read_parameters',
                                                                                                           'rumos_bank/operations/experiments.py'),
                                                    'rumos_bank.operations.experiments.ticking': ( 'lib/operations/experiments.html#ticking',
