@@ -9,6 +9,8 @@ __all__ = ['TEMPLATES', 'Parts', 'Page', 'show_error', 'Fields', 'Form', 'Drawer
 # %% ../../nbs/lib/desk/79_widgets.ipynb #542c04d4
 import asyncio
 import logging
+import os
+import re
 import secrets
 import sys
 from collections.abc import Callable
@@ -45,7 +47,7 @@ from rumos_bank.desk.views import (
     show_warnings,
     show_what_if,
 )
-from rumos_bank.ground.errors import NoChampionError, RumosError, SettingsError
+from rumos_bank.ground.errors import NoChampionError, RumosError, SettingsError, require_extra
 from rumos_bank.ground.settings import Costs, Settings, find_settings, read_settings
 
 # %% ../../nbs/lib/desk/79_widgets.ipynb #925d9b9e
@@ -625,15 +627,21 @@ class FileCard(FileWork):
 TEMPLATES = Path(str(files("rumos_bank"))) / "assets"  # Voila's search path
 
 
-def _find_notebook(settings: Settings) -> Path:
-    "The page's notebook: of the repository, or of the installed package."
-    places = (settings.home / "nbs/app/dashboard.ipynb", TEMPLATES / "voila/dashboard.ipynb")
-    for place in places:
-        if place.is_file():
-            return place.absolute()
-    raise SettingsError(
-        f"the dashboard's notebook is not in {settings.home}: run this in a checkout of the repository"
-    )
+def _find_notebook() -> Path:
+    "The page's notebook: in a wheel beside the template, in a checkout below `nbs`."
+    packaged = TEMPLATES / "voila/dashboard.ipynb"
+    return packaged if packaged.is_file() else TEMPLATES.parents[1] / "nbs/app/dashboard.ipynb"
+
+# %% ../../nbs/lib/desk/79_widgets.ipynb #5e777902
+def _with_style(
+    app: Any,  # the desk's outermost widget
+) -> Any:  # the same
+    "The desk, with its style beside it where Voila does not serve it with our template."
+    if str(TEMPLATES) not in os.environ.get("JUPYTER_PATH", "").split(os.pathsep):
+        style = (TEMPLATES / "voila/templates/desk/static/desk.css").read_text(encoding="utf-8")
+        within = re.sub(r":root(, body)?(?= \{)|body\.jp-Notebook(?= \{)|\.app\b", ":scope", style)
+        app.children = (*app.children, _html(f"<style>@scope (.app) {{{within}}}</style>", "gone"))
+    return app
 
 # %% ../../nbs/lib/desk/79_widgets.ipynb #123b9d9e
 def _model_page(page: Page) -> tuple[Any, Callable[[], None]]:
@@ -749,12 +757,13 @@ def build_desk(
     settings: Settings | None = None,  # None: those in force
 ) -> Any:  # a widget
     "The officer's page; where it cannot open, a sentence that says what to do."
+    require_extra("desk", "the desk")
     import ipywidgets as widgets
 
     try:
         settings = settings or read_settings()
         _keep_log(settings)
-        return show_desk(open_desk(settings))
+        return _with_style(show_desk(open_desk(settings)))
     except Exception as error:
         reference = secrets.token_hex(3)
         told = "".join(
@@ -763,7 +772,7 @@ def build_desk(
             for key in LANGUAGES
         )
         card = f'<div class="card sorry" data-lang="en">{told}</div>'
-        return _styled(widgets.VBox([_html(card, "a11y-alert")]), "app", "closed")
+        return _with_style(_styled(widgets.VBox([_html(card, "a11y-alert")]), "app", "closed"))
 
 # %% ../../nbs/lib/desk/79_widgets.ipynb #47bdb165
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -795,7 +804,7 @@ def voila_command(
     settings: Settings,
 ) -> list[str]:
     "The command that serves the desk."
-    desk, token, notebook = settings.desk, _find_token(settings), _find_notebook(settings)
+    desk, token, notebook = settings.desk, _find_token(settings), _find_notebook()
     tornado = {
         "disable_check_xsrf": True,
         "websocket_max_message_size": 2_000_000 * desk.max_upload,

@@ -34,7 +34,7 @@ from rumos_bank.governance.integrity import (
     read_folder,
     types_to_trust,
 )
-from rumos_bank.ground.errors import SettingsError, StoreError
+from rumos_bank.ground.errors import StoreError, require_extra
 from rumos_bank.ground.settings import DATABASE, Settings
 from rumos_bank.model.families import plain_parameters
 from rumos_bank.model.portable import PORTABLE, SKOPS, make_portable
@@ -134,12 +134,9 @@ def connect_database(
     patience: int = 10,  # seconds, for the connection and for each answer
 ) -> "Iterator[psycopg.Connection]":
     "A connection to PostgreSQL for as long as the block lasts; it reads, MLflow writes."
-    try:
-        import psycopg
-    except ImportError:
-        raise SettingsError(
-            "[store] database needs PostgreSQL's driver: install rumos_bank[postgres], or set RUMOS_STORE_DATABASE to nothing"
-        ) from None
+    require_extra("postgres", "[store] database", otherwise="leave RUMOS_STORE_DATABASE empty")
+    import psycopg
+
     address = settings.database_uri.replace("+psycopg", "", 1)
     try:
         with psycopg.connect(address, connect_timeout=patience) as connection:

@@ -275,9 +275,7 @@ def find_whole(
     return ""
 
 # %% ../../nbs/lib/operations/83_experiments.ipynb #5e771a02
-CHECKOUT = PACKAGED.parents[
-    2
-]  # the folder that holds rumos_bank/: in an editable installation, the repository
+CHECKOUT = PACKAGED.parents[2]  # holds rumos_bank/: the repository, in an editable installation
 
 
 def read_notebook_settings() -> Settings:

@@ -21,7 +21,7 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import ProxyHandler, build_opener
 
-from rumos_bank.ground.errors import ParameterError, SettingsError
+from rumos_bank.ground.errors import ParameterError, SettingsError, require_extra
 from rumos_bank.ground.settings import BEHIND_LOOPBACK, Settings
 
 SERVICES = ("mlflow", "api", "dashboard")
@@ -95,12 +95,14 @@ def _describe_mlflow(settings: Settings) -> Service:
 
 
 def _describe_api(settings: Settings) -> Service:
+    require_extra("api", "the API")
     code = "from rumos_bank.api.app import run_api; from rumos_bank.ground.settings import read_settings; run_api(read_settings())"
     command, host = (sys.executable, "-c", code), find_host("api", settings)
     return Service("api", settings.ports.api, command, health="/health/live", host=host)
 
 
 def _describe_dashboard(settings: Settings) -> Service:
+    require_extra("desk", "the desk")
     from rumos_bank.desk.widgets import voila_command, voila_environment
 
     command, own = tuple(voila_command(settings)), voila_environment(settings)
