@@ -74,5 +74,6 @@ def require_extra(
     if missing := [name for name in EXTRAS[extra] if find_spec(name) is None]:
         instead = f", or {otherwise}" if otherwise else ""
         raise PackageError(
-            f'{what} needs {", ".join(missing)}, not installed here: pip install "rumos_bank[{extra}]"{instead}'
+            f"{what} needs {', '.join(missing)}, which is not installed: "
+            f'run pip install "rumos_bank[{extra}]"{instead}'
         )
