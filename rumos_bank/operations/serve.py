@@ -209,7 +209,7 @@ def serve(
     notify: Callable[[str], None] = print,
 ) -> int:  # 0 if all were ready and stopped by wish, else 1
     "Start these doors and wait until they are told to stop."
-    for name in set(names) & NEEDS.keys():  # before MLflow's tables are made
+    for name in sorted(NEEDS.keys() & set(names)):  # before MLflow's tables are made
         require_extra(NEEDS[name], f"the {name}")
     services = [describe_service(name, settings) for name in names]
     for service in services:
