@@ -122,6 +122,12 @@ def test_no_chapter_sends_its_own_process_a_signal():
     assert not sent
 
 
+def test_nbdev_test_leaves_the_experiments_out():
+    "They would write into the user's store, or fail where it is empty."
+    done = run("nbdev-test", "nbs/experiments", folder=ROOT)
+    assert done.returncode == 0 and "No files were eligible for testing" in done.stdout, done.stdout
+
+
 def test_nbdev_test_runs_chapters_from_any_folder(tmp_path):
     "The chapter that once ended the workers among them."
     chapters = "0[0-1]_|84_"
