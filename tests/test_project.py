@@ -1,4 +1,4 @@
-"What surrounds the library: Makefile, command line, packages, attribution, and the wheel away from the repository."
+"What surrounds the library: Makefile, command line, packages, attribution, and the wheel outside the repository."
 
 import os
 import re
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import typer
 import yaml
-from processes import clean_environment
+from processes import clean_environment, end_process, find_free_port, wait_until
 from typer.testing import CliRunner
 
 import rumos_bank
@@ -82,18 +82,18 @@ def read_lock() -> dict[str, str]:
     return {plain(name): entry for name, entry in entries}
 
 
-def test_the_lock_holds_every_package_that_is_asked_for():
+def test_the_lock_holds_every_required_package():
     from packaging.requirements import Requirement
 
     project, lock = PROJECT["project"], read_lock()
-    asked = [
+    required = [
         *project["dependencies"],
         *(each for extra in project["optional-dependencies"].values() for each in extra),
         *(each for group in PROJECT["dependency-groups"].values() for each in group if isinstance(each, str)),
         *PROJECT["build-system"]["requires"],
     ]
-    assert len(asked) > 30
-    for requirement in map(Requirement, asked):
+    assert len(required) > 30
+    for requirement in map(Requirement, required):
         version = re.match(r"==([^\s;\\]+)", lock.get(plain(requirement.name), ""))
         assert version, f"{requirement.name} is not in requirements.lock: run make lock"
         assert requirement.specifier.contains(version[1]), (
@@ -172,7 +172,7 @@ def wheel(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def installed(wheel, tmp_path_factory):
-    "A folder with the wheel's contents, which goes before the repository, and an empty folder to stand in."
+    "A folder with the contents of the wheel, to be found before the repository, and an empty working folder."
     folder = tmp_path_factory.mktemp("installed")
     zipfile.ZipFile(wheel).extractall(folder / "site")
     (folder / "elsewhere").mkdir()
@@ -182,16 +182,20 @@ def installed(wheel, tmp_path_factory):
 def test_the_wheel_holds_library_assets_and_attribution(wheel):
     held = set(zipfile.ZipFile(wheel).namelist())
     notes = f"rumos_bank-{rumos_bank.__version__}.dist-info"
+    assets = {path for path in (ROOT / "rumos_bank/assets").rglob("*") if path.is_file()}
+    assert {
+        path.relative_to(ROOT).as_posix() for path in assets
+    } <= held  # the templates of all pages among them
     assert {
         "rumos_bank/operations/cli.py",
-        "rumos_bank/assets/settings.ini",
-        "rumos_bank/assets/synthetic.json",
+        "rumos_bank/py.typed",
+        "rumos_bank/assets/voila/dashboard.ipynb",
     } <= held
     assert {f"{notes}/licenses/LICENSE", f"{notes}/licenses/NOTICE", f"{notes}/entry_points.txt"} <= held
     assert all(name.startswith(("rumos_bank/", notes)) for name in held)
 
 
-AWAY = """
+OUTSIDE = """
 import pandas as pd
 import rumos_bank
 from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, TARGET
@@ -202,22 +206,22 @@ from rumos_bank.data.synthetic import make_synthetic_clients
 
 settings = read_settings()
 assert find_settings() == PACKAGED and settings.costs.false_negative == 3000
-twins, family = make_synthetic_clients(1000, seed=1), find_family("Decision_tree")
+clients, family = make_synthetic_clients(1000, seed=1), find_family("Decision_tree")
 tree = make_decision(make_model(family, family.trials[0], seed=1), 0.25, settings.costs)
-tree.fit(twins[list(CLIENT_COLUMNS)], twins[TARGET])
+tree.fit(clients[list(CLIENT_COLUMNS)], clients[TARGET])
 (refused,) = tree.predict(pd.DataFrame([EXAMPLE_CLIENT]))
 assert refused in (0, 1)
 print(rumos_bank.__file__)
 """
 
 
-def test_the_wheel_works_away_from_the_repository(installed):
-    done = run_python("-c", AWAY, folder=installed / "elsewhere", PYTHONPATH=str(installed / "site"))
+def test_the_wheel_works_outside_the_repository(installed):
+    done = run_python("-c", OUTSIDE, folder=installed / "elsewhere", PYTHONPATH=str(installed / "site"))
     assert done.returncode == 0, done.stderr
     assert Path(done.stdout.strip()) == installed / "site/rumos_bank/__init__.py"
 
 
-def test_the_wheels_command_tells_how_to_make_a_champion(installed, tmp_path):
+def test_the_command_of_the_wheel_explains_how_to_make_a_champion(installed, tmp_path):
     where = {
         "PYTHONPATH": str(installed / "site"),
         "RUMOS_STORE_PATH": str(tmp_path / "store"),
@@ -230,3 +234,32 @@ def test_the_wheels_command_tells_how_to_make_a_champion(installed, tmp_path):
     assert done.returncode == 2, done.stderr
     assert "there is no champion yet" in done.stderr and "rumos run" in done.stderr
     assert "Traceback" not in done.stderr and not list((installed / "elsewhere").iterdir())
+
+
+def test_the_wheel_serves_everything_from_any_folder(installed, tmp_path):
+    ports = {name: find_free_port() for name in ("MLFLOW", "API", "DASHBOARD")}
+    where = {f"RUMOS_PORTS_{name}": str(port) for name, port in ports.items()} | {
+        "PYTHONPATH": str(installed / "site"),
+        "PYTHONUNBUFFERED": "1",
+        "RUMOS_STORE_PATH": str(tmp_path / "store"),
+        "RUMOS_LEDGER_FOLDER": str(tmp_path / "keys"),
+    }
+    script = (
+        "from rumos_bank.operations.cli import main; import sys; sys.argv = ['rumos', 'serve', 'all']; main()"
+    )
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-c", script],
+            cwd=installed / "elsewhere",
+            env=CLEAN | where,
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        wait_until(lambda: log.read_text().count(" ready on ") == 3, 180, log)
+    finally:
+        end_process(process)
+    assert process.returncode == 0 and not list((installed / "elsewhere").iterdir()), log.read_text()
+    served = (tmp_path / "store/logs/dashboard.log").read_text()
+    assert str(installed / "site/rumos_bank/assets/voila") in served

@@ -5,6 +5,11 @@
 # %% auto #0
 __all__ = ['SLICE', 'MOST_EXPLAINED', 'NO_CHAMPION', 'NO_DECISION', 'ApiState', 'Ended', 'DirectRoute', 'make_app', 'run_api']
 
+# %% ../../nbs/lib/api/72_app.ipynb #5e777201
+from ..ground.errors import require_extra
+
+require_extra("api", "the API")  # a sentence instead of an ImportError from the next cell
+
 # %% ../../nbs/lib/api/72_app.ipynb #c77c0872
 import asyncio
 import errno

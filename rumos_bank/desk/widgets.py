@@ -9,6 +9,8 @@ __all__ = ['TEMPLATES', 'show_error', 'Page', 'Form', 'Drawer', 'Otherwise', 'De
 # %% ../../nbs/lib/desk/79_widgets.ipynb #542c04d4
 import asyncio
 import logging
+import os
+import re
 import secrets
 import sys
 from collections.abc import Callable
@@ -31,7 +33,7 @@ from rumos_bank.desk.texts import (
     write_euros,
     write_number,
 )
-from ..ground.errors import NoChampionError, ParameterError, RumosError, SettingsError
+from ..ground.errors import NoChampionError, ParameterError, RumosError, SettingsError, require_extra
 from ..ground.settings import Costs, Settings, find_settings, read_settings
 
 _LOG = logging.getLogger(__name__)
@@ -641,29 +643,39 @@ def build_desk(
     settings: Settings | None = None,  # None: those in force
 ) -> Any:  # a widget
     "The officer's page. Where it cannot open, the page is a sentence that states what to do."
+    require_extra("desk", "the desk")
     try:
         settings = settings or read_settings()
         _keep_log(settings)
-        return show_desk(open_desk(settings))
+        return _with_style(show_desk(open_desk(settings)))
     except Exception as error:
         reference = secrets.token_hex(3)
         errors = {language: show_error(language, error, reference) for language in LANGUAGES}
         closed = _make("HTML", "a11y-alert", value=views.show_closed(errors))
-        return _make("VBox", "app", "closed", children=[closed])
+        return _with_style(_make("VBox", "app", "closed", children=[closed]))
 
 # %% ../../nbs/lib/desk/79_widgets.ipynb #c59952cd
 TEMPLATES = Path(str(files("rumos_bank"))) / "assets"  # Voila's search path
 
 
-def _find_notebook(settings: Settings) -> Path:
-    "The page's notebook: of the repository, or of the installed package."
-    places = (settings.home / "nbs/app/dashboard.ipynb", TEMPLATES / "voila/dashboard.ipynb")
-    for place in places:
-        if place.is_file():
-            return place.absolute()
-    raise SettingsError(
-        f"the dashboard's notebook is not in {settings.home}: run this in a checkout of the repository"
-    )
+def _find_notebook() -> Path:
+    "The page's notebook: in a wheel beside the template, in a checkout below `nbs`."
+    packaged = TEMPLATES / "voila/dashboard.ipynb"
+    return packaged if packaged.is_file() else TEMPLATES.parents[1] / "nbs/app/dashboard.ipynb"
+
+# %% ../../nbs/lib/desk/79_widgets.ipynb #5e777902
+def _with_style(
+    app: Any,  # the desk's outermost widget
+) -> Any:  # the same
+    "The desk, with its style beside it where Voila does not serve it with our template."
+    if str(TEMPLATES) not in os.environ.get("JUPYTER_PATH", "").split(os.pathsep):
+        style = (TEMPLATES / "voila/templates/desk/static/desk.css").read_text(encoding="utf-8")
+        within = re.sub(r":root(, body)?(?= \{)|body\.jp-Notebook(?= \{)|\.app\b", ":scope", style)
+        app.children = (
+            *app.children,
+            _make("HTML", "gone", value=f"<style>@scope (.app) {{{within}}}</style>"),
+        )
+    return app
 
 # %% ../../nbs/lib/desk/79_widgets.ipynb #47bdb165
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -695,7 +707,7 @@ def voila_command(
     settings: Settings,
 ) -> list[str]:
     "The command that serves the desk. Raises `SettingsError` without the notebook, or without a token beyond loopback."
-    desk, token, notebook = settings.desk, _find_token(settings), _find_notebook(settings)
+    desk, token, notebook = settings.desk, _find_token(settings), _find_notebook()
     tornado = {
         "disable_check_xsrf": True,
         "websocket_max_message_size": 2_000_000 * desk.max_upload,

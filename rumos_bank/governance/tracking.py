@@ -34,7 +34,7 @@ from rumos_bank.governance.integrity import (
     read_folder,
     types_to_trust,
 )
-from ..ground.errors import SettingsError, StoreError
+from ..ground.errors import StoreError, require_extra
 from ..ground.files import hold_lock
 from ..ground.settings import DATABASE, Settings
 from ..model.families import plain_parameters
@@ -138,12 +138,9 @@ def connect_database(
     patience: int = 10,  # seconds, for the connection and for each answer
 ) -> "Iterator[psycopg.Connection[Any]]":
     "A connection to PostgreSQL for as long as the block lasts; it reads, MLflow writes."
-    try:
-        import psycopg
-    except ImportError:
-        raise SettingsError(
-            "[store] database needs PostgreSQL's driver: install rumos_bank[postgres], or set RUMOS_STORE_DATABASE to nothing"
-        ) from None
+    require_extra("postgres", "[store] database", otherwise="leave RUMOS_STORE_DATABASE empty")
+    import psycopg
+
     address = settings.database_uri.replace("+psycopg", "", 1)
     try:
         with psycopg.connect(address, connect_timeout=patience) as connection:

@@ -15,7 +15,6 @@ from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from time import monotonic
@@ -24,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from .. import __version__
 from ..data.readers import Plan, Source, list_files
 from ..governance.integrity import digest_value, library_digest
-from ..ground.errors import DataError, ParameterError
+from ..ground.errors import DataError, ParameterError, require_extra
 from rumos_bank.serving.batch import (
     MANIFEST,
     Done,
@@ -299,10 +298,7 @@ def _run(scheduler: str, workers: int, work: Work, source: Source, done: Mapping
             f"a cluster reads Parquet and writes Parquet, it cannot {what}: name an input and an output "
             "that end in .parquet (or are folders or addresses of it), or leave the engine out"
         )
-    if find_spec("distributed") is None:
-        raise ParameterError(
-            'the engine needs Dask: pip install "rumos_bank[cluster]", or leave the engine out'
-        )
+    require_extra("cluster", "the engine dask", otherwise="leave the engine out")
     plans = list(source.plan())
     left = [plan for plan in plans if plan.number not in done]
     finished = [

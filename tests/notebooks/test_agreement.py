@@ -1,5 +1,6 @@
 "The notebooks are the source: what is made from them must be what is committed."
 
+import json
 import re
 import shutil
 import subprocess
@@ -42,9 +43,13 @@ def _sync(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def synced(tmp_path_factory):
-    "A copy of the repository after `make sync`."
+    "A copy of the repository after `make sync`, with one notebook as Jupyter saves it after `Run All`."
     folder = tmp_path_factory.mktemp("agreement")
     _copy(folder)
+    page = folder / "nbs/app/dashboard.ipynb"
+    saved = json.loads(page.read_text(encoding="utf-8"))
+    saved["metadata"]["widgets"] = {"application/vnd.jupyter.widget-state+json": {"state": {}}}
+    page.write_text(json.dumps(saved), encoding="utf-8")
     _sync(folder)
     return folder
 

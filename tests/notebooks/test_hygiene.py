@@ -163,14 +163,14 @@ def test_an_outside_thing_has_one_room(outside):
 
 
 def test_exported_imports_are_all_absolute():
-    "nbdev rewrites imports of one line to relative ones and leaves those of several lines; `make sync` repairs it."
+    "nbdev makes imports of one line relative and leaves those of several lines; `make sync` makes all absolute."
     relative = {
         name
         for name, tree in MODULES.items()
         for node in ast.walk(tree)
         if isinstance(node, ast.ImportFrom) and node.level
     }
-    assert not relative, "run make sync"
+    assert not relative, "nbdev-export alone leaves some imports relative: run make sync"
 
 
 def test_only_settings_reads_our_variables():
@@ -415,7 +415,8 @@ def test_no_notebook_keeps_the_state_of_widgets():
         for path in (ROOT / "nbs").rglob("*.ipynb")
         if "widgets" in json.loads(path.read_text())["metadata"]
     ]
-    assert not [path for path in kept if ".ipynb_checkpoints" not in path.parts]
+    kept = [path.name for path in kept if ".ipynb_checkpoints" not in path.parts]
+    assert not kept, f"run make sync, which removes what Jupyter saved: {', '.join(kept)}"
 
 
 def test_no_file_holds_a_secret():
