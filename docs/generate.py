@@ -33,7 +33,7 @@ def write_reference(folder: Path) -> None:
     "Write all pages into this folder; a page that did not change keeps its time."
     pages = {f"{module}.md": describe_module(module) for module in CHAPTERS}
     pages |= {
-        "front-door.md": describe_front_door(),
+        "public.md": describe_public_names(),
         "commands.md": describe_commands(),
         "settings.md": describe_settings(),
         "chapters.md": describe_chapters(),
@@ -167,7 +167,7 @@ def _list_notebooks(heading: str, books: list[Path], name: Any) -> str:
 # The library
 
 
-def describe_front_door() -> str:
+def describe_public_names() -> str:
     "Return the names that `from rumos_bank import …` offers, each with its module and first line."
     import rumos_bank
 
