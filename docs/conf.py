@@ -33,7 +33,9 @@ source_suffix = {".md": "myst-nb", ".ipynb": "myst-nb"}
 
 nb_execution_mode = "off"  # what is shown is what is committed; nbval tests that it is so
 nb_execution_cache_path = str(ROOT / "_proc" / "jupyter_cache")
-nb_ipywidgets_js: dict[str, dict[str, str]] = {}  # else each page with a widget would load scripts from another server
+nb_ipywidgets_js: dict[
+    str, dict[str, str]
+] = {}  # else each page with a widget would load scripts from another server
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 nb_merge_streams = True

@@ -122,7 +122,12 @@ def describe_settings() -> str:
     ]
     for name in parser.sections():
         rows = [
-            [f"`{key}`", f"`{' '.join(value.split())}`" if value else "", notes[name, key], f"`RUMOS_{name}_{key}`".upper()]
+            [
+                f"`{key}`",
+                f"`{' '.join(value.split())}`" if value else "",
+                notes[name, key],
+                f"`RUMOS_{name}_{key}`".upper(),
+            ]
             for key, value in parser[name].items()
         ]
         parts.append(f"## {name}\n\n{make_table(['setting', 'shipped', 'meaning', 'variable'], rows)}")
@@ -148,7 +153,9 @@ def describe_chapters() -> str:
         books = [path for module, path in CHAPTERS.items() if module.startswith(f"{package}.")]
         parts.append(_list_notebooks(f"{package}: {purpose}", books, lambda path: path.stem[:2]))
     experiments = sorted((ROOT / "nbs/experiments").glob("*.ipynb"))
-    parts.append(_list_notebooks("experiments: what a pipeline run executes", experiments, lambda path: path.stem))
+    parts.append(
+        _list_notebooks("experiments: what a pipeline run executes", experiments, lambda path: path.stem)
+    )
     return "\n\n".join(parts) + "\n"
 
 
@@ -175,7 +182,11 @@ def describe_public_names() -> str:
     for name in rumos_bank.__all__:
         value = getattr(rumos_bank, name)
         module = _find_module(name)
-        first = (value.__doc__ or "").strip().splitlines()[0] if callable(value) else "What a client is: one entry a field"
+        first = (
+            (value.__doc__ or "").strip().splitlines()[0]
+            if callable(value)
+            else "What a client is: one entry a field"
+        )
         rows.append([f"[{name}]({module}.md#{name.lower()})", first])
     return (
         "# rumos_bank\n\nThese names are public: `from rumos_bank import Champion`. Each is loaded when it is first asked for. The modules "
@@ -208,7 +219,13 @@ def describe_module(name: str) -> str:
     ]
     chapter = f"[{read_titles(CHAPTERS[name])[0]}](../../{CHAPTERS[name].relative_to(ROOT).as_posix()})"
     return (
-        "\n\n".join([f"# rumos_bank.{name}", f"{(ast.get_docstring(tree) or '').rstrip('.')}. The chapter {chapter} explains it.", *shown])
+        "\n\n".join(
+            [
+                f"# rumos_bank.{name}",
+                f"{(ast.get_docstring(tree) or '').rstrip('.')}. The chapter {chapter} explains it.",
+                *shown,
+            ]
+        )
         + "\n"
     )
 
