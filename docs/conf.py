@@ -1,4 +1,4 @@
-"How Sphinx builds the site: notebooks as they were committed, pages made from the library, nothing from elsewhere."
+"How Sphinx builds the site: notebooks as committed, pages made from the library, nothing from another server."
 
 import json
 import shutil
@@ -21,17 +21,21 @@ extensions = ["myst_nb"]
 root_doc = "docs/index"
 include_patterns = [
     "docs/**",
-    "nbs/lib/*.ipynb",
+    "nbs/lib/*/*.ipynb",
     "nbs/experiments/*.ipynb",
     "reports/record/*.md",
+    "findings/README.md",
     "CHANGELOG.md",
+    "CONTRIBUTING.md",
 ]
 exclude_patterns = ["**/.ipynb_checkpoints", "**/_*", "**/.*"]
 source_suffix = {".md": "myst-nb", ".ipynb": "myst-nb"}
 
 nb_execution_mode = "off"  # what is shown is what is committed; nbval tests that it is so
 nb_execution_cache_path = str(ROOT / "_proc" / "jupyter_cache")
-nb_ipywidgets_js: dict[str, dict[str, str]] = {}  # or each page with a widget would ask another server
+nb_ipywidgets_js: dict[
+    str, dict[str, str]
+] = {}  # else each page with a widget would load scripts from another server
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 nb_merge_streams = True
@@ -51,7 +55,7 @@ pygments_style, pygments_dark_style = "default", "github-dark"
 
 
 def prepare_notebook(app: Any, name: str, source: list[str]) -> None:
-    "Without nbdev's marks; the room's number in the title, and what is exported told by a line at the left."
+    "Remove nbdev's marks, put the chapter's number into its title, and tag exported cells for the line at their left."
     if not (ROOT / f"{name}.ipynb").is_file():
         return
     book = json.loads(source[0])
@@ -69,7 +73,7 @@ def prepare_notebook(app: Any, name: str, source: list[str]) -> None:
         kept.append(cell)
     title = kept[0]["source"] = "".join(kept[0]["source"])
     if name.startswith("nbs/lib/"):
-        kept[0]["source"] = title.replace("# ", f"# {name[8:10]} ", 1)
+        kept[0]["source"] = title.replace("# ", f"# {name.rsplit('/', 1)[1][:2]} ", 1)
     source[0] = json.dumps(book | {"cells": kept})
 
 
@@ -82,8 +86,8 @@ def visit_math(self: Any, node: Any) -> None:
     raise docutils.nodes.SkipNode
 
 
-def write_door(app: Any, error: Exception | None) -> None:
-    "The page that opens first; and what myst-nb left beside the site, which has a copy of it."
+def write_first_page(app: Any, error: Exception | None) -> None:
+    "Write the page that opens first, and remove what myst-nb left beside the site."
     shutil.rmtree(Path(app.outdir).parent / "jupyter_execute", ignore_errors=True)
     if not error:
         page = '<!doctype html><meta charset="utf-8"><title>rumos_bank</title>'
@@ -95,7 +99,7 @@ def setup(app: Any) -> None:
     "Called by Sphinx."
     app.connect("config-inited", lambda *_: write_reference(ROOT / "docs" / "reference"))
     app.connect("source-read", prepare_notebook)
-    app.connect("build-finished", write_door)
+    app.connect("build-finished", write_first_page)
     app.add_html_math_renderer(
         "mathml", inline_renderers=(visit_math, None), block_renderers=(visit_math, None)
     )

@@ -1,21 +1,47 @@
-"The reference pages, made from the library: every module's public names, the commands, and the HTTP API."
+"The reference pages, made from the library: public names, commands, settings, chapters, benchmarks and the HTTP API."
 
 import ast
+import configparser
+import importlib
 import io
+import json
+import re
 import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-CHAPTERS = {path.stem[3:]: path for path in sorted((ROOT / "nbs/lib").glob("*.ipynb"))}
+PACKAGES = {  # in the order of imports → what each is for
+    "ground": "errors, settings, files, statistics, templates, keys",
+    "data": "what a client is, and where clients come from",
+    "model": "features, families, search, one decision with its reasons",
+    "governance": "tracking, the ledger, gates, promotion",
+    "serving": "the champion, the record of its decisions, batches, replay",
+    "monitoring": "drift, outcomes, overrides, a challenger in the shadow",
+    "api": "the champion over HTTP",
+    "desk": "the officer's page",
+    "operations": "the pipeline, its reports, reproduction, backup, the command line",
+}
+CHAPTERS = {  # module, such as model.search → its notebook
+    f"{path.parent.name}.{path.stem[3:]}": path
+    for path in sorted((ROOT / "nbs/lib").glob("*/*.ipynb"), key=lambda path: path.stem)
+}
 
 
 def write_reference(folder: Path) -> None:
-    "All pages into this folder; a page that did not change keeps its time."
+    "Write all pages into this folder; a page that did not change keeps its time."
     pages = {f"{module}.md": describe_module(module) for module in CHAPTERS}
-    pages |= {"commands.md": describe_commands(), "http.md": describe_http(), "record.md": describe_record()}
-    pages |= {"events.md": describe_events()}
+    pages |= {
+        "public.md": describe_public_names(),
+        "commands.md": describe_commands(),
+        "settings.md": describe_settings(),
+        "chapters.md": describe_chapters(),
+        "http.md": describe_http(),
+        "events.md": describe_events(),
+        "record.md": describe_record(),
+        "benchmarks.md": describe_benchmarks(),
+    }
     folder.mkdir(exist_ok=True)
     for stale in {path.name for path in folder.glob("*.md")} - set(pages):
         (folder / stale).unlink()
@@ -25,7 +51,7 @@ def write_reference(folder: Path) -> None:
 
 
 def make_table(columns: list[str], rows: list[list[str]]) -> str:
-    "Markdown; a bar in a cell would end it."
+    "Return a Markdown table; a bar in a cell is escaped."
     lines = [columns, ["---"] * len(columns), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
@@ -34,9 +60,7 @@ def make_table(columns: list[str], rows: list[list[str]]) -> str:
 
 
 def describe_record() -> str:
-    "The committed road, and the tables that were measured beside it."
-    import json
-
+    "Return the committed pipeline run, and the tables that were measured beside it."
     import pandas as pd
 
     from rumos_bank.operations.report import format_board
@@ -44,11 +68,107 @@ def describe_record() -> str:
     record = ROOT / "reports" / "record"
     facts = json.loads((record / "record.json").read_text(encoding="utf-8"))
     board = format_board(pd.read_csv(record / "leaderboard.csv"))
-    told = "\n".join(f"- {sentence}" for sentence in facts["summary"])
+    sentences = "\n".join(f"- {sentence}" for sentence in facts["summary"])
     made = f"Pipeline run `{facts['pipeline_run']}`, commit `{facts['commit'][:10]}`, Python {facts['python']}, {facts['cores']} cores."
     tables = "\n".join(f"../../reports/record/{path.name[:-3]}" for path in sorted(record.glob("*.md")))
     others = f"\n\n## Measured beside it\n\n```{{toctree}}\n{tables}\n```" if tables else ""
-    return f"# The record\n\n{told}\n\n{make_table(list(board.columns), board.to_numpy().tolist())}\n\n{made}{others}\n"
+    return f"# The record\n\n{sentences}\n\n{make_table(list(board.columns), board.to_numpy().tolist())}\n\n{made}{others}\n"
+
+
+def describe_benchmarks() -> str:
+    "Return the ratios that have an aim, and the first three of each benchmark."
+    record = ROOT / "reports" / "record"
+    measured = json.loads((record / "benchmarks.json").read_text(encoding="utf-8"))
+    rows = []
+    for script, one in measured.items():
+        for place, each in enumerate(one["whole"]):
+            if each["aim"] is not None or place < 3:
+                ratio = f"{each['ours'] / each['theirs']:.3g}"
+                aim = "" if each["aim"] is None else f"≤ {each['aim']:.3g}"
+                rows.append(
+                    [script, each["what"], each["beside"], ratio, aim, f"{each['ours']:,.4g} {each['unit']}"]
+                )
+    columns = ["benchmark", "measured", "beside", "ratio", "aim", "ours"]
+    machines = "; ".join(sorted({one["machine"] for one in measured.values()}))
+    return (
+        "# Benchmarks\n\nEach is measured beside an alternative on one machine and given as a ratio, because an absolute time "
+        "means little on another machine. Less is better. `make bench` measures, `make record` puts on record.\n\n"
+        f"{make_table(columns, rows)}\n\n![Resident memory of a large batch stays flat](../../reports/record/batch_memory.png)\n\n"
+        f"{machines}. [All ratios](../../reports/record/benchmarks.md).\n"
+    )
+
+
+# Settings and chapters
+
+
+def describe_settings() -> str:
+    "Return every setting with its shipped value, its variable and the comment above it in settings.ini."
+    text = (ROOT / "settings.ini").read_text(encoding="utf-8")
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read_string(text)
+    notes: dict[tuple[str, str], str] = {}
+    section, comment = "", []
+    for line in text.splitlines():
+        if match := re.fullmatch(r"\[(\w+)\]", line):
+            section, comment = match[1], []
+        elif line.startswith("#"):
+            comment.append(line.lstrip("# "))
+        elif match := re.match(r"(\w+) *=", line):
+            notes[section, match[1]], comment = " ".join(comment), []
+    parts = [
+        "# Settings\n\n[settings.ini](../../settings.ini) is the one file that a bank edits. A variable goes before its line: "
+        "`RUMOS_COSTS_FALSE_POSITIVE=800` replaces `false_positive` of `[costs]` for one command. An unknown name or an "
+        "impossible value stops the command with a sentence that says what is allowed."
+    ]
+    for name in parser.sections():
+        rows = [
+            [
+                f"`{key}`",
+                f"`{' '.join(value.split())}`" if value else "",
+                notes[name, key],
+                f"`RUMOS_{name}_{key}`".upper(),
+            ]
+            for key, value in parser[name].items()
+        ]
+        parts.append(f"## {name}\n\n{make_table(['setting', 'shipped', 'meaning', 'variable'], rows)}")
+    return "\n\n".join(parts) + "\n"
+
+
+def read_titles(path: Path) -> tuple[str, str]:
+    "Return a notebook's title and its subtitle."
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    lines = next("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown").splitlines()
+    subtitle = next((line for line in lines if line.startswith("> ")), "")
+    return lines[0].lstrip("# "), subtitle.removeprefix("> ")
+
+
+def describe_chapters() -> str:
+    "Return the notebooks by package: number, title, subtitle."
+    parts = [
+        "# Chapters\n\nOne notebook is one module of the library. Its folder is its package, and its number is its place in the order "
+        "of imports: a chapter imports from lower numbers only. A line at the left marks the cells that are exported into "
+        "the library; the others explain and prove them. Outputs are shown as they were committed."
+    ]
+    for package, purpose in PACKAGES.items():
+        books = [path for module, path in CHAPTERS.items() if module.startswith(f"{package}.")]
+        parts.append(_list_notebooks(f"{package}: {purpose}", books, lambda path: path.stem[:2]))
+    experiments = sorted((ROOT / "nbs/experiments").glob("*.ipynb"))
+    parts.append(
+        _list_notebooks("experiments: what a pipeline run executes", experiments, lambda path: path.stem)
+    )
+    return "\n\n".join(parts) + "\n"
+
+
+def _list_notebooks(heading: str, books: list[Path], name: Any) -> str:
+    "A table of notebooks, and their place in the site's tree."
+    rows, leaves = [], []
+    for path in books:
+        title, subtitle = read_titles(path)
+        place = f"../../{path.relative_to(ROOT).as_posix()}"
+        rows.append([name(path), f"[{title}]({place})", subtitle])
+        leaves.append(place.removesuffix(".ipynb"))
+    tree = "```{toctree}\n:hidden:\n\n" + "\n".join(leaves) + "\n```"
+    return f"## {heading}\n\n{make_table(['', 'chapter', 'what it is about'], rows)}\n\n{tree}"
 
 
 # The events
@@ -94,9 +214,40 @@ def describe_events() -> str:
 # The library
 
 
+def describe_public_names() -> str:
+    "Return the names that `from rumos_bank import …` offers, each with its module and first line."
+    import rumos_bank
+
+    rows = []
+    for name in rumos_bank.__all__:
+        value = getattr(rumos_bank, name)
+        module = _find_module(name)
+        first = (
+            (value.__doc__ or "").strip().splitlines()[0]
+            if callable(value)
+            else "What a client is: one entry a field"
+        )
+        rows.append([f"[{name}]({module}.md#{name.lower()})", first])
+    return (
+        "# rumos_bank\n\nThese names are public: `from rumos_bank import Champion`. Each is loaded when it is first asked for. The modules "
+        f"are internal: their names may change in any release.\n\n{make_table(['name', 'what it is'], rows)}\n"
+    )
+
+
+def _find_module(name: str) -> str:
+    "The module that defines a public name, such as serving.champion."
+    import rumos_bank
+
+    for module in CHAPTERS:
+        held = importlib.import_module(f"rumos_bank.{module}")
+        if name in getattr(held, "__all__", []) and getattr(held, name) is getattr(rumos_bank, name):
+            return module
+    raise LookupError(f"no module exports {name}")
+
+
 def describe_module(name: str) -> str:
-    "One module: its subtitle, and each public name with signature and comments."
-    text = (ROOT / "rumos_bank" / f"{name}.py").read_text(encoding="utf-8")
+    "Return one module: its subtitle, and each public name with signature and comments."
+    text = (ROOT / "rumos_bank" / f"{name.replace('.', '/')}.py").read_text(encoding="utf-8")
     tree = ast.parse(text)
     (names,) = (ast.literal_eval(node.value) for node in tree.body if _assigned(node) == "__all__")
     comments = _read_comments(text)
@@ -106,9 +257,15 @@ def describe_module(name: str) -> str:
         for name in _names_of(node)
         if name in names
     ]
-    chapter = f"[{CHAPTERS[name].stem}](../../nbs/lib/{CHAPTERS[name].name})"
+    chapter = f"[{read_titles(CHAPTERS[name])[0]}](../../{CHAPTERS[name].relative_to(ROOT).as_posix()})"
     return (
-        "\n\n".join([f"# rumos_bank.{name}", f"{ast.get_docstring(tree)}. Why it is so: {chapter}.", *shown])
+        "\n\n".join(
+            [
+                f"# rumos_bank.{name}",
+                f"{(ast.get_docstring(tree) or '').rstrip('.')}. The chapter {chapter} explains it.",
+                *shown,
+            ]
+        )
         + "\n"
     )
 
@@ -130,7 +287,7 @@ def _read_comments(text: str) -> dict[int, str]:
 
 
 def _describe_name(name: str, node: ast.stmt, text: str, comments: dict[int, str]) -> str:
-    "A heading, what it does, and the lines that say how it is called."
+    "A heading, what it does, and the lines that show how it is called."
     doc = ""
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         doc = ast.get_docstring(node) or ""
@@ -176,7 +333,7 @@ def _class_lines(node: ast.ClassDef, text: str) -> list[str]:
 
 
 def describe_commands() -> str:
-    "Every command of `rumos` with its arguments and options."
+    "Return every target of make, and every command of `rumos` with its arguments and options."
     import typer
 
     from rumos_bank.operations.cli import app
@@ -184,12 +341,19 @@ def describe_commands() -> str:
     parts = [
         _describe_command(words, command) for words, command in walk_commands(typer.main.get_command(app))
     ]
-    head = "# rumos: the commands\n\nThe same is said by `--help` after any of them. Exit code 2 is an error that a sentence explains."
-    return "\n\n".join([head, *parts]) + "\n"
+    targets = re.findall(
+        r"^([a-z-]+):.*?## (.+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    head = (
+        "# Commands\n\n`make` sets up, checks and publishes. `rumos` does the bank's work; `--help` after any command shows "
+        "the same text. Exit code 2 is an error that a sentence explains."
+    )
+    table = make_table(["command", "what it does"], [[f"`make {name}`", text] for name, text in targets])
+    return "\n\n".join([head, f"## make\n\n{table}", *parts]) + "\n"
 
 
 def walk_commands(command: Any, words: tuple[str, ...] = ("rumos",)) -> Iterator[tuple[tuple[str, ...], Any]]:
-    "Each command that does something, with the words that call it."
+    "Yield each command that does something, with the words that call it."
     for name, each in getattr(command, "commands", {}).items():
         yield from walk_commands(each, (*words, name))
     if not getattr(command, "commands", None):
@@ -212,7 +376,7 @@ def _describe_command(words: tuple[str, ...], command: Any) -> str:
 
 
 def describe_http() -> str:
-    "The service's own OpenAPI description, as a page."
+    "Return the service's own OpenAPI description as a page."
     import tempfile
 
     from rumos_bank.api.app import make_app
@@ -228,7 +392,7 @@ def describe_http() -> str:
         for method, each in methods.items()
     ]
     shapes = [_describe_shape(name, each) for name, each in sorted(api["components"]["schemas"].items())]
-    head = f"# The HTTP API\n\n{api['info']['description'].strip()}\n\nA running service has the same at `/docs`."
+    head = f"# The HTTP API\n\n{api['info']['description'].strip()}\n\nA running service shows the same at `/docs`. Requests to paste: [the API by example](../api.md)."
     return "\n\n".join([head, *parts, "## Shapes", *shapes]) + "\n"
 
 

@@ -80,7 +80,7 @@ def test_all_interfaces_open_say_the_same_and_close(store, tmp_path):
         assert all(f"127.0.0.1:{port}" in "".join(output) for port in ports.values())
         environment = environment_of(store, ports)
         verdict = execute(ROOT / "nbs/experiments/ask.ipynb", environment, tmp_path)
-        assert verdict == "3 of 3 doors were asked; all of them say the same."
+        assert verdict == "3 of 3 interfaces were asked; all of them give the same answers."
         taken = subprocess.run(
             [*RUMOS, "serve", "api"], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=60
         )
