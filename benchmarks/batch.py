@@ -6,7 +6,7 @@ decides, counts, hashes, writes durably and keeps a manifest. The aim is a ratio
 way, MLflow's pyfunc on one DataFrame after the other, timed on one chunk.
 
 At the end a batch in a process of its own is killed in the middle (kill -9) and taken up again; its parts must have the
-content-addressed names of the batch that nobody disturbed.
+content-addressed names of the undisturbed batch.
 
     python benchmarks/batch.py --rows 10000000 --picture memory.png
 """
@@ -52,7 +52,7 @@ def fastest(costs: list[Cost]) -> Cost:
     return min(clock for clock, _ in costs), min(cores for _, cores in costs)
 
 
-def make_book(path: Path, rows: int) -> None:
+def make_portfolio(path: Path, rows: int) -> None:
     writer = None
     for frame in synthetic_chunks(rows, seed=1, chunk=CHUNK_ROWS):
         table = pa.Table.from_pandas(frame, preserve_index=False)
@@ -61,8 +61,8 @@ def make_book(path: Path, rows: int) -> None:
     writer.close()
 
 
-def read_tables(book: Path) -> Iterator[pa.Table]:
-    with pq.ParquetFile(book) as file:
+def read_tables(portfolio: Path) -> Iterator[pa.Table]:
+    with pq.ParquetFile(portfolio) as file:
         for batch in file.iter_batches(batch_size=CHUNK_ROWS):
             yield pa.Table.from_batches([batch])
 
@@ -73,9 +73,9 @@ def write_bare(table: pa.Table, chunks: int, path: Path) -> None:
             writer.write_table(table)
 
 
-def measure_bare(champion: Champion, book: Path, rows: int, folder: Path) -> dict[str, Cost]:
+def measure_bare(champion: Champion, portfolio: Path, rows: int, folder: Path) -> dict[str, Cost]:
     "What each of the three takes."
-    table = next(read_tables(book))
+    table = next(read_tables(portfolio))
     clients = np.column_stack([table[name].to_numpy() for name in CLIENT_COLUMNS]).astype(float)
     *steps, (_, booster) = champion.model.model_.steps
     matrix = feature_matrix(clients, champion.protected)
@@ -91,18 +91,18 @@ def measure_bare(champion: Champion, book: Path, rows: int, folder: Path) -> dic
             list(pool.map(lambda _: booster.predict_proba(matrix), range(chunks)))
 
     return {
-        "bare Parquet read": time_it(lambda: sum(each.num_rows for each in read_tables(book))),
+        "bare Parquet read": time_it(lambda: sum(each.num_rows for each in read_tables(portfolio))),
         "bare booster on ready matrices": time_it(score),
         "bare Parquet write": time_it(lambda: write_bare(table, chunks, folder / "bare.parquet")),
     }
 
 
-def time_pyfunc(book: Path, rows: int) -> float:
+def time_pyfunc(portfolio: Path, rows: int) -> float:
     "Seconds for all rows, from those of one chunk."
     mlflow = import_mlflow()
     mlflow.set_tracking_uri(open_store(SETTINGS).uri)
     usual = mlflow.pyfunc.load_model(f"models:/{SETTINGS.store.registered_model}@champion")
-    frame = next(read_tables(book)).select(list(CLIENT_COLUMNS)).to_pandas()
+    frame = next(read_tables(portfolio)).select(list(CLIENT_COLUMNS)).to_pandas()
     with threadpool_limits(1):
         return fastest([time_it(lambda: usual.predict(frame)) for _ in range(2)])[1] * rows / len(frame)
 
@@ -116,10 +116,10 @@ def run_command(source: Path, target: Path) -> psutil.Popen:
 def read_peak(process: psutil.Process) -> float:
     """MiB that the process ever held, by the kernel's own mark.
 
-    `wait4` tells another number: to it belongs what its parent held when it started the process.
+    `wait4` gives another number: it includes what the parent held when it started the process.
     """
-    told = Path(f"/proc/{process.pid}/status").read_text()
-    return float(told.partition("VmHWM:")[2].split()[0]) / 2**10
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    return float(status.partition("VmHWM:")[2].split()[0]) / 2**10
 
 
 def watch_memory(source: Path, target: Path) -> tuple[list[float], float]:
@@ -137,7 +137,7 @@ def watch_memory(source: Path, target: Path) -> tuple[list[float], float]:
 
 
 def list_parts(target: Path) -> list[str]:
-    "Their names tell their content."
+    "Their names, which hold the hashes of their content."
     return sorted(path.name for path in target.glob("part-*.parquet"))
 
 
@@ -179,13 +179,15 @@ def measure(asked: argparse.Namespace) -> Iterator[Ratio]:
         rows, repeat = min(rows, 500_000), 2
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        book = folder / "book.parquet"
-        make_book(book, rows)
+        portfolio = folder / "portfolio.parquet"
+        make_portfolio(portfolio, rows)
         rounds = []
         for turn in range(repeat):
-            bare = measure_bare(champion, book, rows, folder)
+            bare = measure_bare(champion, portfolio, rows, folder)
             target = folder / f"out-{turn}.parquet"
-            taken = time_it(lambda target=target: predict_file(book, target, SETTINGS, champion=champion))
+            taken = time_it(
+                lambda target=target: predict_file(portfolio, target, SETTINGS, champion=champion)
+            )
             rounds.append((bare, taken))
         parts = {label: fastest([bare[label] for bare, _ in rounds]) for label in rounds[0][0]}
         least = sum(clock for clock, _ in parts.values()), sum(cores for _, cores in parts.values())
@@ -195,8 +197,10 @@ def measure(asked: argparse.Namespace) -> Iterator[Ratio]:
         yield Ratio(what, all_three, cores, least[1], "CPU s", 2.0)
         for label, (_, used) in parts.items():  # shares of our own time: less is not better
             yield Ratio(label, what, used, cores, "CPU s", steady=False)
-        yield Ratio(what, "pyfunc, a DataFrame a chunk, no file", cores, time_pyfunc(book, rows), "CPU s")
-        memory, peak = watch_memory(book, folder / "watched.parquet")
+        yield Ratio(
+            what, "pyfunc, a DataFrame a chunk, no file", cores, time_pyfunc(portfolio, rows), "CPU s"
+        )
+        memory, peak = watch_memory(portfolio, folder / "watched.parquet")
         yield Ratio("most resident memory of it", "1 GiB", peak, 1024, "MiB", 1.0)
         half = max(1, len(memory) // 2)
         later, earlier = max(memory[-half:]), max(memory[:half])
@@ -206,14 +210,14 @@ def measure(asked: argparse.Namespace) -> Iterator[Ratio]:
         if asked.picture:
             draw_memory(memory, rows, asked.picture)
         whole = list_parts(folder / "out-0.parquet")
-        there = kill_and_resume(book, folder / "killed.parquet", len(whole))
+        there = kill_and_resume(portfolio, folder / "killed.parquet", len(whole))
         assert list_parts(folder / "killed.parquet") == whole, "a batch that was killed and resumed differs"
         what, kept = "parts of a killed and resumed batch", f"{there} were there when it was killed"
         yield Ratio(what, "undisturbed, equal by name", len(whole), len(whole), "parts", note=kept)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--rows", type=int, default=1_000_000, help="twin clients, in whole 100,000")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="synthetic clients, in whole 100,000")
     parser.add_argument("--repeat", type=int, default=3, help="rounds, of which the fastest counts")
     parser.add_argument("--picture", type=Path, help="draw resident memory into this file")
 

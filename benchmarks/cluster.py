@@ -1,13 +1,13 @@
-"""Files of clients on a Dask cluster: what a second worker saves, and how time grows with the book.
+"""Files of clients on a Dask cluster: what a second worker saves, and how time grows with the file.
 
 Every worker is a process of one thread of this machine. Rounds are interleaved (one worker, two, the machine's own
-threads, and again), each begins when the machine is idle or patience ends, and the fastest counts, because whatever else
-the machine does only makes a round slower. Beside it stand the share of the cores that other programs had in that round, and
+threads, and again), each begins when the machine is idle or patience ends, and the fastest counts, because other programs
+only make a round slower. Beside it stand the share of the cores that other programs had in that round, and
 the CPU time of all our processes together, which a busy machine changes less. Seconds are those of the whole run: plan,
-digest of the input, durable parts, manifest, entry in the log. Starting the processes, which takes the same for a book of
-any size, is told apart.
+digest of the input, durable parts, manifest, entry in the log. Starting the processes, which takes the same for a file of
+any size, is reported separately.
 
-    python benchmarks/cluster.py                                  # 250,000, 1 and 4 million twin clients
+    python benchmarks/cluster.py                                  # 250,000, 1 and 4 million synthetic clients
     python benchmarks/cluster.py --rows 250000 --repeat 1
 """
 
@@ -41,11 +41,11 @@ class Round(NamedTuple):
     others: float  # share of all cores that other programs had
 
 
-# Books
+# Files of clients
 
 
-def make_book(path: Path, rows: int) -> Path:
-    "Twin clients in row groups of a chunk; one chunk is made, and written as often as it takes."
+def make_portfolio(path: Path, rows: int) -> Path:
+    "Synthetic clients in row groups of a chunk; one chunk is made, and written as often as it takes."
     table = pa.Table.from_pandas(
         next(synthetic_chunks(CHUNK_ROWS, seed=1, chunk=CHUNK_ROWS)), preserve_index=False
     )
@@ -56,7 +56,7 @@ def make_book(path: Path, rows: int) -> Path:
 
 
 def parts(folder: Path) -> list[str]:
-    "Names that tell the content."
+    "The names of the parts, which hold the hashes of their content."
     return sorted(path.name for path in folder.glob("part-*.parquet"))
 
 
@@ -75,9 +75,9 @@ def wait_until_idle(patience: float) -> None:
         pass
 
 
-def time_run(champion: Champion, book: Path, target: Path, engine: Engine) -> Round:
+def time_run(champion: Champion, portfolio: Path, target: Path, engine: Engine) -> Round:
     start, before, all_before = time.perf_counter(), tree_seconds(psutil.Process()), busy()
-    predict_file(book, target, SETTINGS, champion=champion, engine=engine)
+    predict_file(portfolio, target, SETTINGS, champion=champion, engine=engine)
     seconds, used = time.perf_counter() - start, tree_seconds(psutil.Process()) - before
     return Round(seconds, used, max(0.0, busy() - all_before - used) / (seconds * CORES))
 
@@ -98,19 +98,19 @@ def measure_rounds(
     champion: Champion, folder: Path, sizes: list[int], repeat: int, patience: float
 ) -> dict[tuple[str, int], list[Round]]:
     "Every round, by way and size. The clusters stay, and have seen the champion before they are timed."
-    books = {rows: make_book(folder / f"{rows}.parquet", rows) for rows in sizes}
+    portfolios = {rows: make_portfolio(folder / f"{rows}.parquet", rows) for rows in sizes}
     taken: dict[tuple[str, int], list[Round]] = {(way, rows): [] for way in WAYS for rows in sizes}
-    few = make_book(folder / "few.parquet", 1000)
+    few = make_portfolio(folder / "few.parquet", 1000)
     with cluster_of(1) as one, cluster_of(2) as two:
         engines = dict(zip(WAYS, (run_on_dask(one), run_on_dask(two), run_on_threads)))
         for way, engine in engines.items():
             predict_file(few, folder / f"few {way}.parquet", SETTINGS, champion=champion, engine=engine)
         for turn in range(repeat):
-            for rows, book in books.items():
+            for rows, portfolio in portfolios.items():
                 outputs = [folder / f"{turn} {rows} {way}.parquet" for way in WAYS]
                 for way, output in zip(WAYS, outputs):
                     wait_until_idle(patience)
-                    taken[way, rows].append(time_run(champion, book, output, engines[way]))
+                    taken[way, rows].append(time_run(champion, portfolio, output, engines[way]))
                 assert len({tuple(parts(output)) for output in outputs}) == 1, "the engines' bits differ"
     return taken
 
@@ -134,11 +134,11 @@ def measure(asked: argparse.Namespace) -> Iterator[Ratio]:
         what, scale = f"a million of {last:,} clients, two Dask workers", 1e6
         ours, theirs = (used["2 workers", rows] / rows * scale for rows in (last, first))
         yield Ratio(what, f"a million of {first:,}", ours, theirs, "CPU s")
-    yield Ratio("starting two workers", "a second", start.seconds, 1, "s, with a book of 1,000", steady=False)
+    yield Ratio("starting two workers", "a second", start.seconds, 1, "s, with a file of 1,000", steady=False)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--rows", default="250000,1000000,4000000", help="sizes of the book, with commas")
+    parser.add_argument("--rows", default="250000,1000000,4000000", help="sizes of the file, with commas")
     parser.add_argument("--repeat", type=int, default=3, help="rounds (default 3)")
     parser.add_argument("--patience", type=float, default=5, help="seconds to wait for an idle machine (5)")
 

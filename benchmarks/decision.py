@@ -1,7 +1,7 @@
 """One decision in process, beside the usual way: plain MLflow with a DataFrame of one row.
 
-Asks the reigning champion of the store that settings.ini names. Each way is timed in turns, several rounds; the median of the
-rounds is told in microseconds of processor time, which depends less on what else the machine does.
+Asks the champion of the store that settings.ini names. Each way is timed in turns, several rounds; the result is the median of
+the rounds in microseconds of processor time, which depends less on what else the machine does.
 """
 
 import argparse
@@ -33,7 +33,7 @@ USUAL = "plain MLflow, a DataFrame of one row"
 
 
 def find_ways(champion: Champion, log: DecisionLog) -> dict[str, Callable[[], object]]:
-    "What is compared."
+    "The ways that are compared."
     settings = read_settings()
     mlflow, values = import_mlflow(), champion.read_client(EXAMPLE_CLIENT)
     mlflow.set_tracking_uri(open_store(settings).uri)

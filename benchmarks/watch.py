@@ -1,11 +1,11 @@
-"""How often the watch is wrong: clean windows that ring, and injected drifts that do not.
+"""How often the monitor is wrong: clean windows that raise an alarm, and injected drifts that do not.
 
 A model learns from 12,000 clients, 3,000 others make its reference, and windows of the remaining 15,000 are judged; that is done
-for several divisions of the clients, each with its own model. In a clean window nothing is wrong, so whatever rings is a false
-alarm; at most `--rate` of the windows may. Then every drift is put into as many windows, and those that its own figure rings for
-are counted.
+for several divisions of the clients, each with its own model. In a clean window nothing is wrong, so every alarm is a false
+one; at most `--rate` of the windows may. Then every drift is put into as many windows, and those in which its own metric raises an
+alarm are counted.
 
-    python benchmarks/watch.py                                   # twins
+    python benchmarks/watch.py                                   # synthetic clients
     RUMOS_DATA_SOURCES=clients.csv python benchmarks/watch.py --real
 """
 
@@ -54,7 +54,7 @@ class World:
         self.rule = Rule(costs.bayes_threshold, costs.false_positive, costs.false_negative)
 
     def alarms(self, clients: pd.DataFrame, rate: float) -> set[str]:
-        "The figures that ring for these clients and their outcomes."
+        "The metrics that raise an alarm for these clients and their outcomes."
         risk = self.decision.predict_proba(clients)[:, 1]
         decided = count_decided(
             self.cells, self.rule, {name: clients[name].to_numpy() for name in self.seen}, risk
@@ -78,7 +78,7 @@ def default_more(clients: pd.DataFrame) -> pd.DataFrame:
     return clients.assign(**{TARGET: np.maximum(clients[TARGET], worse)})
 
 
-DRIFTS: dict[str, tuple[str, Callable[[pd.DataFrame], pd.DataFrame]]] = {  # what → the figure, the change
+DRIFTS: dict[str, tuple[str, Callable[[pd.DataFrame], pd.DataFrame]]] = {  # what → the metric, the change
     "limits in another unit (/40)": ("LIMIT_BAL", lambda c: c.assign(LIMIT_BAL=c["LIMIT_BAL"] // 40)),
     "limits 5 % higher": ("LIMIT_BAL", lambda c: c.assign(LIMIT_BAL=(c["LIMIT_BAL"] * 1.05).astype(int))),
     "bills 5 % higher": ("BILL_AMT1", lambda c: c.assign(BILL_AMT1=(c["BILL_AMT1"] * 1.05).astype(int))),
@@ -95,9 +95,9 @@ DRIFTS: dict[str, tuple[str, Callable[[pd.DataFrame], pd.DataFrame]]] = {  # wha
 
 
 def draw_windows(world: World, size: int, windows: int, seed: int) -> Iterator[pd.DataFrame]:
-    chance = np.random.default_rng(seed)
+    draw = np.random.default_rng(seed)
     for _ in range(windows):
-        yield world.stream.iloc[chance.choice(len(world.stream), size, replace=False)]
+        yield world.stream.iloc[draw.choice(len(world.stream), size, replace=False)]
 
 
 def main() -> None:
@@ -115,17 +115,17 @@ def main() -> None:
     drifted = max(1, asked.windows // 10)
     for size in asked.sizes:
         few = 4 if size > 5000 else 1  # large windows of one stream have most clients in common
-        rung = Counter(
+        alarmed = Counter(
             bool(world.alarms(window, asked.rate))
             for seed, world in enumerate(worlds)
             for window in draw_windows(world, size, asked.windows // few, seed)
         )
         print(
-            f"{size:>6} clients: {rung[True]} of {rung.total()} clean windows ring ({rung[True] / rung.total():.2%})"
+            f"{size:>6} clients: {alarmed[True]} of {alarmed.total()} clean windows raise an alarm ({alarmed[True] / alarmed.total():.2%})"
         )
-        for what, (figure, change) in DRIFTS.items():
+        for what, (metric, change) in DRIFTS.items():
             caught = [
-                figure in world.alarms(change(window), asked.rate)
+                metric in world.alarms(change(window), asked.rate)
                 for seed, world in enumerate(worlds)
                 for window in draw_windows(world, size, drifted // few + 1, 100 + seed)
             ]

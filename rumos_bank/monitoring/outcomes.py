@@ -53,7 +53,7 @@ def _find_fault(
         return "" if known == defaulted else f"the outcome on record is {known}, and it stays"
     return "" if is_decision(decision) else f"there is no decision {decision!r} in the log"
 
-# %% ../../nbs/lib/monitoring/61_outcomes.ipynb #7ac27b14
+# %% ../../nbs/lib/monitoring/61_outcomes.ipynb #36dc4f71
 @dataclass(frozen=True)
 class Added:
     "The result of adding a file of outcomes."
@@ -78,7 +78,7 @@ def _read_lines(path: Path) -> Iterator[Line]:
         yield from zip(chunk.rows.tolist(), decisions, defaulted.tolist())
         yield from ((number, "", np.nan) for number, _ in chunk.broken)
 
-
+# %% ../../nbs/lib/monitoring/61_outcomes.ipynb #7ac27b14
 def add_outcomes(
     settings: Settings,  # which log
     path: Path,  # a table with the columns decision and defaulted

@@ -488,8 +488,7 @@ class _OneFile:
 
     def finish(self) -> str:
         "The digest of the output, which is whole but has no name yet."
-        digests: dict[Path, str] = {path: file.finish() for path, file in self.files.items()}
-        return digests[self.target]
+        return str({path: file.finish() for path, file in self.files.items()}[self.target])
 
     def close(self, entry: str = "") -> None:
         "With the id in the decision log the files get their names, the output last; without it they are removed."
