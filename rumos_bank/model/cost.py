@@ -73,7 +73,7 @@ def savings(
     without = min(trivial_costs(defaulted, costs).values())
     if without == 0:
         raise ParameterError(
-            "savings need clients of both kinds: a policy without a model costs nothing here"
+            "savings need clients of both classes: a policy without a model costs nothing here"
         )
     return 1 - cost / without
 

@@ -116,7 +116,7 @@ def test_at_the_threshold_the_bank_refuses():
 @given(st.lists(st.integers(0, 1), min_size=2, max_size=30), some_costs)
 def test_savings_are_0_without_a_model_and_1_without_a_mistake(defaulted, costs):
     if len(set(defaulted)) == 1:
-        with pytest.raises(ParameterError, match="both kinds"):
+        with pytest.raises(ParameterError, match="both classes"):
             savings(0, defaulted, costs)
         return
     without = trivial_costs(defaulted, costs)

@@ -93,7 +93,7 @@ def test_metrics_come_from_probabilities_not_decisions(clients):
     assert at_25["min_cost"] != at_60["min_cost"]
 
 
-def test_a_model_that_refuses_nobody_is_measured(clients):
+def test_a_model_that_refuses_no_client_is_measured(clients):
     measured = ev.measure(*clients, 1.1, BANK)
     assert measured["precision"] == measured["recall"] == measured["refused_share"] == 0
     assert measured["savings"] <= 0

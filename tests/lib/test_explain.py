@@ -1,4 +1,4 @@
-"What is said about a decision adds up, holds when it is tried, and gives no client away."
+"The explanation of a decision adds up, can be verified, and reveals no client."
 
 import json
 import time
@@ -153,9 +153,9 @@ def test_every_family_can_be_explained(family, protected):
         assert explanation.probability == score(decision, client)
         assert explanation.refused == bool(decision.predict(pd.DataFrame([client]))[0])
         assert len(explanation.groups) == (6 if protected else 9)
-        said = " ".join(explanation.texts()) + json.dumps(explanation.to_dict())
+        written = " ".join(explanation.texts()) + json.dumps(explanation.to_dict())
         assert not protected or not any(
-            word in said.lower() for word in ("sex", "marital", "marriage", '"age"')
+            word in written.lower() for word in ("sex", "marital", "marriage", '"age"')
         )
 
 
@@ -172,7 +172,7 @@ def test_the_base_is_the_typical_accepted_client(boosted):
     assert np.allclose([points for _, points in same.groups], 0) and not same.refused
 
 
-def flip(client, typical, group):
+def make_typical(client, typical, group):
     "The client with one group typical; an independent reading of the rule for histories."
     changed = client | {name: typical[name] for name in GROUPS[group]}
     if group == "history of late payments":
@@ -181,14 +181,14 @@ def flip(client, typical, group):
     return changed
 
 
-def test_every_reason_holds_when_it_is_flipped_and_none_is_withheld(boosted, refused):
+def test_every_reason_is_verified_and_none_is_withheld(boosted, refused):
     typical = boosted.reference_["typical"]
     withheld = 0
     for client in refused.head(100).to_dict("records"):
         explanation = explain(boosted, client)
         falls = {}
         for group, points in explanation.groups:
-            falls[group] = explanation.probability - score(boosted, flip(client, typical, group))
+            falls[group] = explanation.probability - score(boosted, make_typical(client, typical, group))
             withheld += points > 0 and falls[group] < 0.01
         expected = [group for group, points in explanation.groups if points > 0 and falls[group] >= 0.01]
         assert [reason.group for reason in explanation.reasons] == expected[:4]
@@ -322,14 +322,14 @@ def test_the_walk_through_the_leaves_is_the_trees_own(boosted):
 
 
 def test_the_reference_survives_the_store_and_asks_for_no_new_type(boosted, refused):
-    plain = make_explained("LightGBM")
-    plain.reference_ = None
-    assert types_to_trust(boosted) == types_to_trust(plain)
+    bare = make_explained("LightGBM")
+    bare.reference_ = None
+    assert types_to_trust(boosted) == types_to_trust(bare)
     stored = skops.io.dumps(boosted)
     again = skops.io.loads(stored, trusted=types_to_trust(boosted))
     client = refused.iloc[[0]]
     assert explain(again, client) == explain(boosted, client)
-    assert len(stored) - len(skops.io.dumps(plain)) < 100_000
+    assert len(stored) - len(skops.io.dumps(bare)) < 100_000
 
 
 def test_the_reference_holds_no_clients(boosted):

@@ -1,4 +1,4 @@
-"Every family fits, says the same twice, and is left to tell honest probabilities."
+"Every family fits, gives the same twice, and is trained for calibrated probabilities."
 
 import json
 
@@ -123,17 +123,17 @@ def test_one_core_is_asked_for(name):
     ],
 )
 def test_parameters_have_their_plain_names(name, expected):
-    plain = plain_parameters(first_model(name))
-    assert {key: plain[key] for key in expected} == expected
-    assert not any("__" in key for key in plain)
+    parameters = plain_parameters(first_model(name))
+    assert {key: parameters[key] for key in expected} == expected
+    assert not any("__" in key for key in parameters)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_what_is_written_down_is_plain_and_short(name):
-    plain = plain_parameters(first_model(name))
-    assert json.loads(json.dumps(plain)).keys() == plain.keys()
-    assert all(len(str(value)) < 500 for value in plain.values())  # MLflow takes 6,000
-    assert "estimators" not in plain and "steps" not in plain
+    parameters = plain_parameters(first_model(name))
+    assert json.loads(json.dumps(parameters)).keys() == parameters.keys()
+    assert all(len(str(value)) < 500 for value in parameters.values())  # MLflow takes 6,000
+    assert "estimators" not in parameters and "steps" not in parameters
 
 
 def test_an_unknown_family_is_refused_with_the_known_ones():

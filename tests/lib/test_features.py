@@ -1,4 +1,4 @@
-"One client's numbers and whole columns give the same bits, and the formulas are what they say."
+"One client's numbers and whole columns give the same bits, and the formulas are those in words."
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"Differences between models, with an interval that does not fool."
+"Differences between models with a corrected interval, and the calibration of one model."
 
 from typing import ClassVar
 
@@ -46,18 +46,18 @@ def test_turning_the_comparison_round_turns_the_answer_round(costs, random):
 def test_without_the_correction_it_is_the_paired_t_test():
     rng = np.random.default_rng(0)
     one, two = rng.normal(400, 9, 15), rng.normal(402, 9, 15)
-    plain = stats.ttest_rel(one, two)
+    paired = stats.ttest_rel(one, two)
     found = compare_by_folds(one, two, test_to_train=0)
     assert found.probability_better == pytest.approx(
-        1 - plain.pvalue / 2 if plain.statistic < 0 else plain.pvalue / 2
+        1 - paired.pvalue / 2 if paired.statistic < 0 else paired.pvalue / 2
     )
-    assert (found.low, found.high) == pytest.approx(tuple(plain.confidence_interval()))
+    assert (found.low, found.high) == pytest.approx(tuple(paired.confidence_interval()))
     wider = compare_by_folds(one, two, test_to_train=0.25)
     assert wider.high - wider.low == pytest.approx((found.high - found.low) * np.sqrt(1 + 15 * 0.25))
 
 
 class Known:
-    "Says of each client what it is told to, and remembers whom it learned from."
+    "Predicts a probability by the last digit of the ID, and keeps the clients it learned from."
 
     learned: ClassVar[list] = []
 
@@ -68,8 +68,8 @@ class Known:
 
     def predict_proba(self, clients):
         assert not Known.learned[-1] & set(clients["ID"])
-        chance = (clients["ID"].to_numpy() % 10) / 10
-        return np.column_stack([1 - chance, chance])
+        probability = (clients["ID"].to_numpy() % 10) / 10
+        return np.column_stack([1 - probability, probability])
 
 
 def test_every_client_is_judged_once_a_repeat_by_a_model_that_did_not_know_them():
@@ -77,9 +77,9 @@ def test_every_client_is_judged_once_a_repeat_by_a_model_that_did_not_know_them(
     Known.learned = []
     found = judge([Contender("known", Known, 0.25)], twins, costs, repeats=2, folds=5)["known"]
     assert len(Known.learned) == 10
-    chance = (twins["ID"].to_numpy() % 10) / 10
-    assert (found.probability == chance).all()
-    total = business_cost(twins[TARGET], decide(chance, 0.25), costs)
+    probability = (twins["ID"].to_numpy() % 10) / 10
+    assert (found.probability == probability).all()
+    total = business_cost(twins[TARGET], decide(probability, 0.25), costs)
     assert found.costs[:5].sum() * 100 == pytest.approx(total)  # five folds of 100 clients
 
 
@@ -103,15 +103,15 @@ def test_the_table_compares_with_the_reference_and_puts_the_cheapest_first():
 
 
 @pytest.mark.parametrize(
-    ("costs", "said"),
+    ("costs", "sentence"),
     [
         ([1, 2, 1, 2], "costs 8.5 € per client less than"),
         ([19, 18, 19, 18], "costs 8.5 € per client more than"),
         ([1, 19, 2, 18], "do not differ clearly"),
     ],
 )
-def test_what_may_be_said(costs, said):
-    assert said in describe_difference("one", "two", compare_by_folds(costs, [10, 10, 10, 10], 1 / 3))
+def test_a_difference_is_stated_only_where_it_is_clear(costs, sentence):
+    assert sentence in describe_difference("one", "two", compare_by_folds(costs, [10, 10, 10, 10], 1 / 3))
 
 
 # calibration
@@ -123,11 +123,11 @@ def test_what_may_be_said(costs, said):
     )
 )
 def test_the_parts_add_up_to_the_brier_score(rows):
-    outcome, chance = (np.array(column) for column in zip(*rows, strict=True))
-    parts = _split_brier(outcome, chance)
+    outcome, probability = (np.array(column) for column in zip(*rows, strict=True))
+    parts = _split_brier(outcome, probability)
     total = parts["reliability"] - parts["resolution"] + parts["uncertainty"] + parts["within_bins"]
     assert total == pytest.approx(parts["brier"], abs=1e-12)
-    assert parts["brier"] == pytest.approx(np.mean((chance - outcome) ** 2), abs=1e-12)
+    assert parts["brier"] == pytest.approx(np.mean((probability - outcome) ** 2), abs=1e-12)
 
 
 def test_nothing_remains_within_bins_of_one_probability():
@@ -136,7 +136,7 @@ def test_nothing_remains_within_bins_of_one_probability():
     assert abs(_split_brier(defaulted, probability)["within_bins"]) > 1e-4
 
 
-def test_chance_agrees_with_a_simulation_by_the_public_metric():
+def test_the_error_of_a_calibrated_model_agrees_with_a_simulation_by_the_public_metric():
     defaulted, probability = draw_outcomes(1500, seed=2)
     found = measure_calibration(defaulted, probability, seed=0)
     rng = np.random.default_rng(11)

@@ -192,7 +192,7 @@ def test_the_seconds_count_the_preparation_and_one_thread(train, monkeypatch, jo
 
 
 def test_the_log_loss_of_a_trial_is_the_one_that_is_measured(train, monkeypatch):
-    monkeypatch.setitem(FAMILIES, "made", make_family(nearest))  # says 0 or 1, and is wrong at times
+    monkeypatch.setitem(FAMILIES, "made", make_family(nearest))  # predicts 0 or 1, and is wrong at times
     found = search("made", train, SETTINGS, TINY)
     measured = measure(found.folds["defaulted"], found.folds["probability"], 0.25, COSTS)
     assert found.trials["log_loss"][0] == measured["log_loss"]
@@ -223,17 +223,17 @@ def test_a_folds_own_outcomes_never_reach_its_threshold(monkeypatch):
 
 def test_the_rule_changes_just_above_the_limit():
     rng = np.random.default_rng(0)
-    chance = rng.uniform(0, 0.5, 2000)
-    outcome = (rng.uniform(size=2000) < chance).astype(int)
-    folds = pd.DataFrame({"fold": np.arange(2000) % 4, "defaulted": outcome, "probability": chance})
-    error = calibration_error(outcome, chance)
+    probability = rng.uniform(0, 0.5, 2000)
+    outcome = (rng.uniform(size=2000) < probability).astype(int)
+    folds = pd.DataFrame({"fold": np.arange(2000) % 4, "defaulted": outcome, "probability": probability})
+    error = calibration_error(outcome, probability)
     bayes, tuned = (choose_rule(folds, COSTS, limit) for limit in (error, np.nextafter(error, 0)))
     assert (bayes.name, bayes.threshold) == ("bayes", COSTS.bayes_threshold)
     assert (tuned.name, tuned.threshold) == ("tuned", tuned.tuned_threshold)
     assert tuned.threshold != bayes.threshold
     np.testing.assert_array_equal(bayes.cv_costs, cost_by_fold(folds, COSTS.bayes_threshold, COSTS))
     np.testing.assert_array_equal(tuned.cv_costs, tuned_cost_by_fold(folds, COSTS))
-    for rule in (bayes, tuned):  # both are always told
+    for rule in (bayes, tuned):  # both are always reported
         assert rule.calibration_error == error
         assert (rule.bayes_cost, rule.tuned_cost) == (bayes.cv_cost, tuned.cv_cost)
 

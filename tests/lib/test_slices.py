@@ -122,7 +122,7 @@ def test_the_table_agrees_with_a_loop(judged, table):
         assert found == pytest.approx(expected, rel=1e-12)
 
 
-def test_nobody_is_dropped_and_the_groups_add_up(judged, table):
+def test_no_client_is_dropped_and_the_groups_add_up(judged, table):
     _, defaulted, probability = judged
     by_slicing = table.groupby("slicing")
     assert set(by_slicing.groups) == SLICINGS
@@ -264,12 +264,12 @@ def test_the_curve_agrees_with_a_loop():
     curve = sl.refer_curve(defaulted, probability, 0.3, COSTS, referral_cost=7, human_error=0.2)
     for row in curve.itertuples():
         right = erring = referred = 0.0
-        for outcome, chance in zip(defaulted, probability, strict=True):
+        for outcome, risk in zip(defaulted, probability, strict=True):
             if_wrong = 10_000 if outcome else 10
-            if row.margin_eur > 0 and row.low - 1e-12 <= chance <= row.high + 1e-12:
+            if row.margin_eur > 0 and row.low - 1e-12 <= risk <= row.high + 1e-12:
                 referred, right, erring = referred + 1, right + 7, erring + 7 + 0.2 * if_wrong
             else:
-                lost = if_wrong * ((chance >= 0.3) != outcome)
+                lost = if_wrong * ((risk >= 0.3) != outcome)
                 right, erring = right + lost, erring + lost
         found = [row.referred_share, row.cost_if_right, row.cost_if_human_errs]
         assert found == pytest.approx([referred / 300, right / 300, erring / 300])
@@ -277,7 +277,7 @@ def test_the_curve_agrees_with_a_loop():
     assert curve["referred_share"].iloc[[0, -1]].to_list() == [0, 1]
 
 
-def test_without_a_margin_nobody_is_referred_not_even_at_the_threshold():
+def test_without_a_margin_no_client_is_referred_not_even_at_the_threshold():
     defaulted, probability = (
         np.array([0, 0, 1, 1]),
         np.array([0.25, 0.25, 0.25, 0.9]),
