@@ -42,10 +42,9 @@ from rumos_bank.api.schemas import (
     Reader,
     Refusal,
     Sent,
-    make_client_model,
     read_override,
 )
-from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, LATE_CLIENT
+from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, LATE_CLIENT, make_client_model
 from rumos_bank.ground.errors import ParameterError, SettingsError, StoreError
 from rumos_bank.ground.keys import KeyRing
 from rumos_bank.ground.settings import BEHIND_LOOPBACK, Settings

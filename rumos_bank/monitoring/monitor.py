@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from rumos_bank.data.contract import CLIENT_COLUMNS
-from rumos_bank.data.readers import find_good_rows, open_source, read_numbers
+from rumos_bank.data.contract import CLIENT_COLUMNS, find_good_rows
+from rumos_bank.data.readers import open_source, read_numbers
 from rumos_bank.governance.integrity import read_verified
 from rumos_bank.governance.registry import UnreachableError, find_promoted, find_version
 from rumos_bank.ground.errors import DataError, ParameterError, StoreError

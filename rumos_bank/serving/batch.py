@@ -30,16 +30,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 # %% ../../nbs/lib/serving/52_batch.ipynb #0c936fd2
-from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT
+from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, describe_faults, find_good_rows
 from rumos_bank.data.readers import (
     ENDINGS,
     SHEET_ROWS,
     Chunk,
     Source,
     defuse_cells,
-    describe_faults,
     find_ending,
-    find_good_rows,
     find_place,
     list_files,
     open_source,
