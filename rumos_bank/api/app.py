@@ -119,7 +119,7 @@ def _announce(service: Service) -> None:
 async def _watch_keys(service: Service) -> None:
     "Look for changed keys until cancelled; nothing that goes wrong in it may end it."
     while True:
-        await asyncio.sleep(service.settings.api.watch_seconds)
+        await asyncio.sleep(service.settings.api.refresh_seconds)
         try:
             service.ring.refresh()
         except Exception as error:
@@ -129,7 +129,7 @@ async def _watch_keys(service: Service) -> None:
 async def _watch(service: Service) -> None:
     "Look for a new champion until cancelled; nothing that goes wrong in it may end it."
     while True:
-        await asyncio.sleep(service.settings.api.watch_seconds)
+        await asyncio.sleep(service.settings.api.refresh_seconds)
         try:
             await asyncio.to_thread(service.follower.refresh)
         except Exception as error:

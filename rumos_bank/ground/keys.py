@@ -122,7 +122,7 @@ def revoke_key(
     settings: Settings,
     name: str,  # of a key in force
 ) -> None:
-    """End a key; a running API refuses it within `[api] watch_seconds`.
+    """End a key; a running API refuses it within `[api] refresh_seconds`.
 
     Raises `ParameterError` if no key in force has this name, `StoreError` if the file cannot be read or written.
     """

@@ -71,7 +71,7 @@ def test_the_bank_costs():
         ("[cost]\nfalse_positive = 1", "did you mean costs?"),
         (
             "[zebra]\nstripes = 1",
-            "allowed: alarm, api, audit, canary, costs, data, desk, gates, ledger, mlflow, model, ports, refer, shadow, split, store, watch",
+            "allowed: api, audit, canary, costs, data, desk, gates, leak, ledger, mlflow, model, ports, refer, shadow, split, store, watch",
         ),
         ("[home]\nhome = x", "unknown section"),
         ("[DEFAULT]\nrepo = bank\nlib_name = bank", "[DEFAULT] : unknown section"),

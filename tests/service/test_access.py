@@ -95,7 +95,7 @@ def test_a_revoked_key_is_refused_while_the_service_runs_and_a_new_one_works(gua
 @pytest.mark.parametrize("wrong", [False, True])
 def test_a_revoked_key_does_not_wait_for_a_slow_or_broken_store(store, wrong):
     settings = settings_of(store)
-    settings = settings.model_copy(update={"api": settings.api.model_copy(update={"watch_seconds": 0.1})})
+    settings = settings.model_copy(update={"api": settings.api.model_copy(update={"refresh_seconds": 0.1})})
     add_key(settings, "reader", ["read"])
     app = make_app(settings, lambda event, **facts: None)
     service = app.state.service
