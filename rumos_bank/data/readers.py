@@ -113,7 +113,7 @@ def defuse_cells(
 
 # %% ../../nbs/lib/data/13_readers.ipynb #bbd7f741
 def to_place(
-    path: Path | str,  # a path, or an address such as s3://bank/book.parquet
+    path: Path | str,  # a path, or an address such as s3://bank/clients.parquet
 ) -> Path | str:  # a path of this machine, or an address of another store
     "A path, or the address of another store; `file://` is a path."
     text = str(path).removeprefix("file://")

@@ -45,7 +45,7 @@ def rename_durably(
 # %% ../../nbs/lib/ground/02_files.ipynb #114971d6
 def write_temporary(
     path: Path,  # the final file; its folder exists
-    content: bytes,
+    content: bytes,  # all of it
     mode: int = 0o666,  # permissions, less the umask
 ) -> Path:  # the temporary file, in the folder of the final one
     """Write a temporary file beside the final one; the disk has it when this returns.

@@ -117,7 +117,7 @@ def add_key(
         _write_keys(path, [*keys, Key(name, tuple(sorted(set(scopes))), _digest(token), _now())])
     return token
 
-
+# %% ../../nbs/lib/ground/05_keys.ipynb #d9681785
 def revoke_key(
     settings: Settings,
     name: str,  # of a key in force

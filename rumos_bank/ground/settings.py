@@ -191,7 +191,7 @@ class CanarySettings(Section):
     max_changed_decisions: float = Field(0.005, ge=0, le=1)  # share of the clients decided otherwise
     max_euros: float = Field(1, ge=0, le=1e6)  # per client, more than the champion costs
 
-
+# %% ../../nbs/lib/ground/01_settings.ipynb #9383c485
 class WatchSettings(Section):
     "When today's clients no longer look like those of the training."
 
@@ -289,10 +289,7 @@ class Settings(Places):
 
     @property
     def database_uri(self) -> str:
-        """The address of MLflow's database with its password: never to be shown.
-
-        Raises `SettingsError` if the file with the password cannot be read.
-        """
+        "MLflow's database with its password, never to be shown. Raises `SettingsError` if that cannot be read."
         named = self.store.database_password_file
         if not self.store.database:
             return f"sqlite:///{self.store_path / DATABASE}"

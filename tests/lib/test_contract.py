@@ -198,7 +198,7 @@ def test_no_clients_are_no_violation():
     assert len(validate_clients(frame(0).reindex(columns=list(CLIENT_COLUMNS)))) == 0
 
 
-def test_the_argument_is_left_alone():
+def test_the_argument_is_unchanged():
     given_frame = frame().astype(float)
     before = given_frame.copy()
     validate_clients(given_frame)
@@ -302,7 +302,7 @@ def is_accepted_in_json(model: type[BaseModel], client: dict) -> bool:
 def test_schema_masks_check_and_model_give_the_same_verdict_on_every_row(rows):
     """The exceptions, which one of them cannot express or a test above holds:
 
-    - JSON tells 2.0 from 2, and the model refuses 2.0 for a code or a year; the others take both.
+    - In JSON 2.0 is not 2, and the model refuses 2.0 for a code or a year; the others accept both.
     - A table cannot leave out a field of one row: it is a missing value there.
     - The ID and the target are columns of tables only.
     """
@@ -374,7 +374,7 @@ def test_a_column_of_numbers_that_do_not_lie_on_a_line_is_refused(column):
 
 
 @given(st.sets(st.sampled_from(CLIENT_COLUMNS)), st.sets(st.sampled_from(CLIENT_COLUMNS)))
-def test_one_clients_fields_are_needed_where_they_are_asked_for(given_fields, asked):
+def test_one_client_needs_the_fields_that_are_asked_for(given_fields, asked):
     client = {name: EXAMPLE_CLIENT[name] for name in given_fields}
     columns = [name for name in CLIENT_COLUMNS if name in asked]
     if missing := asked - given_fields:
@@ -388,13 +388,13 @@ def test_one_clients_fields_are_needed_where_they_are_asked_for(given_fields, as
         ]
 
 
-def test_what_is_no_field_is_left_alone_and_so_is_the_client():
+def test_names_that_are_no_fields_are_ignored_and_the_client_is_unchanged():
     client = {"note": object(), **EXAMPLE_CLIENT, TARGET: "?"}
     before = dict(client)
     assert check_client(client) == EXAMPLE_CLIENT and client == before
 
 
-# other people's tables
+# Names and numbers in other tables
 
 
 @pytest.mark.parametrize(
@@ -408,7 +408,7 @@ def test_what_is_no_field_is_left_alone_and_so_is_the_client():
         (3, "3"),
     ],
 )
-def test_a_name_is_taken_loosely(name, known):
+def test_names_are_compared_loosely(name, known):
     assert find_name(name) == known
 
 
@@ -420,11 +420,11 @@ def test_numbers_are_read_and_the_rest_is_kept():
 
 @settings(max_examples=25, deadline=None)
 @given(clients(), st.randoms(use_true_random=False))
-def test_the_fingerprint_does_not_depend_on_the_dress(valid, random):
+def test_the_fingerprint_does_not_depend_on_the_layout(valid, random):
     columns = list(CLIENT_COLUMNS)
     random.shuffle(columns)
-    dressed = valid[columns].astype(float).set_axis(range(100, 100 + len(valid)))
-    assert fingerprint(validate_clients(dressed)) == fingerprint(validate_clients(valid))
+    arranged = valid[columns].astype(float).set_axis(range(100, 100 + len(valid)))
+    assert fingerprint(validate_clients(arranged)) == fingerprint(validate_clients(valid))
 
 
 @settings(max_examples=25, deadline=None)
