@@ -59,7 +59,7 @@ def make_nothing(settings: Settings, framed: bool):
     from fastapi import FastAPI
 
     from rumos_bank.api.middleware import Gate, Metrics, Middleware
-    from rumos_bank.api.schemas import make_client_model
+    from rumos_bank.data.contract import make_client_model
     from rumos_bank.ground.keys import KeyRing
 
     app, Client = FastAPI(), make_client_model()
@@ -86,7 +86,7 @@ def make_predecessor(files: str):
     import pandas as pd
     from fastapi import FastAPI
 
-    from rumos_bank.api.schemas import make_client_model
+    from rumos_bank.data.contract import make_client_model
     from rumos_bank.governance.tracking import import_mlflow
 
     model = import_mlflow().pyfunc.load_model(files)

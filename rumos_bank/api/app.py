@@ -47,10 +47,9 @@ from rumos_bank.api.schemas import (
     Refusal,
     Sent,
     is_portable,
-    make_client_model,
     read_override,
 )
-from ..data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, LATE_CLIENT
+from ..data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, LATE_CLIENT, make_client_model
 from ..ground.errors import ParameterError, SettingsError, StoreError
 from ..ground.keys import KeyRing
 from ..ground.settings import BEHIND_LOOPBACK, Settings
@@ -123,7 +122,7 @@ def _announce(state: ApiState) -> None:
 async def _watch_keys(state: ApiState) -> None:
     "Look for changed keys until cancelled; no error ends it."
     while True:
-        await asyncio.sleep(state.settings.api.watch_seconds)
+        await asyncio.sleep(state.settings.api.refresh_seconds)
         try:
             state.ring.refresh()
         except Exception as error:
@@ -133,7 +132,7 @@ async def _watch_keys(state: ApiState) -> None:
 async def _watch(state: ApiState) -> None:
     "Look for a new champion until cancelled; no error ends it."
     while True:
-        await asyncio.sleep(state.settings.api.watch_seconds)
+        await asyncio.sleep(state.settings.api.refresh_seconds)
         try:
             await asyncio.to_thread(state.follower.refresh)
         except Exception as error:

@@ -4,9 +4,8 @@
 
 # %% auto #0
 __all__ = ['MEDIA', 'TITLES', 'LONGEST', 'RULES', 'MOST_FAULTS', 'TOO_MANY', 'OVERRIDE_RULES', 'Refusal', 'is_portable',
-           'make_fault', 'rule_of', 'make_client_model', 'Sent', 'Reader', 'Override', 'read_override', 'Prediction',
-           'Others', 'Explanation', 'DecisionAnswer', 'LoggedDecision', 'OverrideAnswer', 'ChampionAnswer', 'Health',
-           'Problem']
+           'make_fault', 'Sent', 'Reader', 'Override', 'read_override', 'Prediction', 'Others', 'Explanation',
+           'DecisionAnswer', 'LoggedDecision', 'OverrideAnswer', 'ChampionAnswer', 'Health', 'Problem']
 
 # %% ../../nbs/lib/api/70_schemas.ipynb #d617a020
 import json
@@ -17,9 +16,9 @@ from math import isfinite
 from typing import Annotated, Any, Literal, NamedTuple
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from ..data.contract import EXAMPLE_CLIENT, FIELDS, ClientField
+from ..data.contract import EXAMPLE_CLIENT, FIELDS, list_values
 
 # %% ../../nbs/lib/api/70_schemas.ipynb #6a08ec47
 MEDIA = "application/problem+json"
@@ -85,52 +84,8 @@ def make_fault(
     detail = f"{given.get('field', 'a field')} {problem}{got}"
     return {"detail": detail, "pointer": pointer, **given} | ({"allowed": allowed} if allowed else {})
 
-# %% ../../nbs/lib/api/70_schemas.ipynb #4f40929f
-def rule_of(field: ClientField) -> str:
-    "What is allowed, as the end of a sentence."
-    if field.codes:
-        return f"one of the codes {field.low} to {field.high}"
-    return f"a whole number between {field.low:,} and {field.high:,} {field.unit}"
-
-
-def _annotate(field: ClientField, needed: bool) -> tuple[Any, Any]:
-    "The field for pydantic: type and range, meaning, example."
-    codes = "; ".join(f"{code} = {meaning}" for code, meaning in field.codes.items())
-    meaning = f"{field.meaning} ({field.unit})" if not codes else f"{field.meaning}: {codes}"
-    is_amount = field.unit == "TWD"
-    about: dict[str, Any] = {
-        "ge": field.low,
-        "le": field.high,
-        "title": field.name,
-        "description": meaning[0].upper() + meaning[1:],
-        "examples": [EXAMPLE_CLIENT[field.name]],
-    }
-    if is_amount:  # pydantic's own check of multiples has a tolerance
-        about["json_schema_extra"] = {"multipleOf": 1}
-    if not needed:
-        about["default_factory"] = lambda: None
-    return (float if is_amount else int), Field(**about)
-
-
-def make_client_model(
-    optional: Sequence[str] = (),  # fields that may be left out
-    name: str = "Client",  # in the documentation
-) -> type[BaseModel]:
-    "A client as the service accepts it."
-    config = ConfigDict(
-        strict=True,
-        extra="forbid",
-        allow_inf_nan=False,
-        json_schema_extra={"examples": [{n: v for n, v in EXAMPLE_CLIENT.items() if n not in optional}]},
-    )
-    fields: dict[str, Any] = {field.name: _annotate(field, field.name not in optional) for field in FIELDS}
-    about = "The 23 numbers that the bank knows about a client."
-    if optional:
-        about += f" {', '.join(optional)} may be left out: no decision looks at them."
-    return create_model(name, __config__=config, __doc__=about, **fields)
-
 # %% ../../nbs/lib/api/70_schemas.ipynb #ff1280bc
-RULES = {field.name: rule_of(field) for field in FIELDS}
+RULES = {field.name: field.rule for field in FIELDS}
 MOST_FAULTS, TOO_MANY = 20, 5_000  # faults that are named; above the second number none is
 
 
@@ -179,22 +134,6 @@ class Sent(NamedTuple):
     absent: frozenset[str]  # optional fields that some client leaves out
 
 
-def _as_whole(client: BaseModel, place: str) -> tuple[int, ...]:
-    "The client as whole numbers in canonical order."
-    given = tuple(client.__dict__.values())
-    if None in given:
-        given = tuple(value or 0 for value in given)
-    whole = tuple(map(int, given))
-    if whole != given:
-        faults = [
-            make_fault(f"{place}/{name}", f"must be {rule}", rule, field=name, value=value)
-            for (name, rule), value, number in zip(RULES.items(), given, whole)
-            if value != number
-        ]
-        raise _refuse(faults, len(faults))
-    return whole
-
-
 def _find_duplicates(body: bytes) -> list[str]:
     "The keys that stand twice in a body."
     found: list[str] = []
@@ -232,7 +171,7 @@ class Reader:
             found = self._read_many(body) if is_list else [self._read_one(body)]
         except ValidationError as error:
             raise _explain(error, "a client", RULES, self.most) from None
-        clients = [_as_whole(client, f"#/{place}" if is_list else "#") for place, client in enumerate(found)]
+        clients = [list_values(client) for client in found]
         given: list[set[str]] = [client.model_fields_set for client in found]
         count = sum(map(len, given))
         if body.count(b'"') != 2 * count:

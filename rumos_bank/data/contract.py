@@ -5,14 +5,15 @@
 # %% auto #0
 __all__ = ['ID', 'TARGET', 'STATUS_CODES', 'MONTHS', 'STATUSES', 'BILLS', 'PAYMENTS', 'FIELDS', 'FIELD_OF', 'CLIENT_COLUMNS',
            'EXAMPLE_CLIENT', 'LATE_CLIENT', 'ClientField', 'client_schema', 'find_violations', 'validate_clients',
-           'judge_value', 'check_client', 'find_name', 'parse_numbers', 'fingerprint']
+           'find_good_rows', 'judge_value', 'check_client', 'describe_faults', 'make_client_model', 'list_values',
+           'find_name', 'parse_numbers', 'fingerprint']
 
 # %% ../../nbs/lib/data/10_contract.ipynb #5a522df9
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
@@ -20,6 +21,8 @@ from ..ground.errors import DataError
 
 if TYPE_CHECKING:
     import pandas as pd
+    from pandera.pandas import DataFrameSchema
+    from pydantic import BaseModel
 
 # %% ../../nbs/lib/data/10_contract.ipynb #e582722b
 ID = "ID"
@@ -28,23 +31,37 @@ TARGET = "default.payment.next.month"  # 1 = the client defaulted the month afte
 # %% ../../nbs/lib/data/10_contract.ipynb #9f5933cb
 @dataclass(frozen=True)
 class ClientField:
-    "One thing the bank knows about a client."
+    "One thing the bank knows about a client, and the rule that its values keep."
 
     name: str  # the column's name in the data set
     meaning: str  # in an officer's words
-    unit: str  # of the number, or "code"
+    unit: str  # of the number, or "code"; empty: it only names the client
     low: int  # smallest value allowed
     high: int  # largest value allowed
     example: int  # the value of the bank's example client
-    codes: Mapping[int, str] = field(
-        default_factory=dict
-    )  # value → meaning; empty: any whole number in range
+    codes: Mapping[int, str] = field(default_factory=dict)  # value → meaning; empty: any number in range
     short: str = ""  # what people call it where the meaning is too long; empty: the meaning
 
     @property
     def title(self) -> str:
-        "What forms and reasons call it."
+        "The name that forms and reasons show."
         return self.short or self.meaning
+
+    @property
+    def rule(self) -> str:
+        "What is allowed, as the end of a sentence that begins with *must be*."
+        if self.codes:
+            return f"one of the codes {self.low} to {self.high}"
+        if not self.unit:
+            return f"a whole number of at most {len(str(self.high))} digits"
+        return f"a whole number between {self.low:,} and {self.high:,} {self.unit}"
+
+    def allows(
+        self,
+        numbers: Any,  # a float, or an array of floats; NaN where there is no number
+    ) -> Any:  # true where the rule is kept
+        "Whether these are whole numbers in the field's range."
+        return (numbers >= self.low) & (numbers <= self.high) & (numbers == np.rint(numbers))
 
 # %% ../../nbs/lib/data/10_contract.ipynb #1de67131
 STATUS_CODES = {
@@ -62,29 +79,16 @@ PAYMENTS = tuple(f"PAY_AMT{month}" for month in range(1, 7))
 # %% ../../nbs/lib/data/10_contract.ipynb #8ca58b3b
 _EXAMPLE_BILLS = (8864, 10062, 11581, 12580, 13716, 14828)
 _EXAMPLE_PAYMENTS = (1500, 2000, 1500, 1500, 1500, 2000)
+_EDUCATION = {1: "graduate school", 2: "university", 3: "high school", 4: "other"}
+_UNKNOWN = "unknown (undocumented)"
 FIELDS = (
     ClientField(
         "LIMIT_BAL", "credit limit, family included", "TWD", 1_000, 10_000_000, 30_000, short="credit limit"
     ),
     ClientField("SEX", "sex", "code", 1, 2, 1, {1: "male", 2: "female"}),
+    ClientField("EDUCATION", "education", "code", 0, 6, 2, _EDUCATION | dict.fromkeys((0, 5, 6), _UNKNOWN)),
     ClientField(
-        "EDUCATION",
-        "education",
-        "code",
-        0,
-        6,
-        2,
-        {1: "graduate school", 2: "university", 3: "high school", 4: "other"}
-        | dict.fromkeys((0, 5, 6), "unknown (undocumented)"),
-    ),
-    ClientField(
-        "MARRIAGE",
-        "marital status",
-        "code",
-        0,
-        3,
-        2,
-        {0: "unknown (undocumented)", 1: "married", 2: "single", 3: "other"},
+        "MARRIAGE", "marital status", "code", 0, 3, 2, {0: _UNKNOWN, 1: "married", 2: "single", 3: "other"}
     ),
     ClientField("AGE", "age", "years", 18, 120, 25),
     *(
@@ -102,6 +106,8 @@ FIELDS = (
 )
 FIELD_OF = {field.name: field for field in FIELDS}  # column's name → what it is
 CLIENT_COLUMNS = tuple(FIELD_OF)  # the 23 features, in the order of the data set
+_ID_FIELD = ClientField(ID, "number of the client", "", 1 - 10**18, 10**18 - 1, 1)  # in tables only
+_TARGET_FIELD = ClientField(TARGET, "defaulted the month after", "code", 0, 1, 0, {0: "paid", 1: "defaulted"})
 
 # %% ../../nbs/lib/data/10_contract.ipynb #4fcd2145
 EXAMPLE_CLIENT = {field.name: field.example for field in FIELDS}
@@ -109,7 +115,7 @@ LATE_CLIENT = EXAMPLE_CLIENT | dict.fromkeys(STATUSES, 7)
 
 # %% ../../nbs/lib/data/10_contract.ipynb #2925d0a1
 def _as_number(value: Any) -> float:
-    "A number as a float; anything else (text, booleans, missing) as NaN."
+    "A number as a float; anything else (text, truth values, missing) as NaN."
     if isinstance(value, bool | np.timedelta64) or not isinstance(
         value, int | float | np.integer | np.floating
     ):
@@ -121,7 +127,7 @@ def _as_number(value: Any) -> float:
 
 
 def _as_numbers(series: "pd.Series") -> "pd.Series":
-    "The same for each value."
+    "The same for each value of a column."
     import pandas as pd
 
     if pd.api.types.is_float_dtype(series) or pd.api.types.is_integer_dtype(series):
@@ -129,47 +135,22 @@ def _as_numbers(series: "pd.Series") -> "pd.Series":
     return pd.Series([_as_number(value) for value in series], series.index, dtype=float)
 
 
-def _is_whole(series: "pd.Series") -> "pd.Series":
-    numbers = _as_numbers(series)
-    return np.isfinite(numbers) & (numbers == np.round(numbers))
-
-
-def _is_between(series: "pd.Series", low: int, high: int) -> "pd.Series":
-    "Within the range; what is no number was reported by the other rule."
-    numbers = _as_numbers(series)
-    return numbers.between(low, high) | ~np.isfinite(numbers)
-
-# %% ../../nbs/lib/data/10_contract.ipynb #440e92b2
-def _range_rule(client_field: ClientField) -> str:
-    "The field's allowed values as a sentence's end."
-    if client_field.codes:
-        return f"one of the codes {client_field.low} to {client_field.high}"
-    return f"between {client_field.low:,} and {client_field.high:,} {client_field.unit}"
-
-
 def client_schema(
     columns: Iterable[str] = CLIENT_COLUMNS,  # the fields that must be there
     labelled: bool = False,  # whether the target must be there too
-):  # -> pandera's DataFrameSchema
-    "The contract of a frame of clients, for pandera; the other fields are checked if present."
+) -> "DataFrameSchema":
+    "The contract of a table of clients, for pandera; fields that need not be there are checked if they are."
     import pandera.pandas as pa
 
-    needed = set(columns)
-    target = ClientField(TARGET, "defaulted the month after", "code", 0, 1, 0, {0: "paid", 1: "defaulted"})
-    known = [*FIELDS, target] if labelled else FIELDS
-    whole = pa.Check(_is_whole, error="a whole number", ignore_na=False)  # a missing value breaks the rule
+    needed = {*columns, TARGET}
 
-    def column(known_field: ClientField) -> pa.Column:
-        limits: dict[str, Any] = {"low": known_field.low, "high": known_field.high}
-        in_range = pa.Check(_is_between, error=_range_rule(known_field), **limits)
-        is_needed = known_field.name in needed or known_field is target
-        return pa.Column(None, [whole, in_range], nullable=True, required=is_needed)
+    def column(known: ClientField) -> pa.Column:
+        kept = pa.Check(lambda series: known.allows(_as_numbers(series)), error=known.rule, ignore_na=False)
+        required = known.name in needed
+        return pa.Column(None, kept, nullable=True, required=required, unique=known is _ID_FIELD)
 
-    fits = pa.Check(_is_between, error="a number of at most 18 digits", low=1 - 10**18, high=10**18 - 1)
-    unique = pa.Column(None, [whole, fits], unique=True, nullable=True, required=False)
-    return pa.DataFrameSchema(
-        {ID: unique, **{known_field.name: column(known_field) for known_field in known}}
-    )
+    fields = (_ID_FIELD, *FIELDS, *([_TARGET_FIELD] if labelled else []))
+    return pa.DataFrameSchema({known.name: column(known) for known in fields})
 
 # %% ../../nbs/lib/data/10_contract.ipynb #df163446
 def find_violations(
@@ -207,7 +188,10 @@ def validate_clients(
     columns: Sequence[str] = CLIENT_COLUMNS,  # the fields that must be there
     labelled: bool = False,  # whether the target must be there too
 ) -> "pd.DataFrame":  # (n, known columns) whole numbers, in canonical order
-    "The same clients in canonical form, or a `DataError` that names every violation."
+    """The same clients in canonical form.
+
+    Raises `DataError` with every violation, the first twenty by row, column and value.
+    """
     violations = find_violations(clients, columns, labelled)
     if len(violations):
         lines = [
@@ -218,44 +202,134 @@ def validate_clients(
         ]
         more = [f"  … and {len(violations) - 20} more"] if len(violations) > 20 else []
         raise DataError("\n".join([f"{len(violations)} violations of the client contract:", *lines, *more]))
-    target = [TARGET] if labelled else []  # unasked for it was not looked at
+    target = [TARGET] if labelled else []  # it was not checked unless it was asked for
     order = [name for name in (ID, *CLIENT_COLUMNS, *target) if name in clients.columns]
     return clients[order].astype("int64")
 
+# %% ../../nbs/lib/data/10_contract.ipynb #2b160b94
+def find_good_rows(
+    numbers: Mapping[str, np.ndarray],  # field → (n,) floats; NaN where there is no number
+) -> np.ndarray:  # (n,) true where every field keeps its rule
+    "The rows that can be decided; names that are no fields are ignored."
+    good = np.ones(len(next(iter(numbers.values()))), bool)
+    for known in FIELDS:
+        if known.name in numbers:
+            good &= known.allows(numbers[known.name])
+    return good
+
 # %% ../../nbs/lib/data/10_contract.ipynb #ab5055ce
 def judge_value(
-    value: Any,  # whatever stands there
-    known_field: ClientField,
-) -> str:  # "not whole", "not between" (the ends of the range), or nothing
-    "The rule that a value breaks, as a word for whoever tells it."
+    value: Any,  # of any type
+    known: ClientField,
+) -> str:  # "not whole", "not between" (the ends of the range), or empty: the value is allowed
+    "The part of the rule that a value breaks."
     number = _as_number(value)
-    if not number.is_integer():  # nor is what is not finite
-        return "not whole"
-    return "" if known_field.low <= number <= known_field.high else "not between"
+    if known.allows(number):
+        return ""
+    return "not between" if number.is_integer() else "not whole"
 
 
-def check_client(
-    client: Mapping[str, Any],  # values by name; names that are no fields are left alone
-    columns: Sequence[str] = CLIENT_COLUMNS,  # the fields that must be there
-) -> dict[str, int]:  # the known fields that are there, as whole numbers in canonical order
-    "One client in canonical form, or a `DataError` that names every violation."
-    faults, checked = [], {}
-    for known_field in FIELDS:
-        name = known_field.name
+def _read_client(
+    client: Mapping[str, Any], columns: Sequence[str]
+) -> tuple[dict[str, int], list[str]]:  # the known fields as whole numbers, and a sentence for each fault
+    checked, faults = {}, []
+    for known in FIELDS:
+        name = known.name
         value: Any = client.get(name)
-        if type(value) is int and known_field.low <= value <= known_field.high:  # nearly always
+        if type(value) is int and known.low <= value <= known.high:  # nearly always
             checked[name] = value
         elif name not in client:
             if name in columns:
-                faults.append(f"  {name}: there must be a field of this name")
-        elif fault := judge_value(value, known_field):
-            rule = "a whole number" if fault == "not whole" else _range_rule(known_field)
-            faults.append(f"  {name} must be {rule}, got {value!r}")
+                faults.append(f"{name}: there must be a field of this name")
+        elif judge_value(value, known):
+            faults.append(f"{name} must be {known.rule}, got {value!r}")
         else:
             checked[name] = int(value)
+    return checked, faults
+
+# %% ../../nbs/lib/data/10_contract.ipynb #27168dac
+def check_client(
+    client: Mapping[str, Any],  # values by name; names that are no fields are ignored
+    columns: Sequence[str] = CLIENT_COLUMNS,  # the fields that must be there
+) -> dict[str, int]:  # the known fields that are there, as whole numbers in canonical order
+    """One client in canonical form.
+
+    Raises `DataError` with every violation.
+    """
+    checked, faults = _read_client(client, columns)
     if faults:
-        raise DataError("\n".join([f"{len(faults)} violations of the client contract:", *faults]))
+        lines = [f"{len(faults)} violations of the client contract:", *(f"  {fault}" for fault in faults)]
+        raise DataError("\n".join(lines))
     return checked
+
+
+def describe_faults(
+    client: Mapping[str, Any],  # one row as it was read from a file
+    numbers: Mapping[str, float],  # its fields as numbers; NaN where there is none
+) -> str:  # the broken rules with semicolons; empty: none is broken
+    "What is wrong with one row of a file, on one line; a number that was text is shown as a number."
+    shown = {
+        name: (int(number) if number.is_integer() else number) if np.isfinite(number) else client[name]
+        for name, number in numbers.items()
+    }
+    return "; ".join(_read_client(shown, list(numbers))[1])
+
+# %% ../../nbs/lib/data/10_contract.ipynb #6b654c5d
+def _require_whole(value: float) -> float:
+    "The value; raises `ValueError` for a fraction. (pydantic's own check of multiples has a tolerance.)"
+    if value % 1:
+        raise ValueError("not whole")
+    return value
+
+
+def _annotate(known: ClientField, needed: bool) -> Any:
+    "The field for pydantic: type and range, meaning, example."
+    from pydantic import AfterValidator, Field
+
+    codes = "; ".join(f"{code} = {meaning}" for code, meaning in known.codes.items())
+    meaning = f"{known.meaning} ({known.unit})" if not codes else f"{known.meaning}: {codes}"
+    about: dict[str, Any] = {
+        "ge": known.low,
+        "le": known.high,
+        "title": known.name,
+        "description": meaning[0].upper() + meaning[1:],
+        "examples": [known.example],
+    }
+    if not needed:
+        about["default_factory"] = lambda: None
+    if known.unit != "TWD":
+        return int, Field(**about)
+    return Annotated[
+        float, Field(**about, json_schema_extra={"multipleOf": 1}), AfterValidator(_require_whole)
+    ]
+
+# %% ../../nbs/lib/data/10_contract.ipynb #7ae2655e
+def make_client_model(
+    optional: Sequence[str] = (),  # fields that may be left out
+    name: str = "Client",  # in the documentation
+) -> type["BaseModel"]:
+    "A client as the API accepts it: nothing is filled in, converted or ignored."
+    from pydantic import ConfigDict, create_model
+
+    config = ConfigDict(
+        strict=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        json_schema_extra={"examples": [{n: v for n, v in EXAMPLE_CLIENT.items() if n not in optional}]},
+    )
+    fields: dict[str, Any] = {known.name: _annotate(known, known.name not in optional) for known in FIELDS}
+    about = "The 23 numbers that the bank knows about a client."
+    if optional:
+        about += f" {', '.join(optional)} may be left out: no decision looks at them."
+    return create_model(name, __config__=config, __doc__=about, **fields)
+
+
+def list_values(
+    client: "BaseModel",  # of `make_client_model`
+) -> tuple[int, ...]:  # 23 whole numbers in canonical order
+    "The client's values; 0 where an optional field was left out."
+    given = client.__dict__.values()
+    return tuple(map(int, given if None not in given else (value or 0 for value in given)))
 
 # %% ../../nbs/lib/data/10_contract.ipynb #1f9da6ec
 def _plain(name: object) -> str:
@@ -267,16 +341,16 @@ _LOOSE = {_plain(name): name for name in (ID, *CLIENT_COLUMNS, TARGET)} | {"pay_
 
 
 def find_name(
-    name: object,  # a column's, as somebody wrote it
-) -> str:  # as the contract writes it; as it is if the contract has none like it
-    "What a column of somebody's table is called here."
+    name: object,  # a column's, as the table spells it
+) -> str:  # as the contract spells it; unchanged if the contract has none like it
+    "The contract's name for a column."
     return _LOOSE.get(_plain(name), str(name))
 
 
 def parse_numbers(
     column: "pd.Series",  # (n,) of any type
-) -> "pd.Series":  # (n,) numbers, and what is none
-    "Text that reads as a number as that number; the rest untouched."
+) -> "pd.Series":  # (n,) numbers, and every cell that is none
+    "Text that reads as a number as that number; other cells unchanged."
     import pandas as pd
 
     if pd.api.types.is_numeric_dtype(column):
@@ -290,7 +364,7 @@ def parse_numbers(
 def fingerprint(
     clients: "pd.DataFrame",  # canonical clients
 ) -> str:  # 64 hexadecimal digits
-    "A hash of names, type and values: the same whatever file the clients came from."
+    "A hash of names, type and values: the same for every format that the clients came from."
     digest = hashlib.sha256("\n".join(["int64", *clients.columns]).encode())
     digest.update(np.ascontiguousarray(clients.to_numpy(dtype="<i8")).tobytes())
     return digest.hexdigest()

@@ -18,7 +18,10 @@ from .errors import StoreError
 def sync_path(
     path: Path,  # a file, or a folder whose names are meant
 ) -> None:
-    "Return when the disk has it; on systems without folder handles only files can be synced."
+    """Return when the disk has it; on systems without folder handles only files can be synced.
+
+    Raises `OSError` as the disk does.
+    """
     if path.is_dir() and os.name != "posix":
         return
     opened = os.open(path, os.O_RDONLY)
@@ -32,17 +35,23 @@ def rename_durably(
     written: Path,  # a file that the disk has, in the same folder as the final one
     final: Path,  # the name it gets; a file of this name is replaced
 ) -> None:
-    "Give a file its final name, and return when the disk knows it."
+    """Give a file its final name, and return when the disk knows it.
+
+    Raises `OSError` as the disk does.
+    """
     written.replace(final)
     sync_path(final.parent)
 
-
+# %% ../../nbs/lib/ground/02_files.ipynb #114971d6
 def write_temporary(
-    path: Path,  # the final file
-    content: bytes,
+    path: Path,  # the final file; its folder exists
+    content: bytes,  # all of it
     mode: int = 0o666,  # permissions, less the umask
 ) -> Path:  # the temporary file, in the folder of the final one
-    "Write a temporary file beside the final one; the disk has it when this returns."
+    """Write a temporary file beside the final one; the disk has it when this returns.
+
+    Raises `OSError` as the disk does; no temporary file is left then.
+    """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as opened:
@@ -63,7 +72,7 @@ def write_file(
 ) -> None:
     """Put this content in place of the file, whole or not at all.
 
-    Raises `OSError` as the disk does; the old file is untouched then.
+    Raises `OSError` as the disk does; the old file is unchanged then.
     """
     temporary = write_temporary(path, content.encode() if isinstance(content, str) else content, mode)
     try:
@@ -75,11 +84,14 @@ def write_file(
 # %% ../../nbs/lib/ground/02_files.ipynb #4066f051
 @contextmanager
 def hold_lock(
-    path: Path,  # of the lock file, which stays
+    path: Path,  # of the lock file, which stays; its folder exists
     busy: str,  # the sentence if another process holds it: what is going on, and what to do
     timeout: float = 0,  # seconds to wait
 ) -> Iterator[None]:
-    "Hold a lock file; raises `StoreError` with the sentence if another process keeps it."
+    """Hold the lock inside of a `with` statement.
+
+    Raises `StoreError` with the sentence if another process keeps it, `OSError` if the file cannot be opened.
+    """
     from filelock import FileLock, Timeout
 
     lock = FileLock(path, timeout=timeout)

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..data.contract import CLIENT_COLUMNS
-from ..data.readers import find_good_rows, open_source, read_numbers
+from ..data.contract import CLIENT_COLUMNS, find_good_rows
+from ..data.readers import open_source, read_numbers
 from ..governance.events import BatchDecided, Decided, OutcomeKnown, is_kind, read_entry
 from ..governance.integrity import read_verified
 from ..governance.registry import UnreachableError, find_promoted, find_version

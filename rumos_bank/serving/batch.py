@@ -28,16 +28,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT
+from ..data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, describe_faults, find_good_rows
 from rumos_bank.data.readers import (
     ENDINGS,
     SHEET_ROWS,
     Chunk,
     Source,
     defuse_cells,
-    describe_faults,
     find_ending,
-    find_good_rows,
     find_place,
     list_files,
     open_source,

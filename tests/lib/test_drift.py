@@ -1,4 +1,4 @@
-"Drift: silent over clean windows as often as is promised, and loud over every drift that is put in."
+"Drift: as few false alarms in clean windows as promised, and an alarm for every drift that is put in."
 
 import json
 
@@ -7,20 +7,12 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import chi2
 
 from rumos_bank.data.contract import BILLS, CLIENT_COLUMNS, PAYMENTS, STATUSES, TARGET
 from rumos_bank.data.drift import choose_cells, count_cells, join_rare_cells, measure_distance, measure_psi
 from rumos_bank.data.synthetic import make_synthetic_clients
 from rumos_bank.ground.errors import ParameterError
 from rumos_bank.ground.settings import Costs
-from rumos_bank.ground.statistics import (
-    chi_squared_p_value,
-    compare_counts,
-    compare_means,
-    holm_correction,
-    sum_up,
-)
 from rumos_bank.model.decision import make_decision
 from rumos_bank.model.families import find_family, make_model
 from rumos_bank.monitoring.metrics import (
@@ -37,27 +29,18 @@ PROTECTED = ("SEX", "MARRIAGE", "AGE")
 SEEN = [name for name in CLIENT_COLUMNS if name not in PROTECTED]
 RATE = 0.01
 
-# The statistics
-
-
-@pytest.mark.parametrize("freedom", range(1, 14))
-def test_the_tail_of_chi_square_is_scipys(freedom):
-    values = [0.0, 0.3, 2, 7.5, 30, 90]
-    assert np.allclose(
-        [chi_squared_p_value(x, freedom) for x in values], chi2.sf(values, freedom), atol=1e-14
-    )
-
+# Two groups of clients
 
 counts = st.lists(st.integers(0, 5_000), min_size=2, max_size=12).map(np.array).filter(lambda row: row.sum())
 
 
 @given(st.data())
-def test_a_group_is_like_itself_and_the_order_of_cells_says_nothing(data):
+def test_a_group_is_like_itself_and_the_order_of_cells_does_not_matter(data):
     seen = data.draw(counts)
     expected = data.draw(st.permutations(seen.tolist()).map(np.array))
     order = data.draw(st.permutations(range(len(seen))).map(list))
-    assert compare_counts(seen, seen) > 0.999 and measure_psi(seen, seen) == measure_distance(seen, seen) == 0
-    for measure in (compare_counts, measure_psi, measure_distance):
+    assert measure_psi(seen, seen) == measure_distance(seen, seen) == 0
+    for measure in (measure_psi, measure_distance):
         assert np.isclose(measure(seen, expected), measure(seen[order], expected[order]))
         assert measure(seen, expected) >= 0
     assert measure_distance(seen, expected) <= 1
@@ -87,7 +70,7 @@ def test_a_code_that_was_never_seen_is_not_taken_for_another():
 
 
 @given(st.data())
-def test_joined_cells_hold_everybody_and_are_not_rare(data):
+def test_joined_cells_hold_all_clients_and_are_not_rare(data):
     seen = data.draw(counts)
     same_length = st.lists(st.integers(0, 5_000), min_size=len(seen), max_size=len(seen))
     expected = data.draw(same_length.map(np.array).filter(lambda row: row.sum()))
@@ -105,39 +88,21 @@ def test_the_rarest_cells_are_joined_and_stand_last():
     assert ours.tolist() == [150, 40, 10] and theirs.tolist() == [6800, 2100, 1100]
 
 
-@pytest.mark.parametrize("compare", [join_rare_cells, measure_distance, measure_psi, compare_counts])
+@pytest.mark.parametrize("compare", [join_rare_cells, measure_distance, measure_psi])
 def test_two_groups_are_compared_in_the_same_cells(compare):
     with pytest.raises(ParameterError, match="seen has 1, expected has 2"):
         compare(np.array([100]), np.array([50, 50]))
-
-
-def test_holm_is_holm():
-    assert np.allclose(holm_correction(np.array([0.01, 0.04, 0.03])), [0.03, 0.06, 0.06])
-    assert holm_correction(np.array([0.9, 0.8])).tolist() == [1, 1] and len(holm_correction(np.zeros(0))) == 0
-
-
-def test_the_reference_is_a_sample_too():
-    "A known difference counts for less, the fewer clients the reference has, however many the window has."
-    seen = np.array([510_000, 490_000])
-    probabilities = [compare_counts(seen, np.array([half, half])) for half in (100, 10_000, 1_000_000)]
-    assert (
-        probabilities[0] > 0.5
-        and probabilities[2] < 1e-20
-        and probabilities == sorted(probabilities, reverse=True)
-    )
-    shifted, reference = sum_up(np.full(10_000, 0.05)), np.random.default_rng(0).normal(size=100)
-    assert compare_means(shifted[None], sum_up(reference - reference.mean())[None]) > 0.5
 
 
 # Windows of clients
 
 
 class World:
-    "A model that learned from twins, its reference, and the clients that come later."
+    "A model that learned from synthetic clients, its reference, and the clients that come later."
 
     def __init__(self) -> None:
-        twins = make_synthetic_clients(24_000, seed=11)
-        train, fresh, self.stream = twins[:8000], twins[8000:12_000], twins[12_000:]
+        clients = make_synthetic_clients(24_000, seed=11)
+        train, fresh, self.stream = clients[:8000], clients[8000:12_000], clients[12_000:]
         family = find_family("LightGBM")
         model = make_model(family, family.trials[0], 1, PROTECTED)
         self.decision = make_decision(model, 0.25, Costs(), PROTECTED).fit(train, train[TARGET])
@@ -150,7 +115,7 @@ class World:
         self.defaulted = self.stream[TARGET].to_numpy()
 
     def judge(self, fields: dict, risk: np.ndarray, defaulted: np.ndarray | None = None) -> set[str]:
-        "The names of the figures that raise an alarm."
+        "The names of the metrics that raise an alarm."
         tally = count_decided(self.held["cells"], self.rule, fields, risk)
         if defaulted is not None:
             tally = Tally(tally.counts, tally.cost, count_outcomes(self.rule, risk, defaulted))
@@ -158,7 +123,7 @@ class World:
         return {reading.name for reading in readings if reading.alarm}
 
     def alarms(self, clients: pd.DataFrame, risk: np.ndarray | None = None) -> set[str]:
-        "The same for clients as they come to a door: what the model says of them follows from their fields."
+        "The same for clients as they reach a service: the model's probabilities follow from their fields."
         risk = self.decision.predict_proba(clients)[:, 1] if risk is None else risk
         return self.judge({name: clients[name].to_numpy() for name in SEEN}, risk)
 
@@ -169,18 +134,18 @@ def world() -> World:
 
 
 @pytest.mark.parametrize("size", [200, 2000])
-def test_of_700_clean_windows_no_more_ring_than_was_promised(world, size):
+def test_700_clean_windows_raise_no_more_alarms_than_promised(world, size):
     "At 1 % seven are expected; sixteen or more would happen to a true 1 % in less than three of a thousand."
-    chance, rung = np.random.default_rng(size), 0
+    rng, alarms = np.random.default_rng(size), 0
     for _ in range(700):
-        rows = chance.choice(len(world.risk), size, replace=False)
+        rows = rng.choice(len(world.risk), size, replace=False)
         fields = {name: values[rows] for name, values in world.fields.items()}
-        rung += bool(world.judge(fields, world.risk[rows], world.defaulted[rows]))
-    assert rung <= 15
+        alarms += bool(world.judge(fields, world.risk[rows], world.defaulted[rows]))
+    assert alarms <= 15
 
 
 @pytest.mark.parametrize("size", [200, 1000, 12_000])
-def test_a_clean_window_is_silent(world, size):
+def test_a_clean_window_raises_no_alarm(world, size):
     assert not world.alarms(world.stream[:size])
 
 
@@ -226,49 +191,49 @@ DRIFTS = {
 
 
 @pytest.mark.parametrize("name", DRIFTS)
-def test_a_drift_that_is_put_in_is_caught_by_name(world, name):
+def test_a_drift_that_is_put_in_raises_an_alarm_by_name(world, name):
     size, expected, change = DRIFTS[name]
     assert expected <= world.alarms(change(world.stream[:size]))
 
 
-def test_one_field_that_moves_rings_for_itself_alone(world):
+def test_one_field_that_moves_raises_its_own_alarm_alone(world):
     risk = world.risk[:2000]
     clients = world.stream[:2000].assign(BILL_AMT6=world.stream["BILL_AMT6"][:2000] // 3)
     assert world.alarms(clients, risk) == {"BILL_AMT6"}
 
 
-def test_scores_that_move_ring_though_no_field_does(world):
+def test_scores_that_move_raise_an_alarm_though_no_field_does(world):
     assert {"score", "cost"} <= world.alarms(world.stream[:1000], world.risk[:1000] * 0.8)
 
 
 @pytest.mark.parametrize("more", [0.06, 0.2])
 def test_a_rise_of_defaults_raises_an_alarm_once_outcomes_are_known(world, more):
     "Six of a hundred payers default instead, and nothing else can be seen."
-    size, chance = 4000, np.random.default_rng(3)
+    size, rng = 4000, np.random.default_rng(3)
     fields = {name: values[:size] for name, values in world.fields.items()}
-    worse = np.maximum(world.defaulted[:size], chance.random(size) < more)
+    worse = np.maximum(world.defaulted[:size], rng.random(size) < more)
     assert world.judge(fields, world.risk[:size], world.defaulted[:size]) == set()
     assert world.judge(fields, world.risk[:size], worse) == {"defaults"}
 
 
-def test_outcomes_of_accepted_clients_alone_do_not_ring(world):
+def test_outcomes_of_accepted_clients_alone_raise_no_alarm(world):
     "A refused client seldom has an outcome; what is left is not a fair sample of the risks, but an honest one of surprises."
     accepted = world.risk < 0.25
     fields = {name: values[:0] for name, values in world.fields.items()}
-    seen = Tally(
+    tally = Tally(
         count_decided(world.held["cells"], world.rule, fields, world.risk[:0]).counts,
         np.zeros(3),
         count_outcomes(world.rule, world.risk[accepted][:3000], world.defaulted[accepted][:3000]),
     )
-    readings = judge_metrics(read_metrics(seen, world.reference, world.rule), RATE)
+    readings = judge_metrics(read_metrics(tally, world.reference, world.rule), RATE)
     assert [reading.name for reading in readings] == ["defaults", "realised"]
     assert not any(reading.alarm for reading in readings)
 
 
 def test_the_realised_cost_is_that_of_the_decisions(world):
     risk, defaulted = np.array([0.1, 0.1, 0.6, 0.6, 0.6]), np.array([1, 0, 1, 0, 0])
-    seen = Tally({}, np.zeros(3), count_outcomes(world.rule, risk, defaulted))
-    realised = read_metrics(seen, world.reference, world.rule)[-1]
+    tally = Tally({}, np.zeros(3), count_outcomes(world.rule, risk, defaulted))
+    realised = read_metrics(tally, world.reference, world.rule)[-1]
     assert np.isclose(realised.seen, (3000 + 2 * 1000) / 5)
     assert np.isclose(realised.expected, (2 * 0.1 * 3000 + 3 * 0.4 * 1000) / 5)
     assert realised.low < realised.seen < realised.high

@@ -14,7 +14,6 @@ from sklearn import metrics
 from rumos_bank.data.contract import CLIENT_COLUMNS, FIELDS, STATUSES
 from rumos_bank.ground.errors import ParameterError
 from rumos_bank.ground.settings import Costs
-from rumos_bank.ground.statistics import bootstrap_totals
 from rumos_bank.model import evaluate as ev
 from rumos_bank.model.cost import business_cost, cost_each, decide
 
@@ -171,19 +170,6 @@ def resample_rows(each, draws, seed):
     return each[rng.integers(0, len(each), size=(draws, len(each)))].sum(axis=1)
 
 
-def test_drawing_counts_is_drawing_rows(clients):
-    defaulted, probability = clients
-    each = cost_each(defaulted, decide(probability, 0.25), BANK)
-    counts, rows = bootstrap_totals(each, 8000, seed=1), resample_rows(each, 8000, seed=2)
-    spread = np.sqrt(len(each)) * each.std()
-    assert each.sum() == business_cost(defaulted, decide(probability, 0.25), BANK)
-    for totals in (counts, rows):
-        assert abs(totals.mean() - each.sum()) < 4 * spread / np.sqrt(8000)
-        assert totals.std() == pytest.approx(spread, rel=0.04)
-    levels = [0.025, 0.25, 0.5, 0.75, 0.975]
-    assert np.abs(np.quantile(counts, levels) - np.quantile(rows, levels)).max() < 0.15 * spread
-
-
 def test_the_interval_covers_the_true_cost_about_as_often_as_it_says():
     truth, inside = 500 * (0.2 * 1000 + 0.1 * 3000), 0
     rng = np.random.default_rng(5)
@@ -201,8 +187,6 @@ def test_a_higher_level_is_wider_and_the_same_seed_the_same(clients):
     narrow, wide = (ev.bootstrap_cost(defaulted, refused, BANK, level=level) for level in (0.5, 0.99))
     assert wide.low < narrow.low < business_cost(defaulted, refused, BANK) < narrow.high < wide.high
     assert ev.bootstrap_cost(defaulted, refused, BANK, level=0.5) == narrow
-    each = cost_each(defaulted, refused, BANK)
-    assert (bootstrap_totals(each, 50, seed=0) != bootstrap_totals(each, 50, seed=1)).any()
 
 
 def test_both_kinds_of_mistake_have_their_price():

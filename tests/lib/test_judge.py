@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
 from simulated import draw_outcomes
 
 from rumos_bank.data.contract import TARGET
@@ -24,36 +23,6 @@ from rumos_bank.model.judge import (
     measure_calibration,
     tabulate,
 )
-
-folds = st.lists(st.floats(0, 1000), min_size=2, max_size=15)
-
-
-@given(folds, st.floats(-100, 100).filter(lambda shift: abs(shift) > 0.1))
-def test_a_difference_that_is_the_same_in_every_fold_is_certain(costs, shift):
-    found = compare_by_folds(np.array(costs) + shift, np.array(costs), 0.25)
-    assert found.mean == pytest.approx(shift) and found.low <= found.mean <= found.high
-    assert found.wins == (len(costs) if shift < 0 else 0)
-
-
-@given(folds, st.randoms(use_true_random=False))
-def test_turning_the_comparison_round_turns_the_answer_round(costs, random):
-    others = [cost + random.uniform(-50, 50) for cost in costs]
-    one, two = compare_by_folds(costs, others, 0.25), compare_by_folds(others, costs, 0.25)
-    assert one.mean == pytest.approx(-two.mean) and one.low == pytest.approx(-two.high)
-    assert one.probability_better == pytest.approx(1 - two.probability_better)
-
-
-def test_without_the_correction_it_is_the_paired_t_test():
-    rng = np.random.default_rng(0)
-    one, two = rng.normal(400, 9, 15), rng.normal(402, 9, 15)
-    paired = stats.ttest_rel(one, two)
-    found = compare_by_folds(one, two, test_to_train=0)
-    assert found.probability_better == pytest.approx(
-        1 - paired.pvalue / 2 if paired.statistic < 0 else paired.pvalue / 2
-    )
-    assert (found.low, found.high) == pytest.approx(tuple(paired.confidence_interval()))
-    wider = compare_by_folds(one, two, test_to_train=0.25)
-    assert wider.high - wider.low == pytest.approx((found.high - found.low) * np.sqrt(1 + 15 * 0.25))
 
 
 class Known:

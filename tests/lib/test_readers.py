@@ -1,4 +1,4 @@
-"Files of clients as they come: strange headings, stray quotation marks, folders with more in them than clients."
+"Files of clients as programs write them: strange headings, stray quotation marks, folders with more in them than clients."
 
 import csv
 import gzip
@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rumos_bank.data import readers as tables
+from rumos_bank.data import readers
 from rumos_bank.data.readers import _end_of_records, defuse_cells, defuse_text, open_source
 from rumos_bank.ground.errors import DataError
 
@@ -45,14 +45,14 @@ class Counted(bytes):
         return super().count(sub, start, end)
 
 
-def test_a_stray_mark_costs_no_second_look_at_every_line():
+def test_a_stray_mark_does_not_count_every_line_again():
     block = Counted(b'1,a"b\n' + b"2,c\n" * 5_000)
     assert _end_of_records(block) == 0
     assert block.searched <= 2 * len(block)
 
 
 def test_a_stray_mark_in_a_small_file_is_text(tmp_path, monkeypatch):
-    monkeypatch.setattr(tables, "_BLOCK", 64)
+    monkeypatch.setattr(readers, "_BLOCK", 64)
     (tmp_path / "in.csv").write_text('AGE,note\n30,a\n31,19" screen\n' + "32,b\n" * 50)
     rows = read_rows(tmp_path / "in.csv")
     assert len(rows) == 52 and rows[1] == {"AGE": "31", "note": '19" screen'}
@@ -64,7 +64,7 @@ def test_a_stray_mark_in_a_small_file_is_text(tmp_path, monkeypatch):
 @pytest.mark.parametrize("ends", ["\n", "\r\n"])
 @pytest.mark.parametrize("block", [16, 2**23])
 def test_a_heading_may_be_of_two_lines_and_begin_late(ends, block, tmp_path, monkeypatch):
-    monkeypatch.setattr(tables, "_BLOCK", block)
+    monkeypatch.setattr(readers, "_BLOCK", block)
     text = '\n\n"AGE","paid\nback"\n30,a\n31,b\n'.replace("\n", ends)
     (tmp_path / "in.csv").write_bytes(text.encode())
     (tmp_path / "in.csv.gz").write_bytes(gzip.compress(b"\xef\xbb\xbf" + text.encode()))
@@ -85,7 +85,7 @@ def test_an_inch_mark_in_a_heading_is_text(tmp_path):
     [b"AGE,note\r30,a\r31,b\r", b"AGE," + b"x" * 200_000 + b"\n30,a\n"],
     ids=["the line ends of an old machine", "a cell without end"],
 )
-def test_what_the_reader_of_csv_refuses_is_told(content, tmp_path):
+def test_what_the_reader_of_csv_refuses_is_named(content, tmp_path):
     (tmp_path / "in.csv").write_bytes(content)
     others = csv.field_size_limit(131_072)  # Python's own; scipy.io lifts it for the whole process
     try:
@@ -95,7 +95,7 @@ def test_what_the_reader_of_csv_refuses_is_told(content, tmp_path):
         csv.field_size_limit(others)
 
 
-def test_a_damaged_archive_is_told(tmp_path):
+def test_a_damaged_archive_is_refused(tmp_path):
     packed = bytearray(gzip.compress(b"AGE,note\n" + np.random.default_rng(0).bytes(50_000).hex().encode()))
     packed[200:400] = bytes(200)
     (tmp_path / "in.csv.gz").write_bytes(packed)
@@ -103,7 +103,7 @@ def test_a_damaged_archive_is_told(tmp_path):
         list(open_source(tmp_path / "in.csv.gz", ("AGE",)).chunks())
 
 
-def test_a_damaged_spreadsheet_is_told(tmp_path):
+def test_a_damaged_spreadsheet_is_refused(tmp_path):
     import zipfile
 
     import openpyxl
@@ -130,14 +130,14 @@ def write_parquet(path: Path, **columns: object) -> Path:
 
 def test_hidden_folders_hold_no_clients(tmp_path, monkeypatch):
     for below in ("a", "_temporary/b", ".ipynb_checkpoints/a", "sub/.old/c", "_d", "sub/e"):
-        write_parquet(tmp_path / ".lake" / "book" / f"{below}.parquet", AGE=[30], name=[below])
+        write_parquet(tmp_path / ".lake" / "clients" / f"{below}.parquet", AGE=[30], name=[below])
     expected = ["a", "sub/e"]
-    assert [row["name"] for row in read_rows(tmp_path / ".lake" / "book")] == expected
-    monkeypatch.chdir(tmp_path / ".lake" / "book")
+    assert [row["name"] for row in read_rows(tmp_path / ".lake" / "clients")] == expected
+    monkeypatch.chdir(tmp_path / ".lake" / "clients")
     assert [row["name"] for row in read_rows(Path())] == expected
 
 
-@pytest.mark.parametrize("name", ["_book.parquet", ".book.parquet"])
+@pytest.mark.parametrize("name", ["_clients.parquet", ".clients.parquet"])
 def test_a_hidden_file_that_is_named_is_read(name, tmp_path):
     assert read_rows(write_parquet(tmp_path / name, AGE=[30])) == [{"AGE": 30}]
 

@@ -1,4 +1,4 @@
-"One file, read by one reader: what is allowed, what is refused, and what goes before what."
+"One file and one reader: what is allowed, what is refused, and what overrides what."
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ def test_the_packaged_file_is_the_one_at_the_top():
     assert PACKAGED.read_bytes() == TOP.read_bytes()
 
 
-def test_the_file_says_what_the_defaults_say():
+def test_the_file_holds_the_defaults():
     read, default = read_settings(TOP, environ={}), Settings()
     lists_without_default = {("data", "sources"), ("model", "families")}
     compared = 0
@@ -71,7 +71,7 @@ def test_the_bank_costs():
         ("[cost]\nfalse_positive = 1", "did you mean costs?"),
         (
             "[zebra]\nstripes = 1",
-            "allowed: alarm, api, audit, canary, costs, data, desk, gates, ledger, mlflow, model, ports, refer, shadow, split, store, watch",
+            "allowed: api, audit, canary, costs, data, desk, gates, leak, ledger, mlflow, model, ports, refer, shadow, split, store, watch",
         ),
         ("[home]\nhome = x", "unknown section"),
         ("[DEFAULT]\nrepo = bank\nlib_name = bank", "[DEFAULT] : unknown section"),
@@ -97,7 +97,7 @@ def test_unknown_variables_are_refused_with_a_hint(name, hint):
     assert name in str(caught.value) and hint in str(caught.value)
 
 
-def test_other_programs_variables_are_none_of_our_business():
+def test_variables_of_other_programs_are_ignored():
     assert read_settings(TOP, environ={"COSTS_FALSE_POSITIVE": "7"}).costs.false_positive == 1000
 
 
@@ -124,7 +124,7 @@ def test_impossible_values_are_refused_where_they_stand(write, section, key, val
     assert f"{path}: [{section}] {key}:" in str(caught.value) and repr(value) in str(caught.value)
 
 
-def test_all_problems_are_told_at_once_each_with_its_origin(write):
+def test_all_problems_are_named_at_once_each_with_its_origin(write):
     path = write("[costs]\nfalse_positive = -1\n[ports]\napi = 80\n[home]\npath = x")
     wrong = dict.fromkeys(["RUMOS_SPLIT_FOLDS", "RUMOS_SPLIT_FOLD", "RUMOS_COST"], "1")
     with pytest.raises(SettingsError) as caught:
@@ -171,7 +171,7 @@ def test_without_a_file_the_packaged_one_is_read(tmp_path, monkeypatch):
     assert read_settings(environ={}).home == tmp_path
 
 
-def test_the_named_file_goes_before_the_one_upward(tmp_path, write, monkeypatch):
+def test_the_named_file_is_used_before_the_one_upward(tmp_path, write, monkeypatch):
     write("[costs]\nfalse_positive = 10")
     named = tmp_path / "other.ini"
     named.write_text("[costs]\nfalse_positive = 100")
@@ -180,7 +180,7 @@ def test_the_named_file_goes_before_the_one_upward(tmp_path, write, monkeypatch)
     assert read_settings(environ={"RUMOS_SETTINGS": str(named)}).costs.false_positive == 100
 
 
-def test_variables_win(write):
+def test_variables_override_the_file(write):
     path = write("[costs]\nfalse_positive = 10\nfalse_negative = 100")
     costs = read_settings(path, environ={"RUMOS_COSTS_FALSE_POSITIVE": "1000"}).costs
     assert (costs.false_positive, costs.false_negative) == (1000, 100)
@@ -199,14 +199,14 @@ def test_lists_by_lines_or_commas(write):
     assert empty.model.families == ()
 
 
-def test_relative_paths_are_meant_from_the_file(write, tmp_path):
+def test_relative_paths_start_from_the_file(write, tmp_path):
     read = read_settings(write("[store]\npath = a/b\nreports = /absolute"), environ={})
     assert read.home == tmp_path
     assert read.store_path == tmp_path / "a" / "b" and read.reports_path == Path("/absolute")
 
 
 @pytest.mark.parametrize("path", ["~/mlruns", "~no_such_user/mlruns"])
-def test_a_users_folder_is_theirs_or_is_told(path, tmp_path, monkeypatch):
+def test_the_folder_of_a_user_is_found_or_named_in_the_error(path, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     read = read_settings(TOP, environ={"RUMOS_STORE_PATH": path})
     if path.startswith("~/"):

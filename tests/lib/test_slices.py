@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from rumos_bank.data.contract import EXAMPLE_CLIENT, FIELDS, STATUSES
 from rumos_bank.ground.errors import ParameterError
 from rumos_bank.ground.settings import Costs
-from rumos_bank.ground.statistics import wilson_interval
 from rumos_bank.model import slices as sl
 from rumos_bank.model.cost import business_cost, decide
 from rumos_bank.model.evaluate import bootstrap_cost
@@ -147,14 +146,6 @@ def test_small_groups_are_pooled_and_marked(elderly, groups):
     table = sl.measure_slices(clients, np.arange(len(ages)) % 2, np.full(len(ages), 0.3), 0.25, BANK)
     found = table[table["slicing"] == "age band"]
     assert {row.group: (row.clients, row.small) for row in found.itertuples()} == groups
-
-
-@pytest.mark.parametrize(
-    ("share", "clients", "low", "high"),
-    [(0.1, 100, 0.05523, 0.17437), (0.0, 10, 0.0, 0.27753), (1.0, 10, 0.72247, 1.0)],
-)
-def test_wilson_agrees_with_its_tables(share, clients, low, high):
-    assert wilson_interval(share, clients) == pytest.approx((low, high), abs=1e-5)
 
 
 # fairness

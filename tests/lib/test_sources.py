@@ -1,4 +1,4 @@
-"The data set's way in: every layout, every public source, everything that can go wrong on the line."
+"The data set: every layout, every public source, everything that can go wrong during a download."
 
 import gzip
 import io
@@ -58,14 +58,14 @@ def as_arff(clients: pd.DataFrame) -> bytes:
 def as_xls(clients: pd.DataFrame) -> bytes:
     import xlwt
 
-    book = xlwt.Workbook()
-    sheet = book.add_sheet("Data")
+    workbook = xlwt.Workbook()
+    sheet = workbook.add_sheet("Data")
     second = [ID, *CLIENT_COLUMNS, "default payment next month"]
     for row, values in enumerate([["", *X_NAMES, "Y"], second, *clients.to_numpy().tolist()]):
         for column, value in enumerate(values):
             sheet.write(row, column, value)
     buffer = io.BytesIO()
-    book.save(buffer)
+    workbook.save(buffer)
     return buffer.getvalue()
 
 
@@ -78,7 +78,7 @@ def as_zip(name: str, content: bytes) -> bytes:
 
 
 class Site:
-    "A public source on the loopback address: a list of answers for each path, the last one for ever."
+    "A public source on the loopback address: a list of answers for each path, the last one for good."
 
     def __init__(self) -> None:
         self.answers: dict[str, list] = {}
@@ -213,14 +213,14 @@ def test_a_target_is_needed():
         to_canonical(make_clients().drop(columns=TARGET))
 
 
-def test_to_canonical_leaves_its_argument_alone():
+def test_to_canonical_does_not_change_its_argument():
     text = make_clients().astype(str)
     before = text.copy()
     assert to_canonical(text).equals(make_clients())
     assert text.equals(before)
 
 
-def test_a_second_road_does_not_download_again(site, clients, strict):
+def test_a_second_run_does_not_download_again(site, clients, strict):
     address = site.serve("/data.csv", as_csv(clients))
     first, second = load_dataset(strict, [address]), load_dataset(strict, [address])
     assert first.clients.equals(second.clients)
@@ -241,12 +241,12 @@ def test_a_twin_named_first_stays_first(site, clients, strict, monkeypatch):
     assert load_dataset(strict, ["twin", address]) == "the twin"
 
 
-def test_a_wrong_fingerprint_is_told_forgotten_and_the_next_source_tried(site, clients, strict):
+def test_a_wrong_fingerprint_is_reported_and_the_next_source_tried(site, clients, strict):
     wrong = site.serve("/wrong.csv", as_csv(clients.assign(AGE=26)))
     right = site.serve("/right.csv", as_csv(clients))
-    told: list[str] = []
-    assert load_dataset(strict, [wrong, right], notify=told.append).source == right
-    assert len(told) == 1 and told[0].startswith(wrong) and "some values" in told[0]
+    messages: list[str] = []
+    assert load_dataset(strict, [wrong, right], notify=messages.append).source == right
+    assert len(messages) == 1 and messages[0].startswith(wrong) and "some values" in messages[0]
     assert [path.name.endswith("right.csv") for path in cached(strict)] == [True]
 
 
@@ -264,7 +264,7 @@ def test_a_404_is_final(site, strict):
     assert site.hits["/gone"] == 1
 
 
-def test_a_server_that_stumbles_is_asked_again(site, clients, strict):
+def test_a_server_that_fails_is_asked_again(site, clients, strict):
     address = site.serve("/data.csv", 500, 503, as_csv(clients))
     assert load_dataset(strict, [address]).source == address
     assert site.hits["/data.csv"] == 3
@@ -319,17 +319,19 @@ def test_a_small_file_that_unpacks_to_too_much_is_refused(pack, tmp_path, monkey
 
 
 def test_silent_servers_together_take_no_longer_than_offline_after(site, strict):
-    def say_nothing(handler: BaseHTTPRequestHandler) -> None:
+    def send_nothing(handler: BaseHTTPRequestHandler) -> None:
         site.closing.wait(20)
 
-    addresses = [site.serve(f"/{number}", say_nothing) for number in range(3)]
+    addresses = [site.serve(f"/{number}", send_nothing) for number in range(3)]
     impatient = strict.model_copy(update={"data": DataSettings(cache="cache", offline_after=0.6)})
-    told: list[str] = []
+    messages: list[str] = []
     start = time.monotonic()
-    dataset = load_dataset(impatient, addresses, notify=told.append)
+    dataset = load_dataset(impatient, addresses, notify=messages.append)
     assert time.monotonic() - start < 3  # the deadline, and the time to make a twin
-    assert dataset.is_twin and told[-1].startswith("TWIN")
-    assert "no answer in the time" in told[0] and "not asked" in told[1] and "not asked" in told[2]
+    assert dataset.is_twin and messages[-1].startswith("TWIN")
+    assert (
+        "no answer in the time" in messages[0] and "not asked" in messages[1] and "not asked" in messages[2]
+    )
 
 
 def test_a_slow_line_that_flows_may_go_past_offline_after(site, clients, strict, monkeypatch):
@@ -348,7 +350,7 @@ def test_a_slow_line_that_flows_may_go_past_offline_after(site, clients, strict,
     assert load_dataset(impatient, [site.serve("/slow", send_slowly)]).clients.equals(clients)
 
 
-def test_nobody_listens(site, strict):
+def test_a_server_that_does_not_listen(site, strict):
     address = site.serve("/data.csv", 404)
     site.close()
     with pytest.raises(DataError, match="cannot be reached"):
@@ -412,19 +414,19 @@ def test_the_sources_of_the_settings_are_used(site, clients, tmp_path):
 
 
 def test_a_twin_is_the_same_for_the_same_seed(strict):
-    told: list[str] = []
-    one, two = (load_dataset(strict, ["twin"], notify=told.append) for _ in range(2))
+    messages: list[str] = []
+    one, two = (load_dataset(strict, ["twin"], notify=messages.append) for _ in range(2))
     assert one.is_twin and one.source == "twin" and one.fingerprint == two.fingerprint
     assert len(one.clients) == 30_000 and one.fingerprint == fingerprint(one.clients)
-    assert all("synthetic" in line for line in told) and len(told) == 2
+    assert all("synthetic" in line for line in messages) and len(messages) == 2
 
 
-def test_a_missing_file_stops_the_road(strict, no_twin):
+def test_a_missing_file_stops_the_run(strict, no_twin):
     with pytest.raises(DataError, match=r"nowhere\.csv: no such file or folder"):
         load_dataset(strict, ["nowhere.csv", "twin"])
 
 
-def test_a_file_with_other_clients_stops_the_road_and_says_what_differs(tmp_path, strict, no_twin):
+def test_a_file_with_other_clients_stops_the_run_and_names_what_differs(tmp_path, strict, no_twin):
     (tmp_path / "mine.csv").write_bytes(as_csv(make_clients(12)))
     with pytest.raises(DataError) as caught:
         load_dataset(strict, ["mine.csv", "twin"])
@@ -433,13 +435,13 @@ def test_a_file_with_other_clients_stops_the_road_and_says_what_differs(tmp_path
     assert "defaults: 4, expected 6,636" in text and fingerprint(make_clients(12))[:16] in text
 
 
-def test_a_damaged_file_stops_the_road(tmp_path, strict, no_twin):
+def test_a_damaged_file_stops_the_run(tmp_path, strict, no_twin):
     (tmp_path / "mine.csv.gz").write_bytes(gzip.compress(as_csv(make_clients()))[:100])
     with pytest.raises(DataError, match=r"mine.csv.gz: cannot be read as a table"):
         load_dataset(strict, ["mine.csv.gz", "twin"])
 
 
-def test_a_spreadsheet_of_the_new_kind_says_what_to_do(tmp_path, strict):
+def test_a_spreadsheet_of_the_new_kind_names_what_to_do(tmp_path, strict):
     (tmp_path / "mine.xlsx").write_bytes(as_zip("xl/sheet1.xml", b"<xml/>"))
     with pytest.raises(DataError, match=r"save it as \.csv"):
         load_dataset(strict, ["mine.xlsx"])
@@ -454,7 +456,7 @@ def test_a_folder_is_its_first_file_with_a_known_layout(tmp_path, clients, stric
     assert load_dataset(strict, ["data"]).source == "data/b.csv"
 
 
-def test_a_folder_without_such_a_file_stops_the_road(tmp_path, strict, no_twin):
+def test_a_folder_without_such_a_file_stops_the_run(tmp_path, strict, no_twin):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "README.md").write_text("# The data")
     with pytest.raises(DataError, match="no file in this folder has a known layout"):
@@ -470,7 +472,7 @@ def test_a_folders_file_is_read_once(tmp_path, clients, strict, monkeypatch):
 
 
 @pytest.mark.parametrize("question", ["exists", "iterdir"])
-def test_what_may_not_be_read_stops_the_road(question, tmp_path, strict, no_twin, monkeypatch):
+def test_what_may_not_be_read_stops_the_run(question, tmp_path, strict, no_twin, monkeypatch):
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
@@ -480,7 +482,7 @@ def test_what_may_not_be_read_stops_the_road(question, tmp_path, strict, no_twin
         load_dataset(strict, ["data", "twin"])
 
 
-def test_a_folder_of_nobody_stops_the_road(strict, no_twin):
+def test_a_folder_of_an_unknown_user_stops_the_run(strict, no_twin):
     with pytest.raises(SettingsError, match=r"~no_such_user/data: no user of this name"):
         load_dataset(strict, ["~no_such_user/data", "twin"])
 
@@ -511,8 +513,8 @@ def test_a_sample_keeps_the_order():
     assert len(few) == few[ID].nunique() == 20 and few[ID].is_monotonic_increasing
     assert sample_clients(clients, 20, seed=1).equals(few)
     assert not sample_clients(clients, 20, seed=2).equals(few)
-    for everybody in (0, 50, 51):
-        assert sample_clients(clients, everybody, seed=1).equals(clients)
+    for all_clients in (0, 50, 51):
+        assert sample_clients(clients, all_clients, seed=1).equals(clients)
 
 
 @pytest.mark.real

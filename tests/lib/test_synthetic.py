@@ -1,4 +1,4 @@
-"The twin: the contract always holds, the same arguments give the same clients, and drawing stays light."
+"Synthetic clients: the contract always holds, the same arguments give the same clients, and drawing stays light."
 
 import itertools
 import json
@@ -70,7 +70,7 @@ def test_other_seed_other_clients():
     assert len({fingerprint(make_synthetic_clients(1000, seed)) for seed in range(20)}) == 20
 
 
-def test_leaves_the_global_random_state_alone():
+def test_the_global_random_state_is_unchanged():
     np.random.seed(3)
     before = np.random.random()
     np.random.seed(3)
@@ -89,7 +89,7 @@ def test_blocks_differ_from_each_other():
     assert not clients[:BLOCK].reset_index(drop=True).equals(clients[BLOCK:].reset_index(drop=True))
 
 
-def test_a_caller_may_change_the_frame():
+def test_a_caller_may_change_the_table():
     clients = make_synthetic_clients(5, seed=5)
     clients.loc[0, "AGE"] = 99
     assert clients.loc[0, "AGE"] == 99
@@ -125,9 +125,9 @@ def test_no_group_stands_at_the_front(twin):
     ("n", "chunk", "sizes"), [(7, 3, [3, 3, 1]), (6, 3, [3, 3]), (2, 3, [2]), (1, 1, [1])]
 )
 def test_chunks_hold_all_clients(n, chunk, sizes):
-    frames = list(synthetic_chunks(n, seed=1, chunk=chunk))
-    assert [len(frame) for frame in frames] == sizes
-    together = pd.concat(frames, ignore_index=True)
+    tables = list(synthetic_chunks(n, seed=1, chunk=chunk))
+    assert [len(table) for table in tables] == sizes
+    together = pd.concat(tables, ignore_index=True)
     assert together[ID].tolist() == list(range(1, n + 1))
     pd.testing.assert_frame_equal(validate_clients(together, labelled=True), together)
 
@@ -145,8 +145,8 @@ def test_chunks_depend_on_nothing_but_the_arguments():
 
 
 def test_chunks_do_not_repeat_each_other():
-    frames = [frame.drop(columns=ID) for frame in synthetic_chunks(5000, seed=4, chunk=500)]
-    assert len({fingerprint(frame) for frame in frames}) == 10
+    tables = [table.drop(columns=ID) for table in synthetic_chunks(5000, seed=4, chunk=500)]
+    assert len({fingerprint(table) for table in tables}) == 10
 
 
 def test_chunks_are_made_one_at_a_time():
@@ -171,7 +171,7 @@ def test_impossible_arguments_are_named_at_once(call, message):
         call()
 
 
-def test_the_file_is_small_and_says_where_it_comes_from():
+def test_the_file_is_small_and_names_its_origin():
     text = DESCRIPTION.read_text(encoding="utf-8")
     assert len(text.encode()) < 64_000
     assert pack_description(read_description()) == text

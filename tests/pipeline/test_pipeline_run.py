@@ -186,7 +186,7 @@ def test_a_failing_family_leaves_its_report_and_does_not_stop_the_others(copied)
 
 
 def test_a_leak_stops_the_road_and_nobody_is_crowned(place):
-    done = place.rumos("run", *SMALL, RUMOS_ALARM_MAX_AUC="0.6")
+    done = place.rumos("run", *SMALL, RUMOS_LEAK_MAX_AUC="0.6")
     assert done.returncode == 1
     assert "FAILED search Decision_tree: LeakError" in done.stdout and "no model is promoted" in done.stdout
     assert read_champion(store_of(place)) is None

@@ -95,7 +95,7 @@ def test_a_revoked_key_is_refused_while_the_service_runs_and_a_new_one_works(gua
 @pytest.mark.parametrize("wrong", [False, True])
 def test_a_revoked_key_does_not_wait_for_a_slow_or_broken_store(store, wrong):
     settings = settings_of(store)
-    settings = settings.model_copy(update={"api": settings.api.model_copy(update={"watch_seconds": 0.1})})
+    settings = settings.model_copy(update={"api": settings.api.model_copy(update={"refresh_seconds": 0.1})})
     add_key(settings, "reader", ["read"])
     app = make_app(settings, lambda event, **facts: None)
     service = app.state.api
@@ -220,7 +220,9 @@ def test_keys_that_cannot_be_changed_are_told(tmp_path, monkeypatch):
     monkeypatch.setattr("rumos_bank.ground.keys._PATIENCE", 0.05)
     with FileLock(settings.store_path / "keys.lock"):
         for change in (add_key, revoke_key):
-            with pytest.raises(StoreError, match=r"keys\.json is being changed by somebody else"):
+            with pytest.raises(
+                StoreError, match=r"another process is changing .*keys\.json: try again when it is done"
+            ):
                 change(settings, "branch-8")
     assert [key.name for key in list_keys(settings)] == ["branch-7"]
     (tmp_path / "a file").touch()

@@ -115,7 +115,7 @@ def serve(store: Path, folder: Path, **variables: str) -> Iterator[Service]:
     port, log = find_free_port(), folder / f"service-{time.monotonic_ns()}.log"
     ours = variables_of(store, RUMOS_SETTINGS=str(ROOT / "settings.ini"), RUMOS_PORTS_API=str(port))
     environment = (
-        clean_environment() | ours | {"RUMOS_API_WATCH_SECONDS": "0.1", "PYTHONPATH": str(ROOT)} | variables
+        clean_environment() | ours | {"RUMOS_API_REFRESH_SECONDS": "0.1", "PYTHONPATH": str(ROOT)} | variables
     )
     start = time.monotonic()
     with log.open("wb") as errors:
