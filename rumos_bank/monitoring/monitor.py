@@ -242,7 +242,10 @@ def _sort_entries(
                 told.setdefault(_key(decision), []).append(pair)
             elif is_kind(entry, BatchDecided):
                 batch = read_entry(BatchDecided, entry)
-                file = batch.input["sha256"], batch.output["sha256"], _key(batch)
+                given, made_of = (
+                    each if isinstance(each, dict) else {} for each in (batch.input, batch.output)
+                )
+                file = given["sha256"], made_of["sha256"], _key(batch)
                 rejected[file] = batch.rejected
     return decided, told, rejected
 

@@ -401,6 +401,7 @@ def gate(
 
     Example: `rumos gate 2`
     """
+    from rumos_bank.governance.events import Intent
     from rumos_bank.governance.ledger import read_ledger
     from rumos_bank.governance.promotion import find_gates
     from rumos_bank.ground.settings import read_settings
@@ -411,7 +412,7 @@ def gate(
             f"version {version} was never put before the gates: `rumos history` shows which were"
         )
     print(f"Version {version} ({line.event.family}) {line.event.name} at {line.when} by {line.who}")
-    _print_gates(line.event.gates, getattr(line.event, "overruled", None))
+    _print_gates(line.event.gates, line.event.overruled if isinstance(line.event, Intent) else None)
 
 # %% ../../nbs/lib/operations/87_cli.ipynb #2af4a884
 @app.command()

@@ -19,6 +19,7 @@ from rumos_bank.governance.events import (
     Change,
     Check,
     Intent,
+    Judgement,
     LedgerEvent,
     Line,
     Proposed,
@@ -166,7 +167,10 @@ def describe_approval(
     last: Line[VersionEvent] = change if change and change.event.version == version else judged
     shown = last.to_dict()
     facts = {name: shown.get(name, "–") for name in ("version", "family", "when", "who", "reason", "run")}
-    files = {f"sha256 of {name}": digest for name, digest in getattr(judged.event, "files", {}).items()}
+    files = {
+        f"sha256 of {name}": digest
+        for name, digest in (judged.event.files if isinstance(judged.event, Judgement) else {}).items()
+    }
     return [f"<p>{_describe_standing(judged, change)}</p>", _as_rows(facts | files)]
 
 # %% ../../nbs/lib/operations/82_dossier.ipynb #2a93ed81
@@ -200,7 +204,7 @@ def describe_gates(
     line = find_gates(events, version)
     if line is None:
         return [f"<p>{_NO_GATES}</p>"]
-    checks, overruled = line.event.gates, getattr(line.event, "overruled", None)
+    checks, overruled = line.event.gates, line.event.overruled if isinstance(line.event, Intent) else None
     passed_over = overruled.checks if overruled else ()
     rows = "".join(_gate_row(check, check.name in passed_over) for check in checks)
     head = "<tr><th>gate</th><th>verdict</th><th>found</th><th>limit</th><th>in words</th></tr>"

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from rumos_bank.data.contract import TARGET
+from rumos_bank.governance.events import Refused, Rejected
 from rumos_bank.governance.gates import failed
 from rumos_bank.governance.integrity import git_state, library_digest, lock_digest
 from rumos_bank.governance.ledger import read_ledger
@@ -272,7 +273,7 @@ def promote_cheapest(
         choice = choose_champion(left, tie)
         verdict = judge(choice.run_id)
         first = first or (choice, verdict)
-        if verdict.state not in ("refused", "rejected"):
+        if verdict.state not in (Refused.name, Rejected.name):
             names = board.set_index("run_id")["family"].reindex(refused)
             passed = f"; before it were refused: {', '.join(names)}" if refused else ""
             return replace(choice, reason=choice.reason + passed), verdict, refused

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rumos_bank.governance.promotion import Choice, Verdict
+from rumos_bank.governance.events import Promoted, Proposed, Refused, Rejected
+from rumos_bank.governance.promotion import UNCHANGED, Choice, Verdict
 from rumos_bank.governance.tracking import open_store, read_artifact
 from rumos_bank.ground.errors import PipelineError
 from rumos_bank.ground.settings import Costs, Settings
@@ -43,12 +44,12 @@ def _describe_verdict(verdict: Verdict) -> str:
         else "There is no champion"
     )
     told = {
-        "promoted": f"{reigns}, crowned now: {verdict.reason}.",
-        "refused": f"{reigns}; version {verdict.candidate} was refused by the gates: {verdict.reason} "
+        Promoted.name: f"{reigns}, crowned now: {verdict.reason}.",
+        Refused.name: f"{reigns}; version {verdict.candidate} was refused by the gates: {verdict.reason} "
         f"(`rumos gate {verdict.candidate}`).",
-        "proposed": f"{reigns}; version {verdict.candidate} is proposed: `rumos approve {verdict.candidate}`.",
-        "rejected": f"{reigns}; {verdict.reason}.",
-        "unchanged": f"{reigns}{' stays' if verdict.version else ''}: {verdict.reason}.",
+        Proposed.name: f"{reigns}; version {verdict.candidate} is proposed: `rumos approve {verdict.candidate}`.",
+        Rejected.name: f"{reigns}; {verdict.reason}.",
+        UNCHANGED: f"{reigns}{' stays' if verdict.version else ''}: {verdict.reason}.",
     }
     return told[verdict.state]
 
