@@ -6,7 +6,7 @@
 __all__ = ['SLICE', 'MOST_EXPLAINED', 'NO_CHAMPION', 'NO_DECISION', 'ApiState', 'Ended', 'DirectRoute', 'make_app', 'run_api']
 
 # %% ../../nbs/lib/api/72_app.ipynb #5e777201
-from ..ground.errors import require_extra
+from rumos_bank.ground.errors import require_extra
 
 require_extra("api", "the API")  # a sentence instead of an ImportError from the next cell
 
@@ -31,8 +31,8 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
-from .. import __version__
-from .middleware import Gate, Metrics, Middleware, log_event, read_body
+from rumos_bank import __version__
+from rumos_bank.api.middleware import Gate, Metrics, Middleware, log_event, read_body
 from rumos_bank.api.schemas import (
     MEDIA,
     ChampionAnswer,
@@ -49,14 +49,14 @@ from rumos_bank.api.schemas import (
     is_portable,
     read_override,
 )
-from ..data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, LATE_CLIENT, make_client_model
-from ..ground.errors import ParameterError, SettingsError, StoreError
-from ..ground.keys import KeyRing
-from ..ground.settings import BEHIND_LOOPBACK, Settings
-from ..monitoring.monitor import REST, Monitor, keep_watch
-from ..monitoring.shadow import Shadow
-from ..serving.champion import Champion, Follower
-from ..serving.decision_log import DecisionLog, Recorded, make_entry, record_override
+from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, LATE_CLIENT, make_client_model
+from rumos_bank.ground.errors import ParameterError, SettingsError, StoreError
+from rumos_bank.ground.keys import KeyRing
+from rumos_bank.ground.settings import BEHIND_LOOPBACK, Settings
+from rumos_bank.monitoring.monitor import REST, Monitor, keep_watch
+from rumos_bank.monitoring.shadow import Shadow
+from rumos_bank.serving.champion import Champion, Follower
+from rumos_bank.serving.decision_log import DecisionLog, Recorded, make_entry, record_override
 
 # %% ../../nbs/lib/api/72_app.ipynb #76a6311b
 SLICE = 0.002  # seconds that many clients may take before others are answered

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from ..data.contract import EXAMPLE_CLIENT, FIELDS, list_values
+from rumos_bank.data.contract import EXAMPLE_CLIENT, FIELDS, list_values
 
 # %% ../../nbs/lib/api/70_schemas.ipynb #6a08ec47
 MEDIA = "application/problem+json"

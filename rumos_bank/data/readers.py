@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .contract import CLIENT_COLUMNS
-from ..ground.errors import DataError, ParameterError, RumosError
+from rumos_bank.data.contract import CLIENT_COLUMNS
+from rumos_bank.ground.errors import DataError, ParameterError, RumosError
 
 if TYPE_CHECKING:
     import pyarrow as pa

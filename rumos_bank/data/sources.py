@@ -35,8 +35,8 @@ from rumos_bank.data.contract import (
     parse_numbers,
     validate_clients,
 )
-from ..ground.errors import DataError, ParameterError
-from ..ground.settings import Settings, SplitSettings
+from rumos_bank.ground.errors import DataError, ParameterError
+from rumos_bank.ground.settings import Settings, SplitSettings
 
 if TYPE_CHECKING:
     import pandas as pd

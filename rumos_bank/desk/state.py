@@ -19,8 +19,8 @@ import numpy as np
 from traitlets import Any as Anything
 from traitlets import Dict, Enum, HasTraits, Instance, Unicode, observe
 
-from ..data.contract import BILLS, CLIENT_COLUMNS, EXAMPLE_CLIENT, ID, PAYMENTS, STATUSES, TARGET
-from .texts import LANGUAGES, OfficerError, read_whole, write_number
+from rumos_bank.data.contract import BILLS, CLIENT_COLUMNS, EXAMPLE_CLIENT, ID, PAYMENTS, STATUSES, TARGET
+from rumos_bank.desk.texts import LANGUAGES, OfficerError, read_whole, write_number
 from rumos_bank.desk.uploads import (
     Upload,
     describe_problem,
@@ -30,12 +30,12 @@ from rumos_bank.desk.uploads import (
     name_column,
     read_upload,
 )
-from ..governance.events import Decided, read_entry
-from ..ground.errors import SettingsError
-from ..ground.settings import Costs, Settings
-from ..monitoring.monitor import REST, Monitor, keep_watch, last_watch
-from ..serving.champion import Champion, Decision, Follower
-from ..serving.decision_log import DecisionLog, decide_and_record, record_override
+from rumos_bank.governance.events import Decided, read_entry
+from rumos_bank.ground.errors import SettingsError
+from rumos_bank.ground.settings import Costs, Settings
+from rumos_bank.monitoring.monitor import REST, Monitor, keep_watch, last_watch
+from rumos_bank.serving.champion import Champion, Decision, Follower
+from rumos_bank.serving.decision_log import DecisionLog, decide_and_record, record_override
 
 if TYPE_CHECKING:
     import pandas as pd

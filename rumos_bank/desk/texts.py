@@ -15,8 +15,8 @@ from decimal import Decimal
 from functools import cache
 from typing import Any
 
-from ..data.contract import BILLS, FIELD_OF, FIELDS, MONTHS, PAYMENTS, STATUSES, ClientField
-from ..ground.errors import DataError, ParameterError
+from rumos_bank.data.contract import BILLS, FIELD_OF, FIELDS, MONTHS, PAYMENTS, STATUSES, ClientField
+from rumos_bank.ground.errors import DataError, ParameterError
 
 # %% ../../nbs/lib/desk/75_texts.ipynb #11384e1e
 LANGUAGES: dict[str, str] = {"en": "English", "pt": "Português"}

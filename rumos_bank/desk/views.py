@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..data.contract import CLIENT_COLUMNS, ID
-from .state import PRESETS, Batch, Desk, Weighed, weigh_costs
+from rumos_bank.data.contract import CLIENT_COLUMNS, ID
+from rumos_bank.desk.state import PRESETS, Batch, Desk, Weighed, weigh_costs
 from rumos_bank.desk.texts import (
     LANGUAGES,
     describe_change,
@@ -36,10 +36,10 @@ from rumos_bank.desk.texts import (
     write_probability,
     write_time,
 )
-from .uploads import Upload, write_csv, write_template
-from ..ground.settings import Settings
-from ..ground.templates import render
-from ..model.cost import decide
+from rumos_bank.desk.uploads import Upload, write_csv, write_template
+from rumos_bank.ground.settings import Settings
+from rumos_bank.ground.templates import render
+from rumos_bank.model.cost import decide
 
 if TYPE_CHECKING:
     import pandas as pd

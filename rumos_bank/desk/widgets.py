@@ -19,9 +19,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from ..data.contract import BILLS, FIELD_OF, PAYMENTS, STATUSES
-from . import views
-from .state import PRESETS, Desk, open_desk
+from rumos_bank.data.contract import BILLS, FIELD_OF, PAYMENTS, STATUSES
+from rumos_bank.desk import views
+from rumos_bank.desk.state import PRESETS, Desk, open_desk
 from rumos_bank.desk.texts import (
     LANGUAGES,
     OfficerError,
@@ -33,8 +33,8 @@ from rumos_bank.desk.texts import (
     write_euros,
     write_number,
 )
-from ..ground.errors import NoChampionError, ParameterError, RumosError, SettingsError, require_extra
-from ..ground.settings import Costs, Settings, find_settings, read_settings
+from rumos_bank.ground.errors import NoChampionError, ParameterError, RumosError, SettingsError, require_extra
+from rumos_bank.ground.settings import Costs, Settings, find_settings, read_settings
 
 _LOG = logging.getLogger(__name__)
 

@@ -12,11 +12,12 @@ __all__ = ['EVENTS', 'PASS', 'WARN', 'FAIL', 'E', 'L', 'K', 'G', 'Event', 'Ledge
 # %% ../../nbs/lib/governance/37_events.ipynb #ad6a6ad7
 import types
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from functools import cache
 from typing import Any, ClassVar, Generic, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from ..ground.errors import StoreError
+from rumos_bank.ground.errors import StoreError
 
 # %% ../../nbs/lib/governance/37_events.ipynb #506eddbe
 EVENTS: dict[str, type["Event"]] = {}  # name in the file → class
@@ -265,8 +266,8 @@ class BatchDecided(LogEntry, name="batch", writer="library, desk, `rumos predict
     "The champion decided about a file or a table of clients."
 
     caller: str  # who asked: the name of a key, an account, an interface
-    input: Any  # path and SHA-256 of the file; SHA-256 of a table in memory
-    output: Any  # the same of the decisions
+    input: str | Mapping[str, Any]  # path and SHA-256 of the file; SHA-256 of a table in memory
+    output: str | Mapping[str, Any]  # the same of the decisions
     rejected: int  # rows that cannot be decided
     refused: int  # clients refused
     model: Mapping[str, Any]  # version, and digest of its files
@@ -308,16 +309,19 @@ class ShadowAnswered(LogEntry, name="shadow", writer="API with RUMOS_SHADOW_VERS
 
 # %% ../../nbs/lib/governance/37_events.ipynb #74cbd173
 def _name_type(kind: Any) -> str:
-    return getattr(kind, "__name__", str(kind)).replace("typing.", "")
+    inner = get_args(kind)
+    if get_origin(kind) in (Union, types.UnionType):
+        return " or ".join(map(_name_type, inner))
+    return "None" if kind is types.NoneType else getattr(get_origin(kind) or kind, "__name__", str(kind))
 
 
 def _convert(kind: Any, value: Any) -> Any:
     "The value as this annotation wants it; `ValueError` with what was expected."
     origin, inner = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
-        return (
-            None if value is None else _convert(next(each for each in inner if each is not type(None)), value)
-        )
+        for each in inner:
+            with suppress(ValueError):
+                return _convert(each, value)
     if origin is tuple and isinstance(value, list | tuple):
         return tuple(_convert(inner[0], each) for each in value)
     if origin is Mapping and isinstance(value, Mapping):
@@ -328,7 +332,7 @@ def _convert(kind: Any, value: Any) -> Any:
         return _build(kind, value)
     if kind is Any or type(value) is kind or (kind is float and type(value) is int):
         return value
-    raise ValueError(f"must be {_name_type(origin or kind)}, got {value!r:.80}")
+    raise ValueError(f"must be {_name_type(kind)}, got {value!r:.80}")
 
 
 @cache

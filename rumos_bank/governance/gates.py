@@ -18,20 +18,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, ID, LATE_CLIENT, STATUSES, TARGET
-from .events import FAIL, PASS, WARN, Check
-from .integrity import load_trusted
-from ..ground.errors import ParameterError, StoreError
-from ..ground.settings import Costs, Settings
-from ..ground.statistics import compare_by_folds
-from ..model.cost import RANGES, decide
-from ..model.decision import DecisionModel, make_decision
-from ..model.evaluate import calibration_error
-from ..model.explain import explain, seen_groups
-from ..model.families import find_family, make_model
-from ..model.features import feature_names
-from ..model.portable import PORTABLE, SKOPS, as_lists, count_differences, read_portable
-from ..model.search import cost_by_fold, tuned_cost_by_fold
+from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, ID, LATE_CLIENT, STATUSES, TARGET
+from rumos_bank.governance.events import FAIL, PASS, WARN, Check
+from rumos_bank.governance.integrity import load_trusted
+from rumos_bank.ground.errors import ParameterError, StoreError
+from rumos_bank.ground.settings import Costs, Settings
+from rumos_bank.ground.statistics import compare_by_folds
+from rumos_bank.model.cost import RANGES, decide
+from rumos_bank.model.decision import DecisionModel, make_decision
+from rumos_bank.model.evaluate import calibration_error
+from rumos_bank.model.explain import explain, seen_groups
+from rumos_bank.model.families import find_family, make_model
+from rumos_bank.model.features import feature_names
+from rumos_bank.model.portable import PORTABLE, SKOPS, as_lists, count_differences, read_portable
+from rumos_bank.model.search import cost_by_fold, tuned_cost_by_fold
 from rumos_bank.model.slices import (
     FEWEST,
     PROTECTED_SLICES,

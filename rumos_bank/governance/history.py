@@ -24,16 +24,17 @@ from rumos_bank.governance.events import (
     LedgerEvent,
     Line,
     Proposed,
+    Retired,
     VersionEvent,
     select,
 )
-from .integrity import read_folder
-from .ledger import find_changes, read_ledger
-from .promotion import find_judged
-from .promotion_state import finish_changes, lock_promotions
-from .tracking import Store, find_model_files, find_searches, tags_of
-from ..ground.errors import ParameterError, StoreError
-from ..ground.settings import Settings
+from rumos_bank.governance.integrity import read_folder
+from rumos_bank.governance.ledger import CHAMPION, find_changes, read_ledger
+from rumos_bank.governance.promotion import find_judged
+from rumos_bank.governance.promotion_state import finish_changes, lock_promotions
+from rumos_bank.governance.tracking import Store, find_model_files, find_searches, tags_of
+from rumos_bank.ground.errors import ParameterError, StoreError
+from rumos_bank.ground.settings import Settings
 
 # %% ../../nbs/lib/governance/43_history.ipynb #7fdc02e8
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ def make_inventory(
             {
                 "version": version,
                 "family": own[-1].family,
-                "state": "champion" if periods[-1].version == version else "retired",
+                "state": CHAMPION if periods[-1].version == version else Retired.name,
                 "periods": [(each.begun, each.ended) for each in own],
                 "run": own[-1].run_id,
                 "evidence": {name: getattr(intent, name) for name in _SHOWN},

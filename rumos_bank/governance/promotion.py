@@ -13,8 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
-from ..data.contract import ID, TARGET
-from ..data.sources import Dataset
+from rumos_bank.data.contract import ID, TARGET
+from rumos_bank.data.sources import Dataset
 from rumos_bank.governance.events import (
     FAIL,
     PASS,
@@ -44,8 +44,8 @@ from rumos_bank.governance.gates import (
     is_unasked,
     require_own_words,
 )
-from .integrity import load_trusted
-from .ledger import append_event, find_user, read_ledger
+from rumos_bank.governance.integrity import load_trusted
+from rumos_bank.governance.ledger import append_event, find_user, read_ledger
 from rumos_bank.governance.promotion_state import (
     ChampionVersion,
     find_champion,
@@ -65,11 +65,11 @@ from rumos_bank.governance.tracking import (
     read_model_record,
     register_winner,
 )
-from ..ground.errors import ParameterError, StoreError
-from ..ground.settings import Settings
-from ..model.families import find_family
-from ..model.portable import SKOPS
-from ..model.search import cross_validate, make_folds
+from rumos_bank.ground.errors import ParameterError, StoreError
+from rumos_bank.ground.settings import Settings
+from rumos_bank.model.families import find_family
+from rumos_bank.model.portable import SKOPS
+from rumos_bank.model.search import cross_validate, make_folds
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -23,7 +23,7 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from .errors import SettingsError
+from rumos_bank.ground.errors import SettingsError
 
 # %% ../../nbs/lib/ground/01_settings.ipynb #8fc1ebbf
 def _listed(value: Any) -> Any:

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from ..ground.errors import ParameterError, require_same_length
-from ..ground.settings import Costs
+from rumos_bank.ground.errors import ParameterError, require_same_length
+from rumos_bank.ground.settings import Costs
 
 # %% ../../nbs/lib/model/20_cost.ipynb #73d7da8c
 def business_cost(

@@ -12,11 +12,11 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
-from ..data.contract import CLIENT_COLUMNS
-from ..ground.errors import ParameterError, require_same_length
-from ..ground.settings import Costs
-from .cost import RANGES, business_cost, decide, is_close, require_in_range
-from .features import feature_matrix, feature_names
+from rumos_bank.data.contract import CLIENT_COLUMNS
+from rumos_bank.ground.errors import ParameterError, require_same_length
+from rumos_bank.ground.settings import Costs
+from rumos_bank.model.cost import RANGES, business_cost, decide, is_close, require_in_range
+from rumos_bank.model.features import feature_matrix, feature_names
 
 if TYPE_CHECKING:
     import pandas as pd

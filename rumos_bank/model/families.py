@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..ground.errors import ParameterError
-from .features import choose_columns, feature_names, is_code, risk_directions
+from rumos_bank.ground.errors import ParameterError
+from rumos_bank.model.features import choose_columns, feature_names, is_code, risk_directions
 
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator

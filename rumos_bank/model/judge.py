@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..data.contract import CLIENT_COLUMNS, TARGET
-from ..ground.errors import ParameterError
-from ..ground.settings import Costs
-from ..ground.statistics import Difference, compare_by_folds
-from .cost import business_cost, choose_threshold, decide
-from .evaluate import as_judged, bin_by_mass, calibration_error, reliability
+from rumos_bank.data.contract import CLIENT_COLUMNS, TARGET
+from rumos_bank.ground.errors import ParameterError
+from rumos_bank.ground.settings import Costs
+from rumos_bank.ground.statistics import Difference, compare_by_folds
+from rumos_bank.model.cost import business_cost, choose_threshold, decide
+from rumos_bank.model.evaluate import as_judged, bin_by_mass, calibration_error, reliability
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..data.contract import CLIENT_COLUMNS, check_client
-from ..ground.errors import DataError, StoreError
-from .cost import RANGES, require_in_range
-from .features import engineer, feature_matrix, feature_names
+from rumos_bank.data.contract import CLIENT_COLUMNS, check_client
+from rumos_bank.ground.errors import DataError, StoreError
+from rumos_bank.model.cost import RANGES, require_in_range
+from rumos_bank.model.features import engineer, feature_matrix, feature_names
 
 if TYPE_CHECKING:
     from rumos_bank.model.decision import DecisionModel

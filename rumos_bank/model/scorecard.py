@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..ground.errors import ParameterError
-from .decision import DecisionModel
-from .families import SCORECARD_COLUMNS
+from rumos_bank.ground.errors import ParameterError
+from rumos_bank.model.decision import DecisionModel
+from rumos_bank.model.families import SCORECARD_COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..data.contract import FIELD_OF, STATUSES
-from ..ground.errors import ParameterError, require_same_length
-from ..ground.settings import Costs
-from ..ground.statistics import wilson_interval
-from .cost import business_cost, cost_each, decide, is_close
-from .evaluate import as_judged, bootstrap_cost
+from rumos_bank.data.contract import FIELD_OF, STATUSES
+from rumos_bank.ground.errors import ParameterError, require_same_length
+from rumos_bank.ground.settings import Costs
+from rumos_bank.ground.statistics import wilson_interval
+from rumos_bank.model.cost import business_cost, cost_each, decide, is_close
+from rumos_bank.model.evaluate import as_judged, bootstrap_cost
 
 if TYPE_CHECKING:
     import pandas as pd

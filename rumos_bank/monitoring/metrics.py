@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..data.contract import FIELDS
+from rumos_bank.data.contract import FIELDS
 from rumos_bank.data.drift import (
     Cells,
     choose_cells,
@@ -23,7 +23,7 @@ from rumos_bank.data.drift import (
     measure_distance,
     measure_psi,
 )
-from ..ground.settings import Costs
+from rumos_bank.ground.settings import Costs
 from rumos_bank.ground.statistics import (
     compare_counts,
     compare_means,
@@ -32,8 +32,8 @@ from rumos_bank.ground.statistics import (
     sum_up,
     wilson_interval,
 )
-from ..model.cost import decide, expected_costs
-from ..model.explain import Decides
+from rumos_bank.model.cost import decide, expected_costs
+from rumos_bank.model.explain import Decides
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -18,15 +18,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..data.contract import CLIENT_COLUMNS, find_good_rows
-from ..data.readers import open_source, read_numbers
-from ..governance.events import BatchDecided, Decided, OutcomeKnown, is_kind, read_entry
-from ..governance.integrity import read_verified
-from ..governance.registry import UnreachableError, find_promoted, find_version
-from ..ground.errors import DataError, ParameterError, StoreError
-from ..ground.files import write_file
-from ..ground.settings import Settings
-from ..model.portable import PORTABLE
+from rumos_bank.data.contract import CLIENT_COLUMNS, find_good_rows
+from rumos_bank.data.readers import open_source, read_numbers
+from rumos_bank.governance.events import BatchDecided, Decided, OutcomeKnown, is_kind, read_entry
+from rumos_bank.governance.integrity import read_verified
+from rumos_bank.governance.registry import UnreachableError, find_promoted, find_version
+from rumos_bank.ground.errors import DataError, ParameterError, StoreError
+from rumos_bank.ground.files import write_file
+from rumos_bank.ground.settings import Settings
+from rumos_bank.model.portable import PORTABLE
 from rumos_bank.monitoring.metrics import (
     SCORE,
     Reading,
@@ -37,7 +37,7 @@ from rumos_bank.monitoring.metrics import (
     judge_metrics,
     read_metrics,
 )
-from ..serving.decision_log import DecisionLog, list_days, open_day, require_day
+from rumos_bank.serving.decision_log import DecisionLog, list_days, open_day, require_day
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -252,7 +252,10 @@ def _sort_entries(log: DecisionLog, lines: Sequence[bytes]) -> _Entries:
                 found.outcomes.setdefault(_key(decision), []).append(pair)
             elif is_kind(entry, BatchDecided):
                 batch = read_entry(BatchDecided, entry)
-                file = batch.input["sha256"], batch.output["sha256"], _key(batch)
+                given, written = (
+                    each if isinstance(each, dict) else {} for each in (batch.input, batch.output)
+                )
+                file = given["sha256"], written["sha256"], _key(batch)
                 found.rejected[file] = batch.rejected
     return found
 

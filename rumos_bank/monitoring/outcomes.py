@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data.readers import open_source, read_numbers
-from ..governance.events import Decided, OutcomeKnown, is_kind, read_entry
-from ..ground.errors import StoreError
-from ..ground.settings import Settings
-from ..serving.decision_log import DecisionLog, read_log
+from rumos_bank.data.readers import open_source, read_numbers
+from rumos_bank.governance.events import Decided, OutcomeKnown, is_kind, read_entry
+from rumos_bank.ground.errors import StoreError
+from rumos_bank.ground.settings import Settings
+from rumos_bank.serving.decision_log import DecisionLog, read_log
 
 COLUMNS = ("decision", "defaulted")  # of a file of outcomes
 

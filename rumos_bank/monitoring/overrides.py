@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..governance.events import Decided, Overridden, read_entry
-from ..ground.errors import StoreError
-from ..ground.settings import Costs, Settings
-from ..model.cost import business_cost
-from ..model.evaluate import compare_costs
-from .outcomes import read_outcomes
-from ..serving.decision_log import DecisionLog, read_log, require_day
+from rumos_bank.governance.events import Decided, Overridden, read_entry
+from rumos_bank.ground.errors import StoreError
+from rumos_bank.ground.settings import Costs, Settings
+from rumos_bank.model.cost import business_cost
+from rumos_bank.model.evaluate import compare_costs
+from rumos_bank.monitoring.outcomes import read_outcomes
+from rumos_bank.serving.decision_log import DecisionLog, read_log, require_day
 
 # %% ../../nbs/lib/monitoring/63_overrides.ipynb #a6cd43b5
 class _Case(NamedTuple):

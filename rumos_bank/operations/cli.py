@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .. import __version__
-from ..ground.console import make_progress, print_table
-from ..ground.errors import RumosError
+from rumos_bank import __version__
+from rumos_bank.ground.console import make_progress, print_table
+from rumos_bank.ground.errors import RumosError
 
 if TYPE_CHECKING:
     from rumos_bank.governance.events import Check, Overruling
@@ -404,6 +404,7 @@ def gate(
 
     Example: `rumos gate 2`
     """
+    from rumos_bank.governance.events import Intent
     from rumos_bank.governance.ledger import read_ledger
     from rumos_bank.governance.promotion import find_gates
     from rumos_bank.ground.settings import read_settings
@@ -414,7 +415,7 @@ def gate(
             f"version {version} was never judged by the gates: `rumos history` shows which versions were"
         )
     print(f"Version {version} ({line.event.family}) {line.event.name} at {line.when} by {line.who}")
-    _print_gates(line.event.gates, getattr(line.event, "overruled", None))
+    _print_gates(line.event.gates, line.event.overruled if isinstance(line.event, Intent) else None)
 
 # %% ../../nbs/lib/operations/87_cli.ipynb #2af4a884
 @app.command()

@@ -18,17 +18,18 @@ from rumos_bank.governance.events import (
     Change,
     Check,
     Intent,
+    Judgement,
     LedgerEvent,
     Line,
     Refused,
     RolledBack,
     VersionEvent,
 )
-from ..governance.ledger import find_changes
-from ..governance.promotion import find_gates, find_judged
-from ..ground.errors import PipelineError
-from ..ground.files import write_file
-from ..ground.templates import render
+from rumos_bank.governance.ledger import find_changes
+from rumos_bank.governance.promotion import find_gates, find_judged
+from rumos_bank.ground.errors import PipelineError
+from rumos_bank.ground.files import write_file
+from rumos_bank.ground.templates import render
 
 # %% ../../nbs/lib/operations/82_dossier.ipynb #08c38b60
 @dataclass(frozen=True)
@@ -149,7 +150,8 @@ def describe_approval(
     last: Line[VersionEvent] = change if change and change.event.version == version else judged
     shown = last.to_dict()
     facts = {name: shown.get(name, "–") for name in ("version", "family", "when", "who", "reason", "run")}
-    files = {f"sha256 of {name}": digest for name, digest in getattr(judged.event, "files", {}).items()}
+    made_of = judged.event.files if isinstance(judged.event, Judgement) else {}
+    files = {f"sha256 of {name}": digest for name, digest in made_of.items()}
     state, who = _find_state(judged, change)
     champion = change.event.version if change else 0
     known = {"state": state, "who": who, "version": version, "champion": champion}
@@ -167,7 +169,7 @@ def describe_gates(
     return render(
         "dossier/gates.html",
         checks=line.event.gates if line else (),
-        overruled=getattr(line.event, "overruled", None) if line else None,
+        overruled=line.event.overruled if line and isinstance(line.event, Intent) else None,
     )
 
 # %% ../../nbs/lib/operations/82_dossier.ipynb #a3e7edf2

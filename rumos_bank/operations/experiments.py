@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from ..data.sources import Dataset, load_dataset, sample_clients, split_clients
+from rumos_bank.data.sources import Dataset, load_dataset, sample_clients, split_clients
 from rumos_bank.governance.integrity import (
     digest_value,
     git_state,
@@ -27,7 +27,7 @@ from rumos_bank.governance.integrity import (
     lock_digest,
     notebook_digest,
 )
-from ..governance.promotion import Choice, choose_champion
+from rumos_bank.governance.promotion import Choice, choose_champion
 from rumos_bank.governance.tracking import (
     Store,
     find_searches,
@@ -36,11 +36,11 @@ from rumos_bank.governance.tracking import (
     read_board,
     require_whole,
 )
-from ..ground.errors import ParameterError, PipelineError, StoreError
-from ..ground.settings import PACKAGED, Settings, find_settings, read_settings
-from ..model.families import find_family
-from ..model.judge import Contender
-from ..model.search import Profile
+from rumos_bank.ground.errors import ParameterError, PipelineError, StoreError
+from rumos_bank.ground.settings import PACKAGED, Settings, find_settings, read_settings
+from rumos_bank.model.families import find_family
+from rumos_bank.model.judge import Contender
+from rumos_bank.model.search import Profile
 
 if TYPE_CHECKING:
     import pandas as pd

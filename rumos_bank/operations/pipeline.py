@@ -24,12 +24,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..data.contract import TARGET
-from ..governance.gates import failed
-from ..governance.integrity import git_state, library_digest, lock_digest
-from ..governance.ledger import read_ledger
-from ..governance.promotion import Choice, Verdict, choose_champion, note_data, promote
-from ..governance.promotion_state import read_champion, repair
+from rumos_bank.data.contract import TARGET
+from rumos_bank.governance.events import Refused, Rejected
+from rumos_bank.governance.gates import failed
+from rumos_bank.governance.integrity import git_state, library_digest, lock_digest
+from rumos_bank.governance.ledger import read_ledger
+from rumos_bank.governance.promotion import Choice, Verdict, choose_champion, note_data, promote
+from rumos_bank.governance.promotion_state import read_champion, repair
 from rumos_bank.governance.tracking import (
     Store,
     find_searches,
@@ -41,13 +42,13 @@ from rumos_bank.governance.tracking import (
     register_family,
     start_pipeline_run,
 )
-from ..ground.errors import ParameterError, PipelineError, StoreError
-from ..ground.files import hold_lock, write_file
-from ..ground.settings import ONE_THREAD, Settings, read_settings
-from ..model.families import find_family
-from ..model.search import PROFILES, Profile, count_fits, find_profile
-from ..monitoring.shadow import check_shadow
-from .dossier import write_dossier
+from rumos_bank.ground.errors import ParameterError, PipelineError, StoreError
+from rumos_bank.ground.files import hold_lock, write_file
+from rumos_bank.ground.settings import ONE_THREAD, Settings, read_settings
+from rumos_bank.model.families import find_family
+from rumos_bank.model.search import PROFILES, Profile, count_fits, find_profile
+from rumos_bank.monitoring.shadow import check_shadow
+from rumos_bank.operations.dossier import write_dossier
 from rumos_bank.operations.experiments import (
     JudgeParameters,
     RunData,
@@ -57,8 +58,8 @@ from rumos_bank.operations.experiments import (
     find_whole,
     load_run_data,
 )
-from .report import point_latest, summarise, write_leaderboard
-from ..serving.batch import count_cores
+from rumos_bank.operations.report import point_latest, summarise, write_leaderboard
+from rumos_bank.serving.batch import count_cores
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -272,7 +273,7 @@ def promote_cheapest(
         choice = choose_champion(left, tie)
         verdict = judge(choice.run_id)
         first = first or (choice, verdict)
-        if verdict.state not in ("refused", "rejected"):
+        if verdict.state not in (Refused.name, Rejected.name):
             names = board.set_index("run_id")["family"].reindex(refused)
             passed = f"; before it were refused: {', '.join(names)}" if refused else ""
             return replace(choice, reason=choice.reason + passed), verdict, refused

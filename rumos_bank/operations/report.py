@@ -18,17 +18,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..governance.promotion import Choice, Verdict
-from ..governance.tracking import open_store, read_artifact
-from ..ground.errors import PipelineError
-from ..ground.files import rename_durably, write_file
-from ..ground.settings import Costs, Settings
-from ..ground.templates import render
-from ..model.cost import savings, trivial_costs
-from ..model.plots import draw_leaderboard
-from ..monitoring.metrics import Reading
-from ..monitoring.monitor import Watch
-from .reproduce import RECORD, forget_place, read_specification, write_specification
+from rumos_bank.governance.events import Promoted, Proposed, Refused, Rejected
+from rumos_bank.governance.promotion import UNCHANGED, Choice, Verdict
+from rumos_bank.governance.tracking import open_store, read_artifact
+from rumos_bank.ground.errors import PipelineError
+from rumos_bank.ground.files import rename_durably, write_file
+from rumos_bank.ground.settings import Costs, Settings
+from rumos_bank.ground.templates import render
+from rumos_bank.model.cost import savings, trivial_costs
+from rumos_bank.model.plots import draw_leaderboard
+from rumos_bank.monitoring.metrics import Reading
+from rumos_bank.monitoring.monitor import Watch
+from rumos_bank.operations.reproduce import RECORD, forget_place, read_specification, write_specification
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,12 +45,12 @@ def _describe_verdict(verdict: Verdict) -> str:
         else "There is no champion"
     )
     sentences = {
-        "promoted": f"{champion}, promoted now: {verdict.reason}.",
-        "refused": f"{champion}; the gates refused version {verdict.candidate}: {verdict.reason} "
+        Promoted.name: f"{champion}, promoted now: {verdict.reason}.",
+        Refused.name: f"{champion}; the gates refused version {verdict.candidate}: {verdict.reason} "
         f"(`rumos gate {verdict.candidate}`).",
-        "proposed": f"{champion}; version {verdict.candidate} is proposed: `rumos approve {verdict.candidate}`.",
-        "rejected": f"{champion}; {verdict.reason}.",
-        "unchanged": f"{champion}{' stays' if verdict.version else ''}: {verdict.reason}.",
+        Proposed.name: f"{champion}; version {verdict.candidate} is proposed: `rumos approve {verdict.candidate}`.",
+        Rejected.name: f"{champion}; {verdict.reason}.",
+        UNCHANGED: f"{champion}{' stays' if verdict.version else ''}: {verdict.reason}.",
     }
     return sentences[verdict.state]
 

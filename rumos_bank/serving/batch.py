@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, describe_faults, find_good_rows
+from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, describe_faults, find_good_rows
 from rumos_bank.data.readers import (
     ENDINGS,
     SHEET_ROWS,
@@ -43,12 +43,12 @@ from rumos_bank.data.readers import (
     readable_errors,
     to_place,
 )
-from ..governance.integrity import digest_file, digest_value
-from ..ground.errors import DataError, ParameterError
-from ..ground.files import hold_lock, rename_durably, sync_path, write_file
-from ..ground.settings import Settings, read_settings
-from .champion import Champion, Decision
-from .decision_log import DecisionLog, record_batch
+from rumos_bank.governance.integrity import digest_file, digest_value
+from rumos_bank.ground.errors import DataError, ParameterError
+from rumos_bank.ground.files import hold_lock, rename_durably, sync_path, write_file
+from rumos_bank.ground.settings import Settings, read_settings
+from rumos_bank.serving.champion import Champion, Decision
+from rumos_bank.serving.decision_log import DecisionLog, record_batch
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -20,10 +20,10 @@ from functools import cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
-from ..data.contract import CLIENT_COLUMNS
-from ..governance.events import BatchDecided, Decided, Overridden, is_kind, read_entry
-from ..ground.errors import ParameterError, StoreError
-from ..ground.settings import Settings, read_settings
+from rumos_bank.data.contract import CLIENT_COLUMNS
+from rumos_bank.governance.events import BatchDecided, Decided, Overridden, is_kind, read_entry
+from rumos_bank.ground.errors import ParameterError, StoreError
+from rumos_bank.ground.settings import Settings, read_settings
 
 if TYPE_CHECKING:
     from rumos_bank.serving.champion import Champion, Decision

@@ -15,14 +15,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..data.readers import to_place
-from ..governance.events import BatchDecided, Decided, is_kind
-from ..governance.registry import find_promoted
-from ..ground.errors import ParameterError, RumosError, StoreError
-from ..ground.settings import AuditSettings, Settings
-from .batch import name_ending, predict_file
-from .champion import Champion, read_version
-from .decision_log import DecisionLog, read_log
+from rumos_bank.data.readers import to_place
+from rumos_bank.governance.events import BatchDecided, Decided, is_kind
+from rumos_bank.governance.registry import find_promoted
+from rumos_bank.ground.errors import ParameterError, RumosError, StoreError
+from rumos_bank.ground.settings import AuditSettings, Settings
+from rumos_bank.serving.batch import name_ending, predict_file
+from rumos_bank.serving.champion import Champion, read_version
+from rumos_bank.serving.decision_log import DecisionLog, read_log
 
 # %% ../../nbs/lib/serving/54_replay.ipynb #f495aa12
 def load_promoted(
