@@ -30,7 +30,9 @@ def find_blocks(text: str, *languages: str) -> list[str]:
 
 def find_calls(line: str) -> Iterator[list[str]]:
     "Yield each call of `rumos` or `make` in a line for a shell, as words, without the variables before it."
-    is_typed = "`" not in line and re.search(r"\b(rumos|make)\b", line)  # a quoted message may hold an apostrophe
+    is_typed = "`" not in line and re.search(
+        r"\b(rumos|make)\b", line
+    )  # a quoted message may hold an apostrophe
     words = shlex.split(line, comments=True) if is_typed else []
     call: list[str] = []
     for word in [*words, ";"]:
