@@ -91,7 +91,7 @@ def test_every_block_of_a_page_runs_as_pasted_into_a_fresh_shell(page, bank, tmp
 
 def test_a_block_that_fails_is_found(bank, tmp_path):
     page = tmp_path / "page.md"
-    page.write_text("```sh\ntrue\nls nowhere | cat\n```\n\n```python\nprint(1)\nimport nowhere\n```\n")
+    page.write_text("```sh\ntrue\nls nowhere\n```\n\n```python\nprint(1)\nimport nowhere\n```\n")
     faults = paste(page, bank, tmp_path)
     assert any("ls nowhere" in fault for fault in faults[:-1]) and "No module named 'nowhere'" in faults[-1]
     assert len(faults) == 3
