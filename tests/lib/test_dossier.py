@@ -180,7 +180,7 @@ SAID = {
 @pytest.mark.parametrize("event", SAID)
 def test_a_version_that_does_not_reign_is_not_described_as_the_one_that_does(event):
     line = {"number": 3, "event": event, "version": 2, "who": "A. <b>", "gates": CHECKS[2:], "files": {}}
-    events = [*with_gates(gates=CHECKS), line]
+    events = [*with_gates(gates=CHECKS), line | {"event": "refused"}, line | {"number": 4}]
     assert SAID[event] in describe_approval(events, 2)[0]
     (table,) = describe_gates(events, 2)
     assert "refit" in table and "saving" not in table

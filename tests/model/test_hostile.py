@@ -369,6 +369,10 @@ LINES = {
     "no account": (lambda line: line.pop("who"), "the field 'who' of a line must be str, got None"),
     "another version": (lambda line: line.update(version=2), NOT_STATED),
     "a version in words": (lambda line: line.update(version="1"), "'version', which must be int, got '1'"),
+    "an event of an earlier version": (
+        lambda line: line.update(event="crowned"),
+        "another version of rumos_bank made this store; .* run the pipeline again .`rumos run`.",
+    ),
     "no event": (lambda line: line.pop("event"), "line 1 is not understood .the event None is unknown"),
 }
 
