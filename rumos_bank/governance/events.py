@@ -334,7 +334,7 @@ def _convert(kind: Any, value: Any) -> Any:
         return value
     raise ValueError(f"must be {_name_type(kind)}, got {value!r:.80}")
 
-
+# %% ../../nbs/lib/governance/37_events.ipynb #c9fc4e39
 @cache
 def _hints(kind: type) -> dict[str, Any]:
     return {each.name: get_type_hints(kind)[each.name] for each in fields(kind)}
