@@ -64,7 +64,7 @@ MOST_EXPLAINED = 20  # clients in one request; a reason takes far longer than a 
 NO_CHAMPION = "no champion yet: run `rumos run` (or `make run`) first; if it was run, the log of the API says why it is not served"
 NO_DECISION = "there is no decision under this id"
 
-
+# %% ../../nbs/lib/api/72_app.ipynb #8a6a449d
 class ApiState:
     "What the routes of a running API share."
 

@@ -46,7 +46,7 @@ _SHADOW = {  # what a shadow counts: the counter's name and meaning
     "dropped": ("dropped", "not answered by the shadow for lack of time"),
 }
 
-
+# %% ../../nbs/lib/api/71_middleware.ipynb #6ccbe9b9
 class Metrics:
     "The counters and gauges that Prometheus reads."
 

@@ -48,7 +48,7 @@ def digest_folder(
 def digest_value(
     value: Any,  # what JSON can hold
 ) -> str:  # 64 hexadecimal digits
-    "SHA-256 of a value, the same for the same content in any order of keys."
+    "SHA-256 of a value, the same for any order of its keys."
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
 
 # %% ../../nbs/lib/governance/35_integrity.ipynb #61a95844
@@ -115,7 +115,7 @@ def read_verified(
     read: Callable[[str], bytes],  # path inside the folder → the file's bytes
     files: Mapping[str, str],  # path inside the folder → the SHA-256 that was recorded
 ) -> dict[str, bytes]:  # path → bytes, all of them as recorded
-    "The files, or a `StoreError` that says which one differs, what was expected and what was found."
+    "The files; raises `StoreError` that names the one that differs, what was expected and what was found."
     found: dict[str, bytes] = {}
     for name, expected in files.items():
         require_inside(name)
@@ -197,8 +197,8 @@ def load_trusted(
         raise
     except (ImportError, AttributeError) as error:
         raise StoreError(
-            f"the model was made under other versions of the libraries ({error}): use those of its recipe, or take the road "
-            "again under these"
+            f"the model was made under other versions of the libraries ({error}): use those of its model record, or run the "
+            "pipeline again under these"
         ) from None
     except Exception as error:  # a damaged or forged file can fail in any way
         raise StoreError(f"the model is no skops file that can be read: {error!r}") from None
@@ -208,13 +208,13 @@ def load_trusted(
 
 # %% ../../nbs/lib/governance/35_integrity.ipynb #812bd1b3
 def _digest_part(name: str, content: bytes) -> str:
-    "A digest of one file in a model; of an array its type, shape and values, for between fields lies what lay there."
+    "A digest of one file in a model; of an array its type, shape and values, because the bytes between its fields are arbitrary."
     if not name.endswith(".npy"):
         return hashlib.sha256(content).hexdigest()
     array = np.load(io.BytesIO(content), allow_pickle=False)
     columns = {key: array[key] for key in array.dtype.names} if array.dtype.names else {"": array}
-    told = [(key, str(column.dtype), column.shape) for key, column in columns.items()]
-    digest = hashlib.sha256(json.dumps(told).encode())
+    shapes = [(key, str(column.dtype), column.shape) for key, column in columns.items()]
+    digest = hashlib.sha256(json.dumps(shapes).encode())
     for column in columns.values():
         digest.update(np.ascontiguousarray(column).tobytes())
     return digest.hexdigest()

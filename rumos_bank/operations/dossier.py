@@ -109,7 +109,7 @@ def _from_output(output: Mapping[str, Any], alt: str) -> str:
     text = data.get("text/plain", "")
     return render("dossier/output.html", kind="text", content=text) if "text/plain" in data else ""
 
-
+# %% ../../nbs/lib/operations/82_dossier.ipynb #b059633b
 def collect_blocks(
     notebook: Path,  # executed
     key: str,  # of the section

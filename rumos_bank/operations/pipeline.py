@@ -324,11 +324,8 @@ class PipelineRun:
     def summary(self) -> list[str]:
         "The outcome, in sentences."
         if self.board is None or self.verdict is None or self.choice is None:
-            why = (
-                "a result is too good to be true, so no model is promoted"
-                if self.leaks
-                else "no family finished"
-            )
+            leaked = "a result is too good to be true, so no model is promoted"
+            why = leaked if self.leaks else "no family finished"
             return [f"Nothing was chosen: {why}."]
         defaulted, is_twin = self.data.test[TARGET].to_numpy(), self.data.dataset.is_twin
         sentences = summarise(self.board, self.choice, self.verdict, defaulted, self.settings.costs, is_twin)

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 import skops.io
+from stores import intent_of
 
 from rumos_bank.data.contract import CLIENT_COLUMNS, TARGET
 from rumos_bank.data.synthetic import make_synthetic_clients
+from rumos_bank.governance.events import Line
 from rumos_bank.ground.settings import Costs
 from rumos_bank.model.decision import make_decision
 from rumos_bank.model.families import find_family, make_model
@@ -28,7 +30,7 @@ def make_champion(version: int, seed: int) -> Champion:
     form = make_portable(decision, {"family": family.name})
     content = {PORTABLE: json.dumps(form).encode(), SKOPS: skops.io.dumps(decision)}
     files = {name: hashlib.sha256(written).hexdigest() for name, written in content.items()}
-    line = {"files": files, "run": "r", "when": "now", "who": "test", "reason": "test"}
+    line = Line(1, intent_of(version, "r", files=files), "now", "test", "")
     return Champion(version, line, content)
 
 

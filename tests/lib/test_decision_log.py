@@ -14,9 +14,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from stores import intent_of
 
 from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, LATE_CLIENT, TARGET
 from rumos_bank.data.synthetic import make_synthetic_clients
+from rumos_bank.governance.events import Line
 from rumos_bank.governance.integrity import digest_value
 from rumos_bank.ground.errors import DataError, ParameterError, StoreError
 from rumos_bank.ground.settings import AuditSettings, Costs, Settings, StoreSettings
@@ -64,7 +66,7 @@ def champion() -> Champion:
     model = make_model(family, family.trials[0], 1, PROTECTED)
     decision = make_decision(model, 0.25, Costs(), PROTECTED).fit(clients, clients[TARGET])
     form = json.dumps(make_portable(decision, {"family": "Decision_tree"})).encode()
-    line = {"run": "r", "when": "now", "who": "test", "reason": "first", "files": {PORTABLE: "0", SKOPS: "1"}}
+    line = Line(1, intent_of(3, "r", files={PORTABLE: "0", SKOPS: "1"}), "now", "test", "")
     return Champion(3, line, {PORTABLE: form, SKOPS: skops.io.dumps(decision)})
 
 

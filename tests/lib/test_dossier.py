@@ -180,7 +180,7 @@ SENTENCES = {
 @pytest.mark.parametrize("event", SENTENCES)
 def test_a_version_that_is_not_the_champion_is_not_described_as_the_champion(event):
     line = {"number": 3, "event": event, "version": 2, "who": "A. <b>", "gates": CHECKS[2:], "files": {}}
-    events = [*with_gates(gates=CHECKS), line]
+    events = [*with_gates(gates=CHECKS), line | {"event": "refused"}, line | {"number": 4}]
     assert SENTENCES[event] in describe_approval(events, 2)
     table = describe_gates(events, 2)
     assert "refit" in table and "saving" not in table

@@ -95,7 +95,7 @@ def test_a_model_of_other_library_versions_says_what_to_do(monkeypatch, decision
 
     content = skops.io.dumps(decisions["Decision_tree"])
     monkeypatch.setattr(skops.io, "loads", lack)
-    with pytest.raises(StoreError, match=r"other versions of the libraries .* take the road again"):
+    with pytest.raises(StoreError, match=r"other versions of the libraries .* run the pipeline again"):
         load_trusted(content)
 
 

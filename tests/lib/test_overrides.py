@@ -235,7 +235,7 @@ def test_only_this_version_counts_and_a_decision_counts_once(record, settings):
 
 def test_the_days_of_a_shadow_are_those_of_the_decision(record, settings):
     record.folder.mkdir(parents=True)
-    answer = {"answer": {"prediction": ACCEPT, "probability": 0.1}}
+    answer = {"caller": "", "input": {}, "answer": {"prediction": ACCEPT, "probability": 0.1}}
     record.write("20051001", {"kind": "decision", **answer, "model": {"version": 1}})
     (path,) = record.folder.glob("20051001*")
     record.shadow(json.loads(path.read_text())["id"], REFUSE, 0.9)  # after midnight

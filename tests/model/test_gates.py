@@ -115,9 +115,9 @@ def refit(honest: Candidate, train: pd.DataFrame, defaulted: object, **parameter
 
 
 def test_an_honest_tree_passes_every_gate(honest, train):
-    told = []
-    checks = check_candidate(honest, None, train, fingerprint(train), SETTINGS, told.append)
-    assert [check.name for check in checks] == NAMES and told == [f"gate {name}" for name in NAMES]
+    notes = []
+    checks = check_candidate(honest, None, train, fingerprint(train), SETTINGS, notes.append)
+    assert [check.name for check in checks] == NAMES and notes == [f"gate {name}" for name in NAMES]
     assert failed(checks) == []
     assert {check.name for check in checks if check.verdict == WARN} <= {"calibration", "fairness", "latency"}
     assert all(check.text for check in checks)
@@ -316,7 +316,7 @@ def test_groups_may_not_be_driven_apart(field, codes, now, verdict, figure):
     assert found.found == (None if figure is None else pytest.approx(figure))
 
 
-def test_what_may_be_chance_and_what_may_be_seen_is_said():
+def test_the_text_states_what_may_be_sampling_error_and_what_models_may_use():
     train, challenger, champion = half_and_half("SEX", (1, 2), [{*range(5, 19), *range(100, 110)}, TEN])
     assert ask(challenger, train, champion, only="fairness")["fairness"].text.endswith(
         "are allowed, within sampling error"
@@ -356,7 +356,7 @@ def test_without_a_champion_four_fifths_warn(honest, train):
     ) == (0, WARN)
 
 
-def test_where_nobody_is_approved_the_ratio_cannot_be_told_and_warns(honest, train):
+def test_where_no_client_is_approved_there_is_no_ratio_and_the_gate_warns(honest, train):
     found = ask(at(honest, 0.0), train, only="fairness")["fairness"]
     assert (found.found, found.verdict) == (None, WARN) and "no client is approved" in found.text
 
@@ -393,7 +393,7 @@ def test_only_late_months_are_made_later():
         assert np.delete(later, range(5, 11)).tolist() == np.delete(client, range(5, 11)).tolist()
 
 
-def test_where_nobody_is_late_nothing_can_be_asked(honest, train):
+def test_where_no_client_is_late_nothing_can_be_checked(honest, train):
     on_time = train.assign(**dict.fromkeys(STATUSES, 0))
     found = ask(honest, on_time, only="monotone")["monotone"]
     assert (found.found, found.verdict) == (None, WARN)
@@ -418,10 +418,12 @@ def test_reasons_never_speak_of_what_is_protected(honest, train):
     open_model.fit(train, train[TARGET].to_numpy())
     open_model.reference_ = make_reference(open_model, train, honest.folds["probability"].to_numpy())
     found = ask(with_model(honest, open_model), train, only="reasons")["reasons"]
-    assert found.verdict == FAIL and found.text.endswith("protected: age, marital status, sex")
+    assert (
+        found.verdict == FAIL and found.text == "its reasons name protected fields: age, marital status, sex"
+    )
 
 
-def test_where_nobody_is_refused_nothing_is_explained(honest, train):
+def test_where_no_client_is_refused_nothing_is_explained(honest, train):
     found = ask(with_model(honest, copy.copy(honest.model).set_params(threshold=1.0)), train, only="reasons")[
         "reasons"
     ]
@@ -524,19 +526,19 @@ FORGERIES = {
 
 
 def make_safe(scorer: dict) -> None:
-    "Everybody in one leaf is told a risk of zero."
+    "All clients in one leaf get a risk of zero."
     tree = scorer["trees"][0]
     leaves = [node for node, left in enumerate(tree["left"]) if left < 0 and tree["value"][node] > 0]
     tree["value"][leaves[0]] = 0.0
 
 
 @pytest.mark.parametrize("name", FORGERIES)
-def test_a_plain_form_that_says_something_else_fails(honest, train, name):
-    change, told = FORGERIES[name]
+def test_a_portable_form_that_differs_fails(honest, train, name):
+    change, fault = FORGERIES[name]
     forged = forge(honest, change)
     asked = ask(forged, train)
-    assert asked["files"].verdict == FAIL and told in asked["files"].text
-    with pytest.raises(StoreError, match=told):
+    assert asked["files"].verdict == FAIL and fault in asked["files"].text
+    with pytest.raises(StoreError, match=fault):
         require_sound(forged.content, train)
 
 

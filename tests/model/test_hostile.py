@@ -363,12 +363,16 @@ LINES = {
         lambda line: line.update(files=list(line["files"])),
         "no line of .* says what the files",
     ),
-    "no plain form": (lambda line: line["files"].pop(PORTABLE), "no line of .* says what the files"),
-    "no skops file": (lambda line: line["files"].pop(SKOPS), "no line of .* says what the files"),
-    "nobody who did it": (lambda line: line.pop("who"), "no line of .* says what the files"),
-    "another version": (lambda line: line.update(version=2), "no line of .* says what the files"),
-    "a version in words": (lambda line: line.update(version="1"), "no line of .* says what the files"),
-    "no event": (lambda line: line.pop("event"), "line 1 names no event"),
+    "no portable form": (lambda line: line["files"].pop(PORTABLE), NOT_STATED),
+    "no skops file": (lambda line: line["files"].pop(SKOPS), NOT_STATED),
+    "no account": (lambda line: line.pop("who"), "the field 'who' of a line must be str, got None"),
+    "another version": (lambda line: line.update(version=2), NOT_STATED),
+    "a version in words": (lambda line: line.update(version="1"), "'version', which must be int, got '1'"),
+    "an event of an earlier version": (
+        lambda line: line.update(event="crowned"),
+        "another version of rumos_bank made this store; .* run the pipeline again .`rumos run`.",
+    ),
+    "no event": (lambda line: line.pop("event"), "line 1 is not understood .the event None is unknown"),
 }
 
 

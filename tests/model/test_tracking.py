@@ -22,6 +22,7 @@ from rumos_bank.governance.integrity import TRUSTED_TYPES, content_digest, diges
 from rumos_bank.governance.tracking import (
     DATABASE,
     PATH_COLUMNS,
+    Store,
     find_model_files,
     find_searches,
     finish_pipeline_run,
@@ -76,13 +77,13 @@ def test_two_processes_may_open_a_new_store_at_once_and_a_third_later(tmp_path):
         for process in both:  # the tables are made only now, by both at once
             process.stdin.write("\n")
             process.stdin.flush()
-        told = [process.communicate(timeout=120) for process in both]
+        outputs = [process.communicate(timeout=120) for process in both]
     finally:
         for process in both:
             process.kill()
-    assert [process.returncode for process in both] == [0, 0], told
+    assert [process.returncode for process in both] == [0, 0], outputs
     third = open_store(settings_for(tmp_path / "new store"))
-    assert told[0][0] == told[1][0] == f"{third.experiment_id}\n"
+    assert outputs[0][0] == outputs[1][0] == f"{third.experiment_id}\n"
     named = [each.name for each in third.client.search_experiments()]
     assert named.count(tracking.EXPERIMENT) == 1 and find_searches(third) == []
 
@@ -97,6 +98,21 @@ def test_a_database_that_is_none_is_refused(tmp_path):
     (tmp_path / DATABASE).write_text("no database " * 100)
     with pytest.raises(StoreError, match="cannot be opened: file is not a database"):
         open_store(settings_for(tmp_path))
+
+
+def test_a_store_of_another_version_is_refused_and_left_alone(tmp_path):
+    "An experiment without the mark, as all stores were before there was one."
+    old = Store(settings_for(tmp_path / "old"))
+    old.path.mkdir()
+    old.client.create_experiment(tracking.EXPERIMENT, artifact_location=str(old.path / "artifacts"))
+    (old.path / "keep.txt").write_text("mine")
+    for _ in range(2):
+        with pytest.raises(
+            StoreError, match=r"old was made by another version .*run the pipeline again \(`rumos run`\)"
+        ):
+            open_store(old.settings)
+    assert (old.path / "keep.txt").read_text() == "mine"
+    assert open_store(settings_for(tmp_path / "new")).path.exists()
 
 
 # moving
@@ -398,7 +414,7 @@ def test_a_look_at_the_test_clients_counts_after_its_search_was_cleaned_up(place
     )
 
 
-def test_tables_that_were_cut_are_told_and_their_search_is_made_again(place):
+def test_tables_that_were_cut_are_refused_and_their_search_is_made_again(place):
     run = place.runs["first"]
     for name, read in (("folds", read_folds), ("tested", read_tested)):
         assert find_whole(place.store, "first") == run
@@ -414,7 +430,7 @@ def test_tables_that_were_cut_are_told_and_their_search_is_made_again(place):
 
 
 @pytest.mark.parametrize("revision", ["ff01da956556", "a_newer_one"])
-def test_a_database_of_another_mlflow_is_told_with_what_to_do(place, tmp_path, revision):
+def test_a_database_of_another_mlflow_is_refused_with_the_remedy(place, tmp_path, revision):
     other = settings_for(tmp_path / "other")
     shutil.copytree(place.store.path, other.store_path)
     with sqlite3.connect(other.store_path / DATABASE) as database:
@@ -449,16 +465,16 @@ def test_the_board_is_in_the_order_of_cost(place):
     assert (board["test_low"][0], board["test_high"][0]) == (1, 2)
 
 
-def test_missing_artifacts_are_told(place):
+def test_missing_artifacts_are_named(place):
     read_artifact(place.store, place.runs["first"], "model_record.json").unlink()
     with pytest.raises(StoreError, match=r"lacks model_record.json: .* run its family again"):
         read_model_record(place.store, place.runs["first"])
 
 
-# roads
+# pipeline runs
 
 
-def test_a_new_road_marks_what_a_killed_one_left(place):
+def test_a_new_pipeline_run_marks_what_a_killed_one_left(place):
     client = place.store.client
     killed = start_pipeline_run(place.store, "killed", {"profile": "quick"})
     search = client.create_run(place.store.experiment_id, tags={"rumos.pipeline_run": "killed"}).info.run_id

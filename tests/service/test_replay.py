@@ -151,7 +151,7 @@ def test_a_model_that_was_changed_since_is_not_asked(few):
 def test_a_version_with_other_files_did_not_give_the_decision(few):
     "The number alone is not believed."
     settings, ids = few
-    other = digest_value(read_promotions(settings)[1]["files"])
+    other = digest_value(read_promotions(settings)[1].event.files)
     rewrite(settings, lambda entry: entry | {"model": {"version": 1, "digest": other}})
     tally = replay_days(settings)
     assert tally.counts == {"impossible": len(ids)}
