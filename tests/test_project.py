@@ -7,6 +7,7 @@ import sys
 import tomllib
 import zipfile
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 import typer
@@ -141,7 +142,7 @@ def test_the_data_set_is_attributed(name):
         "2009",
         "CC BY 4.0",
         "10.24432/C55S3H",
-        "twin",
+        "synthetic",
     ):
         assert word in text
 
@@ -257,9 +258,10 @@ def test_the_wheel_serves_everything_from_any_folder(installed, tmp_path):
             stderr=output,
         )
     try:
-        wait_until(lambda: log.read_text().count(" ready on ") == 3, 180, log)
+        wait_until(lambda: log.read_text().count(" ready on ") == 3, 300, log)
+        style = f"http://127.0.0.1:{ports['DASHBOARD']}/voila/templates/desk/static/desk.css"
+        with urlopen(style, timeout=60) as served:
+            assert b".card" in served.read()
     finally:
-        end_process(process)
+        end_process(process, 120)
     assert process.returncode == 0 and not list((installed / "elsewhere").iterdir()), log.read_text()
-    served = (tmp_path / "store/logs/dashboard.log").read_text()
-    assert str(installed / "site/rumos_bank/assets/voila") in served
