@@ -334,27 +334,6 @@ def _convert(kind: Any, value: Any) -> Any:
         return value
     raise ValueError(f"must be {_name_type(kind)}, got {value!r:.80}")
 
-# %% ../../nbs/lib/governance/37_events.ipynb #c9fc4e39
-@cache
-def _hints(kind: type) -> dict[str, Any]:
-    return {each.name: get_type_hints(kind)[each.name] for each in fields(kind)}
-
-
-def _build(kind: Any, facts: Mapping[str, Any]) -> Any:
-    "An object of this class; `ValueError` names the field that is unknown, missing or wrong."
-    hints, converted = _hints(kind), dict[str, Any]()
-    if strange := [name for name in facts if name not in hints]:
-        raise ValueError(f"has the unknown field {strange[0]!r}; known are {', '.join(hints)}")
-    for each in fields(kind):
-        if each.name in facts:
-            try:
-                converted[each.name] = _convert(hints[each.name], facts[each.name])
-            except ValueError as error:
-                raise ValueError(f"has the field {each.name!r}, which {error}") from None
-        elif each.default is MISSING and each.default_factory is MISSING:
-            raise ValueError(f"lacks the field {each.name!r}")
-    return kind(**converted)
-
 # %% ../../nbs/lib/governance/37_events.ipynb #617de510
 @cache
 def _hints(kind: type) -> dict[str, Any]:
