@@ -638,6 +638,23 @@ def _keep_log(settings: Settings) -> None:
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
         _LOG.addHandler(handler)
 
+# %% ../../nbs/lib/desk/79_widgets.ipynb #5e777902
+TEMPLATES = Path(str(files("rumos_bank"))) / "assets"  # Voila's search path
+
+
+def _with_style(
+    app: Any,  # the desk's outermost widget
+) -> Any:  # the same
+    "The desk, with its style beside it where Voila does not serve it with our template."
+    if str(TEMPLATES) not in os.environ.get("JUPYTER_PATH", "").split(os.pathsep):
+        style = (TEMPLATES / "voila/templates/desk/static/desk.css").read_text(encoding="utf-8")
+        within = re.sub(r":root(, body)?(?= \{)|body\.jp-Notebook(?= \{)|\.app\b", ":scope", style)
+        app.children = (
+            *app.children,
+            _make("HTML", "gone", value=f"<style>@scope (.app) {{{within}}}</style>"),
+        )
+    return app
+
 # %% ../../nbs/lib/desk/79_widgets.ipynb #6039badc
 def build_desk(
     settings: Settings | None = None,  # None: those in force
@@ -655,27 +672,10 @@ def build_desk(
         return _with_style(_make("VBox", "app", "closed", children=[closed]))
 
 # %% ../../nbs/lib/desk/79_widgets.ipynb #c59952cd
-TEMPLATES = Path(str(files("rumos_bank"))) / "assets"  # Voila's search path
-
-
 def _find_notebook() -> Path:
     "The page's notebook: in a wheel beside the template, in a checkout below `nbs`."
     packaged = TEMPLATES / "voila/dashboard.ipynb"
     return packaged if packaged.is_file() else TEMPLATES.parents[1] / "nbs/app/dashboard.ipynb"
-
-# %% ../../nbs/lib/desk/79_widgets.ipynb #5e777902
-def _with_style(
-    app: Any,  # the desk's outermost widget
-) -> Any:  # the same
-    "The desk, with its style beside it where Voila does not serve it with our template."
-    if str(TEMPLATES) not in os.environ.get("JUPYTER_PATH", "").split(os.pathsep):
-        style = (TEMPLATES / "voila/templates/desk/static/desk.css").read_text(encoding="utf-8")
-        within = re.sub(r":root(, body)?(?= \{)|body\.jp-Notebook(?= \{)|\.app\b", ":scope", style)
-        app.children = (
-            *app.children,
-            _make("HTML", "gone", value=f"<style>@scope (.app) {{{within}}}</style>"),
-        )
-    return app
 
 # %% ../../nbs/lib/desk/79_widgets.ipynb #47bdb165
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")

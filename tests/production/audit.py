@@ -35,7 +35,7 @@ def judge(report: dict, accepted: dict[str, str]) -> tuple[int, list[str]]:
         for found in package.get("vulns", []):
             known = {found["id"], *found.get("aliases", [])} & set(accepted)
             fixed = ", ".join(found["fix_versions"]) or "no version yet"
-            head = f"{package['name']} {package['version']}: {found['id']}, mended in {fixed}"
+            head = f"{package['name']} {package['version']}: {found['id']}, fixed in {fixed}"
             lines.append(f"{head}: accepted, {accepted[known.pop()]}" if known else head)
             code = code if lines[-1] != head else 1
     if not packages:

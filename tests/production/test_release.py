@@ -92,7 +92,7 @@ CLEAN = {"name": "b", "version": "1", "vulns": []}
 
 def test_an_advisory_is_repaired_or_explained():
     code, lines = judge({"dependencies": [FOUND, CLEAN]}, {})
-    assert code == 1 and "a 1: CVE-1, repaired in 2" in lines[0]
+    assert code == 1 and "a 1: CVE-1, fixed in 2" in lines[0]
     code, lines = judge({"dependencies": [FOUND, CLEAN]}, read_accepted(ACCEPTED, TODAY))
     assert code == 0 and "accepted, never parsed here" in lines[0]
 
