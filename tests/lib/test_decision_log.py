@@ -514,7 +514,7 @@ def test_what_cannot_be_recorded_is_not_answered(champion, log, place, monkeypat
     assert read_all(place) == []
 
 
-def test_without_a_log_the_settings_say_where(champion, tmp_path, monkeypatch):
+def test_without_a_log_the_settings_name_the_place(champion, tmp_path, monkeypatch):
     monkeypatch.setenv("RUMOS_STORE_PATH", str(tmp_path / "mine"))
     recorded = decide_and_record(champion, EXAMPLE_CLIENT, "test")
     assert [entry["id"] for entry in read_log(tmp_path / "mine" / "decisions")] == [recorded.id]

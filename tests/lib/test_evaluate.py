@@ -165,7 +165,7 @@ def test_no_bins_are_refused():
 
 
 def resample_rows(each, draws, seed):
-    "The bootstrap as it is written in books."
+    "The bootstrap as textbooks write it."
     rng = np.random.default_rng(seed)
     return each[rng.integers(0, len(each), size=(draws, len(each)))].sum(axis=1)
 

@@ -346,11 +346,11 @@ def test_a_reader_needs_the_public_key_only(settings, tmp_path):
     reader = place_in(tmp_path, RUMOS_LEDGER_FOLDER=str(tmp_path / "none"))
     with pytest.raises(StoreError, match=r"no public key is known here: set .ledger. public_key"):
         read_ledger(reader)
-    told = {
+    given = {
         "RUMOS_LEDGER_PUBLIC_KEY": find_public_key(settings),
         "RUMOS_LEDGER_FOLDER": str(tmp_path / "none"),
     }
-    reader = place_in(tmp_path, **told)
+    reader = place_in(tmp_path, **given)
     assert len(read_ledger(reader)) == 2 and verify_ledger(reader).head is None
     before = path.read_bytes()
     with pytest.raises(StoreError, match="only its holder may write"):

@@ -33,7 +33,7 @@ def write(path: Path, rows: list[tuple[object, object]]) -> Path:
 
 
 @pytest.mark.parametrize("name", ["o.csv", "o.csv.gz", "o.parquet", "o.xlsx"])
-def test_every_kind_of_file_tells_the_same(settings, ids, tmp_path, name):
+def test_every_kind_of_file_gives_the_same(settings, ids, tmp_path, name):
     added = add_outcomes(settings, write(tmp_path / name, [(ids[0], 1), (ids[2], 0)]))
     assert (added.added, added.known, added.rejected) == (2, 0, ())
     assert read_outcomes(settings) == {ids[0]: 1, ids[2]: 0}

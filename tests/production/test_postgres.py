@@ -42,7 +42,7 @@ def settings_of(place, database, **more):
     return read_settings(place.repository / "settings.ini", place.environment(**database.settings | more))
 
 
-def test_a_road_crowns_a_champion(taken, database):
+def test_a_pipeline_run_promotes_a_champion(taken, database):
     place, done = taken
     assert done.returncode == 0, done.stdout + done.stderr
     known = place.rumos("champion", **database.settings)

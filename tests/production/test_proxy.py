@@ -110,7 +110,7 @@ def ask(proxy, name: str, path: str = "/a/path", **headers: str) -> tuple[int, d
 
 
 @pytest.mark.parametrize("name", ["api", "desk"])
-def test_a_name_leads_to_its_door_with_its_key_and_host(proxy, name):
+def test_a_name_leads_to_its_service_with_its_key_and_host(proxy, name):
     status, headers, body = ask(proxy, name, Authorization="Bearer of-the-caller")
     known = json.loads(body)
     assert (status, known["port"], known["path"]) == (200, proxy[2][name], "/a/path")

@@ -262,7 +262,7 @@ def test_an_exposed_service_needs_keys_and_a_champion_of_real_data(store):
     make_app(settings.model_copy(update={"behind_loopback": True}))
 
 
-def test_a_twin_that_is_crowned_later_is_not_served_to_a_network(tmp_path, promoted):
+def test_a_twin_that_is_promoted_later_is_not_served_to_a_network(tmp_path, promoted):
     settings = settings_of(tmp_path, RUMOS_API_HOST="0.0.0.0")
     add_key(settings, "branch-7")
     service = make_app(settings).state.api

@@ -209,7 +209,7 @@ def test_the_service_loads_nothing_heavy(promoted):
     assert not {"mlflow", "pandas", "matplotlib", "sklearn", "lightgbm", "scipy", "pandera"} & loaded
 
 
-def test_before_the_first_road(tmp_path):
+def test_before_the_first_pipeline_run(tmp_path):
     with serve(tmp_path / "store", tmp_path) as service:
         assert service.get("/health/live").status == 200
         for answer in (
