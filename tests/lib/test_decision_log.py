@@ -427,7 +427,7 @@ def test_a_log_that_may_not_be_read_is_not_called_empty(log, place, monkeypatch)
                 scan(place)
 
 
-def test_a_file_that_is_cleared_away_while_the_log_is_read_is_passed_over(clock, log, place):
+def test_a_file_that_is_cleared_while_the_log_is_read_is_passed_over(clock, log, place):
     ids = [log.append({"number": 1})]
     clock.day += timedelta(seconds=2)
     log.append({"number": 2})

@@ -170,7 +170,7 @@ def resample_rows(each, draws, seed):
     return each[rng.integers(0, len(each), size=(draws, len(each)))].sum(axis=1)
 
 
-def test_the_interval_covers_the_true_cost_about_as_often_as_it_says():
+def test_the_interval_covers_the_true_cost_about_as_often_as_it_claims():
     truth, inside = 500 * (0.2 * 1000 + 0.1 * 3000), 0
     rng = np.random.default_rng(5)
     for seed in range(500):

@@ -89,7 +89,7 @@ def test_a_model_with_a_type_from_elsewhere_is_neither_stored_nor_read(twins, tm
 @pytest.mark.parametrize(
     "missing", [ModuleNotFoundError("No module named 'old'"), AttributeError("no '_New'")]
 )
-def test_a_model_of_other_library_versions_says_what_to_do(monkeypatch, decisions, missing):
+def test_a_model_of_other_library_versions_gives_the_remedy(monkeypatch, decisions, missing):
     def lack(*_, **__):
         raise missing
 

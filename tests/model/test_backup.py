@@ -255,7 +255,7 @@ def test_a_forged_backup_is_refused_by_the_ledger_and_by_the_names_in_it(promote
     assert as_files(promoted.store.path) == before and not (tmp_path / "evil").exists()
 
 
-def test_a_store_that_is_there_is_kept_aside_and_only_if_asked(promoted: Place, made):
+def test_a_store_that_is_there_is_kept_under_another_name_and_only_if_asked(promoted: Place, made):
     settings = promoted.settings
     (settings.store_path / "README.md").write_text("the folder's own note")
     with pytest.raises(StoreError, match="is not empty: --replace keeps it under another name"):

@@ -483,7 +483,7 @@ def test_other_clients_than_today_fail(honest, train):
     ],
     ids=str,
 )
-def test_a_card_that_does_not_make_the_model_fails(honest, train, facts):
+def test_a_model_record_that_does_not_make_the_model_fails(honest, train, facts):
     assert "refit" in fails(ask(with_record(honest, **facts), train))
     assert ask(honest, train, only="refit")["refit"].found == 0
 
@@ -609,7 +609,7 @@ def test_a_stored_search_is_a_candidate(place):
 
 # overruling
 
-SAID = ["The May folds hold one branch only.", "Audit asked for it: see letter."]
+GIVEN_BEFORE = ["The May folds hold one branch only.", "Audit asked for it: see letter."]
 
 
 @pytest.mark.parametrize(
@@ -618,8 +618,8 @@ SAID = ["The May folds hold one branch only.", "Audit asked for it: see letter."
         *("", "   ", "ok", "because", "it is", "a b c d e f", "no no no no no no no no no"),
         *("12345 67890 12345 67890 1", "!!! ??? ... --- !!! ???"),
         *(
-            SAID[0],
-            SAID[1].upper(),
+            GIVEN_BEFORE[0],
+            GIVEN_BEFORE[1].upper(),
             "the may   folds, hold one branch only",
             "Only one branch hold the May folds.",
         ),
@@ -628,10 +628,10 @@ SAID = ["The May folds hold one branch only.", "Audit asked for it: see letter."
 )
 def test_a_reason_that_does_not_speak_of_this_case_is_refused(reason):
     with pytest.raises(ParameterError, match=r"got .*own words|given before .* say what is different"):
-        require_own_words(reason, SAID)
+        require_own_words(reason, GIVEN_BEFORE)
 
 
 def test_a_reason_in_own_words_is_kept_with_single_spaces():
-    assert require_own_words("  The June\n folds are whole. ", SAID) == "The June folds are whole."
-    assert require_own_words(SAID[0], []) == SAID[0]
-    assert require_own_words("Für ältere Kunden geprüft", SAID) == "Für ältere Kunden geprüft"
+    assert require_own_words("  The June\n folds are whole. ", GIVEN_BEFORE) == "The June folds are whole."
+    assert require_own_words(GIVEN_BEFORE[0], []) == GIVEN_BEFORE[0]
+    assert require_own_words("Für ältere Kunden geprüft", GIVEN_BEFORE) == "Für ältere Kunden geprüft"

@@ -137,7 +137,7 @@ def test_a_model_record_changed_after_the_proposal_is_found_before_the_promotion
     assert promoted.champion_run == "first"
 
 
-def test_approving_what_was_never_proposed_says_what_to_do(promoted):
+def test_approving_what_was_never_proposed_gives_the_remedy(promoted):
     with pytest.raises(ParameterError, match=r"version 7 waits for nothing: it is unknown.*rumos propose"):
         approve(promoted.store, 7)
 

@@ -192,7 +192,7 @@ def test_a_leak_stops_the_pipeline_run_and_no_model_is_promoted(place):
     assert read_champion(store_of(place)) is None
 
 
-def test_the_dossier_has_every_section_and_says_twin(quick):
+def test_the_dossier_has_every_section_and_names_the_twin(quick):
     place, _ = quick
     page = (place.reports / "latest" / "dossier.html").read_text()
     assert "TWIN" in page

@@ -60,7 +60,7 @@ def test_every_stage_begins_with_the_pinned_base_or_another_stage():
 
 
 @pytest.mark.parametrize("image", IMAGES)
-def test_an_image_runs_as_a_numbered_user_and_says_how_it_is(image):
+def test_an_image_runs_as_a_numbered_user_and_reports_its_health(image):
     words = STAGES[image]
     assert words[0][1].startswith("base AS"), "not from a stage with tools to build"
     assert dict(STAGES["base"])["USER"] == "1000:1000" and not any(word == "USER" for word, _ in words)

@@ -151,7 +151,7 @@ def test_another_name_is_not_served(proxy):
     assert ask(proxy, "api", Host="elsewhere.example")[0] == 421
 
 
-def test_nothing_is_said_without_tls(proxy):
+def test_nothing_is_answered_without_tls(proxy):
     with closing(http.client.HTTPConnection("127.0.0.1", proxy[1], timeout=10)) as plain:
         plain.request("GET", "/", headers={"Host": "api.bank.example"})
         assert plain.getresponse().status == 400

@@ -27,7 +27,7 @@ EUROS = "### Euros\n\n- In cross-validation 392.1 â‚¬ per client before, 390.4 â
 # The changelog
 
 
-def test_our_changelog_says_in_euros_what_models_changed():
+def test_our_changelog_states_in_euros_what_models_changed():
     assert not find_faults((ROOT / "CHANGELOG.md").read_text(encoding="utf-8"))
 
 
@@ -47,7 +47,7 @@ def test_a_change_of_models_carries_euros_before_and_after():
         (OLD.replace("Added", "Improved"), "unknown kind 'Improved'"),
     ],
 )
-def test_a_changelog_that_cannot_be_read_is_told(text, fault):
+def test_a_changelog_that_cannot_be_read_is_reported(text, fault):
     assert any(fault in known for known in find_faults(text))
 
 
@@ -106,7 +106,7 @@ def test_an_explanation_ends_by_itself():
 
 
 @pytest.mark.parametrize("packages", [[], [CLEAN, {"name": "c", "skip_reason": "not found"}]])
-def test_packages_that_nobody_could_look_up_are_not_called_clean(packages):
+def test_packages_that_could_not_be_looked_up_are_not_called_clean(packages):
     code, lines = judge({"dependencies": packages}, {})
     assert code == 2 and lines[-1].startswith("NOT AUDITED")
 
@@ -166,7 +166,7 @@ def test_production_starts_what_the_pipeline_pushed():
 # The environment
 
 
-def test_a_package_of_another_version_is_told():
+def test_a_package_of_another_version_is_reported():
     pins = read_pins(
         "pytest==0.1 \\\n    --hash=sha256:0\nnowhere==1 \\\nelsewhere==2 ; sys_platform == 'none' \\\n    --hash=sha256:0\n"
     )

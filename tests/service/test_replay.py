@@ -127,7 +127,7 @@ def test_every_field_of_an_answer_is_compared(few, field):
     assert all(each.why.startswith(f"{field}: ") and ";" not in each.why for each in tally.examples)
 
 
-def test_a_removed_input_is_told_and_not_counted_as_different(few):
+def test_a_removed_input_is_reported_and_not_counted_as_different(few):
     settings, ids = few
     rewrite(settings, lambda entry: entry | {"input": None} if entry["id"] == ids[2] else entry)
     tally = replay_days(settings)
