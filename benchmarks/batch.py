@@ -161,15 +161,15 @@ def draw_memory(memory: list[float], rows: int, path: Path) -> None:
     matplotlib.use("agg")
     from matplotlib import pyplot as plt
 
-    figure, axes = plt.subplots(figsize=(7, 3), layout="constrained")
+    plot, axes = plt.subplots(figsize=(7, 3), layout="constrained")
     axes.plot(np.arange(len(memory)) / 4, memory, color="#1f5f8b")
     axes.axhline(1024, color="#b23a48", linestyle="--", linewidth=1)
     axes.text(0, 1010, "1 GiB", color="#b23a48", va="top")
     axes.set(ylim=(0, 1100), xlabel="seconds since the first part", ylabel="resident memory, MiB")
     axes.set_title(f"A batch of {rows:,} clients, Parquet to Parquet", loc="left", fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    plot.savefig(path, dpi=110)
+    plt.close(plot)
 
 
 def measure(asked: argparse.Namespace) -> Iterator[Ratio]:

@@ -54,7 +54,7 @@ def name_ratio(script: str, ratio: Ratio) -> tuple[str, ...]:
     return script, ratio.what, ratio.beside, ratio.unit
 
 
-def tell_number(number: float) -> str:
+def write_number(number: float) -> str:
     "Four digits, never a power of ten."
     return f"{number:,.0f}" if number >= 1000 else f"{number:.4g}"
 
@@ -76,7 +76,7 @@ def write_table(known: dict[str, Any]) -> str:
         ]
         for each in read_ratios(one["whole"]):
             aim = "" if each.aim is None else f"≤ {each.aim:.3g}"
-            numbers = f"**{each.ratio:.3g}** | {tell_number(each.ours)} | {tell_number(each.theirs)}"
+            numbers = f"**{each.ratio:.3g}** | {write_number(each.ours)} | {write_number(each.theirs)}"
             what = f"{each.what} ({each.note})" if each.note else each.what
             lines.append(f"| {what} | {each.beside} | {numbers} | {each.unit} | {aim} |")
     return "\n".join(lines) + "\n"

@@ -58,9 +58,9 @@ def prepare_notebook(app: Any, name: str, source: list[str]) -> None:
     "Remove nbdev's marks, put the chapter's number into its title, and tag exported cells for the line at their left."
     if not (ROOT / f"{name}.ipynb").is_file():
         return
-    book = json.loads(source[0])
+    chapter = json.loads(source[0])
     kept = []
-    for cell in book["cells"]:
+    for cell in chapter["cells"]:
         lines = "".join(cell["source"]).splitlines()
         marks = {line for line in lines if line.startswith("#|")}
         if any("default_exp" in mark for mark in marks):
@@ -74,7 +74,7 @@ def prepare_notebook(app: Any, name: str, source: list[str]) -> None:
     title = kept[0]["source"] = "".join(kept[0]["source"])
     if name.startswith("nbs/lib/"):
         kept[0]["source"] = title.replace("# ", f"# {name.rsplit('/', 1)[1][:2]} ", 1)
-    source[0] = json.dumps(book | {"cells": kept})
+    source[0] = json.dumps(chapter | {"cells": kept})
 
 
 def visit_math(self: Any, node: Any) -> None:

@@ -118,7 +118,7 @@ def describe_settings() -> str:
     parts = [
         "# Settings\n\n[settings.ini](../../settings.ini) is the one file that a bank edits. A variable goes before its line: "
         "`RUMOS_COSTS_FALSE_POSITIVE=800` replaces `false_positive` of `[costs]` for one command. An unknown name or an "
-        "impossible value stops the command with a sentence that says what is allowed."
+        "impossible value stops the command with a sentence that states what is allowed."
     ]
     for name in parser.sections():
         rows = [
@@ -150,8 +150,8 @@ def describe_chapters() -> str:
         "the library; the others explain and prove them. Outputs are shown as they were committed."
     ]
     for package, purpose in PACKAGES.items():
-        books = [path for module, path in CHAPTERS.items() if module.startswith(f"{package}.")]
-        parts.append(_list_notebooks(f"{package}: {purpose}", books, lambda path: path.stem[:2]))
+        paths = [path for module, path in CHAPTERS.items() if module.startswith(f"{package}.")]
+        parts.append(_list_notebooks(f"{package}: {purpose}", paths, lambda path: path.stem[:2]))
     experiments = sorted((ROOT / "nbs/experiments").glob("*.ipynb"))
     parts.append(
         _list_notebooks("experiments: what a pipeline run executes", experiments, lambda path: path.stem)
@@ -159,10 +159,10 @@ def describe_chapters() -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _list_notebooks(heading: str, books: list[Path], name: Any) -> str:
+def _list_notebooks(heading: str, paths: list[Path], name: Any) -> str:
     "A table of notebooks, and their place in the site's tree."
     rows, leaves = [], []
-    for path in books:
+    for path in paths:
         title, subtitle = read_titles(path)
         place = f"../../{path.relative_to(ROOT).as_posix()}"
         rows.append([name(path), f"[{title}]({place})", subtitle])

@@ -1,4 +1,4 @@
-"What the comparison of benchmarks with the record says; the measurements themselves are run by hand."
+"What the comparison of benchmarks with the record reports; the measurements themselves are run by hand."
 
 import json
 import sys
@@ -27,7 +27,7 @@ NOW = [
 
 @pytest.fixture
 def compared(tmp_path, monkeypatch, capsys):
-    "What is said when `decision` is measured with this champion."
+    "What is reported when `decision` is measured with this champion."
     monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
     monkeypatch.setattr(bench, "SCRIPTS", {"decision": ()})
     one = {"champion": "LightGBM, version 1", "brief": [asdict(each) for each in WAS]}
@@ -42,7 +42,7 @@ def compared(tmp_path, monkeypatch, capsys):
     return compare
 
 
-def test_a_lost_ratio_a_missed_aim_and_one_without_a_partner_are_told_apart(compared):
+def test_a_lost_ratio_a_missed_aim_and_one_without_a_partner_are_distinguished(compared):
     lost, missed, alone, summary = compared("LightGBM, version 1", NOW)
     assert lost.startswith("WARNING: a / b: 1 ") and lost.endswith("on record 0.5")
     assert missed.startswith("WARNING: new / b") and missed.endswith("the aim is missed")
@@ -50,7 +50,7 @@ def test_a_lost_ratio_a_missed_aim_and_one_without_a_partner_are_told_apart(comp
     assert summary == "1 of 1 ratios lost more than 20% against the record; 1 missed their aim"
 
 
-def test_the_same_ratios_of_another_champion_are_said_to_be_anothers(compared):
+def test_the_same_ratios_of_another_champion_are_reported_as_anothers(compared):
     other, summary = compared("SVC, version 2", WAS)
     assert other == "decision: the champion is SVC, version 2, on record LightGBM, version 1"
     assert summary.startswith("0 of 2 ratios")

@@ -1,4 +1,4 @@
-"What is not tested is told: skipped where people work, a failure where CI is set."
+"What is not tested is reported: skipped where people work, a failure where CI is set."
 
 import os
 

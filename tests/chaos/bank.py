@@ -74,7 +74,7 @@ class Bank:
             )
 
     @contextmanager
-    def open_door(self, **more: str) -> Iterator[Service]:
+    def open_service(self, **more: str) -> Iterator[Service]:
         with serve(self.store, self.folder, **self.more, **more) as service:
             yield service
 

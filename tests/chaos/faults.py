@@ -82,11 +82,11 @@ def fill(disk: Path) -> Path:
     return filler
 
 
-def full_disk_under_the_door(bank: Bank) -> str:
+def full_disk_under_the_api(bank: Bank) -> str:
     "The log's disk is full while the API decides: no answer leaves that is not on record."
     with (
         small_disk(bank.folder / "disk", 4) as disk,
-        bank.open_door(RUMOS_AUDIT_FOLDER=str(disk / "log")) as service,
+        bank.open_service(RUMOS_AUDIT_FOLDER=str(disk / "log")) as service,
     ):
         before = dict(bank.answered)
         bank.decide(service)
@@ -114,7 +114,7 @@ def ask_until_refused(bank: Bank, service) -> Answer:
     raise AssertionError("a hundred decisions were answered with a full disk")
 
 
-def full_disk_under_a_road(bank: Bank) -> str:
+def full_disk_under_a_pipeline_run(bank: Bank) -> str:
     "The store's disk is full in the middle of a pipeline run: the run reports it, and a second one finishes."
     size = sum(path.stat().st_size for path in bank.folder.rglob("*") if path.is_file()) // 10**6
     with small_disk(bank.folder / "disk", size + 40) as disk:
@@ -146,7 +146,7 @@ def full_disk_under_a_road(bank: Bank) -> str:
 
 def locked_database(bank: Bank) -> str:
     "Another process holds the database for ten seconds: the API answers all along, a command waits for it."
-    with bank.open_door() as service:
+    with bank.open_service() as service:
         bank.decide(service)
         holder = sqlite3.connect(bank.store / DATABASE, isolation_level=None, check_same_thread=False)
         holder.execute("BEGIN EXCLUSIVE")
@@ -168,13 +168,13 @@ def locked_database(bank: Bank) -> str:
 
 def corrupt_database(bank: Bank) -> str:
     "The database is overwritten: the running API goes on, commands report what to do, the backup brings it back."
-    with bank.open_door() as service:
+    with bank.open_service() as service:
         bank.decide(service)
         (bank.store / DATABASE).write_bytes(b"no database at all" * 1000)
         wait_until(lambda: state_of(service) == "degraded", 20, "the API reports that it is degraded")
         bank.decide(service)
         shown = require_sentence(bank.rumos("champion"), "cannot be opened")
-    with bank.open_door() as service:
+    with bank.open_service() as service:
         bank.decide(service)  # an API that starts now takes the champion that was last verified
     kept = dict(bank.answered)
     restored = require_done(bank.rumos("restore", newest_backup(bank), "--replace"))
@@ -186,7 +186,7 @@ def corrupt_database(bank: Bank) -> str:
 def truncated_artifact(bank: Bank) -> str:
     "The champion's file is cut: the running API goes on, nothing loads it, the backup brings it back."
     intent = [line.event for line in read_ledger(bank.settings) if line.event.name == "intent"][-1]
-    with bank.open_door() as service:
+    with bank.open_service() as service:
         model = bank.store / intent.folder / "portable.json"
         model.write_bytes(model.read_bytes()[:-100])
         bank.decide(service)
@@ -224,7 +224,7 @@ def alias_to_a_deleted_version(bank: Bank) -> str:
     champion = client.get_model_version_by_alias(name, CHAMPION)
     deleted = client.create_model_version(name, champion.source, champion.run_id).version
     client.delete_model_version(name, deleted)
-    with bank.open_door() as service:
+    with bank.open_service() as service:
         set_alias_by_hand(bank, int(deleted))
         wait_until(lambda: state_of(service) == "degraded", 20, "the API reports that it is degraded")
         bank.decide(service)
@@ -239,7 +239,7 @@ def deleted_champion(bank: Bank) -> str:
     "The champion is deleted in MLflow: the running API goes on, commands refuse, its run is proposed and promoted again."
     name, client = bank.settings.store.registered_model, open_store(bank.settings).client
     champion = client.get_model_version_by_alias(name, CHAMPION)
-    with bank.open_door() as service:
+    with bank.open_service() as service:
         client.delete_model_version(name, champion.version)
         wait_until(lambda: state_of(service) == "degraded", 20, "the API reports that it is degraded")
         bank.decide(service)
@@ -258,20 +258,23 @@ def mlflow_gone_under_load(bank: Bank) -> str:
     server = bank.start("serve", "mlflow", log=bank.folder / "mlflow.log")
     try:
         wait_until(lambda: "ready on" in (bank.folder / "mlflow.log").read_text(), 120, "MLflow answers")
-        with bank.open_door(RUMOS_STORE_SERVER=f"http://127.0.0.1:{port}") as service, Load(service) as load:
+        with (
+            bank.open_service(RUMOS_STORE_SERVER=f"http://127.0.0.1:{port}") as service,
+            Load(service) as load,
+        ):
             load.wait_for(200)
-            stop_doors(server)
+            stop_services(server)
             wait_until(lambda: state_of(service) == "degraded", 30, "the API reports that it is degraded")
             load.wait_for(500)
         require({status for _, status, *_ in load.answers} == {200}, "an answer failed")
     finally:
         if server.poll() is None:
-            stop_doors(server)
+            stop_services(server)
     remember(bank, load)
     return f"{len(load.answers):,} answers, all 200"
 
 
-def stop_doors(server: subprocess.Popen) -> None:
+def stop_services(server: subprocess.Popen) -> None:
     "`rumos serve` and the group of the server that it started, all with kill -9."
     children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
     for child in children:
@@ -282,7 +285,7 @@ def stop_doors(server: subprocess.Popen) -> None:
     server.wait(timeout=30)
 
 
-def two_roads_at_once(bank: Bank) -> str:
+def two_pipeline_runs_at_once(bank: Bank) -> str:
     "The second pipeline run is refused with a sentence; the first one finishes."
     bank.more = {"RUMOS_SPLIT_SEED": "78"}
     log = bank.folder / "first.log"
@@ -326,7 +329,7 @@ def slow_and_broken_clients(bank: Bank) -> str:
                 ):
                     connection.sendall(sent)
 
-    with bank.open_door() as service:
+    with bank.open_service() as service:
         threads = [threading.Thread(target=drip, args=(service,)) for _ in range(32)]
         threads += [threading.Thread(target=break_off, args=(service,)) for _ in range(4)]
         for thread in threads:
@@ -351,10 +354,10 @@ FAULTS: tuple[Callable[[Bank], str], ...] = (
     alias_to_a_deleted_version,
     deleted_champion,
     slow_and_broken_clients,
-    full_disk_under_the_door,
-    full_disk_under_a_road,
+    full_disk_under_the_api,
+    full_disk_under_a_pipeline_run,
     mlflow_gone_under_load,
-    two_roads_at_once,
+    two_pipeline_runs_at_once,
     moved_store,
 )
 

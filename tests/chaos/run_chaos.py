@@ -73,13 +73,13 @@ def make_bank(folder: Path) -> tuple[Bank, float]:
     begun = time.monotonic()
     require_done(bank.rumos(*pipeline_run()))
     seconds = time.monotonic() - begun
-    with bank.open_door() as service:
+    with bank.open_service() as service:
         bank.decide(service)
     require_done(bank.rumos("backup", str(folder / "backups")))
     return bank, seconds
 
 
-def kill_a_road(bank: Bank, seed: int, seconds: float) -> dict[str, Any]:
+def kill_a_pipeline_run(bank: Bank, seed: int, seconds: float) -> dict[str, Any]:
     "A pipeline run without anything of an earlier one, killed at a random moment; then the same again, to its end."
     bank.more = {"RUMOS_SPLIT_SEED": str(1000 + seed)}
     moment, log = random.Random(seed).uniform(0, LATEST * seconds), bank.folder / "run.log"
@@ -95,7 +95,7 @@ def kill_a_road(bank: Bank, seed: int, seconds: float) -> dict[str, Any]:
         require_whole(bank)
         require_done(bank.rumos(*pipeline_run()))
         require_whole(bank)
-        with bank.open_door() as service:
+        with bank.open_service() as service:
             bank.decide(service)
         return OVER if was_over else reached[:100]
 
@@ -181,7 +181,7 @@ def main() -> int:
                 write_table(state)
         bank = base.copy_to(folder / "killed")
         while not given.only and count_killed(state) < given.kills:
-            row = kill_a_road(bank, len(state["kills"]) + 1, seconds)
+            row = kill_a_pipeline_run(bank, len(state["kills"]) + 1, seconds)
             keep(f"kill {row['seed']}", row)
             state["kills"].append(row)
             state["when"] = f"{datetime.now(UTC):%Y-%m-%d}"

@@ -427,7 +427,7 @@ def test_a_log_that_may_not_be_read_is_not_called_empty(log, place, monkeypatch)
                 scan(place)
 
 
-def test_a_file_that_is_cleared_away_while_the_log_is_read_is_passed_over(clock, log, place):
+def test_a_file_that_is_cleared_while_the_log_is_read_is_passed_over(clock, log, place):
     ids = [log.append({"number": 1})]
     clock.day += timedelta(seconds=2)
     log.append({"number": 2})
@@ -514,7 +514,7 @@ def test_what_cannot_be_recorded_is_not_answered(champion, log, place, monkeypat
     assert read_all(place) == []
 
 
-def test_without_a_log_the_settings_say_where(champion, tmp_path, monkeypatch):
+def test_without_a_log_the_settings_name_the_place(champion, tmp_path, monkeypatch):
     monkeypatch.setenv("RUMOS_STORE_PATH", str(tmp_path / "mine"))
     recorded = decide_and_record(champion, EXAMPLE_CLIENT, "test")
     assert [entry["id"] for entry in read_log(tmp_path / "mine" / "decisions")] == [recorded.id]

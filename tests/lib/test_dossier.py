@@ -84,7 +84,7 @@ def test_every_section_names_its_source(folder):
     assert "&lt;b&gt;cheap" in page and "TWIN" not in page
 
 
-def test_a_page_about_synthetic_clients_says_so(folder):
+def test_a_page_about_synthetic_clients_states_it(folder):
     assert "TWIN" in write_dossier(folder, ["audit"], FACTS | {"twin": True}, EVENTS, version=1).read_text()
 
 
@@ -147,7 +147,7 @@ def test_gates_are_shown_in_words_and_colour(folder):
     assert 'class="overruled"' not in page
 
 
-def test_an_overruled_gate_is_red_and_says_who_and_why():
+def test_an_overruled_gate_is_red_and_names_who_and_why():
     signed = {"who": "A. <b>", "reason": "one < two", "checks": ["refit"]}
     warning, table = describe_gates(with_gates(gates=CHECKS, overruled=signed), 1).split("\n", 1)
     assert (
@@ -156,7 +156,7 @@ def test_an_overruled_gate_is_red_and_says_who_and_why():
     assert '<td class="fail">fail, overruled</td>' in table and table.count("overruled") == 1
 
 
-def test_a_champion_from_before_the_gates_says_so(folder):
+def test_a_champion_from_before_the_gates_is_marked(folder):
     assert describe_gates([], 1) == "" == describe_gates(EVENTS, 2)
     shown = describe_gates(EVENTS, 1)
     assert "holds verdicts of gates" in shown

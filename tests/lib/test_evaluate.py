@@ -165,12 +165,12 @@ def test_no_bins_are_refused():
 
 
 def resample_rows(each, draws, seed):
-    "The bootstrap as it is written in books."
+    "The bootstrap as textbooks write it."
     rng = np.random.default_rng(seed)
     return each[rng.integers(0, len(each), size=(draws, len(each)))].sum(axis=1)
 
 
-def test_the_interval_covers_the_true_cost_about_as_often_as_it_says():
+def test_the_interval_covers_the_true_cost_about_as_often_as_it_claims():
     truth, inside = 500 * (0.2 * 1000 + 0.1 * 3000), 0
     rng = np.random.default_rng(5)
     for seed in range(500):

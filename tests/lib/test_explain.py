@@ -261,7 +261,7 @@ def test_some_refusals_have_changes_and_some_have_none(boosted, refused):
     assert any(found) and not all(found)
 
 
-def test_nothing_within_reach_is_said(boosted):
+def test_nothing_within_reach_is_reported(boosted):
     texts = explain(boosted, LATE_CLIENT | dict.fromkeys(STATUSES[3:], 8)).texts()
     assert "No change within reach was found that would have brought the risk below the limit." in texts
 

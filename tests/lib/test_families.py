@@ -40,7 +40,7 @@ def test_the_registered_names_are_there():
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_the_first_trial_fits_and_says_the_same_twice(name, twins):
+def test_the_first_trial_fits_and_predicts_the_same_twice(name, twins):
     X, y = feature_matrix(twins, PROTECTED), twins[TARGET].to_numpy()
     first, second = (first_model(name).fit(X, y).predict_proba(X) for _ in range(2))
     assert first.shape == (600, 2) and np.isfinite(first).all()

@@ -1,4 +1,4 @@
-"What was used can be told, and a stored model holds nothing but types that we listed."
+"What was used is recorded, and a stored model holds nothing but types that we listed."
 
 import json
 import subprocess
@@ -89,7 +89,7 @@ def test_a_model_with_a_type_from_elsewhere_is_neither_stored_nor_read(twins, tm
 @pytest.mark.parametrize(
     "missing", [ModuleNotFoundError("No module named 'old'"), AttributeError("no '_New'")]
 )
-def test_a_model_of_other_library_versions_says_what_to_do(monkeypatch, decisions, missing):
+def test_a_model_of_other_library_versions_gives_the_remedy(monkeypatch, decisions, missing):
     def lack(*_, **__):
         raise missing
 
@@ -119,7 +119,7 @@ def test_a_file_has_the_digest_that_everybody_computes(tmp_path):
     assert digest_file(tmp_path / "empty") == EMPTY
 
 
-def test_a_folder_tells_which_file_differs(tmp_path):
+def test_a_folder_names_the_file_that_differs(tmp_path):
     (tmp_path / "deep").mkdir()
     (tmp_path / "b").write_bytes(b"")
     (tmp_path / "deep" / "a").write_bytes(b"1")
@@ -172,15 +172,15 @@ def test_the_commit_and_whether_files_differ_from_it(tmp_path):
     assert git_state(tmp_path) == (commit, True)
 
 
-def test_without_git_there_is_no_commit_unless_the_image_says_one(tmp_path, monkeypatch):
+def test_without_git_there_is_no_commit_unless_the_image_names_one(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert git_state(tmp_path) == ("", False)
     commit = "0123456789" * 4
-    for said, known in {
+    for written, known in {
         "unknown": ("", False),
         commit[:10]: ("", False),
         commit: (commit, False),
         f"{commit}-dirty": (commit, True),
     }.items():
-        (tmp_path / REVISION).write_text(f"{said}\n")
+        (tmp_path / REVISION).write_text(f"{written}\n")
         assert git_state(tmp_path) == known

@@ -119,7 +119,7 @@ def test_the_error_of_a_calibrated_model_agrees_with_a_simulation_by_the_public_
     assert found != measure_calibration(defaulted, probability, seed=1)
 
 
-def test_the_slope_tells_overconfidence():
+def test_the_slope_reveals_overconfidence():
     defaulted, probability = draw_outcomes(20_000, seed=3)
     odds = probability / (1 - probability)
     for power, slope in ((1, 1), (2, 0.5), (0.5, 2)):

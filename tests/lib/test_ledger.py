@@ -289,7 +289,7 @@ def test_a_fact_that_looks_like_a_signature_is_a_fact(settings):
     assert read_ledger(settings)[0].event.reason == trick
 
 
-def test_an_event_says_when_and_who_and_holds_its_place(settings):
+def test_an_event_states_when_and_who_and_holds_its_place(settings):
     write_events(settings, 3)
     lines = read_ledger(settings)
     assert [line.number for line in lines] == [1, 2, 3]
@@ -317,7 +317,7 @@ def test_an_account_without_a_name_is_recorded_by_its_number(settings, monkeypat
     assert append_event(settings, retired()).who == "uid 123456789"
 
 
-def test_who_acts_is_not_what_the_environment_says(settings, monkeypatch):
+def test_who_acts_is_not_what_the_environment_claims(settings, monkeypatch):
     for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
         monkeypatch.setenv(name, "another-account")
     assert append_event(settings, retired()).who == pwd.getpwuid(os.getuid()).pw_name
@@ -346,11 +346,11 @@ def test_a_reader_needs_the_public_key_only(settings, tmp_path):
     reader = place_in(tmp_path, RUMOS_LEDGER_FOLDER=str(tmp_path / "none"))
     with pytest.raises(StoreError, match=r"no public key is known here: set .ledger. public_key"):
         read_ledger(reader)
-    told = {
+    given = {
         "RUMOS_LEDGER_PUBLIC_KEY": find_public_key(settings),
         "RUMOS_LEDGER_FOLDER": str(tmp_path / "none"),
     }
-    reader = place_in(tmp_path, **told)
+    reader = place_in(tmp_path, **given)
     assert len(read_ledger(reader)) == 2 and verify_ledger(reader).head is None
     before = path.read_bytes()
     with pytest.raises(StoreError, match="only its holder may write"):

@@ -33,7 +33,7 @@ def write(path: Path, rows: list[tuple[object, object]]) -> Path:
 
 
 @pytest.mark.parametrize("name", ["o.csv", "o.csv.gz", "o.parquet", "o.xlsx"])
-def test_every_kind_of_file_tells_the_same(settings, ids, tmp_path, name):
+def test_every_kind_of_file_gives_the_same(settings, ids, tmp_path, name):
     added = add_outcomes(settings, write(tmp_path / name, [(ids[0], 1), (ids[2], 0)]))
     assert (added.added, added.known, added.rejected) == (2, 0, ())
     assert read_outcomes(settings) == {ids[0]: 1, ids[2]: 0}
@@ -82,14 +82,14 @@ def test_what_is_on_record_stays(settings, ids, tmp_path):
     assert read_outcomes(settings) == {ids[0]: 1}
 
 
-def test_an_unknown_id_and_an_id_of_something_else_are_told(settings, ids, tmp_path):
+def test_an_unknown_id_and_an_id_of_something_else_are_reported(settings, ids, tmp_path):
     rows = [(ids[0][:-1] + "f", 1), (ids[3], 1), ("", 0), ("../../etc", 0)]
     added = add_outcomes(settings, write(tmp_path / "o.csv", rows))
     assert [number for number, _ in added.rejected] == [1, 2, 3, 4] and not read_outcomes(settings)
     assert all("there is no decision" in why for _, why in added.rejected)
 
 
-def test_a_line_with_another_number_of_cells_is_told(settings, ids, tmp_path):
+def test_a_line_with_another_number_of_cells_is_reported(settings, ids, tmp_path):
     path = tmp_path / "o.csv"
     path.write_text(f"decision,defaulted\n{ids[0]},1\n{ids[1]}\n{ids[2]},0\n")
     added = add_outcomes(settings, path)

@@ -31,15 +31,15 @@ def run(code):
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 
 
-def written(figure):
-    return [text.get_text() for text in figure.axes[0].texts]
+def written(plot):
+    return [text.get_text() for text in plot.axes[0].texts]
 
 
 def test_every_plot_shows_with_its_title(clients):
     defaulted, probability = clients
     refused = decide(probability, 0.25)
     board = pd.DataFrame({"family": ["a"], "cv_cost": [400.0], "cv_sd": [9.0], "champion": [True]})
-    figures = [
+    plots = [
         pl.draw_cost_curve(defaulted, probability, 0.25, BANK, "test"),
         pl.draw_roc(defaulted, probability, 0.25, "test"),
         pl.draw_precision_recall(defaulted, probability, 0.25, "test"),
@@ -47,37 +47,37 @@ def test_every_plot_shows_with_its_title(clients):
         pl.draw_confusion(defaulted, refused, BANK, "test"),
         pl.draw_leaderboard(board),
     ]
-    for figure in figures:
-        assert isinstance(figure, Figure)
-        image = pl.show(figure)
+    for plot in plots:
+        assert isinstance(plot, Figure)
+        image = pl.show(plot)
         assert image.data.startswith(PNG)
-        assert image.alt == " ".join(figure.get_suptitle().split()) != ""
-    assert len({figure.get_suptitle() for figure in figures}) == len(figures)
-    assert all(figure.axes[0].get_title(loc="left") == "test" for figure in figures[:-1])
+        assert image.alt == " ".join(plot.get_suptitle().split()) != ""
+    assert len({plot.get_suptitle() for plot in plots}) == len(plots)
+    assert all(plot.axes[0].get_title(loc="left") == "test" for plot in plots[:-1])
 
 
 def test_the_cost_curve_shows_the_model_and_both_policies(clients):
     defaulted, probability = clients
-    figure = pl.draw_cost_curve(defaulted, probability, 0.3, BANK)
+    plot = pl.draw_cost_curve(defaulted, probability, 0.3, BANK)
     here = business_cost(defaulted, decide(probability, 0.3), BANK) / 600
-    assert f"loses {here:,.0f} €" in figure.get_suptitle()
-    assert {"accept everybody", "refuse everybody", " Bayes threshold 0.25"} <= set(written(figure))
-    longest = max(figure.axes[0].lines, key=lambda line: len(line.get_ydata()))
+    assert f"loses {here:,.0f} €" in plot.get_suptitle()
+    assert {"accept everybody", "refuse everybody", " Bayes threshold 0.25"} <= set(written(plot))
+    longest = max(plot.axes[0].lines, key=lambda line: len(line.get_ydata()))
     assert min(longest.get_ydata()) == min(cost_curve(defaulted, probability, BANK).costs) / 600
 
 
 def test_a_threshold_above_1_stays_on_the_plot(clients):
-    figure = pl.draw_cost_curve(*clients, 1.5, BANK)
-    points = [line.get_xdata()[0] for line in figure.axes[0].lines if line.get_marker() == "o"]
+    plot = pl.draw_cost_curve(*clients, 1.5, BANK)
+    points = [line.get_xdata()[0] for line in plot.axes[0].lines if line.get_marker() == "o"]
     assert points == [1]
 
 
 def test_the_confusion_has_every_number_in_its_cell():
     defaulted = [0] * 2 + [0] * 3 + [1] * 5 + [1] * 7
     refused = [0] * 2 + [1] * 3 + [0] * 5 + [1] * 7
-    figure = pl.draw_confusion(defaulted, refused, COSTS)
+    plot = pl.draw_confusion(defaulted, refused, COSTS)
     cells = {}
-    for text in figure.axes[0].texts:
+    for text in plot.axes[0].texts:
         column, row = (round(place) for place in text.get_position())
         cells.setdefault((row, column), []).append(text.get_text())
     right = "right, nothing lost"
@@ -87,7 +87,7 @@ def test_the_confusion_has_every_number_in_its_cell():
         (1, 0): ["5", "50,000 € lost"],
         (1, 1): ["7", right],
     }
-    assert figure.get_suptitle() == "8 of 17 decisions are wrong and lose 50,030 €"
+    assert plot.get_suptitle() == "8 of 17 decisions are wrong and lose 50,030 €"
 
 
 def test_the_leaderboard_is_ranked_and_only_the_champion_has_colour():
@@ -99,11 +99,11 @@ def test_the_leaderboard_is_ranked_and_only_the_champion_has_colour():
             "champion": [False, False, True],
         }
     )
-    figure = pl.draw_leaderboard(board)
-    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    plot = pl.draw_leaderboard(board)
+    names = [label.get_text() for label in plot.axes[0].get_yticklabels()]
     assert names == ["cheap", "tied  (champion)", "dear"]
-    assert figure.get_suptitle().startswith("cheap loses least: 400.0 €")
-    colours = [to_hex(line.get_color()).upper() == pl.ACCENT for line in figure.axes[0].lines]
+    assert plot.get_suptitle().startswith("cheap loses least: 400.0 €")
+    colours = [to_hex(line.get_color()).upper() == pl.ACCENT for line in plot.axes[0].lines]
     assert colours == [False, True, False]
     with pytest.raises(ParameterError, match="at least one family"):
         pl.draw_leaderboard(board.head(0))

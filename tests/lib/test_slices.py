@@ -293,13 +293,13 @@ def test_an_impossible_human_error_or_cost_is_refused(changes):
         sl.refer_curve([0, 1], [0.1, 0.9], 0.25, BANK, **({"referral_cost": 100} | changes))
 
 
-# figures and imports
+# plots and imports
 
 
-def test_the_figures_show_the_tables(table):
-    figure = draw_slices(table, "test")
-    names = [label.get_text() for axes in figure.axes[::2] for label in axes.get_yticklabels()]
-    assert len(figure.axes) == 12 and len(names) == len(table)
+def test_the_plots_show_the_tables(table):
+    plot = draw_slices(table, "test")
+    names = [label.get_text() for axes in plot.axes[::2] for label in axes.get_yticklabels()]
+    assert len(plot.axes) == 12 and len(names) == len(table)
     assert names[0] == f"{table['group'][0]}  ({table['clients'][0]:,})"
     defaulted, probability = simulated.draw_outcomes(300)
     good, bad = (sl.refer_curve(defaulted, probability, 0.25, BANK, cost) for cost in (10, 5000))

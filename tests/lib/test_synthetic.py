@@ -96,7 +96,7 @@ def test_a_caller_may_change_the_table():
     assert make_synthetic_clients(5, seed=5).loc[0, "AGE"] != 99
 
 
-def test_looks_like_the_real_clients(twin):
+def test_resembles_the_real_clients(twin):
     assert 0.20 < twin[TARGET].mean() < 0.24  # real: .221
     assert 0.055 < (twin["BILL_AMT1"] > twin["LIMIT_BAL"]).mean() < 0.085  # real: .071
     assert twin["LIMIT_BAL"].median() == pytest.approx(140_000, abs=10_000)

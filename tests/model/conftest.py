@@ -33,18 +33,18 @@ def template(data, found, tmp_path_factory) -> Place:
 
 @pytest.fixture
 def place(template, tmp_path) -> Place:
-    "Finished searches; nobody reigns yet."
+    "Finished searches; there is no champion yet."
     return template.copy_to(tmp_path / "store")
 
 
 @pytest.fixture(scope="session")
-def reigned_template(template, tmp_path_factory) -> Place:
+def promoted_template(template, tmp_path_factory) -> Place:
     place = template.copy_to(tmp_path_factory.mktemp("promoted") / "store")
     place.promote("first")
     return place
 
 
 @pytest.fixture
-def promoted(reigned_template, tmp_path) -> Place:
-    "The same, and the first one reigns: 300 refused payers, 500 € per client."
-    return reigned_template.copy_to(tmp_path / "store")
+def promoted(promoted_template, tmp_path) -> Place:
+    "The same, with the first one as champion: 300 refused payers, 500 € per client."
+    return promoted_template.copy_to(tmp_path / "store")

@@ -42,7 +42,7 @@ CLIENTS = make_synthetic_clients(20, seed=4)[list(CLIENT_COLUMNS)].to_dict("reco
 
 
 @pytest.fixture(autouse=True)
-def closed_doors(monkeypatch):
+def closed_services(monkeypatch):
     "Whatever listens on the bank's ports of this machine is not ours."
     monkeypatch.setattr(
         backup_module, "Service", lambda *_, **__: type("Closed", (), {"is_ready": lambda self: False})()
@@ -172,7 +172,7 @@ def test_what_was_answered_before_a_backup_began_is_in_it(promoted: Place, tmp_p
     assert set(before) <= kept <= set(answered)
 
 
-def test_a_backup_is_of_one_moment_while_searches_are_logged_and_a_champion_is_crowned(
+def test_a_backup_is_of_one_moment_while_searches_are_logged_and_a_champion_is_promoted(
     promoted: Place, tmp_path
 ):
     def write() -> None:
@@ -187,7 +187,7 @@ def test_a_backup_is_of_one_moment_while_searches_are_logged_and_a_champion_is_c
             assert time.monotonic() < end
             made.append(write_backup(promoted.settings, tmp_path / "safe"))
         work.result()
-    assert promoted.reigns == "cheapest" and Champion.load(promoted.settings).version == 3
+    assert promoted.champion_run == "cheapest" and Champion.load(promoted.settings).version == 3
     heads = [each.head for each in made]
     assert heads == sorted(heads)
     for number, each in enumerate({each.head: each for each in made}.values()):
@@ -255,7 +255,7 @@ def test_a_forged_backup_is_refused_by_the_ledger_and_by_the_names_in_it(promote
     assert as_files(promoted.store.path) == before and not (tmp_path / "evil").exists()
 
 
-def test_a_store_that_is_there_is_kept_aside_and_only_if_asked(promoted: Place, made):
+def test_a_store_that_is_there_is_kept_under_another_name_and_only_if_asked(promoted: Place, made):
     settings = promoted.settings
     (settings.store_path / "README.md").write_text("the folder's own note")
     with pytest.raises(StoreError, match="is not empty: --replace keeps it under another name"):

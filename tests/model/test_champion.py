@@ -47,9 +47,9 @@ def asked() -> pd.DataFrame:
 
 
 @pytest.fixture(scope="session")
-def three_template(reigned_template, tmp_path_factory) -> Place:
+def three_template(promoted_template, tmp_path_factory) -> Place:
     "A store in which three models with different answers were promoted, one after the other."
-    place = reigned_template.copy_to(tmp_path_factory.mktemp("three") / "store")
+    place = promoted_template.copy_to(tmp_path_factory.mktemp("three") / "store")
     for payers, part in ((290, slice(200, None)), (280, slice(50, None))):
         found = learn_from(place.found, place.data.train.iloc[part])
         assert place.promote(place.log(with_refusals(found, payers), key=str(payers))).promoted

@@ -53,7 +53,7 @@ def test_gates_are_shown_with_every_check(typed):
 
 
 def test_a_refused_version_is_approved_only_with_a_reason_and_rolled_back(typed, promoted: Place):
-    assert "it can reign only with --overrule" in typed("approve", "2")[0]
+    assert "it can become champion only with --overrule" in typed("approve", "2")[0]
     shown, code = typed("approve", "2", "--overrule", WHY)
     assert code == 0 and "Overruled: saving" in shown and read_champion(promoted.store).version == 2
     assert "OVERRULED saving by" in typed("gate", "2")[0]

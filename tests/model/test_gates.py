@@ -57,7 +57,7 @@ def train() -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def honest(train) -> Candidate:
-    "A decision tree, searched as a road does."
+    "A decision tree, searched as a pipeline run does."
     found = search("Decision_tree", train, SETTINGS, Profile("tiny", 0, 1))
     model, model_record = found.decision, make_model_record(found, {"fingerprint": fingerprint(train)})
     model.reference_ = make_reference(model, train, found.folds["probability"].to_numpy())
@@ -70,7 +70,7 @@ def with_model(candidate: Candidate, model: object) -> Candidate:
     return replace(candidate, model=model, content={PORTABLE: form, SKOPS: skops.io.dumps(model)})
 
 
-def with_card(candidate: Candidate, **facts: object) -> Candidate:
+def with_record(candidate: Candidate, **facts: object) -> Candidate:
     return replace(candidate, model_record={**candidate.model_record, **facts})
 
 
@@ -82,7 +82,7 @@ def with_risk(candidate: Candidate, probability: object) -> Candidate:
 def at(candidate: Candidate, threshold: float) -> Candidate:
     "The candidate at a threshold that was fixed before these clients were seen."
     model = copy.copy(candidate.model).set_params(threshold=threshold)
-    return with_card(replace(candidate, model=model), rule="bayes", threshold=threshold)
+    return with_record(replace(candidate, model=model), rule="bayes", threshold=threshold)
 
 
 def ask(
@@ -197,10 +197,10 @@ def test_the_first_champion_must_earn_its_place_too(honest, train):
     assert found.verdict == PASS and found.found > 100
     blind = with_risk(honest, 0.3)  # refuses everybody
     assert ask(blind, train, only="saving")["saving"].verdict == FAIL
-    nobody = with_risk(honest, 0.1)
+    lenient = with_risk(honest, 0.1)
     assert (
-        ask(nobody, train, only="saving")["saving"].found,
-        ask(nobody, train, only="saving")["saving"].verdict,
+        ask(lenient, train, only="saving")["saving"].found,
+        ask(lenient, train, only="saving")["saving"].verdict,
     ) == (0, FAIL)
 
 
@@ -220,7 +220,7 @@ def test_a_threshold_tuned_on_the_folds_costs_what_those_of_the_other_folds_do(h
     )
     assert apart.mean() > here.mean()  # chosen on these clients it looks too good on them
     idle = ask(honest, train, only="saving")["saving"].found + apart.mean()
-    bayes = with_card(honest, rule="bayes")
+    bayes = with_record(honest, rule="bayes")
     fixed = ask(bayes, train, only="saving")["saving"]
     assert fixed.found == pytest.approx(idle - here.mean())
     assert ask(honest, train, digest="of other clients", only="saving")["saving"] == fixed
@@ -229,15 +229,15 @@ def test_a_threshold_tuned_on_the_folds_costs_what_those_of_the_other_folds_do(h
     assert asked[0] == asked[1]
 
 
-def test_the_card_cannot_lend_a_champion_another_threshold(honest, train):
+def test_the_model_record_cannot_lend_a_champion_another_threshold(honest, train):
     champion, challenger = by_fold(honest, [20] * 5), by_fold(honest, [10] * 5)
-    said = ask(challenger, train, champion)
-    for forged in (with_card(champion, threshold=1.0), with_card(champion, threshold=0.0)):
+    honest_checks = ask(challenger, train, champion)
+    for forged in (with_record(champion, threshold=1.0), with_record(champion, threshold=0.0)):
         asked = ask(challenger, train, forged)
         assert [asked[name] for name in ("saving", "fairness")] == [
-            said[name] for name in ("saving", "fairness")
+            honest_checks[name] for name in ("saving", "fairness")
         ]
-    lax = ask(with_card(honest, threshold=1.0), train, only="fairness")["fairness"]
+    lax = ask(with_record(honest, threshold=1.0), train, only="fairness")["fairness"]
     assert lax == ask(honest, train, only="fairness")["fairness"]
 
 
@@ -249,7 +249,7 @@ def test_probabilities_that_are_no_numbers_never_pass(honest, train):
 # calibration
 
 
-def test_probabilities_that_say_too_much_fail_whatever_they_cost(honest, train):
+def test_probabilities_that_claim_too_much_fail_whatever_they_cost(honest, train):
     risk, threshold = honest.folds["probability"].to_numpy(), honest.model_record["threshold"]
     honest = at(honest, threshold)
     extreme = np.where(risk >= threshold, (1 + risk) / 2, risk / 2)  # the same decisions
@@ -296,24 +296,30 @@ TEN = {*range(10), *range(100, 110)}  # of each group
 
 
 @pytest.mark.parametrize(
-    "field, codes, now, verdict, figure",
+    "field, codes, now, verdict, share",
     [
         ("SEX", (1, 2), TEN, PASS, 0),
         ("SEX", (1, 2), {*range(100, 130)}, FAIL, 0.3),  # none of the men, 30 of the women
         ("SEX", (1, 2), TEN | {10}, PASS, 0.01),
         ("SEX", (1, 2), TEN | set(range(10, 30)), FAIL, 0.2),
-        ("SEX", (1, 2), {*range(5, 19), *range(100, 110)}, WARN, 0.04),  # five go, nine come: chance
+        (
+            "SEX",
+            (1, 2),
+            {*range(5, 19), *range(100, 110)},
+            WARN,
+            0.04,
+        ),  # five go, nine come: within sampling error
         ("AGE", (25, 55), TEN | set(range(10, 30)), FAIL, 0.2),
         ("MARRIAGE", (1, 2), TEN | set(range(10, 30)), FAIL, 0.2),
         ("EDUCATION", (1, 2), TEN | set(range(10, 30)), WARN, 0.2),  # models may look at it
         ("LIMIT_BAL", (10_000, 500_000), TEN | set(range(10, 30)), WARN, None),  # nothing to compare
     ],
 )
-def test_groups_may_not_be_driven_apart(field, codes, now, verdict, figure):
+def test_groups_may_not_be_driven_apart(field, codes, now, verdict, share):
     train, challenger, champion = half_and_half(field, codes, [now, TEN])
     found = ask(challenger, train, champion, only="fairness")["fairness"]
     assert found.verdict == verdict and found.limit == 0.02
-    assert found.found == (None if figure is None else pytest.approx(figure))
+    assert found.found == (None if share is None else pytest.approx(share))
 
 
 def test_the_text_states_what_may_be_sampling_error_and_what_models_may_use():
@@ -402,7 +408,7 @@ def test_where_no_client_is_late_nothing_can_be_checked(honest, train):
 # reasons
 
 
-def test_a_model_that_cannot_say_why_fails(honest, train):
+def test_a_model_that_cannot_give_reasons_fails(honest, train):
     everybody = with_model(honest, copy.copy(honest.model).set_params(threshold=0.0))
     found = ask(everybody, train, only="reasons")["reasons"]
     assert found.verdict == FAIL and found.found < 0.9
@@ -477,8 +483,8 @@ def test_other_clients_than_today_fail(honest, train):
     ],
     ids=str,
 )
-def test_a_card_that_does_not_make_the_model_fails(honest, train, facts):
-    assert "refit" in fails(ask(with_card(honest, **facts), train))
+def test_a_model_record_that_does_not_make_the_model_fails(honest, train, facts):
+    assert "refit" in fails(ask(with_record(honest, **facts), train))
     assert ask(honest, train, only="refit")["refit"].found == 0
 
 
@@ -486,16 +492,16 @@ def test_another_seed_is_another_model(honest, train):
     some, family = train.head(600), find_family("Random_forest")
     forest = make_model(family, {"min_samples_leaf": 20}, 42, SETTINGS.model.protected)
     model = make_decision(forest, 0.25, SETTINGS.costs, SETTINGS.model.protected).fit(some, some[TARGET])
-    named = with_card(honest, family="Random_forest", parameters={"min_samples_leaf": 20}, threshold=0.25)
+    named = with_record(honest, family="Random_forest", parameters={"min_samples_leaf": 20}, threshold=0.25)
     found = {
-        seed: ask(with_card(replace(named, model=model), seed=seed), some, only="refit")["refit"]
+        seed: ask(with_record(replace(named, model=model), seed=seed), some, only="refit")["refit"]
         for seed in (42, 43)
     }
     assert (found[42].verdict, found[42].found) == (PASS, 0) and "by 0 at most" in found[42].text
     assert found[43].verdict == FAIL and found[43].found > 0
     allowing = settings_with(max_refit_changes="0.5")
     assert (
-        ask(with_card(replace(named, model=model), seed=43), some, settings=allowing, only="refit")[
+        ask(with_record(replace(named, model=model), seed=43), some, settings=allowing, only="refit")[
             "refit"
         ].verdict
         == PASS
@@ -603,7 +609,7 @@ def test_a_stored_search_is_a_candidate(place):
 
 # overruling
 
-SAID = ["The May folds hold one branch only.", "Audit asked for it: see letter."]
+GIVEN_BEFORE = ["The May folds hold one branch only.", "Audit asked for it: see letter."]
 
 
 @pytest.mark.parametrize(
@@ -612,8 +618,8 @@ SAID = ["The May folds hold one branch only.", "Audit asked for it: see letter."
         *("", "   ", "ok", "because", "it is", "a b c d e f", "no no no no no no no no no"),
         *("12345 67890 12345 67890 1", "!!! ??? ... --- !!! ???"),
         *(
-            SAID[0],
-            SAID[1].upper(),
+            GIVEN_BEFORE[0],
+            GIVEN_BEFORE[1].upper(),
             "the may   folds, hold one branch only",
             "Only one branch hold the May folds.",
         ),
@@ -622,10 +628,10 @@ SAID = ["The May folds hold one branch only.", "Audit asked for it: see letter."
 )
 def test_a_reason_that_does_not_speak_of_this_case_is_refused(reason):
     with pytest.raises(ParameterError, match=r"got .*own words|given before .* say what is different"):
-        require_own_words(reason, SAID)
+        require_own_words(reason, GIVEN_BEFORE)
 
 
 def test_a_reason_in_own_words_is_kept_with_single_spaces():
-    assert require_own_words("  The June\n folds are whole. ", SAID) == "The June folds are whole."
-    assert require_own_words(SAID[0], []) == SAID[0]
-    assert require_own_words("Für ältere Kunden geprüft", SAID) == "Für ältere Kunden geprüft"
+    assert require_own_words("  The June\n folds are whole. ", GIVEN_BEFORE) == "The June folds are whole."
+    assert require_own_words(GIVEN_BEFORE[0], []) == GIVEN_BEFORE[0]
+    assert require_own_words("Für ältere Kunden geprüft", GIVEN_BEFORE) == "Für ältere Kunden geprüft"

@@ -60,15 +60,15 @@ def two_people(promoted) -> Place:
 def test_with_two_people_the_pipeline_only_proposes_and_another_person_approves(two_people, monkeypatch):
     as_user(monkeypatch, "maker")
     verdict = two_people.promote("cheaper")
-    assert (verdict.state, verdict.candidate, two_people.reigns) == ("proposed", 2, "first")
+    assert (verdict.state, verdict.candidate, two_people.champion_run) == ("proposed", 2, "first")
     waiting = two_people.promote("cheaper")
     assert waiting.state == "unchanged" and "waits for approval" in waiting.reason
     with pytest.raises(ParameterError, match="maker proposed version 2: another person must approve it"):
         approve(two_people.today, 2)
-    assert two_people.reigns == "first" and events(two_people)[2:] == ["proposed"]
+    assert two_people.champion_run == "first" and events(two_people)[2:] == ["proposed"]
     as_user(monkeypatch, "checker")
     intent = approve(two_people.today, 2)
-    assert (intent.approved_by, two_people.reigns) == ("checker", "cheaper")
+    assert (intent.approved_by, two_people.champion_run) == ("checker", "cheaper")
     assert events(two_people)[2:] == ["proposed", "approved", "intent", "promoted", "retired"]
     accounts = {line.event.name: line.who for line in read_ledger(two_people.settings)[2:]}
     assert (accounts["proposed"], accounts["approved"]) == ("maker", "checker")
@@ -88,7 +88,7 @@ def test_what_was_rejected_cannot_be_approved(two_people):
     reject(two_people.today, 2, WHY)
     with pytest.raises(ParameterError, match="version 2 waits for nothing: it was rejected"):
         approve(two_people.today, 2)
-    assert two_people.reigns == "first"
+    assert two_people.champion_run == "first"
     assert read_ledger(two_people.settings)[-1].event.reason == WHY
 
 
@@ -97,7 +97,7 @@ def test_a_proposal_against_an_earlier_champion_is_worth_nothing(promoted):
     promoted.promote("cheapest")
     with pytest.raises(ParameterError, match="judged against version 1, which is no longer the champion"):
         approve(promoted.store, 2)
-    assert promoted.reigns == "cheapest"
+    assert promoted.champion_run == "cheapest"
 
 
 def test_files_changed_after_the_proposal_are_found_before_the_promotion(promoted):
@@ -107,7 +107,7 @@ def test_files_changed_after_the_proposal_are_found_before_the_promotion(promote
     model.write_bytes(model.read_bytes()[:-1] + b"!")
     with pytest.raises(StoreError, match=r"model.skops of version 2 is not what was recorded"):
         approve(promoted.store, verdict.candidate)
-    assert promoted.reigns == "first"
+    assert promoted.champion_run == "first"
 
 
 def test_a_version_deleted_after_the_proposal_is_not_approved_and_can_be_proposed_again(
@@ -118,14 +118,14 @@ def test_a_version_deleted_after_the_proposal_is_not_approved_and_can_be_propose
     before, run = events(promoted), promoted.runs["cheaper"]
     with pytest.raises(StoreError, match=f"version 2 was deleted from the registry.*`rumos propose {run}`"):
         approve(promoted.store, 2)
-    assert events(promoted) == before and promoted.reigns == "first"
+    assert events(promoted) == before and promoted.champion_run == "first"
     again = promoted.promote("cheaper", only_propose=True)
     assert (again.state, again.candidate) == ("proposed", 3)
     with monkeypatch.context() as late, pytest.raises(StoreError, match="version 3 was deleted"):
         late.setattr(promotion, "require_kept", lambda *_: None)  # it goes in the middle of the approval
         promoted.store.client.delete_model_version("rumos_lending", "3")
         approve(promoted.store, 3)
-    assert events(promoted)[-1] == "abandoned" and promoted.reigns == "first"
+    assert events(promoted)[-1] == "abandoned" and promoted.champion_run == "first"
 
 
 def test_a_model_record_changed_after_the_proposal_is_found_before_the_promotion(promoted):
@@ -134,10 +134,10 @@ def test_a_model_record_changed_after_the_proposal_is_found_before_the_promotion
     model_record.write_text(model_record.read_text() + " ")
     with pytest.raises(StoreError, match=r"model_record.json of version 2 is not what was recorded"):
         approve(promoted.store, 2)
-    assert promoted.reigns == "first"
+    assert promoted.champion_run == "first"
 
 
-def test_approving_what_was_never_proposed_says_what_to_do(promoted):
+def test_approving_what_was_never_proposed_gives_the_remedy(promoted):
     with pytest.raises(ParameterError, match=r"version 7 waits for nothing: it is unknown.*rumos propose"):
         approve(promoted.store, 7)
 
@@ -152,9 +152,9 @@ def test_a_failed_gate_is_overruled_only_with_a_reason_in_own_words(promoted):
     for words in (" ", "ok", "yes yes yes"):
         with pytest.raises(ParameterError):
             approve(promoted.store, refused.candidate, overrule=words)
-    assert promoted.reigns == "first" and "overruled" not in events(promoted)
+    assert promoted.champion_run == "first" and "overruled" not in events(promoted)
     approve(promoted.store, refused.candidate, overrule=WHY)
-    assert promoted.reigns == "dearer"
+    assert promoted.champion_run == "dearer"
     assert events(promoted)[2:] == ["refused", "overruled", "approved", "intent", "promoted", "retired"]
     line = find_gates(read_ledger(promoted.settings), 2)
     overruled = line.event.overruled
@@ -169,7 +169,7 @@ def test_the_same_words_do_not_overrule_twice(promoted):
     for again in (WHY, WHY.upper() + " !"):
         with pytest.raises(ParameterError):
             approve(promoted.store, refused.candidate, overrule=again)
-    assert promoted.reigns == "dearer"
+    assert promoted.champion_run == "dearer"
 
 
 # a person's rejection
@@ -204,12 +204,12 @@ def test_the_next_pipeline_run_does_not_undo_what_a_person_decided(reject_versio
     )  # the same specification, run again
     for run in ("cheaper", again):
         verdict = promoted.promote(run)
-        assert (verdict.state, verdict.candidate, promoted.reigns) == ("rejected", 2, "first")
+        assert (verdict.state, verdict.candidate, promoted.champion_run) == ("rejected", 2, "first")
         assert re.search(expected, verdict.reason)
     assert events(promoted) == before
     assert promoted.promote("cheaper", only_propose=True).state == "proposed"  # a person names it
     approve(promoted.store, 2)
-    assert promoted.reigns == "cheaper"
+    assert promoted.champion_run == "cheaper"
 
 
 def test_a_rejection_is_about_these_data_and_rules(promoted):
@@ -227,9 +227,9 @@ def test_a_rollback_goes_to_the_one_before_and_then_to_the_one_before_that(thric
     line = roll_back(thrice.store, reason=WHY)
     assert time.monotonic() - begun < 5
     assert line.event == RolledBack(**vars(line.event) | {"version": 2, "replaces": 3, "reason": WHY})
-    assert thrice.reigns == "cheaper" and Champion.load(thrice.settings).version == 2
+    assert thrice.champion_run == "cheaper" and Champion.load(thrice.settings).version == 2
     roll_back(thrice.store)
-    assert thrice.reigns == "first"
+    assert thrice.champion_run == "first"
     with pytest.raises(StoreError, match="there is no earlier champion"):
         roll_back(thrice.store)
     assert isinstance(read_ledger(thrice.settings)[-1].event, Retired) and verify_ledger(thrice.settings)
@@ -259,9 +259,9 @@ def test_an_overruled_gate_is_still_shown_when_the_version_comes_back(promoted):
 
 def test_a_rollback_to_a_named_version_and_forward_again(thrice):
     roll_back(thrice.store, 1)
-    assert thrice.reigns == "first"
+    assert thrice.champion_run == "first"
     roll_back(thrice.store, 3)
-    assert thrice.reigns == "cheapest"
+    assert thrice.champion_run == "cheapest"
     mirror = thrice.store.client.get_model_version_by_alias("Random_forest", CHAMPION)
     assert mirror.run_id == thrice.runs["cheapest"]
 
@@ -273,7 +273,7 @@ def test_a_rollback_to_a_named_version_and_forward_again(thrice):
 def test_a_rollback_to_nowhere_is_a_sentence(thrice, version, expected):
     with pytest.raises(ParameterError, match=expected):
         roll_back(thrice.store, version)
-    assert thrice.reigns == "cheapest"
+    assert thrice.champion_run == "cheapest"
 
 
 def test_a_refused_version_is_no_target_of_a_rollback(promoted):
@@ -288,9 +288,9 @@ def test_no_rollback_goes_to_changed_files(thrice):
     portable.write_bytes(portable.read_bytes().replace(b"1", b"2", 1))
     with pytest.raises(StoreError, match=r"portable.json of the model is not what was recorded"):
         roll_back(thrice.store)
-    assert thrice.reigns == "cheapest"
+    assert thrice.champion_run == "cheapest"
     roll_back(thrice.store, 1)
-    assert thrice.reigns == "first"
+    assert thrice.champion_run == "first"
 
 
 def test_a_running_reader_follows_a_rollback(thrice):
@@ -307,9 +307,9 @@ def test_a_crash_in_a_rollback_is_finished_forward(thrice, monkeypatch, step, wh
         crash_at(broken, state, "append_event", step, when)
         roll_back(thrice.store)
     begun = (step, when) != (1, "before")
-    assert thrice.reigns in ("cheaper", "cheapest")
+    assert thrice.champion_run in ("cheaper", "cheapest")
     repair(thrice.store)
-    assert thrice.reigns == ("cheaper" if begun else "cheapest")
+    assert thrice.champion_run == ("cheaper" if begun else "cheapest")
     if begun:
         assert events(thrice)[-3:] == ["intent", "rolled back", "retired"]
 
@@ -325,10 +325,13 @@ def test_a_crash_in_an_approval_is_finished_or_approved_again_with_the_same_word
         approve(promoted.store, version, overrule=WHY)
     repair(promoted.store)
     begun = (step, when) == (3, "after")
-    assert promoted.reigns == ("dearer" if begun else "first")
+    assert promoted.champion_run == ("dearer" if begun else "first")
     if not begun:
         approve(promoted.store, version, overrule=WHY)
-    assert promoted.reigns == "dearer" and find_gates(read_ledger(promoted.settings), version).event.overruled
+    assert (
+        promoted.champion_run == "dearer"
+        and find_gates(read_ledger(promoted.settings), version).event.overruled
+    )
     assert events(promoted)[-3:] == ["intent", "promoted", "retired"]
 
 
@@ -344,7 +347,7 @@ def test_an_alias_moved_by_hand_is_refused_by_readers_and_put_back_by_the_next_c
         Champion.load(thrice.settings)
     repair(thrice.store)
     assert read_ledger(thrice.settings)[-1].event == AliasRestored(version=3, found="1")
-    assert thrice.reigns == "cheapest" and Champion.load(thrice.settings).version == 3
+    assert thrice.champion_run == "cheapest" and Champion.load(thrice.settings).version == 3
     before = events(thrice)
     repair(thrice.store)
     assert events(thrice) == before
@@ -353,7 +356,7 @@ def test_an_alias_moved_by_hand_is_refused_by_readers_and_put_back_by_the_next_c
 def test_an_alias_that_points_to_nothing_is_put_back(promoted):
     promoted.store.client.delete_registered_model_alias("rumos_lending", CHAMPION)
     repair(promoted.store)
-    assert promoted.reigns == "first" and events(promoted)[-1] == "alias restored"
+    assert promoted.champion_run == "first" and events(promoted)[-1] == "alias restored"
 
 
 def test_an_intent_whose_version_was_deleted_is_abandoned(promoted, monkeypatch):
@@ -364,7 +367,7 @@ def test_an_intent_whose_version_was_deleted_is_abandoned(promoted, monkeypatch)
         broken.setattr(state, "finish_changes", power_off)
         state.put_in_production(promoted.store, intent_of(2, "r"))
     repair(promoted.store)
-    assert events(promoted)[2:] == ["intent", "abandoned"] and promoted.reigns == "first"
+    assert events(promoted)[2:] == ["intent", "abandoned"] and promoted.champion_run == "first"
     assert promoted.promote("cheaper").promoted
 
 

@@ -1,4 +1,4 @@
-"Hostile models: none is loaded, it is said what was expected and found, and nothing in them is run."
+"Hostile models: none is loaded, the error names what was expected and found, and nothing in them is run."
 
 import copy
 import functools
@@ -64,16 +64,16 @@ def marker(tmp_path) -> Path:
 
 
 @pytest.fixture
-def unopened(reigned_template, tmp_path) -> Place:
-    "A store with a champion, as a door finds it: MLflow has not opened it."
+def unopened(promoted_template, tmp_path) -> Place:
+    "A store with a champion, as a service finds it: MLflow has not opened it."
     path = tmp_path / "store"
-    shutil.copytree(reigned_template.store.path, path)
+    shutil.copytree(promoted_template.store.path, path)
     settings = settings_for(path)
-    shutil.copytree(reigned_template.settings.ledger_path, settings.ledger_path)
-    return replace(reigned_template, store=Store(settings), settings=settings)
+    shutil.copytree(promoted_template.settings.ledger_path, settings.ledger_path)
+    return replace(promoted_template, store=Store(settings), settings=settings)
 
 
-def flip(path: Path) -> None:
+def change_bit(path: Path) -> None:
     "One bit in the middle of a file."
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
@@ -135,13 +135,13 @@ STRANGERS = (
 )
 
 
-def refuse(place: Place, *said: str) -> str:
+def refuse(place: Place, *expected: str) -> str:
     "Neither a start nor a swap believes this store."
     with pytest.raises(StoreError) as caught:
         Champion.load(place.settings)
     follower = Follower(place.settings)
     assert follower.champion is None and follower.alarm == str(caught.value)
-    for words in said:
+    for words in expected:
         assert re.search(words, str(caught.value)), str(caught.value)
     return str(caught.value)
 
@@ -155,9 +155,9 @@ DIFFERS = r"expected sha256 [0-9a-f]{64}, found [0-9a-f]{64}"
 @pytest.mark.parametrize("file", FILES)
 def test_one_bit_in_any_file(file, unopened):
     assert sorted(unopened.line["files"]) == sorted(FILES)
-    flip(unopened.model / file)
-    told = refuse(unopened, f"^{file} of the model is not what was recorded", DIFFERS)
-    assert unopened.line["files"][file] in told
+    change_bit(unopened.model / file)
+    message = refuse(unopened, f"^{file} of the model is not what was recorded", DIFFERS)
+    assert unopened.line["files"][file] in message
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -188,7 +188,7 @@ def test_a_pickle_in_the_plain_forms_place(unopened, marker):
     assert not marker.exists()
 
 
-def test_files_of_another_crowned_model(promoted):
+def test_files_of_another_promoted_model(promoted):
     promoted.promote(
         promoted.log(learn_from(promoted.found, promoted.data.train.iloc[::2]), key="other", profile="full")
     )
@@ -226,8 +226,8 @@ def test_a_link_out_of_the_folder(file, unopened, tmp_path):
     (tmp_path / "outside").write_bytes(b"secret")
     (unopened.model / file).unlink()
     (unopened.model / file).symlink_to(tmp_path / "outside")
-    told = refuse(unopened, DIFFERS)
-    assert "secret" not in told
+    message = refuse(unopened, DIFFERS)
+    assert "secret" not in message
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero")])
@@ -239,12 +239,12 @@ def test_what_is_no_file_is_not_read_forever(make, unopened):
 
 def test_a_model_folder_that_is_a_link_elsewhere(unopened, tmp_path):
     shutil.move(unopened.model, tmp_path / "moved")
-    flip(tmp_path / "moved" / PORTABLE)
+    change_bit(tmp_path / "moved" / PORTABLE)
     unopened.model.symlink_to(tmp_path / "moved")
     refuse(unopened, DIFFERS)
 
 
-# whoever can write the ledger too meets the allow-list and the plain reader
+# an attacker who can write the ledger too meets the allow-list and the reader of the portable form
 
 
 @pytest.mark.parametrize("name", STRANGERS)
@@ -354,15 +354,18 @@ LINES = {
     "a file elsewhere": (lambda line: line["files"].update({"/etc/passwd": "0" * 64}), "lies outside"),
     "a file with no name": (lambda line: line["files"].update({"": "0" * 64}), "cannot be read"),
     "a name that no file has": (lambda line: line["files"].update({"a\0b": "0" * 64}), "cannot be read"),
-    "a digest of nothing": (lambda line: line["files"].update({PORTABLE: None}), "not what was recorded"),
+    "a digest of nothing": (
+        lambda line: line["files"].update({PORTABLE: None}),
+        "line 1 is not understood .* the field 'files', which must be str, got None",
+    ),
     "a folder above": (lambda line: line.update(folder="../elsewhere"), "lies outside"),
     "a folder elsewhere": (lambda line: line.update(folder="/etc"), "lies outside"),
     "a folder that is gone": (lambda line: line.update(folder="artifacts/nothing"), "cannot be read"),
-    "no folder": (lambda line: line.pop("folder"), NOT_STATED),
+    "no folder": (lambda line: line.pop("folder"), "the event 'intent' lacks the field 'folder'"),
     "no files": (lambda line: line.update(files={}), NOT_STATED),
     "a list of files": (
         lambda line: line.update(files=list(line["files"])),
-        NOT_STATED,
+        r"line 1 is not understood .* the field 'files', which must be Mapping, got \[",
     ),
     "no portable form": (lambda line: line["files"].pop(PORTABLE), NOT_STATED),
     "no skops file": (lambda line: line["files"].pop(SKOPS), NOT_STATED),
@@ -379,9 +382,9 @@ LINES = {
 
 @pytest.mark.parametrize("name", LINES)
 def test_a_forged_line(name, unopened):
-    change, said = LINES[name]
+    change, expected = LINES[name]
     unopened.forge(change)
-    refuse(unopened, said)
+    refuse(unopened, expected)
 
 
 def test_an_edited_line(unopened):
@@ -421,20 +424,20 @@ def test_an_alias_that_is_no_version(unopened):
     refuse(unopened, "bears the alias champion, but no line")
 
 
-# nobody hostile is crowned either
+# a hostile model is not promoted either
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_a_challenger_that_was_changed_since_is_not_crowned(file, promoted):
-    flip(find_model_files(promoted.store, promoted.runs["cheapest"]) / file)
+def test_a_challenger_that_was_changed_since_is_not_promoted(file, promoted):
+    change_bit(find_model_files(promoted.store, promoted.runs["cheapest"]) / file)
     before = promoted.events
     with pytest.raises(StoreError, match=f"{file} of the model is not what was recorded: {DIFFERS}"):
         promoted.promote("cheapest")
-    assert promoted.reigns == "first" and promoted.events == before
+    assert promoted.champion_run == "first" and promoted.events == before
 
 
 def relabel(place: Place, run: str, change: Callable[[dict], object]) -> None:
-    "Change a challenger's plain form, and its recorded digests with it."
+    "Change a challenger's portable form, and its recorded digests with it."
     folder = find_model_files(place.store, place.runs[run])
     form = json.loads((folder / PORTABLE).read_text())
     change(form)
@@ -449,7 +452,7 @@ def last_bit(form: dict) -> None:
 
 
 @pytest.mark.parametrize(
-    "change, said",
+    "change, expected",
     [
         (last_bit, r"give \d+ of \d+ clients different probabilities"),
         (lambda form: form["decision"].update(threshold=0.9), "decides by"),
@@ -459,29 +462,29 @@ def last_bit(form: dict) -> None:
     ],
     ids=["one bit", "threshold", "cost", "refer", "format"],
 )
-def test_a_plain_form_that_decides_otherwise_is_not_crowned(change, said, promoted):
+def test_a_portable_form_that_decides_otherwise_is_not_promoted(change, expected, promoted):
     relabel(promoted, "cheapest", change)
     verdict = promoted.promote("cheapest")
     assert [check.name for check in failed(verdict.checks)].count("files") == 1 and re.search(
-        said, verdict.reason
+        expected, verdict.reason
     )
-    assert promoted.reigns == "first" and promoted.events[2:] == [("refused", "cheapest")]
+    assert promoted.champion_run == "first" and promoted.events[2:] == [("refused", "cheapest")]
 
 
-def test_a_challenger_with_a_type_from_elsewhere_is_not_crowned(promoted, marker):
+def test_a_challenger_with_a_type_from_elsewhere_is_not_promoted(promoted, marker):
     folder = find_model_files(promoted.store, promoted.runs["cheapest"])
     (folder / SKOPS).write_bytes(strangers(promoted, marker)["os.system as a function"])
     relabel(promoted, "cheapest", lambda form: None)
     with pytest.raises(StoreError, match="not on the list"):
         promoted.promote("cheapest")
-    assert promoted.reigns == "first" and not marker.exists()
+    assert promoted.champion_run == "first" and not marker.exists()
 
 
 def test_a_search_whose_model_was_changed_is_made_again(promoted):
     assert find_whole(promoted.store, "cheapest") == promoted.runs["cheapest"]
     again = promoted.log(promoted.found, key="cheapest")
     assert find_whole(promoted.store, "cheapest") == again
-    flip(find_model_files(promoted.store, again) / SKOPS)
+    change_bit(find_model_files(promoted.store, again) / SKOPS)
     assert find_whole(promoted.store, "cheapest") == promoted.runs["cheapest"]  # the older one is whole
     (find_model_files(promoted.store, promoted.runs["cheapest"]) / PORTABLE).write_bytes(b"")
     assert find_whole(promoted.store, "cheapest") == "" == find_whole(promoted.store, "unknown")

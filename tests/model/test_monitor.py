@@ -67,7 +67,7 @@ def test_an_empty_log_is_not_called_quiet(promoted):
     assert seen.state == "not judged" and "no decisions" in seen.notes[0]
 
 
-def test_a_champion_without_a_reference_is_not_judged_and_a_note_says_why(place, clean, monkeypatch):
+def test_a_champion_without_a_reference_is_not_judged_and_a_note_gives_the_reason(place, clean, monkeypatch):
     monkeypatch.setattr("stores.make_watch_reference", lambda *given: None)
     place.promote(place.log(with_refusals(place.found, 300), key="old"))
     decide(place, clean[:250])

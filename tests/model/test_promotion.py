@@ -86,7 +86,7 @@ def test_on_an_empty_store_there_is_no_champion(place):
 def test_the_first_is_promoted(place):
     verdict = place.promote("first")
     assert (verdict.promoted, verdict.version, verdict.family) == (True, 1, "Decision_tree")
-    assert place.reigns == "first"
+    assert place.champion_run == "first"
     assert place.events == [("intent", "first"), ("promoted", "first")]
     begun, done = read_ledger(place.settings)
     intent, promoted = begun.event, done.event
@@ -109,7 +109,7 @@ def test_the_same_specification_in_another_run_changes_nothing(promoted):
     before = promoted.events
     verdict = promoted.promote(again)
     assert not verdict.promoted and "same as the champion" in verdict.reason
-    assert promoted.reigns == "first" and promoted.events == before and versions(promoted) == [1]
+    assert promoted.champion_run == "first" and promoted.events == before and versions(promoted) == [1]
 
 
 def saving(verdict: Verdict) -> float:
@@ -122,7 +122,7 @@ def test_dearer_or_tied_is_refused_with_a_reason_and_a_line(promoted, name, cost
     verdict = promoted.promote(name)
     assert (verdict.state, verdict.version, verdict.family) == ("refused", 1, "Decision_tree")
     assert saving(verdict) == pytest.approx(500 - cost, abs=0.05)
-    assert promoted.reigns == "first" and verdict.candidate == 2
+    assert promoted.champion_run == "first" and verdict.candidate == 2
     assert promoted.events[2:] == [("refused", name)]
     last = read_ledger(promoted.settings)[-1].event
     assert isinstance(last, Refused) and (last.reason, last.version, last.replaces) == (verdict.reason, 2, 1)
@@ -145,7 +145,7 @@ def test_cheaper_by_more_than_a_tie_replaces(promoted):
     verdict = promoted.promote("cheaper")
     assert (verdict.promoted, verdict.version) == (True, 2)
     assert saving(verdict) == pytest.approx(500 - 493.3, abs=0.05)
-    assert promoted.reigns == "cheaper"
+    assert promoted.champion_run == "cheaper"
     assert promoted.events[2:] == [("intent", "cheaper"), ("promoted", "cheaper")]
     assert isinstance(read_ledger(promoted.settings)[-1].event, Retired)
     check_order(promoted)
@@ -162,7 +162,7 @@ def test_every_champion_stays_in_the_registry_and_can_be_loaded(promoted):
     }
     for version in kept:
         assert load_decision(promoted.store, version.run_id).predict(promoted.data.test).shape == (150,)
-    assert promoted.reigns == "cheapest"
+    assert promoted.champion_run == "cheapest"
     check_order(promoted)
 
 
@@ -189,7 +189,7 @@ def test_a_quick_search_on_real_clients_replaces_a_cheap_full_search_on_twins_an
     assert verdict.promoted and "(quick search, real data) outranks" in verdict.reason
     refused = promoted.promote("cheapest")
     assert not refused.promoted and "(full search, twins) does not outrank" in refused.reason
-    assert promoted.reigns == dear and [event for event, _ in promoted.events][-1] == "refused"
+    assert promoted.champion_run == dear and [event for event, _ in promoted.events][-1] == "refused"
 
 
 # the same folds, today
@@ -338,16 +338,18 @@ def test_a_crash_leaves_the_old_or_the_new_champion_and_can_be_repaired(
         with pytest.raises(Crash):
             promoted.promote("cheapest")
     promoted.store = Store(promoted.settings)  # a new process
-    assert promoted.reigns in ("first", "cheapest")
+    assert promoted.champion_run in ("first", "cheapest")
     intended = ("intent", "cheapest") in promoted.events
     repair(promoted.store)
-    assert promoted.reigns == ("cheapest" if intended else "first")  # forward from the intent on, else back
+    assert promoted.champion_run == (
+        "cheapest" if intended else "first"
+    )  # forward from the intent on, else back
     check_order(promoted)
     before = promoted.events
     repair(promoted.store)
     assert promoted.events == before  # repairing again records nothing new
     promoted.promote("cheapest")
-    assert promoted.reigns == "cheapest" and versions(promoted) == [1, 2]
+    assert promoted.champion_run == "cheapest" and versions(promoted) == [1, 2]
     assert promoted.events[2:] == [("intent", "cheapest"), ("promoted", "cheapest")]
     check_order(promoted)
 
@@ -361,7 +363,7 @@ def test_a_crash_in_the_first_promotion_is_finished_too(place, monkeypatch, name
         crash_at(broken, owner, name, call, when)
         place.promote("first")
     repair(place.store)
-    assert place.reigns == "first" and place.events == [("intent", "first"), ("promoted", "first")]
+    assert place.champion_run == "first" and place.events == [("intent", "first"), ("promoted", "first")]
     check_order(place)
 
 
@@ -381,7 +383,7 @@ def test_the_next_promotion_repairs_first(promoted, monkeypatch):
     with monkeypatch.context() as broken, pytest.raises(Crash):
         crash_at(broken, state, "append_event", 1, "after")
         promoted.promote("cheaper")
-    assert promoted.reigns == "first"
+    assert promoted.champion_run == "first"
     assert not promoted.promote("dearer").promoted  # dearer than the intended champion
     assert promoted.events[2:] == [("intent", "cheaper"), ("promoted", "cheaper"), ("refused", "dearer")]
     check_order(promoted)
@@ -427,9 +429,9 @@ def test_a_promotion_waits_for_another(promoted):
         waiting = threading.Thread(target=second)
         waiting.start()
         assert not done.wait(1)
-        assert promoted.reigns == "first"
+        assert promoted.champion_run == "first"
     waiting.join(timeout=30)
-    assert done.is_set() and promoted.reigns == "cheapest"
+    assert done.is_set() and promoted.champion_run == "cheapest"
 
 
 def test_a_promotion_that_waits_too_long_gives_up(promoted, monkeypatch):
@@ -494,7 +496,7 @@ def test_a_lost_champion_does_not_stop_the_next(promoted, gone):
         and verdict.reason.startswith("the champion was lost: ")
         and expected in verdict.reason
     )
-    assert promoted.reigns == "dearer"
+    assert promoted.champion_run == "dearer"
     assert promoted.events[2:] == [("intent", "dearer"), ("promoted", "dearer")]
     reasons = [line.event.reason for line in select(read_ledger(promoted.settings)[2:], Intent, Promoted)]
     assert reasons == [verdict.reason] * 2
@@ -541,7 +543,7 @@ def test_a_deleted_version_of_the_same_run_is_promoted_again(promoted):
     promoted.store.client.delete_model_version("rumos_lending", "1")
     verdict = promoted.promote("first")
     assert (verdict.promoted, verdict.version) == (True, 2)
-    assert promoted.reigns == "first"
+    assert promoted.champion_run == "first"
     check_order(promoted)
 
 
@@ -556,7 +558,7 @@ def test_a_store_that_does_not_answer_has_lost_nothing(promoted, monkeypatch, ca
     with monkeypatch.context() as busy, pytest.raises(MlflowException, match="locked"):
         busy.setattr(promoted.store.client, call, locked)
         promoted.promote("dearer")
-    assert promoted.reigns == "first" and promoted.events == before
+    assert promoted.champion_run == "first" and promoted.events == before
 
 
 def test_a_champion_whose_probabilities_are_gone_is_judged_by_its_specification(promoted, monkeypatch):
@@ -575,4 +577,4 @@ def test_a_challenger_without_a_model_is_no_champion_and_leaves_nothing(promoted
     before = promoted.events
     with pytest.raises(StoreError, match=r"lacks model.skops: .* run its family again"):
         promoted.promote("cheapest")
-    assert promoted.reigns == "first" and versions(promoted) == [1] and promoted.events == before
+    assert promoted.champion_run == "first" and versions(promoted) == [1] and promoted.events == before

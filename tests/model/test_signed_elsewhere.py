@@ -64,7 +64,7 @@ def test_without_the_hosts_public_key_the_pipeline_gives_the_remedy(checkout):
 def test_with_the_hosts_public_key_the_services_serve_and_only_the_host_governs(checkout):
     key = find_public_key(checkout.settings)
     done = run_pipeline(checkout, RUMOS_LEDGER_PUBLIC_KEY=key)
-    assert done.returncode == 0 and "reigns already" in done.stdout, done.stderr
+    assert done.returncode == 0 and "is the champion already" in done.stdout, done.stderr
     for exported in ({"RUMOS_LEDGER_PUBLIC_KEY": key}, {}):  # a service finds it in the volume, too
         service = variables_of("lending-prediction-service", checkout, **exported)
         settings = read_settings(ROOT / "settings.ini", environ=service)

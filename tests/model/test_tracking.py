@@ -173,8 +173,8 @@ def test_a_copy_leaves_its_original_alone(promoted, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def served(reigned_template):
-    open_store(reigned_template.settings)
+def served(promoted_template):
+    open_store(promoted_template.settings)
     return import_mlflow().pyfunc.load_model("models:/rumos_lending@champion")
 
 
@@ -191,9 +191,9 @@ FRAMES = {
 
 
 @pytest.mark.parametrize("kind", FRAMES)
-def test_plain_mlflow_answers_zero_or_one_for_any_frame(kind, served, reigned_template):
-    clients = reigned_template.data.test[list(CLIENT_COLUMNS)]
-    expected = load_decision(reigned_template.store, reigned_template.runs["first"]).predict(clients)
+def test_plain_mlflow_answers_zero_or_one_for_any_frame(kind, served, promoted_template):
+    clients = promoted_template.data.test[list(CLIENT_COLUMNS)]
+    expected = load_decision(promoted_template.store, promoted_template.runs["first"]).predict(clients)
     assert set(expected) == {0, 1}
     frame = FRAMES[kind](clients)
     answer = served.predict(frame)
@@ -201,11 +201,11 @@ def test_plain_mlflow_answers_zero_or_one_for_any_frame(kind, served, reigned_te
     np.testing.assert_array_equal(answer, expected[: len(frame)])
 
 
-def test_plain_mlflow_refuses_a_frame_that_lacks_what_is_needed(served, reigned_template):
+def test_plain_mlflow_refuses_a_frame_that_lacks_what_is_needed(served, promoted_template):
     from mlflow.exceptions import MlflowException
 
     with pytest.raises(MlflowException, match="PAY_0"):
-        served.predict(reigned_template.data.test.drop(columns=["PAY_0"]))
+        served.predict(promoted_template.data.test.drop(columns=["PAY_0"]))
 
 
 # what is logged

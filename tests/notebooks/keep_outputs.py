@@ -27,19 +27,19 @@ LEFT_OUT = ("stderr",)  # progress bars and warnings of one machine
 
 def keep_outputs(notebook: Path, executed: Path) -> int:
     "Copy the outputs of an executed notebook, cell by cell; returns how many cells show something."
-    book = json.loads(notebook.read_text(encoding="utf-8"))
+    kept = json.loads(notebook.read_text(encoding="utf-8"))
     cells = json.loads(executed.read_text(encoding="utf-8"))["cells"]
     shown = {cell["id"]: cell["outputs"] for cell in cells if cell["cell_type"] == "code"}
-    for cell in book["cells"]:
+    for cell in kept["cells"]:
         if cell["cell_type"] == "code":
             cell["outputs"] = [one for one in shown[cell["id"]] if one.get("name") not in LEFT_OUT]
             for one in cell["outputs"]:
                 one.pop("execution_count", None)
                 if one["output_type"] == "execute_result":
                     one["execution_count"] = None
-    text = json.dumps(book, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+    text = json.dumps(kept, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
     notebook.write_text(text, encoding="utf-8")
-    return sum(bool(cell.get("outputs")) for cell in book["cells"])
+    return sum(bool(cell.get("outputs")) for cell in kept["cells"])
 
 
 def execute(name: str, folder: Path, environment: dict[str, str], **parameters: str) -> Path:

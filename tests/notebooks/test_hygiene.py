@@ -1,4 +1,4 @@
-"The house rules that a machine can hold: floors, rooms, chapters, quiet imports, and nothing of this machine."
+"The house rules that a machine can hold: order of modules, outside packages, chapters, quiet imports, and nothing of this machine."
 
 import ast
 import io
@@ -30,7 +30,7 @@ WHOLE_CLASSES = {  # one idea each, written whole rather than as a chain of base
 
 
 @dataclass(frozen=True)
-class Book:
+class Notebook:
     "A notebook as the rules see it."
 
     path: Path
@@ -57,32 +57,35 @@ class Book:
         return (node for tree in self.trees for node in ast.walk(tree))
 
 
-def find_books(folder: str) -> list[Book]:
+def find_notebooks(folder: str) -> list[Notebook]:
     paths = sorted((ROOT / "nbs").glob(f"{folder}/*.ipynb"))
-    return [Book(path) for path in paths if ".ipynb_checkpoints" not in path.parts]
+    return [Notebook(path) for path in paths if ".ipynb_checkpoints" not in path.parts]
 
 
-LIBRARY, EXPERIMENTS, ALL = find_books("lib/*"), find_books("experiments"), find_books("**")
+LIBRARY, EXPERIMENTS, ALL = find_notebooks("lib/*"), find_notebooks("experiments"), find_notebooks("**")
 PACKAGES = ("ground", "data", "model", "governance", "serving", "monitoring", "api", "desk", "operations")
 LARGEST = 12  # modules of a package
 MODULES = {  # by their names inside the library, such as model.search
     f"{path.parent.name}.{path.stem}": ast.parse(path.read_text())
     for path in sorted((ROOT / "rumos_bank").glob("*/[a-z]*.py"))
 }
-NUMBERS = {f"{book.path.parent.name}.{book.path.stem[3:]}": int(book.path.stem[:2]) for book in LIBRARY}
+NUMBERS = {
+    f"{notebook.path.parent.name}.{notebook.path.stem[3:]}": int(notebook.path.stem[:2])
+    for notebook in LIBRARY
+}
 
 
-def module_of(book: "Book") -> str:
-    return f"{book.path.parent.name}.{book.path.stem[3:]}"
+def module_of(notebook: "Notebook") -> str:
+    return f"{notebook.path.parent.name}.{notebook.path.stem[3:]}"
 
 
 def name_of(value: object) -> str:
-    return value.path.stem if isinstance(value, Book) else str(value)
+    return value.path.stem if isinstance(value, Notebook) else str(value)
 
 
-each_chapter = pytest.mark.parametrize("book", LIBRARY, ids=name_of)
-each_experiment = pytest.mark.parametrize("book", EXPERIMENTS, ids=name_of)
-each_notebook = pytest.mark.parametrize("book", ALL, ids=name_of)
+each_chapter = pytest.mark.parametrize("notebook", LIBRARY, ids=name_of)
+each_experiment = pytest.mark.parametrize("notebook", EXPERIMENTS, ids=name_of)
+each_notebook = pytest.mark.parametrize("notebook", ALL, ids=name_of)
 
 
 def test_the_rules_find_the_notebooks():
@@ -90,7 +93,7 @@ def test_the_rules_find_the_notebooks():
     assert len(set(NUMBERS.values())) == len(LIBRARY)
 
 
-# Floors and rooms
+# The order of modules, and outside packages
 
 
 def imported_names(node: ast.AST) -> list[str]:
@@ -108,16 +111,16 @@ def imported_names(node: ast.AST) -> list[str]:
 
 
 @each_chapter
-def test_a_chapter_imports_from_lower_numbers_only(book):
-    own = NUMBERS[module_of(book)]
+def test_a_chapter_imports_from_lower_numbers_only(notebook):
+    own = NUMBERS[module_of(notebook)]
     used = {
         name.removeprefix("rumos_bank.")
-        for node in book.walk()
+        for node in notebook.walk()
         for name in imported_names(node)
         if name.startswith("rumos_bank.")
     }
     upward = {module: NUMBERS[module] for module in used if module in NUMBERS and NUMBERS[module] >= own}
-    assert not upward, f"{book.path.stem} may import from numbers below {own} only"
+    assert not upward, f"{notebook.path.stem} may import from numbers below {own} only"
 
 
 def test_packages_come_in_one_order_and_none_is_too_large():
@@ -130,7 +133,7 @@ def test_packages_come_in_one_order_and_none_is_too_large():
     assert all(len(modules) <= LARGEST for modules in numbers.values())
 
 
-ROOMS = {  # an outside thing and the modules that speak to it
+OUTSIDE = {  # an outside package and the modules that speak to it
     "mlflow": {"governance.tracking"},
     "matplotlib": {"model.plots"},
     "pooch": {"data.sources"},
@@ -144,22 +147,22 @@ ROOMS = {  # an outside thing and the modules that speak to it
 
 
 def speaking(tree: ast.AST) -> Iterator[ast.AST]:
-    "All nodes but those under `if TYPE_CHECKING`: an annotation speaks to nobody."
+    "All nodes but those under `if TYPE_CHECKING`: an annotation imports nothing."
     for node in ast.iter_child_nodes(tree):
         if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
             yield node
             yield from speaking(node)
 
 
-@pytest.mark.parametrize("outside", ROOMS)
-def test_an_outside_thing_has_one_room(outside):
-    rooms = {
+@pytest.mark.parametrize("outside", OUTSIDE)
+def test_an_outside_package_is_used_by_its_own_modules_only(outside):
+    users = {
         module
         for module, tree in MODULES.items()
         for node in speaking(tree)
         if any(name.split(".")[0] == outside for name in imported_names(node))
     }
-    assert rooms <= ROOMS[outside]
+    assert users <= OUTSIDE[outside]
 
 
 def test_exported_imports_are_all_absolute():
@@ -188,21 +191,21 @@ def test_only_settings_reads_our_variables():
 
 
 @each_chapter
-def test_a_chapter_begins_with_its_module_title_and_subtitle(book):
-    module = module_of(book)
-    first, second = book.cells[0], book.cells[1]
+def test_a_chapter_begins_with_its_module_title_and_subtitle(notebook):
+    module = module_of(notebook)
+    first, second = notebook.cells[0], notebook.cells[1]
     assert first["text"].strip() == f"#| default_exp {module}"
     assert second["cell_type"] == "markdown"
     assert re.match(r"# \S.*\n\n> \S", second["text"]), "a title, and below it a subtitle: > what it is about"
 
 
 @each_chapter
-def test_exported_cells_are_short(book):
+def test_exported_cells_are_short(notebook):
     longest = max(
-        (text for text in book.exported if not is_import_cell(text)), key=lambda text: text.count("\n")
+        (text for text in notebook.exported if not is_import_cell(text)), key=lambda text: text.count("\n")
     )
     lines = longest.count("\n") + 1
-    allowed = WHOLE_CLASSES.get(module_of(book), LONGEST_CELL)
+    allowed = WHOLE_CLASSES.get(module_of(notebook), LONGEST_CELL)
     assert lines <= allowed, f"an exported cell has {lines} lines, it begins {longest[10:90]!r}"
 
 
@@ -213,27 +216,31 @@ def is_import_cell(text: str) -> bool:
 
 
 @each_chapter
-def test_a_chapter_explains_and_shows_something(book):
-    prose = sum(cell["cell_type"] == "markdown" for cell in book.cells)
-    assert prose / len(book.cells) >= LEAST_PROSE, f"{prose} of {len(book.cells)} cells are prose"
-    assert any(cell["outputs"] for cell in book.code), "no cell shows what it gives"
+def test_a_chapter_explains_and_shows_something(notebook):
+    prose = sum(cell["cell_type"] == "markdown" for cell in notebook.cells)
+    assert prose / len(notebook.cells) >= LEAST_PROSE, f"{prose} of {len(notebook.cells)} cells are prose"
+    assert any(cell["outputs"] for cell in notebook.code), "no cell shows what it gives"
 
 
 @each_notebook
-def test_no_star_imports_and_no_relative_paths(book):
-    stars = [node for node in book.walk() if isinstance(node, ast.ImportFrom) and node.names[0].name == "*"]
+def test_no_star_imports_and_no_relative_paths(notebook):
+    stars = [
+        node for node in notebook.walk() if isinstance(node, ast.ImportFrom) and node.names[0].name == "*"
+    ]
     texts = [
-        node.value for node in book.walk() if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        node.value
+        for node in notebook.walk()
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
     ]
     assert not stars
     assert not [text for text in texts if re.match(r"\.\.?/", text)]
 
 
 @each_notebook
-def test_cells_that_are_not_run_are_not_tested(book):
+def test_cells_that_are_not_run_are_not_tested(notebook):
     unmarked = [
         cell["text"]
-        for cell in book.code
+        for cell in notebook.code
         if re.search(r"^#\|\s*eval:\s*false", cell["text"], re.MULTILINE)
         and "nbval-skip" not in cell["metadata"].get("tags", [])
     ]
@@ -256,11 +263,11 @@ OUR_CLASSES = {  # so does an argument that is an object of ours
 
 
 @pytest.mark.parametrize(
-    "book", [book for book in LIBRARY if book.path.parent.name in PACKAGES[:4]], ids=name_of
+    "notebook", [notebook for notebook in LIBRARY if notebook.path.parent.name in PACKAGES[:4]], ids=name_of
 )
-def test_what_is_public_is_documented(book):
+def test_what_is_public_is_documented(notebook):
     wanting = []
-    for text in book.exported:
+    for text in notebook.exported:
         comments = commented_lines(text)
         for node in filter(is_public, ast.parse(text).body):
             if not ast.get_docstring(node):
@@ -331,32 +338,32 @@ def test_a_module_asks_for_pandas_only_when_it_is_called(module):
 # Experiments
 
 
-def tagged_parameters(book: Book) -> list[dict]:
-    return [cell for cell in book.cells if "parameters" in cell["metadata"].get("tags", [])]
+def tagged_parameters(notebook: Notebook) -> list[dict]:
+    return [cell for cell in notebook.cells if "parameters" in cell["metadata"].get("tags", [])]
 
 
 @each_experiment
-def test_an_experiment_defines_no_functions(book):
+def test_an_experiment_defines_no_functions(notebook):
     kinds = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
-    assert not [node.name for node in book.walk() if isinstance(node, kinds)]
+    assert not [node.name for node in notebook.walk() if isinstance(node, kinds)]
 
 
 @each_experiment
-def test_an_experiment_has_one_cell_of_literal_parameters(book):
-    (cell,) = tagged_parameters(book)
-    assert cell is book.code[0]
-    for statement in book.trees[0].body:
+def test_an_experiment_has_one_cell_of_literal_parameters(notebook):
+    (cell,) = tagged_parameters(notebook)
+    assert cell is notebook.code[0]
+    for statement in notebook.trees[0].body:
         assert isinstance(statement, ast.AnnAssign), f"annotate it: {ast.unparse(statement)}"
         ast.literal_eval(statement.value)
 
 
 @each_experiment
-def test_the_parameters_are_those_that_the_library_describes(book):
+def test_the_parameters_are_those_that_the_library_describes(notebook):
     import rumos_bank.operations.experiments as experiments
 
-    (kind,) = re.findall(r"read_parameters\((\w+), globals\(\)\)", book.code[1]["text"])
+    (kind,) = re.findall(r"read_parameters\((\w+), globals\(\)\)", notebook.code[1]["text"])
     described = {name: field.default for name, field in getattr(experiments, kind).model_fields.items()}
-    written = {line.target.id: ast.literal_eval(line.value) for line in book.trees[0].body}
+    written = {line.target.id: ast.literal_eval(line.value) for line in notebook.trees[0].body}
     assert {name: tuple(v) if isinstance(v, list) else v for name, v in written.items()} == described
 
 
@@ -364,10 +371,10 @@ def test_each_notebook_is_tested_in_exactly_one_way():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert "pytest --nbval nbs/lib\n" in makefile and "pytest --nbval-lax $(NOTEBOOKS)\n" in makefile
     (lax,) = re.findall(r"^NOTEBOOKS := ((?:.*\\\n)*.*)$", makefile, re.MULTILINE)
-    strict = [book.path.relative_to(ROOT).as_posix() for book in LIBRARY]
+    strict = [notebook.path.relative_to(ROOT).as_posix() for notebook in LIBRARY]
     listed = sorted([*strict, *lax.replace("\\", " ").split()])
-    assert listed == sorted(book.path.relative_to(ROOT).as_posix() for book in ALL), (
-        "mend NOTEBOOKS in the Makefile"
+    assert listed == sorted(notebook.path.relative_to(ROOT).as_posix() for notebook in ALL), (
+        "repair NOTEBOOKS in the Makefile"
     )
 
 
@@ -375,9 +382,9 @@ def test_each_notebook_is_tested_in_exactly_one_way():
 
 
 @each_notebook
-def test_outputs_tell_nothing_of_the_machine(book):
+def test_outputs_reveal_nothing_of_the_machine(notebook):
     places = r"(?<![\w.])/(?:home|root|tmp|Users|private|var/folders)/|[A-Z]:\\\\Users"
-    shown = json.dumps([cell["outputs"] for cell in book.code], ensure_ascii=False)
+    shown = json.dumps([cell["outputs"] for cell in notebook.code], ensure_ascii=False)
     assert not re.findall(places + r".{0,40}", shown)
 
 
@@ -391,7 +398,7 @@ def list_committed() -> list[Path]:
     return [path for name in done.stdout.split("\0") if name and (path := ROOT / name).is_file()]
 
 
-SECRETS = (  # what tokens of others look like, our own keys, and words that are told to be secret
+SECRETS = (  # what tokens of others look like, our own keys, and words that are documented as secret
     r"AKIA[0-9A-Z]{16}",
     r"\bgh[pousr]_[0-9A-Za-z]{36}\b",
     r"sk-[\w-]{20,}",

@@ -49,7 +49,7 @@ def runs_by_family(store: Store) -> dict[str, list]:
     return found
 
 
-def test_the_road_says_what_it_did(quick):
+def test_the_pipeline_run_reports_what_it_did(quick):
     _place, done = quick
     assert done.returncode == 0, done.stdout + done.stderr
     for shown in (
@@ -94,7 +94,7 @@ def test_the_pages_fetch_nothing_from_outside(quick):
             assert fetched not in text, f"{page.name}: {fetched}"
 
 
-def test_every_family_is_one_run_below_the_road_and_one_version(quick):
+def test_every_family_is_one_run_below_the_pipeline_run_and_one_version(quick):
     place, _ = quick
     store = store_of(place)
     for family, runs in runs_by_family(store).items():
@@ -146,7 +146,7 @@ def test_the_champion_and_the_leaderboard_can_be_asked(quick):
     assert board.returncode == 0 and all(family in board.stdout for family in FAMILIES)
 
 
-def test_a_second_road_finds_everything_and_changes_nothing(quick):
+def test_a_second_pipeline_run_finds_everything_and_changes_nothing(quick):
     place, _ = quick
     again = place.rumos("run", "--profile", "quick")
     assert again.returncode == 0, again.stdout + again.stderr
@@ -185,14 +185,14 @@ def test_a_failing_family_leaves_its_report_and_does_not_stop_the_others(copied)
     ]
 
 
-def test_a_leak_stops_the_road_and_nobody_is_crowned(place):
+def test_a_leak_stops_the_pipeline_run_and_no_model_is_promoted(place):
     done = place.rumos("run", *SMALL, RUMOS_LEAK_MAX_AUC="0.6")
     assert done.returncode == 1
     assert "FAILED search Decision_tree: LeakError" in done.stdout and "no model is promoted" in done.stdout
     assert read_champion(store_of(place)) is None
 
 
-def test_the_dossier_has_every_section_and_says_twin(quick):
+def test_the_dossier_has_every_section_and_names_the_twin(quick):
     place, _ = quick
     page = (place.reports / "latest" / "dossier.html").read_text()
     assert "TWIN" in page
@@ -245,7 +245,9 @@ def find_kernels(pipeline_run: subprocess.Popen) -> list[psutil.Process]:
     return found
 
 
-def test_a_second_road_is_kept_apart_and_ctrl_c_ends_the_first_with_a_sentence_and_leaves_no_kernel(place):
+def test_a_second_pipeline_run_is_kept_apart_and_ctrl_c_ends_the_first_with_a_sentence_and_leaves_no_kernel(
+    place,
+):
     process = place.start("run", *SMALL)
     try:
         place.wait_for_fits("Random_forest", 4, process)

@@ -1,5 +1,5 @@
 """Look every locked package up among the known vulnerabilities (pip-audit). Exit codes: 0 clean or explained, 1 findings,
-2 the packages could not be looked up: then nothing is known, and this says so."""
+2 the packages could not be looked up: then nothing is known, and the report states it."""
 
 import json
 import subprocess

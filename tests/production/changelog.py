@@ -1,4 +1,4 @@
-"""May this version be released? The changelog must have a dated entry for it, and say in euros what its models changed:
+"""May this version be released? The changelog must have a dated entry for it, and state in euros what its models changed:
 under Euros, cost per client before and after, the last of them the champion's in reports/record.
 
 From the command line: changelog.py x.y.z; exit code 1 and the faults if not.
@@ -38,7 +38,7 @@ def find_faults(text: str) -> list[str]:
         if first or not kinds.get("Models", "").strip():
             continue
         if len(EUROS.findall(kinds.get("Euros", ""))) < 2:
-            faults.append(f"{version} changes models: ### Euros must say `… € per client` before and after")
+            faults.append(f"{version} changes models: ### Euros must state `… € per client` before and after")
     return faults
 
 
@@ -59,12 +59,12 @@ def find_release_faults(text: str, version: str, packaged: str, cost: str) -> li
     if version not in list(entries)[:1]:
         faults.append(f"the newest entry of CHANGELOG.md is {next(iter(entries), 'none')}, not {version}")
     elif entries[version][0] == "unreleased":
-        faults.append(f"the entry {version} still says unreleased: write the date")
-    told = EUROS.findall(next(iter(entries.values()), ("", {}))[1].get("Euros", ""))
-    if told and told[-1] != cost:
-        faults.append(f"### Euros ends at {told[-1]} € per client, the champion on record costs {cost}")
+        faults.append(f"the entry {version} is still unreleased: write the date")
+    euros = EUROS.findall(next(iter(entries.values()), ("", {}))[1].get("Euros", ""))
+    if euros and euros[-1] != cost:
+        faults.append(f"### Euros ends at {euros[-1]} € per client, the champion on record costs {cost}")
     if packaged != version:
-        faults.append(f"rumos_bank/__init__.py says {packaged}, not {version}")
+        faults.append(f"rumos_bank/__init__.py has {packaged}, not {version}")
     return faults
 
 

@@ -41,7 +41,7 @@ def find_programs() -> Path | None:
 
 @contextmanager
 def run_postgres(programs: Path) -> Iterator[Database]:
-    "A new cluster that asks for a password; PostgreSQL refuses to run as root, so root lends it to nobody."
+    "A new cluster that asks for a password; PostgreSQL refuses to run as root, so root runs it as the account `nobody`."
     user = "nobody" if os.getuid() == 0 else None
     folder, port = Path(tempfile.mkdtemp(prefix="rumos-postgres-")), find_free_port()
     password = folder / "password"

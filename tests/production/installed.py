@@ -29,7 +29,7 @@ def find_differences(pins: dict[str, str]) -> list[str]:
         except PackageNotFoundError:
             here = "missing"
         if here != pinned:
-            found.append(f"{name} is {here}, the lock says {pinned}")
+            found.append(f"{name} is {here}, the lock has {pinned}")
     return found
 
 

@@ -22,9 +22,9 @@ def describe(name: str, folder: Path, wheel: Path) -> str:
     largest = sorted(
         ((measure(path), path.name) for path in packages.iterdir() if path.is_dir()), reverse=True
     )[:4]
-    told = ", ".join(f"{part} {size / 1e6:.0f}" for size, part in largest)
+    parts = ", ".join(f"{part} {size / 1e6:.0f}" for size, part in largest)
     pins = len(read_pins(ROOT / "containers" / f"{name}.lock"))
-    return f"| {name} | {pins} | {measure(folder / 'venv') / 1e6:.0f} | {told} | {measure(image.home) / 1e6:.1f} |\n"
+    return f"| {name} | {pins} | {measure(folder / 'venv') / 1e6:.0f} | {parts} | {measure(image.home) / 1e6:.1f} |\n"
 
 
 def main() -> None:

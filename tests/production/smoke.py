@@ -1,4 +1,4 @@
-"""Do the three doors answer, and does the service decide? Only the standard library: it runs beside the containers.
+"""Do the three services answer, and does the API decide? Only the standard library: it runs beside the containers.
 
 Addresses may be given as NAME=URL, for example api=http://127.0.0.1:6001.
 """
@@ -14,7 +14,7 @@ SERVICES = {
     "dashboard": "http://127.0.0.1:5002",
 }
 READY = {"mlflow": "/health", "api": "/health/ready", "dashboard": "/"}
-PATIENCE = 900  # seconds: on an empty store a road goes before the doors
+PATIENCE = 900  # seconds: on an empty store a pipeline run comes before the services
 
 
 def fetch(address: str, body: bytes | None = None) -> bytes:

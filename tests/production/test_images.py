@@ -60,7 +60,7 @@ def test_every_stage_begins_with_the_pinned_base_or_another_stage():
 
 
 @pytest.mark.parametrize("image", IMAGES)
-def test_an_image_runs_as_a_numbered_user_and_says_how_it_is(image):
+def test_an_image_runs_as_a_numbered_user_and_reports_its_health(image):
     words = STAGES[image]
     assert words[0][1].startswith("base AS"), "not from a stage with tools to build"
     assert dict(STAGES["base"])["USER"] == "1000:1000" and not any(word == "USER" for word, _ in words)
@@ -68,7 +68,7 @@ def test_an_image_runs_as_a_numbered_user_and_says_how_it_is(image):
     assert health == "NONE" if image == "runner" else "python" in health
 
 
-def test_an_image_knows_its_commit_where_a_road_looks_for_it():
+def test_an_image_knows_its_commit_where_a_pipeline_run_reads_it():
     base = STAGES["base"]
     assert ("ARG", "REVISION=unknown") in base and ("RUN", f'echo "${{REVISION}}" > {REVISION}') in base
     assert dict(base)["WORKDIR"] == "/app", "the folder of settings.ini"
@@ -178,7 +178,7 @@ def test_in_production_only_the_proxys_port_is_published_and_nothing_is_exempted
     assert "RUMOS_BEHIND_LOOPBACK" not in (ROOT / "docker-compose.prod.yaml").read_text()
 
 
-def test_in_production_the_network_of_proxy_and_doors_outlives_them():
+def test_in_production_the_network_of_proxy_and_services_outlives_them():
     services = COMPOSE["docker-compose.prod.yaml"]["services"]
     sharing = {name: service for name, service in services.items() if "network_mode" in service}
     assert len(sharing) == 4 and "proxy" in sharing
@@ -219,7 +219,7 @@ def test_a_container_is_given_variables_that_our_commands_know(place):
 
 
 @pytest.mark.parametrize("file", COMPOSE)
-def test_only_the_road_has_the_key_that_signs(file):
+def test_only_the_pipeline_has_the_key_that_signs(file):
     for name, service in COMPOSE[file]["services"].items():
         folders = [
             volume.split(":")[1] for volume in service.get("volumes", []) if volume.startswith("ledger")

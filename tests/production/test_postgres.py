@@ -42,7 +42,7 @@ def settings_of(place, database, **more):
     return read_settings(place.repository / "settings.ini", place.environment(**database.settings | more))
 
 
-def test_a_road_crowns_a_champion(taken, database):
+def test_a_pipeline_run_promotes_a_champion(taken, database):
     place, done = taken
     assert done.returncode == 0, done.stdout + done.stderr
     known = place.rumos("champion", **database.settings)
@@ -90,7 +90,7 @@ def test_another_folder_is_not_taken_for_the_one_that_the_database_was_made_for(
     assert open_store(settings_of(place, database)).experiment_id
 
 
-def test_a_wrong_password_is_said_without_showing_it(taken, database, tmp_path):
+def test_a_wrong_password_is_reported_without_showing_it(taken, database, tmp_path):
     place, _ = taken
     (tmp_path / "wrong").write_text("not the password")
     settings = settings_of(place, database, RUMOS_STORE_DATABASE_PASSWORD_FILE=str(tmp_path / "wrong"))
@@ -101,7 +101,7 @@ def test_a_wrong_password_is_said_without_showing_it(taken, database, tmp_path):
     )
 
 
-def test_a_champion_goes_on_while_the_database_is_away(taken, database):
+def test_a_champion_goes_on_while_the_database_is_unreachable(taken, database):
     place, _ = taken
     champion = Champion.load(settings_of(place, database))
     unreachable = {"RUMOS_STORE_DATABASE": "postgresql+psycopg://mlflow@127.0.0.1:1/mlflow"}

@@ -110,7 +110,7 @@ def ask(proxy, name: str, path: str = "/a/path", **headers: str) -> tuple[int, d
 
 
 @pytest.mark.parametrize("name", ["api", "desk"])
-def test_a_name_leads_to_its_door_with_its_key_and_host(proxy, name):
+def test_a_name_leads_to_its_service_with_its_key_and_host(proxy, name):
     status, headers, body = ask(proxy, name, Authorization="Bearer of-the-caller")
     known = json.loads(body)
     assert (status, known["port"], known["path"]) == (200, proxy[2][name], "/a/path")
@@ -151,7 +151,7 @@ def test_another_name_is_not_served(proxy):
     assert ask(proxy, "api", Host="elsewhere.example")[0] == 421
 
 
-def test_nothing_is_said_without_tls(proxy):
+def test_nothing_is_answered_without_tls(proxy):
     with closing(http.client.HTTPConnection("127.0.0.1", proxy[1], timeout=10)) as plain:
         plain.request("GET", "/", headers={"Host": "api.bank.example"})
         assert plain.getresponse().status == 400

@@ -27,7 +27,7 @@ EUROS = "### Euros\n\n- In cross-validation 392.1 € per client before, 390.4 �
 # The changelog
 
 
-def test_our_changelog_says_in_euros_what_models_changed():
+def test_our_changelog_states_in_euros_what_models_changed():
     assert not find_faults((ROOT / "CHANGELOG.md").read_text(encoding="utf-8"))
 
 
@@ -35,7 +35,7 @@ def test_a_change_of_models_carries_euros_before_and_after():
     assert not find_faults(NEW + EUROS + OLD)
     for wanting in ("", "### Euros\n\n- It is better.\n\n", EUROS.replace(" before, 390.4 € per client", "")):
         assert find_faults(NEW + wanting + OLD) == [
-            "0.2.0 changes models: ### Euros must say `… € per client` before and after"
+            "0.2.0 changes models: ### Euros must state `… € per client` before and after"
         ]
 
 
@@ -47,7 +47,7 @@ def test_a_change_of_models_carries_euros_before_and_after():
         (OLD.replace("Added", "Improved"), "unknown kind 'Improved'"),
     ],
 )
-def test_a_changelog_that_cannot_be_read_is_told(text, fault):
+def test_a_changelog_that_cannot_be_read_is_reported(text, fault):
     assert any(fault in known for known in find_faults(text))
 
 
@@ -58,7 +58,7 @@ def test_a_changelog_that_cannot_be_read_is_told(text, fault):
         ("v0.2.0", "0.2.0", "390.4", "like 1.2.3"),
         ("", "0.2.0", "390.4", "like 1.2.3"),
         ("0.1.0", "0.1.0", "390.4", "the newest entry of CHANGELOG.md is 0.2.0"),
-        ("0.2.0", "0.1.0", "390.4", "__init__.py says 0.1.0"),
+        ("0.2.0", "0.1.0", "390.4", "__init__.py has 0.1.0"),
         ("0.2.0", "0.2.0", "391.0", "the champion on record costs 391.0"),
     ],
 )
@@ -70,11 +70,11 @@ def test_a_release_has_its_entry_its_version_and_the_euros_on_record(version, pa
 def test_what_is_unreleased_is_not_released():
     text = (NEW + EUROS + OLD).replace("2026-12-01", "unreleased")
     assert find_release_faults(text, "0.2.0", "0.2.0", "390.4") == [
-        "the entry 0.2.0 still says unreleased: write the date"
+        "the entry 0.2.0 is still unreleased: write the date"
     ]
 
 
-def test_the_record_tells_what_its_champion_costs():
+def test_the_record_states_what_its_champion_costs():
     assert float(read_recorded_cost()) > 0
 
 
@@ -106,7 +106,7 @@ def test_an_explanation_ends_by_itself():
 
 
 @pytest.mark.parametrize("packages", [[], [CLEAN, {"name": "c", "skip_reason": "not found"}]])
-def test_packages_that_nobody_could_look_up_are_not_called_clean(packages):
+def test_packages_that_could_not_be_looked_up_are_not_called_clean(packages):
     code, lines = judge({"dependencies": packages}, {})
     assert code == 2 and lines[-1].startswith("NOT AUDITED")
 
@@ -166,14 +166,14 @@ def test_production_starts_what_the_pipeline_pushed():
 # The environment
 
 
-def test_a_package_of_another_version_is_told():
+def test_a_package_of_another_version_is_reported():
     pins = read_pins(
         "pytest==0.1 \\\n    --hash=sha256:0\nnowhere==1 \\\nelsewhere==2 ; sys_platform == 'none' \\\n    --hash=sha256:0\n"
     )
     assert pins == {"pytest": "0.1", "nowhere": "1"}
     assert find_differences(pins) == [
-        f"pytest is {pytest.__version__}, the lock says 0.1",
-        "nowhere is missing, the lock says 1",
+        f"pytest is {pytest.__version__}, the lock has 0.1",
+        "nowhere is missing, the lock has 1",
     ]
     assert not find_differences({"pytest": pytest.__version__})
 

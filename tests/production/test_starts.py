@@ -31,7 +31,7 @@ def images(tmp_path_factory) -> dict[str, Image]:
     return {name: build_image(name, place / name, wheel) for name in IMAGES}
 
 
-def take_road(
+def run_quick_pipeline(
     runner: Image, place: Path, family: str, **more: str
 ) -> tuple[dict[str, str], subprocess.CompletedProcess]:
     "A quick pipeline run in a fresh store, as docker-compose.yaml makes it, and where the services find it."
@@ -50,7 +50,7 @@ def take_road(
 
 @pytest.fixture(scope="module")
 def places(images, tmp_path_factory) -> dict[str, str]:
-    found, done = take_road(images["runner"], tmp_path_factory.mktemp("store"), TREES)
+    found, done = run_quick_pipeline(images["runner"], tmp_path_factory.mktemp("store"), TREES)
     assert done.returncode == 0 and "Champion:" in done.stdout, done.stdout + done.stderr
     return found
 
@@ -102,8 +102,10 @@ def test_the_service_decides_and_loads_neither_mlflow_nor_scikit_learn(images, p
         assert "RUMOS_BEHIND_LOOPBACK=1" in log.read_text(), "the exemption is reported at the start"
 
 
-def test_a_champion_without_a_plain_form_is_served_too(images, tmp_path):
-    found, done = take_road(images["runner"], tmp_path, OTHERS, RUMOS_GATES_MAX_MONOTONE_VIOLATIONS="1")
+def test_a_champion_without_a_portable_form_is_served_too(images, tmp_path):
+    found, done = run_quick_pipeline(
+        images["runner"], tmp_path, OTHERS, RUMOS_GATES_MAX_MONOTONE_VIOLATIONS="1"
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     with started(images["service"], found) as (port, process, _):
         answer = json.loads(ask(port, "/decisions", EXAMPLE_CLIENT))
@@ -124,7 +126,7 @@ def test_mlflow_knows_the_champion(images, places):
 
 
 @pytest.mark.parametrize("name", PORTS)
-def test_without_the_exemption_no_door_opens_to_a_network(images, places, name):
+def test_without_the_exemption_no_service_opens_to_a_network(images, places, name):
     image = images[name]
     done = image.run(*image.command, **places | {HOSTS[name]: "0.0.0.0"})
     assert done.returncode == 2 and "Traceback" not in done.stderr

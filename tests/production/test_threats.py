@@ -32,7 +32,7 @@ def test_all_twenty_threats_are_answered_by_something_that_can_be_tried():
     assert not [threat for threat, answer in rows.items() if "](../tests/" not in answer]
 
 
-def test_what_is_open_is_said():
+def test_what_is_open_is_stated():
     assert (
         TEXT.count("open, see below") == 3 and TEXT.partition("## What remains open")[2].count("\n- **") >= 3
     )

@@ -180,7 +180,7 @@ def test_what_is_published_was_tested():
     assert set(jobs["publish"]["needs"]) == set(jobs) - warns
 
 
-# What others say
+# What others report
 
 
 def test_the_published_schemas_accept_workflows_and_dependabot():

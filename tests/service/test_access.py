@@ -138,7 +138,7 @@ def test_every_answer_bears_the_headers_of_security(service, path):
     assert "server" not in headers and "access-control-allow-origin" not in headers
 
 
-def test_other_sites_may_call_only_where_the_bank_says_so(service, store, tmp_path):
+def test_other_sites_may_call_only_where_the_bank_allows_it(service, store, tmp_path):
     ask = {"Origin": "https://desk.example", "Access_Control_Request_Method": "POST"}
     assert "access-control-allow-origin" not in service.ask("OPTIONS", "/decisions", **ask).headers
     with serve(store, tmp_path, RUMOS_API_CORS_ORIGINS="https://desk.example") as other:
@@ -212,7 +212,7 @@ def test_a_damaged_file_of_keys_opens_nothing(tmp_path, content):
     assert ring.needed and not ring.in_force, "a file that was removed opens nothing"
 
 
-def test_keys_that_cannot_be_changed_are_told(tmp_path, monkeypatch):
+def test_keys_that_cannot_be_changed_are_reported(tmp_path, monkeypatch):
     from filelock import FileLock
 
     settings = settings_of(tmp_path / "store")
@@ -262,7 +262,7 @@ def test_an_exposed_service_needs_keys_and_a_champion_of_real_data(store):
     make_app(settings.model_copy(update={"behind_loopback": True}))
 
 
-def test_a_twin_that_is_crowned_later_is_not_served_to_a_network(tmp_path, promoted):
+def test_a_twin_that_is_promoted_later_is_not_served_to_a_network(tmp_path, promoted):
     settings = settings_of(tmp_path, RUMOS_API_HOST="0.0.0.0")
     add_key(settings, "branch-7")
     service = make_app(settings).state.api
@@ -271,7 +271,7 @@ def test_a_twin_that_is_crowned_later_is_not_served_to_a_network(tmp_path, promo
         service.champion
 
 
-def test_a_taken_port_says_which_setting_to_change(store):
+def test_a_taken_port_names_the_setting_to_change(store):
     with closing(socket.socket()) as taken:
         port = find_free_port()
         taken.bind(("127.0.0.1", port))

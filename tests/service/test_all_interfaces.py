@@ -57,14 +57,14 @@ def require_same(answers: pd.DataFrame, expected: pd.DataFrame, tolerance: float
         assert (np.abs(given - known) <= tolerance * np.abs(known)).all(), name
 
 
-def test_the_library_says_the_same_of_dicts_and_of_frames(champion, clients, expected):
+def test_the_library_answers_the_same_for_dicts_and_for_frames(champion, clients, expected):
     records = clients[list(CLIENT_COLUMNS)].to_dict("records")
     one_by_one = pd.DataFrame([champion.decide(client).to_dict() for client in records])
     require_same(one_by_one, expected)
     assert 0 < expected["prediction"].mean() < 1
 
 
-def test_the_api_says_the_same(service, clients, expected):
+def test_the_api_answers_the_same(service, clients, expected):
     records = json.loads(clients[list(CLIENT_COLUMNS)].to_json(orient="records"))
     answers = [
         answer
@@ -76,13 +76,13 @@ def test_the_api_says_the_same(service, clients, expected):
     assert some == expected["prediction"][:200].tolist()
 
 
-def test_the_desk_says_the_same_of_a_file(promoted, clients, expected, tmp_path):
+def test_the_desk_answers_the_same_for_a_file(promoted, clients, expected, tmp_path):
     desk = open_desk(settings_of(promoted.store.path, **places_of(tmp_path)))
     desk.take_file("clients.csv", clients.to_csv(index=False).encode())
     require_same(desk.decide_file().answers, expected)
 
 
-def test_the_desk_says_the_same_of_one_client(promoted, clients, expected, tmp_path):
+def test_the_desk_answers_the_same_for_one_client(promoted, clients, expected, tmp_path):
     desk = open_desk(settings_of(promoted.store.path, **places_of(tmp_path)))
     for number, client in enumerate(clients[list(CLIENT_COLUMNS)].head(200).to_dict("records")):
         desk.fill(client)
@@ -91,7 +91,7 @@ def test_the_desk_says_the_same_of_one_client(promoted, clients, expected, tmp_p
 
 
 @pytest.mark.parametrize("ending", [".csv", ".csv.gz", ".parquet", ".xlsx"])
-def test_the_command_line_says_the_same(promoted, clients, expected, tmp_path, ending):
+def test_the_command_line_answers_the_same(promoted, clients, expected, tmp_path, ending):
     source, target = tmp_path / f"in{ending}", tmp_path / f"out{ending}"
     write = {".parquet": clients.to_parquet, ".xlsx": clients.to_excel}.get(ending, clients.to_csv)
     write(source, index=False)
@@ -120,7 +120,7 @@ def test_one_client_on_the_command_line(promoted, clients, expected, tmp_path):
     assert {name: answer[name] for name in ANSWERS} == expected.iloc[5].to_dict()
 
 
-def test_plain_mlflow_says_the_same(promoted, clients, expected):
+def test_plain_mlflow_answers_the_same(promoted, clients, expected):
     mlflow = import_mlflow()
     mlflow.set_tracking_uri(promoted.store.uri)
     model = mlflow.pyfunc.load_model(f"models:/{promoted.store.registered_model}@champion")

@@ -72,7 +72,7 @@ def count_decisions(service) -> list[str]:
     return re.findall(r"^rumos_decisions_total.*$", service.get("/metrics").body.decode(), re.MULTILINE)
 
 
-def test_one_fault_and_nobody_is_decided(service):
+def test_one_fault_and_no_client_is_decided(service):
     before = count_decisions(service)
     answer = service.post("/decisions", [EXAMPLE_CLIENT, EXAMPLE_CLIENT | {"AGE": 17}])
     assert answer.status == 422 and answer.json["errors"] == [
@@ -120,7 +120,7 @@ def test_a_decision_that_was_not_made_is_not_found(service, name):
 # About the champion and the service
 
 
-def test_champion_says_who_decides_and_why(service, champion):
+def test_champion_names_who_decides_and_why(service, champion):
     known = service.get("/champion").json
     assert (known["version"], known["digest"], known["family"]) == (
         3,
@@ -189,7 +189,7 @@ def test_the_description_holds_what_an_engineer_needs(service):
 # Starting
 
 
-def test_readiness_is_told_in_one_line(service):
+def test_readiness_is_reported_in_one_line(service):
     assert service.ready == f"API ready on http://127.0.0.1:{service.port} (docs at /docs)\n"
 
 
@@ -209,7 +209,7 @@ def test_the_service_loads_nothing_heavy(promoted):
     assert not {"mlflow", "pandas", "matplotlib", "sklearn", "lightgbm", "scipy", "pandera"} & loaded
 
 
-def test_before_the_first_road(tmp_path):
+def test_before_the_first_pipeline_run(tmp_path):
     with serve(tmp_path / "store", tmp_path) as service:
         assert service.get("/health/live").status == 200
         for answer in (

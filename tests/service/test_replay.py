@@ -127,7 +127,7 @@ def test_every_field_of_an_answer_is_compared(few, field):
     assert all(each.why.startswith(f"{field}: ") and ";" not in each.why for each in tally.examples)
 
 
-def test_a_removed_input_is_told_and_not_counted_as_different(few):
+def test_a_removed_input_is_reported_and_not_counted_as_different(few):
     settings, ids = few
     rewrite(settings, lambda entry: entry | {"input": None} if entry["id"] == ids[2] else entry)
     tally = replay_days(settings)
@@ -155,7 +155,7 @@ def test_a_version_with_other_files_did_not_give_the_decision(few):
     rewrite(settings, lambda entry: entry | {"model": {"version": 1, "digest": other}})
     tally = replay_days(settings)
     assert tally.counts == {"impossible": len(ids)}
-    assert "crowned version 1 with the files of digest" in next(iter(tally.obstacles))
+    assert "promoted version 1 with the files of digest" in next(iter(tally.obstacles))
 
 
 def test_only_the_days_asked_for_are_replayed(few):
@@ -196,11 +196,11 @@ def test_a_torn_or_foreign_line_stops_nothing(few):
 @pytest.mark.parametrize("ending", [".csv", ".csv.gz", ".parquet", ".xlsx", ".XLSX"])
 def test_a_file_of_clients_is_decided_again_by_the_retired_champion(few, champions, tmp_path, ending):
     settings, _ = few
-    book = tmp_path / "book.csv"
-    make_synthetic_clients(40, seed=7)[list(CLIENT_COLUMNS)].to_csv(book, index=False)
-    done = predict_file(book, tmp_path / f"decided{ending}", settings, champion=champions[0])
+    portfolio = tmp_path / "portfolio.csv"
+    make_synthetic_clients(40, seed=7)[list(CLIENT_COLUMNS)].to_csv(portfolio, index=False)
+    done = predict_file(portfolio, tmp_path / f"decided{ending}", settings, champion=champions[0])
     assert replay(settings, done.entry).outcome == "identical"
-    moved = book.rename(tmp_path / "moved.csv")
+    moved = portfolio.rename(tmp_path / "moved.csv")
     assert "is gone" in replay(settings, done.entry).why
     assert replay(settings, done.entry, moved).outcome == "identical"
     rewrite(settings, lambda entry: entry | {"refused": 41} if entry["kind"] == "batch" else entry)
@@ -209,13 +209,13 @@ def test_a_file_of_clients_is_decided_again_by_the_retired_champion(few, champio
 
 def test_files_in_another_store_and_a_folder_without_an_ending_are_decided_again(few, champions, tmp_path):
     settings, _ = few
-    book = make_synthetic_clients(40, seed=7)[list(CLIENT_COLUMNS)]
-    fsspec.filesystem("memory").pipe_file("/replayed/book.parquet", book.to_parquet(index=False))
+    portfolio = make_synthetic_clients(40, seed=7)[list(CLIENT_COLUMNS)]
+    fsspec.filesystem("memory").pipe_file("/replayed/portfolio.parquet", portfolio.to_parquet(index=False))
     (tmp_path / "folder").mkdir()
     for target in (tmp_path / "folder", "memory://replayed/decisions.v2"):
-        done = predict_file("memory://replayed/book.parquet", target, settings, champion=champions[0])
+        done = predict_file("memory://replayed/portfolio.parquet", target, settings, champion=champions[0])
         assert replay(settings, done.entry).outcome == "identical"
-    fsspec.filesystem("memory").rm_file("/replayed/book.parquet")
+    fsspec.filesystem("memory").rm_file("/replayed/portfolio.parquet")
     assert "does not exist" in replay(settings, done.entry).why
 
 

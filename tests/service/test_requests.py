@@ -164,7 +164,7 @@ def test_a_chunked_body_is_read(service):
     assert service.send(HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n") == 200
 
 
-def test_a_client_that_hangs_up_harms_nobody(service):
+def test_a_client_that_hangs_up_harms_no_other(service):
     for _ in range(5):
         with socket.create_connection(("127.0.0.1", service.port)) as connection:
             connection.sendall(HEAD + b"Content-Length: 5000\r\n\r\n{")
@@ -178,7 +178,7 @@ def test_a_harmless_request_id_is_kept_and_another_is_replaced(service):
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD"])
-def test_another_method_is_told_which_are_allowed(service, method):
+def test_another_method_is_answered_with_those_allowed(service, method):
     answer = service.ask(method, "/default_prediction")
     assert (answer.status, answer.headers["allow"]) == (405, "POST")
 

@@ -27,7 +27,7 @@ sys.exit(serving.serve(read_settings(), ["api"]))
 
 
 @pytest.mark.parametrize("how", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
-def test_no_door_outlives_a_closed_terminal_or_a_stop(tmp_path, how):
+def test_no_service_outlives_a_closed_terminal_or_a_stop(tmp_path, how):
     port = find_free_port()
     process = start_small(tmp_path, port)
     process.send_signal(how)
@@ -55,7 +55,7 @@ def start_small(folder, port: int, before: tuple[str, ...] = ()) -> subprocess.P
     return process
 
 
-def test_nohup_keeps_the_doors_open(tmp_path):
+def test_nohup_keeps_the_services_open(tmp_path):
     process = start_small(tmp_path, find_free_port(), ("nohup",))
     process.send_signal(signal.SIGHUP)
     with pytest.raises(subprocess.TimeoutExpired):
@@ -65,7 +65,7 @@ def test_nohup_keeps_the_doors_open(tmp_path):
     assert process.returncode == 0
 
 
-def test_a_slow_door_is_told_as_ready_when_it_answers(tmp_path, monkeypatch):
+def test_a_slow_service_is_reported_as_ready_when_it_answers(tmp_path, monkeypatch):
     monkeypatch.setattr(serving, "PATIENCE", 0)
     port, known = find_free_port(), []
     code = f"import time, http.server as h; time.sleep(1); h.test(h.SimpleHTTPRequestHandler, port={port})"
@@ -103,7 +103,7 @@ def answering():
         server.shutdown()
 
 
-def test_a_door_is_looked_for_where_it_listens(answering):
+def test_a_service_is_asked_where_it_listens(answering):
     assert Service("api", answering, (), health="/health", host="127.0.0.2").is_ready()
     assert Service("api", answering, (), host="127.0.0.2").is_ready()
     assert not Service("api", answering, (), health="/other", host="127.0.0.2").is_ready()
@@ -115,7 +115,7 @@ def test_a_door_is_looked_for_where_it_listens(answering):
         require_free(Service("api", answering, (), host="192.0.2.1"))
 
 
-def test_a_door_that_listens_everywhere_is_near(tmp_path):
+def test_a_service_that_listens_everywhere_is_near(tmp_path):
     assert Service("api", 5001, (), host="0.0.0.0").address == "http://127.0.0.1:5001"
     assert Service("api", 5001, (), host="::").address == "http://[::1]:5001"
     settings = settings_of(tmp_path, RUMOS_API_HOST="127.0.0.2", RUMOS_DESK_HOST="127.0.0.3")
@@ -125,7 +125,7 @@ def test_a_door_that_listens_everywhere_is_near(tmp_path):
     ]
 
 
-def test_no_proxy_is_asked_for_a_door(answering, monkeypatch):
+def test_no_proxy_is_asked_for_a_service(answering, monkeypatch):
     for name in ("http_proxy", "HTTP_PROXY", "no_proxy"):
         monkeypatch.setenv(name, "" if name == "no_proxy" else f"http://127.0.0.1:{find_free_port()}")
     assert Service("api", answering, (), health="/health", host="127.0.0.2").is_ready()

@@ -241,7 +241,7 @@ def test_a_shadow_is_started_again(listening, monkeypatch):
     assert all("JSONDecodeError" in facts["error"] for facts in events)
 
 
-def test_no_more_wait_than_there_is_room_for(listening):
+def test_no_more_wait_than_the_queue_holds(listening):
     made, counts, _, _ = listening
     made.offer(["x"] * (MOST - 1))
     made.offer(["x"] * 3)

@@ -94,7 +94,7 @@ def test_no_decision_without_a_record(store, tmp_path):
         assert service.post("/default_prediction", EXAMPLE_CLIENT).status == 200
 
 
-def test_it_ends_in_order_when_it_is_told_to(store, tmp_path):
+def test_it_ends_in_order_when_it_is_asked_to(store, tmp_path):
     head = b"POST /default_prediction HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     body = json.dumps(EXAMPLE_CLIENT).encode()
     with serve(store, tmp_path) as service:

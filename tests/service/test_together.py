@@ -74,7 +74,7 @@ def execute(notebook: Path, environment: dict[str, str], folder: Path) -> str:
     return nbformat.read(output, 4).cells[-1].outputs[-1]["data"]["text/markdown"]
 
 
-def test_all_interfaces_open_say_the_same_and_close(store, tmp_path):
+def test_all_interfaces_open_answer_the_same_and_close(store, tmp_path):
     ports = {name: find_free_port() for name in SERVICES}
     with opened("all", store, ports, lines=3) as (process, output):
         assert all(f"127.0.0.1:{port}" in "".join(output) for port in ports.values())

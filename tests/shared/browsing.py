@@ -131,7 +131,7 @@ class Opened:
         page.locator(".card.answer .verdict.good").wait_for()
 
     def close(self) -> None:
-        self.page.goto("about:blank")  # so that the page says goodbye to its kernel
+        self.page.goto("about:blank")  # so that the page releases its kernel
         self.context.close()
 
 

@@ -231,7 +231,7 @@ class Place:
         return promote(self.today, self.runs.get(run, run), data.train, data.dataset.fingerprint, **more)
 
     @property
-    def reigns(self) -> str | None:
+    def champion_run(self) -> str | None:
         "The name of the run whose model is champion."
         current = read_champion(self.store)
         names = {run: name for name, run in self.runs.items()}

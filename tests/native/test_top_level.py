@@ -64,7 +64,7 @@ def test_a_name_is_what_its_module_defines(name):
 
 
 def test_mypy_and_editors_see_the_same_names():
-    "The imports under TYPE_CHECKING and the table say the same."
+    "The imports under TYPE_CHECKING and the table agree."
     source = inspect.getsource(rumos_bank)
     block = source.partition("if TYPE_CHECKING:\n")[2].partition("\n\n")[0]
     seen: dict[str, object] = {}
