@@ -292,7 +292,7 @@ def _wants_explanation(request: Request) -> bool:
 
 
 def _require_seen(champion: Champion, absent: frozenset[str]) -> None:
-    "Refuse clients that lack an optional field which this champion looks at."
+    "Refuse clients that lack an optional field which this champion uses."
     if missing := [name for name in champion.seen if name in absent]:
         raise Refusal(422, f"this champion looks at {', '.join(missing)}: give it for every client")
 
@@ -335,7 +335,7 @@ def _add_decisions(app: FastAPI, state: ApiState) -> None:
 
 # %% ../../nbs/lib/api/72_app.ipynb #68b1bb63
 def _add_record(app: FastAPI, state: ApiState) -> None:
-    "Add the look-up of earlier decisions."
+    "Add the endpoint of earlier decisions."
 
     @app.get(
         "/decisions/{decision_id}",

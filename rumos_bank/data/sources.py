@@ -375,7 +375,7 @@ def load_dataset(
 ) -> Dataset:
     """The bank's clients from the first source that has them.
 
-    Raises `DataError` if a named file is missing or holds something else, or if no source answers and the settings say stop.
+    Raises `DataError` if a named file is missing or holds something else, or if no source answers and the settings order a stop.
     """
     folder = settings.cache_path
     deadline = time.monotonic() + settings.data.offline_after

@@ -101,7 +101,7 @@ def read_row(
     text: str,  # as pasted: a row, or a heading and a row
     seen: tuple[str, ...],  # the fields that the champion uses
 ) -> dict[str, int]:
-    "The client in a pasted row. Raises `OfficerError`, which says what is wrong."
+    "The client in a pasted row. Raises `OfficerError`, which names the fault."
     lines = [line for line in text.splitlines() if line.strip()] or [""]
     heading = [name_column(name) for name in _split_cells(lines[0])]
     headed = not {ID, *CLIENT_COLUMNS}.isdisjoint(heading)

@@ -101,7 +101,7 @@ def read_upload(
     seen: Sequence[str],  # the fields that must be there
     most_megabytes: int,  # larger files are not read
 ) -> "pd.DataFrame":  # (n, any) one client a row, not checked yet
-    "The table in an uploaded file. Raises `OfficerError`, which says what to do."
+    "The table in an uploaded file. Raises `OfficerError`, which names the remedy."
     if len(content) > most_megabytes * _MEGABYTE:
         size = -(-len(content) // _MEGABYTE)
         raise OfficerError("too large", name=name, size=size, megabytes=most_megabytes)

@@ -42,7 +42,7 @@ class Event:
 
 
 class LedgerEvent(Event):
-    "What a line of the ledger says."
+    "The content of a line of the ledger."
 
     def describe(self) -> str:
         "The event as words: its name, the version, the family and the reason, as far as it has them."
@@ -53,7 +53,7 @@ class LedgerEvent(Event):
 
 
 class LogEntry(Event):
-    "What an entry of the decision log says; its values are those of JSON already."
+    "The content of an entry of the decision log; its values are those of JSON already."
 
     def to_dict(self) -> dict[str, Any]:
         "The entry as the log takes it: the name as its kind, then the fields that have a value."
@@ -436,8 +436,8 @@ def read_entry(
 
 
 def is_kind(
-    facts: Mapping[str, Any],  # an entry of the decision log as JSON holds it
+    facts: object,  # an entry of the decision log as JSON holds it, or whatever else stands there
     *kinds: type[LogEntry],
 ) -> bool:
     "Whether the entry is of one of these kinds, by its name alone."
-    return facts.get("kind") in [each.name for each in kinds]
+    return isinstance(facts, Mapping) and facts.get("kind") in [each.name for each in kinds]

@@ -157,7 +157,7 @@ def _set_alias(store: Store, version: int) -> None:
 
 
 def _restore_alias(store: Store, last: Change) -> None:
-    "Let the alias point where the ledger says, if that version is still there."
+    "Let the alias point to the version that the ledger names, if it is still there."
     holders = store.client.search_registered_models(f"name = '{store.registered_model}'")
     found = str(holders[0].aliases.get(CHAMPION, "")) if holders else ""
     if found != str(last.version) and has_version(store, last.version):

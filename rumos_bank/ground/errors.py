@@ -12,7 +12,7 @@ from importlib.util import find_spec
 
 # %% ../../nbs/lib/ground/00_errors.ipynb #e61fc111
 class RumosError(Exception):
-    "A failure that the user can repair; its text says how."
+    "A failure that the user can repair; its text names the remedy."
 
 
 class SettingsError(RumosError):

@@ -294,7 +294,7 @@ class Monitor:
 
     def scan(
         self,
-        first: str = "",  # day as YYYYMMDD; empty: as long before the last as the settings say
+        first: str = "",  # day as YYYYMMDD; empty: as long before the last as the settings define
         last: str = "",  # day as YYYYMMDD; empty: today
         rest: Callable[[], object] = lambda: None,  # called between two blocks of the log
     ) -> Watch:
@@ -373,7 +373,7 @@ def _scan_file(settings: Settings, path: Path) -> Watch:
 # %% ../../nbs/lib/monitoring/62_monitor.ipynb #763926a4
 def watch(
     settings: Settings,  # which log, which store, how long a window is
-    first: str = "",  # day as YYYYMMDD; empty: as long before the last as the settings say
+    first: str = "",  # day as YYYYMMDD; empty: as long before the last as the settings define
     last: str = "",  # day as YYYYMMDD; empty: today
     clients: Path | None = None,  # a file decided by `rumos predict` instead of the log
 ) -> Watch:

@@ -46,14 +46,14 @@ def _read_cases(settings: Settings, first: str, last: str) -> tuple[list[_Case],
     cases, withdrawn, lost = list[_Case](), 0, 0
     for decision_id, entry in _last_overrides(settings, first, last).items():
         try:
-            said = read_entry(Decided, log.find(decision_id)).answer
+            answer = read_entry(Decided, log.find(decision_id)).answer
         except StoreError:  # older than the bank keeps decisions
             lost += 1
             continue
-        if entry.prediction == said["prediction"]:
+        if entry.prediction == answer["prediction"]:
             withdrawn += 1
             continue
-        known = (entry.officer, entry.prediction, said["prediction"], said["probability"])
+        known = (entry.officer, entry.prediction, answer["prediction"], answer["probability"])
         cases.append(_Case(*known, outcomes.get(decision_id)))
     return cases, withdrawn, lost
 

@@ -217,16 +217,16 @@ class _Pairs(NamedTuple):
 def _pair(settings: Settings, version: int, first: str, last: str) -> tuple[_Pairs, int]:
     "The pairs of these days, and how many decisions there were."
 
-    def said(entry: Decided | ShadowAnswered) -> tuple[float, int]:
+    def read_answer(entry: Decided | ShadowAnswered) -> tuple[float, int]:
         return entry.answer["probability"], entry.answer["prediction"]
 
     decided = {
-        entry["id"]: (event.model["version"], *said(event))
+        entry["id"]: (event.model["version"], *read_answer(event))
         for entry in read_log(settings.audit_path, first, last, Decided.name)
         for event in [read_entry(Decided, entry)]
     }
     again = {
-        event.decision: (*said(event), event.microseconds)
+        event.decision: (*read_answer(event), event.microseconds)
         for entry in read_log(settings.audit_path, first, kind=ShadowAnswered.name)  # perhaps after midnight
         if (event := read_entry(ShadowAnswered, entry)).model["version"] == version
     }

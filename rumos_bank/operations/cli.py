@@ -239,16 +239,16 @@ def champion(
     if current is None:
         raise miss_champion(settings)
     period = find_periods(read_ledger(settings))[-1]
-    record = current.model_record
-    if record["twin"]:
+    model_record = current.model_record
+    if model_record["twin"]:
         print("TWIN: trained on synthetic clients; no prediction of it is true of real ones.")
     print(
-        f"{store.registered_model}@champion is version {current.version}: {current.family} ({record['profile']} profile)"
+        f"{store.registered_model}@champion is version {current.version}: {current.family} ({model_record['profile']} profile)"
     )
     print(f"since       {period.begun}, {period.how} by {period.by}\nbecause     {period.reason}")
-    print(f"refuses     from a probability of default of {record['threshold']:.4g}")
-    print(f"parameters  {', '.join(f'{name}={value}' for name, value in record['parameters'].items())}")
-    print(f"run         {current.run_id}\ndata        {record['source']}")
+    print(f"refuses     from a probability of default of {model_record['threshold']:.4g}")
+    print(f"parameters  {', '.join(f'{name}={value}' for name, value in model_record['parameters'].items())}")
+    print(f"run         {current.run_id}\ndata        {model_record['source']}")
 
 # %% ../../nbs/lib/operations/87_cli.ipynb #12dbd101
 def _load_champion() -> "Champion":

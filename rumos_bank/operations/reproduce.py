@@ -352,9 +352,9 @@ def _find_breaches(parts: Sequence[Part], dearer: float, limits: CanarySettings)
 
 def _find_other(specification: TrainingSpecification, reproduced: Reproduction) -> Iterator[str]:
     "A sentence for each difference besides the clients' answers."
-    record = specification.model_record
-    if reproduced.threshold != record["threshold"]:
-        yield f"the threshold is {reproduced.threshold!r}, was {record['threshold']!r}"
+    model_record = specification.model_record
+    if reproduced.threshold != model_record["threshold"]:
+        yield f"the threshold is {reproduced.threshold!r}, was {model_record['threshold']!r}"
     if reproduced.cv_cost != specification.cv_cost:
         yield f"the cost in cross-validation is {reproduced.cv_cost!r} €, was {specification.cv_cost!r} €"
     then, now = specification.folds, reproduced.folds
@@ -362,8 +362,8 @@ def _find_other(specification: TrainingSpecification, reproduced: Reproduction) 
         yield "the folds are different"
     if specification.content and reproduced.content != specification.content:
         yield f"the model's content is {reproduced.content[:16]}…, was {specification.content[:16]}…"
-    if reproduced.library != record["library"]:
-        yield f"the library's code is {reproduced.library[:16]}…, was {record['library'][:16]}…"
+    if reproduced.library != model_record["library"]:
+        yield f"the library's code is {reproduced.library[:16]}…, was {model_record['library'][:16]}…"
 
 # %% ../../nbs/lib/operations/80_reproduce.ipynb #3188e15f
 def judge(
@@ -373,8 +373,8 @@ def judge(
     how: Sequence[str] = (),  # where it was made again
 ) -> Verdict:
     "The verdict on what came out then and now."
-    record = specification.model_record
-    costs, thresholds = Costs(**record["costs"]), (record["threshold"], reproduced.threshold)
+    model_record = specification.model_record
+    costs, thresholds = Costs(**model_record["costs"]), (model_record["threshold"], reproduced.threshold)
     parts = [compare_answers("test", specification.tested, reproduced.tested, thresholds, costs)]
     if specification.folds is not None:
         parts.append(compare_answers("out of fold", specification.folds, reproduced.folds, thresholds, costs))
@@ -431,13 +431,13 @@ _OWN = Path(str(files("rumos_bank"))).parent  # the folder of this library
 
 
 @contextmanager
-def _code_of(home: Path, record: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
+def _code_of(home: Path, model_record: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
     "A folder with the run's code, and where it came from."
-    commit = str(record["commit"])
-    if commit and not record["dirty"]:
+    commit = str(model_record["commit"])
+    if commit and not model_record["dirty"]:
         with _worktree(home, commit) as place:
             yield place, f"commit {commit[:12]}, in a worktree of its own"
-    elif library_digest() == record["library"]:
+    elif library_digest() == model_record["library"]:
         yield _OWN, "in place: no commit holds the run's files, but this library's digest is that of the run"
     else:
         raise StoreError(
@@ -533,17 +533,17 @@ def _python_of(
     return Path(sys.executable), f"this environment, whose packages are those of the lock {recorded[:16]}…"
 
 # %% ../../nbs/lib/operations/80_reproduce.ipynb #55dbc72d
-def _find_clients(settings: Settings, record: Mapping[str, Any], notify: Notify) -> Dataset:
+def _find_clients(settings: Settings, model_record: Mapping[str, Any], notify: Notify) -> Dataset:
     "The clients with the run's fingerprint."
-    split = settings.split.model_copy(update={"seed": record["seed"]})  # synthetic clients depend on it
+    split = settings.split.model_copy(update={"seed": model_record["seed"]})  # synthetic clients depend on it
     seeded = settings.model_copy(update={"split": split})
-    for sources in ([str(record["source"])], None):
+    for sources in ([str(model_record["source"])], None):
         with suppress(DataError):
             dataset = load_dataset(seeded, sources, notify)
-            if dataset.fingerprint == record["fingerprint"]:
+            if dataset.fingerprint == model_record["fingerprint"]:
                 return dataset
     raise DataError(
-        f"no source gave the clients of the run (from {record['source']}, fingerprint {record['fingerprint'][:16]}…): "
+        f"no source gave the clients of the run (from {model_record['source']}, fingerprint {model_record['fingerprint'][:16]}…): "
         "name a copy in RUMOS_DATA_SOURCES"
     )
 

@@ -86,7 +86,7 @@ def _describe_mlflow(settings: Settings) -> Service:
             f"[mlflow] host = {host} opens MLflow to a network, and it checks no key: keep 127.0.0.1, with a reverse "
             f"proxy in front; in a container whose port is published on the loopback only, set {BEHIND_LOOPBACK}=1"
         )
-    store = open_store(settings)  # makes the tables before the server looks for them
+    store = open_store(settings)  # makes the tables before the server needs them
     words = ("server", "--host", host, "--port", str(port), "--workers", "1")
     hosts = ",".join(f"{name},{name}:*" for name in settings.api.trusted_hosts)  # with any port, as published
     pages = ",".join(

@@ -24,7 +24,7 @@ from rumos_bank.data import readers as tables
 from rumos_bank.data.contract import CLIENT_COLUMNS
 from rumos_bank.data.readers import Span, open_source, plan_chunks
 from rumos_bank.data.synthetic import make_synthetic_clients
-from rumos_bank.ground.errors import DataError, ParameterError, StoreError
+from rumos_bank.ground.errors import DataError, PackageError, ParameterError, StoreError
 from rumos_bank.serving import cluster
 from rumos_bank.serving.batch import Done, predict_file
 from rumos_bank.serving.cluster import find_difference, find_fault, list_versions, run_on_dask
@@ -353,8 +353,8 @@ def test_only_parquet_is_shared_out(source, target, champion, settings, tmp_path
 
 
 def test_without_dask_the_error_names_what_to_install(champion, settings, tmp_path, clients, monkeypatch):
-    monkeypatch.setattr(cluster, "find_spec", lambda name: None)
-    with pytest.raises(ParameterError, match=r'pip install "rumos_bank\[cluster\]"'):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(PackageError, match=r'pip install "rumos_bank\[cluster\]"'):
         predict_file(clients, tmp_path / "out.parquet", settings, champion=champion, engine=run_on_dask())
 
 

@@ -562,7 +562,10 @@ def test_a_server_that_names_another_version_is_not_trusted(fake):
     _, server, settings = fake
     for version in (4, "1/../3", None, "x"):
         server.version = version
-        with pytest.raises(StoreError, match=r"bears the alias champion, but no line of .* put it in charge"):
+        with pytest.raises(
+            StoreError,
+            match=r"bears the alias champion, but no line of .* promoted it: the alias was moved by hand",
+        ):
             Champion.load(settings)
 
 

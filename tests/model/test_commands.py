@@ -119,7 +119,7 @@ def test_decisions_are_replayed_watched_and_judged(typed, promoted: Place, tmp_p
     outcomes.write_text(f"decision,defaulted\n{known[0].id},1\nunknown,0\n")
     shown, code = typed("outcomes", "add", str(outcomes))
     assert code == 1 and "unknown" in shown
-    assert typed("overrides")[1] == 0 and "No officer decided otherwise" in typed("overrides")[0]
+    assert typed("overrides")[1] == 0 and "No officer overrode the model" in typed("overrides")[0]
     assert "name a version" in typed("shadow")[0]
     assert "version 2 answered none of the 3 decisions of these days" in typed("shadow", "2")[0]
 
@@ -139,7 +139,10 @@ def test_a_shadow_counts_at_the_gates(typed, promoted: Place):
     assert by_champion < 0, "each model finds its own decisions the cheapest"
     assert check.found == pytest.approx((by_champion + by_challenger) / 2) and check.verdict == "pass"
     assert "by the mean of both models' probabilities that saves" in check.text
-    assert "about 4 of 4 requests" in check.text and "refused 4 that the champion accepted" in check.text
+    assert (
+        "in the shadow, on 4 of 4 requests" in check.text
+        and "refused 4 that the champion accepted" in check.text
+    )
     assert check_shadow(promoted.settings, 77) == []
     known = len(read_ledger(promoted.settings))
     for _ in range(

@@ -154,10 +154,10 @@ DIFFERS = r"expected sha256 [0-9a-f]{64}, found [0-9a-f]{64}"
 
 @pytest.mark.parametrize("file", FILES)
 def test_one_bit_in_any_file(file, unopened):
-    assert sorted(unopened.line["files"]) == sorted(FILES)
+    assert sorted(unopened.line.event.files) == sorted(FILES)
     change_bit(unopened.model / file)
     message = refuse(unopened, f"^{file} of the model is not what was recorded", DIFFERS)
-    assert unopened.line["files"][file] in message
+    assert unopened.line.event.files[file] in message
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -389,7 +389,7 @@ def test_a_forged_line(name, unopened):
 
 def test_an_edited_line(unopened):
     ledger = unopened.store.path / LEDGER
-    ledger.write_bytes(ledger.read_bytes().replace(unopened.line["files"][PORTABLE].encode(), b"0" * 64))
+    ledger.write_bytes(ledger.read_bytes().replace(unopened.line.event.files[PORTABLE].encode(), b"0" * 64))
     refuse(unopened, "line 1 is not signed with the key .*; the ledger was changed by hand")
 
 
