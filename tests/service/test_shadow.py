@@ -222,9 +222,9 @@ def listening(store, monkeypatch):
 def test_what_cannot_be_answered_is_counted_and_its_kind_reported_once(listening, store):
     made, counts, events, run_until = listening
     log = DecisionLog(settings_of(store))
-    made = {"kind": "decision", "caller": "", "answer": {"prediction": 0}, "model": {}}
-    good = log.append({**made, "input": EXAMPLE_CLIENT})
-    bad = log.append({**made, "input": {"LIMIT_BAL": 31_415}})
+    entry = {"kind": "decision", "caller": "", "answer": {"prediction": 0}, "model": {}}
+    good = log.append({**entry, "input": EXAMPLE_CLIENT})
+    bad = log.append({**entry, "input": {"LIMIT_BAL": 31_415}})
     made.offer([good, bad, "20051001-00000000-0"])
     run_until(lambda: counts["scored"] == 1 and counts["failed"] == 2)
     made.offer([bad])
