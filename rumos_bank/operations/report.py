@@ -20,7 +20,7 @@ import numpy as np
 
 from rumos_bank.governance.events import Promoted, Proposed, Refused, Rejected
 from rumos_bank.governance.promotion import UNCHANGED, Choice, Verdict
-from rumos_bank.governance.tracking import open_store, read_artifact
+from rumos_bank.governance.tracking import PLOTS, open_store, read_artifact
 from rumos_bank.ground.errors import PipelineError
 from rumos_bank.ground.files import rename_durably, write_file
 from rumos_bank.ground.settings import Costs, Settings
@@ -193,7 +193,7 @@ def record_latest(
         )
     facts["source"] = forget_place(facts["source"])
     store, record = open_store(settings), settings.reports_path / RECORD
-    plots = read_artifact(store, facts["champion_run"], "figures")
+    plots = read_artifact(store, facts["champion_run"], PLOTS)
     write_record(record, report, facts, {path.stem: path for path in plots.glob("*.png")})
     write_specification(record, read_specification(store, facts["champion_run"]), settings.split)
     return record

@@ -22,6 +22,7 @@ from rumos_bank.governance.integrity import TRUSTED_TYPES, content_digest, diges
 from rumos_bank.governance.tracking import (
     DATABASE,
     PATH_COLUMNS,
+    PLOTS,
     Store,
     find_model_files,
     find_searches,
@@ -265,7 +266,7 @@ def test_train_and_test_clients_are_inputs_by_digest(logged):
 
 def test_plots_trials_and_tables_are_there(logged):
     place, run_id = logged
-    assert read_artifact(place.store, run_id, "plots/roc.png").read_bytes().startswith(b"\x89PNG")
+    assert read_artifact(place.store, run_id, f"{PLOTS}/roc.png").read_bytes().startswith(b"\x89PNG")
     trials = json.loads(read_artifact(place.store, run_id, "trials.json").read_text())
     assert trials["columns"] == list(place.found.trials.columns) and len(trials["data"]) == 1
     pd.testing.assert_frame_equal(read_folds(place.store, run_id), place.found.folds)
