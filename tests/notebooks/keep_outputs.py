@@ -25,10 +25,10 @@ FROM_A_PIPELINE = {  # experiment → the executed notebook of a pipeline run
 LEFT_OUT = ("stderr",)  # progress bars and warnings of one machine
 
 
-def keep_outputs(notebook: Path, executed: Path) -> int:
-    "Copy the outputs of an executed notebook, cell by cell; returns how many cells show something."
+def keep_outputs(notebook: Path, executed: Path, folder: Path) -> int:
+    "Copy the outputs of a notebook executed in this folder, cell by cell; returns how many cells show something."
     kept = json.loads(notebook.read_text(encoding="utf-8"))
-    cells = json.loads(executed.read_text(encoding="utf-8"))["cells"]
+    cells = json.loads(executed.read_text(encoding="utf-8").replace(str(folder), "…"))["cells"]
     shown = {cell["id"]: cell["outputs"] for cell in cells if cell["cell_type"] == "code"}
     for cell in kept["cells"]:
         if cell["cell_type"] == "code":
@@ -81,7 +81,7 @@ def main() -> None:
         executed["synthetic"] = execute("synthetic", folder, environment)
         executed["ask"] = ask_services(folder, environment)
         for name, path in executed.items():
-            print(f"{name}: {keep_outputs(EXPERIMENTS / f'{name}.ipynb', path)} cells show something")
+            print(f"{name}: {keep_outputs(EXPERIMENTS / f'{name}.ipynb', path, folder)} cells show something")
 
 
 if __name__ == "__main__":
