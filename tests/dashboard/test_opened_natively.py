@@ -77,8 +77,9 @@ def test_jupyterlab_shows_the_desk_in_its_style_and_keeps_its_own(place, page, o
         place, tmp_path, "jupyterlab", *plain, "--LabApp.expose_app_in_browser=True", tmp_path
     ) as port:
         opened.goto(f"http://127.0.0.1:{port}/lab/tree/{NOTEBOOK.name}")
-        opened.locator(".jp-NotebookPanel .jp-CodeCell").first.wait_for(timeout=90_000)
-        outside = "getComputedStyle(document.querySelector('.jp-CodeCell .jp-Cell-inputWrapper')).display"
+        input_of_cell = ".jp-CodeCell .jp-Cell-inputWrapper"  # JupyterLab fills a cell after it has placed it
+        opened.locator(input_of_cell).first.wait_for(state="attached", timeout=90_000)
+        outside = f"getComputedStyle(document.querySelector('{input_of_cell}')).display"
         before = opened.evaluate(outside)
         opened.wait_for_function(
             "window.jupyterapp.shell.currentWidget?.sessionContext?.isReady", timeout=90_000
