@@ -300,7 +300,7 @@ def readable_errors(
     except Exception as error:  # a parser of anything may raise anything
         last = (str(error).splitlines() or [type(error).__name__])[-1]
         what = getattr(error, "strerror", "") or last.rpartition(": ")[2] or type(error).__name__
-        raise DataError(
-            f"{show_place(place)} cannot be read as {format} ({what}): it may be cut short or be something else; "
-            "make or copy it again"
-        ) from None
+        todo = "it may be cut short or be something else; make or copy it again"
+        if isinstance(error, NotImplementedError):  # Arrow's, for a type that it does not know
+            todo = "write the column that this names with another type, such as text"
+        raise DataError(f"{show_place(place)} cannot be read as {format} ({what}): {todo}") from None
