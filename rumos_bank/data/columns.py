@@ -237,6 +237,13 @@ class Styles:
                 self._found = found
         return self._found.get(column, Evidence()).style
 
+    def found(
+        self,
+        style: str,  # `point` or `comma`
+    ) -> list[str]:
+        "The columns whose numbers are known to be written this way, as far as it was asked."
+        return [name for name, known in (self._found or {}).items() if known.style == style]
+
 
 @dataclass(frozen=True)
 class Fields:

@@ -154,8 +154,8 @@ def _find_ends(block: bytes, separator: bytes, newline: bytes, width: int, last:
         lines = block[start:end].split(newline)
         if width > 1 and any(line.count(separator) >= width - 1 for line in lines):
             raise _Fault(block, int(start), "has a quoted cell that holds what looks like another row")
-    kept = breaks[~inside]
-    return (kept if open_at < 0 else kept[kept < open_at]) + 1
+    kept: np.ndarray = breaks[~inside] + 1
+    return kept if open_at < 0 else kept[kept <= open_at]
 
 # %% ../../nbs/lib/data/11_delimited.ipynb #b878069b
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "blanks"}
@@ -412,7 +412,8 @@ def _skip_heading(block: bytes, layout: _Layout, row: int, line: int) -> tuple[b
 def _find_lines(block: bytes, layout: _Layout) -> np.ndarray:
     "How many lines of a block lie above each record."
     starts = np.concatenate([[0], _find_ends_before(block, layout)])
-    return np.searchsorted(np.flatnonzero(np.frombuffer(block, np.uint8) == layout.newline[0]), starts)
+    breaks = np.flatnonzero(np.frombuffer(block, np.uint8) == layout.newline[0])
+    return np.searchsorted(breaks, starts)
 
 
 def _describe_fault(place: Place, layout: _Layout, fault: _Fault, row: int, line: int) -> DataError:

@@ -8,7 +8,8 @@ __all__ = ['FORMATS', 'SUFFIXES', 'Format', 'open_zip', 'find_format', 'open_sou
 # %% ../../nbs/lib/data/16_readers.ipynb #d026502f
 import io
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +25,7 @@ from rumos_bank.data.contract import CLIENT_COLUMNS
 from rumos_bank.data.delimited import open_delimited
 from rumos_bank.data.places import (
     PACKED,
+    WHOLE,
     Held,
     Place,
     Selection,
@@ -134,31 +136,31 @@ def _require_text(place: Path | Held) -> None:
 # %% ../../nbs/lib/data/16_readers.ipynb #d30ba2fd
 def _open(place: Place, selection: Selection, needed: Sequence[str]) -> Source:
     "The source, by scheme, folder or ending."
-    if isinstance(place, str):
-        return open_parquet(place, selection, needed)
-    if isinstance(place, Path) and place.is_dir():
-        return open_parquet(place, selection, needed)
+    if isinstance(place, str) or (isinstance(place, Path) and place.is_dir()):
+        with readable_errors(place, "Parquet"):
+            return open_parquet(place, selection, needed)
     found = find_format(place)
     if found is None:
         raise DataError(
             f"{place} must end in {', '.join(SUFFIXES)} or be a folder of Parquet files: save it as one of these"
         )
-    if found.packed:
-        _require_text(place)
-    return found.open(place, selection, needed)
+    with readable_errors(place, found.name):
+        if found.packed:
+            _require_text(place)
+        return found.open(place, selection, needed)
 
 
 def open_source(
     place: Place,  # clients: a file, a folder, an address, or a file in memory
     needed: Sequence[str] = CLIENT_COLUMNS,  # the columns that must be there
-    selection: Selection = Selection(),  # which sheet, table or query is meant
+    selection: Selection = WHOLE,  # which sheet, table or query is meant
     who: str = "the champion",  # needs the columns
 ) -> Source:
     """A table of clients, ready to be read in chunks.
 
     Raises `DataError` if it is missing, empty, damaged, lacks a column or has one twice.
     """
-    place = to_place(place)
+    place = place if isinstance(place, Held) else to_place(place)
     shown = show_place(place)
     if isinstance(place, Path) and not place.exists():
         raise DataError(f"{shown} does not exist: check the path")
@@ -180,4 +182,10 @@ def open_source(
         )
     if twice := list_twice(names):
         raise DataError(f"{shown} has more than one column of the name {', '.join(twice)}: keep one of each")
-    return source
+    return replace(source, notes=(*source.notes, *_list_aliases(known, needed)))
+
+
+def _list_aliases(names: Mapping[str, str], needed: Sequence[str]) -> list[str]:
+    "A note on columns that are called otherwise than the contract calls them."
+    other = [f"{names[name]} as {name}" for name in needed if names[name] != name]
+    return [f"columns by other names: {', '.join(other)}"] if other else []

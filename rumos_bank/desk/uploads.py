@@ -25,8 +25,8 @@ from rumos_bank.data.contract import (
     judge_value,
     parse_numbers,
 )
-from rumos_bank.data.readers import defuse_text
 from rumos_bank.desk.texts import OfficerError, translate, write_number
+from rumos_bank.serving.writers import defuse_text
 
 if TYPE_CHECKING:
     import pandas as pd

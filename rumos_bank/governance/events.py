@@ -268,10 +268,12 @@ class BatchDecided(LogEntry, name="batch", writer="library, desk, `rumos predict
     caller: str  # who asked: the name of a key, an account, an interface
     input: str | Mapping[str, Any]  # path and SHA-256 of the file; SHA-256 of a table in memory
     output: str | Mapping[str, Any]  # the same of the decisions
-    rejected: int  # rows that cannot be decided
+    rejected: int  # rows that break the contract
     refused: int  # clients refused
     model: Mapping[str, Any]  # version, and digest of its files
     clients: int | None = None  # of a table in memory
+    rejects: Mapping[str, Any] | None = None  # path and SHA-256 of the file of what was not scored
+    broken: int | None = None  # of a file: lines that are no rows
     scored: int | None = None  # of a file: clients decided
     referred: int | None = None  # of a file: clients for a person to decide
     expected_cost: float | None = None  # of a file: euros, of the decisions

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from rumos_bank.data.contract import CLIENT_COLUMNS, find_good_rows
-from rumos_bank.data.readers import open_source, read_numbers
+from rumos_bank.data.readers import open_source
 from rumos_bank.governance.events import BatchDecided, Decided, OutcomeKnown, is_kind, read_entry
 from rumos_bank.governance.integrity import read_verified
 from rumos_bank.governance.registry import UnreachableError, find_promoted, find_version
@@ -352,12 +352,12 @@ def _count_rows(model: _Model, numbers: Mapping[str, np.ndarray], path: Path) ->
 def _scan_file(settings: Settings, path: Path) -> Watch:
     "The judgement of the clients in a decided file."
     source = open_source(path, _DECIDED, who="the monitor")
-    names = [name for name in (*CLIENT_COLUMNS, *_DECIDED) if name in source.columns]
+    names = [name for name in (*CLIENT_COLUMNS, *_DECIDED) if name in source.fields.names]
     models: dict[int, _Model] = {}
     tallies: dict[int, Tally] = {}
     rejected = 0
     for chunk in source.chunks():
-        numbers = {name: read_numbers(chunk.table[name], source.from_text) for name in names}
+        numbers = {name: source.fields.read(chunk.table, name) for name in names}
         known = numbers["model_version"][~np.isnan(numbers["model_version"])]
         rejected += chunk.read - len(known)
         for version in np.unique(known).astype(int).tolist():

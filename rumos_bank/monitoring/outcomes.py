@@ -6,13 +6,11 @@
 __all__ = ['COLUMNS', 'Line', 'read_outcomes', 'Added', 'add_outcomes']
 
 # %% ../../nbs/lib/monitoring/61_outcomes.ipynb #83e38fbe
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-import numpy as np
-
-from rumos_bank.data.readers import open_source, read_numbers
+from rumos_bank.data.places import WHOLE, Place, Selection, Source
+from rumos_bank.data.readers import open_source
 from rumos_bank.governance.events import Decided, OutcomeKnown, is_kind, read_entry
 from rumos_bank.ground.errors import StoreError
 from rumos_bank.ground.settings import Settings
@@ -30,7 +28,7 @@ def read_outcomes(
     return {outcome.decision: outcome.defaulted for outcome in known}
 
 # %% ../../nbs/lib/monitoring/61_outcomes.ipynb #5e67d9f2
-Line = tuple[int, str, float]  # number (the first client is 1), decision, outcome; NaN: it is no number
+Line = tuple[int, str, float]  # row as the user's program shows it, decision, outcome; NaN: it is no number
 
 
 def _find_fault(
@@ -45,9 +43,9 @@ def _find_fault(
         return "defaulted must be 0 (paid) or 1 (defaulted)"
     same = [other for other in lines[decision] if other[2] in (0, 1)]
     if others := [number for number, _, other in same if other != defaulted]:
-        return f"line {others[0]} has the other outcome of this decision: keep the one that is true"
+        return f"row {others[0]} has the other outcome of this decision: keep the one that is true"
     if same[0] != line:
-        return f"line {same[0][0]} has the same outcome of this decision: it counts once"
+        return f"row {same[0][0]} has the same outcome of this decision: it counts once"
     if decision in on_record:
         known = on_record[decision]
         return "" if known == defaulted else f"the outcome on record is {known}, and it stays"
@@ -60,34 +58,40 @@ class Added:
 
     added: int  # new outcomes
     known: int  # lines that repeat what was on record
-    rejected: tuple[tuple[int, str], ...]  # number of the line (the first client is 1), and why
+    rejected: tuple[tuple[int, str], ...]  # row as the user's program shows it, and why
+    notes: str  # how the file was read
 
     def __str__(self) -> str:
         counts = (
             f"{self.added:,} outcomes added, {self.known:,} known already, {len(self.rejected):,} rejected"
         )
-        return "\n".join([counts, *(f"  line {number}: {why}" for number, why in self.rejected)])
+        return "\n".join([self.notes, counts, *(f"  row {number}: {why}" for number, why in self.rejected)])
 
 
-def _read_lines(path: Path) -> Iterator[Line]:
-    "Every line of a file of outcomes."
-    source = open_source(path, COLUMNS, who="an outcome")
+def _read_lines(source: Source) -> tuple[list[Line], dict[int, str]]:
+    "Every row of a file of outcomes, and the reason for each line that is no row."
+    lines: list[Line] = []
+    broken: dict[int, str] = {}
     for chunk in source.chunks():
-        decisions = [str(value or "").strip() for value in chunk.table["decision"].to_pylist()]
-        defaulted = read_numbers(chunk.table["defaulted"], source.from_text)
-        yield from zip(chunk.rows.tolist(), decisions, defaulted.tolist())
-        yield from ((number, "", np.nan) for number, _ in chunk.broken)
+        cells = chunk.table[source.fields.names["decision"]].to_pylist()
+        decisions = ["" if value is None else str(value).strip() for value in cells]
+        lines += zip(chunk.rows.tolist(), decisions, source.fields.read(chunk.table, "defaulted").tolist())
+        broken |= {line.row: f"{line.reason}: {line.text}" for line in chunk.broken}
+    return lines, broken
 
 # %% ../../nbs/lib/monitoring/61_outcomes.ipynb #7ac27b14
 def add_outcomes(
     settings: Settings,  # which log
-    path: Path,  # a table with the columns decision and defaulted
+    path: Place,  # a table with the columns decision and defaulted, as `open_source` opens it
+    selection: Selection = WHOLE,  # which sheet, table or query is meant
 ) -> Added:
     """The result of recording the outcomes in a file; a line with a fault is not recorded but listed with its reason.
 
     Raises `DataError` if the file cannot be read or lacks a column.
     """
-    lines, on_record, log = sorted(_read_lines(path)), read_outcomes(settings), DecisionLog(settings)
+    source = open_source(path, COLUMNS, selection, who="an outcome")
+    lines, broken = _read_lines(source)
+    on_record, log = read_outcomes(settings), DecisionLog(settings)
     by_decision: dict[str, list[Line]] = {}
     for line in lines:
         by_decision.setdefault(line[1], []).append(line)
@@ -101,8 +105,8 @@ def add_outcomes(
     if fresh:
         log.append_many(fresh)
         log.close()
-    rejected = tuple((line[0], fault) for line, fault in zip(lines, faults) if fault)
-    return Added(len(fresh), len(good) - len(fresh), rejected)
+    rejected = broken | {line[0]: fault for line, fault in zip(lines, faults) if fault}
+    return Added(len(fresh), len(good) - len(fresh), tuple(sorted(rejected.items())), source.describe())
 
 # %% ../../nbs/lib/monitoring/61_outcomes.ipynb #50303cb0
 def _is_decision(log: DecisionLog, decision: str) -> bool:

@@ -312,47 +312,61 @@ def _choose_engine(engine: str, scheduler: str) -> Any:
 @app.command()
 def predict(
     source: Annotated[
-        str, typer.Argument(metavar="[IN]", help=".csv, .csv.gz, .parquet, .xlsx, a folder, or s3://…")
+        str,
+        typer.Argument(metavar="[IN]", help="a file (text, workbook, Parquet, …), a folder, or an address"),
     ] = "",
     target: Annotated[
-        str, typer.Argument(metavar="[OUT]", help="the same endings; .parquet is a folder of parts")
+        str,
+        typer.Argument(metavar="[OUT]", help="empty: beside IN, in its format; .parquet: a folder of parts"),
     ] = "",
     client: Annotated[str, typer.Option("--json", help="one client, as JSON")] = "",
     explain: Annotated[bool, typer.Option("--explain", help="with reasons (one client only)")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="only show what would be done")] = False,
     engine: Annotated[str, typer.Option(help="threads, or dask: Parquet on many machines")] = "threads",
     scheduler: Annotated[str, typer.Option(help="of a Dask cluster; empty: one of this machine")] = "",
+    sheet: Annotated[str, typer.Option(help="of a workbook; empty: the one that holds clients")] = "",
+    table: Annotated[str, typer.Option(help="of a database")] = "",
+    query: Annotated[str, typer.Option(help="SQL on a database, instead of a table")] = "",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="replace a file that no batch wrote")
+    ] = False,
 ) -> None:
     """Decide about one client or a file of clients.
 
-    The output has the columns of the file and those of the decision. Rows that cannot be decided go to a rejects file with
-    the reasons (exit code 1). The same command finishes a batch that was killed, with either engine.
+    The output has the cells of the file as they came, and the columns of the decision. Rows that cannot be decided and lines
+    that are no rows go to a rejects file with the reasons (exit code 1). The same command finishes a batch that was killed,
+    with either engine.
 
     Example: `rumos predict clients.csv decisions.csv`
 
+    Example: `rumos predict june.xlsx --sheet Clients`
+
     Example: `rumos predict clients.parquet decided.parquet --engine dask --scheduler tcp://10.0.0.5:8786`
     """
-    if bool(client) == bool(source and target) or (source and not target):
-        raise RumosError("give IN and OUT, or one client with --json '{\"LIMIT_BAL\": 30000, …}'")
+    if bool(client) == bool(source):
+        raise RumosError("give IN (and OUT), or one client with --json '{\"LIMIT_BAL\": 30000, …}'")
     if client:
         return _predict_one(client, explain)
+    from rumos_bank.data.places import Selection
     from rumos_bank.governance.ledger import find_user
     from rumos_bank.serving.batch import predict_file
 
     result = predict_file(
         source,
-        target,
+        target or None,
         dry_run=dry_run,
         notify=_make_notify(),
         caller=f"cli {find_user()}",
         champion=_load_champion(),
         engine=_choose_engine(engine, scheduler),
+        selection=Selection(sheet, table, query),
+        overwrite=overwrite,
     )
     print(result)
     if not dry_run:
         took = f"{result.seconds:.1f} s, champion {result.model_version}, entry {result.entry}"
         print(f"decisions: {result.output} ({took})")
-    raise typer.Exit(1 if result.rejected else 0)
+    raise typer.Exit(1 if result.rejected + result.broken else 0)
 
 # %% ../../nbs/lib/operations/87_cli.ipynb #b9620f30
 @app.command()
@@ -869,9 +883,12 @@ def add_outcomes(
     file: Annotated[
         str,
         typer.Argument(
-            help="columns decision (its id) and defaulted (0 or 1); .csv, .csv.gz, .parquet, .xlsx"
+            help="columns decision (its id) and defaulted (0 or 1); every format that `rumos predict` reads"
         ),
     ],
+    sheet: Annotated[str, typer.Option(help="of a workbook; empty: the one that holds outcomes")] = "",
+    table: Annotated[str, typer.Option(help="of a database")] = "",
+    query: Annotated[str, typer.Option(help="SQL on a database, instead of a table")] = "",
 ) -> None:
     """Add outcomes from a file; rows that cannot be true are named and left out (exit code 1).
 
@@ -879,12 +896,11 @@ def add_outcomes(
 
     Example: `rumos outcomes add june.csv`
     """
-    from pathlib import Path
-
+    from rumos_bank.data.places import Selection, to_place
     from rumos_bank.ground.settings import read_settings
     from rumos_bank.monitoring.outcomes import add_outcomes as add
 
-    added = add(read_settings(), Path(file))
+    added = add(read_settings(), to_place(file), Selection(sheet, table, query))
     print(added)
     raise typer.Exit(1 if added.rejected else 0)
 
