@@ -607,7 +607,7 @@ def _make_piece(cells: Sequence[Any]) -> Any:
         time: pa.time64("us"),
         timedelta: pa.duration("us"),
     }
-    return pa.array(cells, types[kinds.pop()]) if len(kinds) == 1 else cells
+    return pa.array(cells, types[kinds.pop()]) if len(kinds) == 1 else list(cells)
 
 
 def _join_pieces(pieces: Sequence[Any]) -> "pa.ChunkedArray":
