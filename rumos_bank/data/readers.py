@@ -39,6 +39,7 @@ from rumos_bank.data.places import (
     show_place,
     to_place,
 )
+from rumos_bank.data.sheets import open_sheet
 from rumos_bank.ground.errors import DataError
 
 # %% ../../nbs/lib/data/16_readers.ipynb #a56fbc35
@@ -84,6 +85,7 @@ def open_zip(
 # %% ../../nbs/lib/data/16_readers.ipynb #409916e5
 FORMATS = (
     Format("CSV", (".csv", ".tsv", ".txt"), open_delimited, packed=True),
+    Format("workbook", (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"), open_sheet),
     Format("Parquet", (".parquet",), open_parquet),
     Format("Arrow", (".arrow", ".arrows", ".feather"), open_arrow),
     Format("ORC", (".orc",), open_orc),
