@@ -2989,6 +2989,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                       'rumos_bank/serving/writers.py'),
                                             'rumos_bank.serving.writers._Workbook.__init__': ( 'lib/serving/writers.html#_workbook.__init__',
                                                                                                'rumos_bank/serving/writers.py'),
+                                            'rumos_bank.serving.writers._Workbook._write_exactly': ( 'lib/serving/writers.html#_workbook._write_exactly',
+                                                                                                     'rumos_bank/serving/writers.py'),
                                             'rumos_bank.serving.writers._Workbook.add': ( 'lib/serving/writers.html#_workbook.add',
                                                                                           'rumos_bank/serving/writers.py'),
                                             'rumos_bank.serving.writers._Workbook.drop': ( 'lib/serving/writers.html#_workbook.drop',

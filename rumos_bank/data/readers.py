@@ -138,6 +138,10 @@ def _require_text(place: Path | Held) -> None:
 # %% ../../nbs/lib/data/16_readers.ipynb #d30ba2fd
 def _open(place: Place, selection: Selection, needed: Sequence[str]) -> Source:
     "The source, by scheme, folder or ending."
+    if isinstance(place, str) and find_suffix(place) not in ("", ".parquet"):
+        named = find_format(Path(place))
+        if named and named.name != "Parquet":
+            raise DataError(f"{place} must be Parquet: of other formats, only files of this machine are read")
     if isinstance(place, str) or (isinstance(place, Path) and place.is_dir()):
         with readable_errors(place, "Parquet"):
             return open_parquet(place, selection, needed)

@@ -638,6 +638,8 @@ def _find_replaced(source: Source) -> list[str]:
 
 def _prepare(place: Path | str, target: Path | str, champion: Champion, selection: Selection) -> _Job:
     "The batch, after all checks; nothing is written."
+    if isinstance(target, str) and find_written(target) not in ("", ".parquet"):
+        raise DataError(f"{target} must be Parquet: other formats are written to files of this machine only")
     if not is_folder(target) and not find_written(target):
         raise DataError(
             f"{target} must end in {', '.join(('.parquet', *WRITERS))}: choose another name for the output"
