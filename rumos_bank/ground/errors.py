@@ -65,11 +65,12 @@ EXTRAS = {  # of pyproject.toml, and the modules that each must bring
     "cluster": ("distributed",),
     "desk": ("babel", "ipywidgets", "itables", "voila"),
     "postgres": ("psycopg",),
+    "statistics": ("pyreadstat",),
 }
 
 
 def require_extra(
-    extra: str,  # api, cluster, desk or postgres
+    extra: str,  # api, cluster, desk, postgres or statistics
     what: str,  # that needs it, as the message will call it
     otherwise: str = "",  # what to do instead, if anything
 ) -> None:
