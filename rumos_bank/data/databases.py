@@ -50,7 +50,7 @@ def _has_folder(place: Place, name: str) -> bool:
 
 
 def is_delta(
-    place: Place,
+    place: Place,  # anything that `to_place` gives
 ) -> bool:
     "Whether a folder is a Delta table."
     return _has_folder(place, "_delta_log")
@@ -66,13 +66,26 @@ _FEATURES = (
     "variantType",  # switched on by some writers for every table; a column of this type is refused by its kind
 )
 
+# %% ../../nbs/lib/data/15_databases.ipynb #0522256e
+@contextmanager
+def _lake_errors(place: Path | str, format: str) -> Iterator[None]:
+    "As `readable_errors`, with a sentence of its own for a file that the log names and that is gone."
+    with readable_errors(place, format):
+        try:
+            yield
+        except FileNotFoundError:
+            raise DataError(
+                f"{place} is {format} without a file that its version names, which is not there: it was copied in part, or "
+                "cleaned up since (vacuum, expired snapshots); copy it whole, or read the newest version"
+            ) from None
+
 
 def _load_delta(place: Path | str) -> Any:  # deltalake's table
     "The newest version of a table whose features are known."
     require_extra("lakes", f"reading the Delta table {place}")
     from deltalake import DeltaTable
 
-    with readable_errors(place, "a Delta table"):
+    with _lake_errors(place, "a Delta table"):
         table = DeltaTable(str(place.absolute()) if isinstance(place, Path) else place)
     if strange := sorted({*(table.protocol().reader_features or ())}.difference(_FEATURES)):
         raise DataError(
@@ -143,7 +156,7 @@ def _fit_column(table: "pa.Table", field: "pa.Field", name: str, known: dict[str
         return pa.nulls(len(table), field.type)
     return table[name].cast(field.type)
 
-
+# %% ../../nbs/lib/data/15_databases.ipynb #ea2b41c6
 def open_delta(
     place: Path | str,  # a folder with a `_delta_log`, or its address
     selection: Selection,  # not used: the folder is one table
@@ -159,7 +172,7 @@ def open_delta(
     table = _load_delta(place)
     from deltalake.fs import DeltaStorageHandler
 
-    with readable_errors(place, "a Delta table"):
+    with _lake_errors(place, "a Delta table"):
         fields = pa.schema(table.schema().to_arrow())
         schema = pa.schema([(each.name, each.type) for each in fields])
         inner = {
@@ -173,7 +186,7 @@ def open_delta(
         files = PyFileSystem(DeltaStorageHandler(table.table_uri))
 
     def read() -> Iterator["pa.Table"]:
-        with readable_errors(place, "a Delta table"):
+        with _lake_errors(place, "a Delta table"):
             for part in parts:
                 yield from _read_part(files, schema, inner, part)
 
@@ -219,7 +232,7 @@ _METADATA = ".metadata.json"
 
 
 def is_iceberg(
-    place: Place,
+    place: Place,  # anything that `to_place` gives
 ) -> bool:
     "Whether a folder is an Iceberg table."
     if not _has_folder(place, "metadata") or isinstance(place, Held):
@@ -265,7 +278,7 @@ def _load_iceberg(place: Path | str) -> Any:  # pyiceberg's table
     from pyiceberg.table import StaticTable
 
     base = str(place.absolute()) if isinstance(place, Path) else place.rstrip("/")
-    with readable_errors(place, "an Iceberg table"):
+    with _lake_errors(place, "an Iceberg table"):
         table = StaticTable.from_metadata(f"{base}/metadata/{_find_metadata(place)}")
     location = table.metadata.location
     parts = urlsplit(location)
@@ -283,7 +296,7 @@ def _load_iceberg(place: Path | str) -> Any:  # pyiceberg's table
         )
     return table
 
-
+# %% ../../nbs/lib/data/15_databases.ipynb #5bc248ad
 def open_iceberg(
     place: Path | str,  # a folder with Iceberg's `metadata`, or its address
     selection: Selection,  # not used: the folder is one table
@@ -298,14 +311,14 @@ def open_iceberg(
     table = _load_iceberg(place)
     from pyiceberg.io.pyarrow import ArrowScan, schema_to_pyarrow
 
-    with readable_errors(place, "an Iceberg table"):
+    with _lake_errors(place, "an Iceberg table"):
         scan = table.scan()
         schema = schema_to_pyarrow(scan.projection(), include_field_ids=False)
         tasks = sorted(scan.plan_files(), key=lambda task: task.file.file_path)
     how = (scan.table_metadata, scan.io, scan.projection(), scan.row_filter, scan.case_sensitive)
 
     def read() -> Iterator["pa.Table"]:
-        with readable_errors(place, "an Iceberg table"):
+        with _lake_errors(place, "an Iceberg table"):
             for task in tasks:
                 for batch in ArrowScan(*how).to_record_batches([task]):
                     yield pa.Table.from_batches([batch]).select(schema.names).cast(schema)
@@ -354,28 +367,33 @@ def _existing(place: str) -> Path:
 _HINTS = (  # what an engine says, and what to do
     ("no password supplied", "set PGPASSWORD, or put it into ~/.pgpass or the file that PGPASSFILE names (chmod 600)"),
     ("password authentication failed", "correct PGPASSWORD or the password file (PGPASSFILE, ~/.pgpass), or the user"),
+    ("already exists", "choose another name, or say that it may be replaced"),
+    ("invalid byte sequence", "a text holds what PostgreSQL cannot store (the character NUL): remove it"),
     ("database .* does not exist|role .* does not exist", "correct the database or the user in the address"),
     ("refused|translate host|timeout expired|unreachable|closed the connection|No route|connection to server",
      "check that the server runs, and the host and port in the address"),
     ("permission denied", "ask the owner of the database for this right"),
-    ("read-only|readonly|not authorized|prohibited", "give one SELECT; a query only reads"),
+    ("read-only|readonly|within a transaction|not authorized|prohibited", "give one SELECT; a query only reads"),
     ("syntax error|parser error|incomplete input|multiple commands|one statement", "correct the query; it must be one SELECT"),
     ("does not exist|no such|not found|binder error", "correct the names in the query"),
     ("lock", "another program holds it: wait for it or end it, or read a copy"),
     ("not a database|not a valid DuckDB|malformed|encrypted", "it is another kind of file, or damaged: make or copy it again"),
 )  # fmt: skip
 
-
+# %% ../../nbs/lib/data/15_databases.ipynb #cef66b50
 def _explain(error: Exception) -> str:
     "What an engine says in its first sentence, and what to do."
     text = str(error).strip() or type(error).__name__
     found = re.search(r"(?:ERROR|FATAL):\s+(.*)|Failed to connect: (.*)", text)
-    first = (next(filter(None, found.groups()), "") if found else text).splitlines()[0].rstrip(":. ")
+    first = (
+        (next(filter(None, found.groups()), "") if found else text)
+        .splitlines()[0]
+        .rstrip(":.! ")
+        .removeprefix("Catalog Error: ")
+    )
     secret = os.environ.get("PGPASSWORD", "")
     shown = first.replace(secret, "…") if len(secret) > 3 else first
-    hint = next(
-        (hint for what, hint in _HINTS if re.search(what, text, re.I)), "correct the address or the query"
-    )
+    hint = next((hint for what, hint in _HINTS if re.search(what, text, re.I)), "correct what was asked for")
     return f"{shown}: {hint}"
 
 
@@ -417,7 +435,7 @@ _DUCK_PLAIN = re.compile(  # and DuckDB's
     "BOOLEAN|U?(TINY|SMALL|BIG)INT|U?INTEGER|HUGEINT|FLOAT|DOUBLE|DECIMAL.*|VARCHAR|DATE|TIMESTAMP.*|BLOB|ENUM.*|UUID"
 )
 
-
+# %% ../../nbs/lib/data/15_databases.ipynb #47933485
 def _quote(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
@@ -498,7 +516,7 @@ class _Session(Protocol):
 
     def close(self) -> None: ...
 
-
+# %% ../../nbs/lib/data/15_databases.ipynb #e7856072
 class _Postgres:
     name = "PostgreSQL"
 
@@ -532,7 +550,7 @@ class _Postgres:
     def stream(self, query: str, exact: set[str]) -> Iterator["pa.Table"]:
         import pyarrow as pa
 
-        query = self._cast_strange(_clean_query(query))
+        query = _cast_strange(self.cursor, _clean_query(query))
         reader = self.run(query).fetch_record_batch()
         kinds = list(map(_plain_kind, reader.schema))
         exact.update(each.name for each in reader.schema if _is_numeric(each) and _find_decimal(each) is None)
@@ -540,14 +558,6 @@ class _Postgres:
             columns = [pa.chunked_array([column]) for column in batch.columns]
             plain = map(_unwrap, [self._place] * len(columns), reader.schema, columns)
             yield pa.table(list(plain), schema=pa.schema(zip(reader.schema.names, kinds, strict=True)))
-
-    def _cast_strange(self, query: str) -> str:
-        schema = self.cursor.adbc_execute_schema(query)
-        kinds = {
-            each.name: (each.metadata or {}).get(b"POSTGRESQL:type", b"text").decode() for each in schema
-        }
-        casts = {name: _CASTS.get(kind, "text") for name, kind in kinds.items() if kind not in _PLAIN}
-        return f"SELECT {_cast_columns(schema.names, casts)} FROM (\n{query}) AS its_rows" if casts else query
 
     def close(self) -> None:
         with suppress(Exception):  # a server that is gone has ended the transaction itself
@@ -566,6 +576,14 @@ def _is_numeric(field: "pa.Field") -> bool:
     return bool((field.metadata or {}).get(b"POSTGRESQL:type") == b"numeric")
 
 
+def _cast_strange(cursor: Any, query: str) -> str:
+    "The query, with columns cast whose type has no copy in Arrow."
+    schema = cursor.adbc_execute_schema(query)
+    kinds = [(each.name, (each.metadata or {}).get(b"POSTGRESQL:type", b"text").decode()) for each in schema]
+    casts = {name: _CASTS.get(kind, "text") for name, kind in kinds if kind not in _PLAIN}
+    return f"SELECT {_cast_columns(schema.names, casts)} FROM (\n{query}) AS its_rows" if casts else query
+
+
 def _plain_kind(field: "pa.Field") -> Any:
     "The type that `_unwrap` gives."
     import pyarrow as pa
@@ -574,7 +592,7 @@ def _plain_kind(field: "pa.Field") -> Any:
         return field.type
     return _find_decimal(field) or field.type.storage_type
 
-
+# %% ../../nbs/lib/data/15_databases.ipynb #84730240
 class _DuckDB:
     name = "DuckDB"
 
@@ -627,7 +645,7 @@ class _SQLite:
 
         path = _existing(place).absolute()
         self._place = place
-        self._connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, isolation_level=None)
+        self._connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", 2, uri=True, isolation_level=None)
         self._connection.execute("BEGIN")
         allowed = {
             sqlite3.SQLITE_SELECT,
@@ -656,7 +674,8 @@ class _SQLite:
 
         names = self.list_columns(query)
         kinds = [
-            _choose_kind(self._place, *each) for each in zip(names, *self._weigh(query, names), strict=True)
+            _choose_kind(self._place, *each)
+            for each in zip(names, *_weigh_columns(self._connection, query, names), strict=True)
         ]
         exact.update(name for name, kind in zip(names, kinds, strict=True) if kind == _EXACT)
         schema = pa.schema(
@@ -674,22 +693,6 @@ class _SQLite:
                 schema=schema,
             )
 
-    def _weigh(self, query: str, names: list[str]) -> list[tuple[Any, ...]]:
-        "For each column the first and last kind of its values, by the alphabet, and its lowest and highest whole number."
-        own = [f"c{number}" for number in range(len(names))]
-        rows = f"WITH its_rows({', '.join(own)}) AS (\n{_clean_query(query)}) SELECT %s FROM its_rows"
-
-        def ask(what: str) -> tuple[Any, ...]:
-            return tuple(
-                self._connection.execute(rows % ", ".join(what.format(name) for name in own)).fetchone()
-            )
-
-        first, last = ask("min(nullif(typeof({0}), 'null'))"), ask("max(nullif(typeof({0}), 'null'))")
-        whole = "CASE typeof({0}) WHEN 'integer' THEN {0} END"
-        both = ("integer", "real") in zip(first, last, strict=True)
-        none = (None,) * len(own)
-        return [first, last, *((ask(f"min({whole})"), ask(f"max({whole})")) if both else (none, none))]
-
     def close(self) -> None:
         self._connection.close()
 
@@ -703,6 +706,21 @@ _ALIASES = {
     _EXACT: "string",
     _MIXED: "string",
 }
+
+
+def _weigh_columns(connection: Any, query: str, names: list[str]) -> list[tuple[Any, ...]]:
+    "For each column the first and last kind of its values, by the alphabet, and its lowest and highest whole number."
+    own = [f"c{number}" for number in range(len(names))]
+    rows = f"WITH its_rows({', '.join(own)}) AS (\n{_clean_query(query)}) SELECT %s FROM its_rows"
+
+    def ask(what: str) -> tuple[Any, ...]:
+        return tuple(connection.execute(rows % ", ".join(what.format(name) for name in own)).fetchone())
+
+    first, last = ask("min(nullif(typeof({0}), 'null'))"), ask("max(nullif(typeof({0}), 'null'))")
+    whole = "CASE typeof({0}) WHEN 'integer' THEN {0} END"
+    both = ("integer", "real") in zip(first, last, strict=True)
+    none = (None,) * len(own)
+    return [first, last, *((ask(f"min({whole})"), ask(f"max({whole})")) if both else (none, none))]
 
 
 def _choose_kind(
@@ -725,7 +743,7 @@ def _to_text(cell: Any) -> str | None:
     "A SQLite value as text; that of a fraction reads back as the same one."
     return cell if cell is None or isinstance(cell, str) else repr(cell)
 
-
+# %% ../../nbs/lib/data/15_databases.ipynb #ce987d1c
 _ENGINES: dict[str, Any] = {
     "postgresql": _Postgres,
     "postgres": _Postgres,
@@ -803,7 +821,7 @@ class RowsDigest:
         ]
         return hashlib.sha256(repr(known).encode()).hexdigest()
 
-
+# %% ../../nbs/lib/data/15_databases.ipynb #c695c4dd
 def _to_bytes(column: "pa.Array") -> tuple[Any, Any]:
     "The length of each cell, where they differ, and the bytes of all; an empty cell has none or zeros."
     import pyarrow as pa
@@ -900,7 +918,7 @@ def _fit_kind(kind: "pa.DataType", engine: str) -> "pa.DataType":
         return pa.large_string()
     return kind
 
-
+# %% ../../nbs/lib/data/15_databases.ipynb #8f4852f5
 def _fit_table(table: "pa.Table", engine: str, names: Sequence[str], kinds: Sequence[Any]) -> "pa.Table":
     "The table in the columns of the first one, as an engine stores them."
     import pyarrow as pa
@@ -968,7 +986,7 @@ class _Stage:
             self._writer.close()
         self._file.close()
 
-
+# %% ../../nbs/lib/data/15_databases.ipynb #c6448b16
 def _check_names(names: Sequence[str], engine: str) -> None:
     "Raise `DataError` if an engine would take two columns for one, or cut a name."
     plain = list(names) if engine == "postgresql" else [name.casefold() for name in names]
@@ -994,6 +1012,7 @@ class TableWriter:
         schema, dot, table = table_name.partition(".") if self._engine != "sqlite" else ("", "", table_name)
         self._schema, self._table = (schema, table) if dot else ("", table_name)
         self._stages: dict[bool, _Stage] = {}
+        self._failed = False
 
     @cached_property
     def names(self) -> tuple[str, str]:
@@ -1009,22 +1028,7 @@ class TableWriter:
         _check_address(self._place) if self._engine == "postgresql" else None
         if self._engine == "postgresql" or _find_writable(self._place).exists():
             with _connect(self._place) as session:
-                self._check_session(session)
-
-    def _check_session(self, session: _Session) -> None:
-        if isinstance(session, _Postgres):
-            _check_schema(session, self._schema)
-        tables = session.list_tables()
-        here = {
-            table
-            for schema, table, visible in tables
-            if (schema == self._schema if self._schema else visible)
-        }
-        if not self._replace and (there := [name for name in self.names if name in here]):
-            raise DataError(
-                f"the table {there[0]} is there already, and results never overwrite what they did not write: choose "
-                "another name, or say that it may be replaced"
-            )
+                _refuse_existing(session, self._schema, () if self._replace else self.names)
 
     def add(
         self,
@@ -1034,7 +1038,11 @@ class TableWriter:
         "Rows, which nobody sees yet; raises `DataError` if a column cannot be stored exactly."
         if rejected not in self._stages:
             self._stages[rejected] = _Stage(self.names[rejected], table, self._engine)
-        self._stages[rejected].add(table)
+        try:
+            self._stages[rejected].add(table)
+        except BaseException:
+            self._failed = True
+            raise
 
     def finish(self) -> str:  # 64 hexadecimal digits
         "The digest of all rows; nothing can be added any more."
@@ -1049,6 +1057,8 @@ class TableWriter:
         stages = list(self._stages.values())
         self._stages = {}
         try:
+            if commit and self._failed:
+                raise DataError("some results could not be stored, so none are")
             if commit and stages:
                 with _sentences(self._place):
                     drop = self.names if self._replace else ()
@@ -1058,6 +1068,19 @@ class TableWriter:
                 stage.close()
 
 # %% ../../nbs/lib/data/15_databases.ipynb #8dfcd378
+def _refuse_existing(session: _Session, schema: str, names: Sequence[str]) -> None:
+    "Raise `DataError` if one of the tables exists, or if none may be made."
+    if isinstance(session, _Postgres):
+        _check_schema(session, schema)
+    tables = session.list_tables()
+    here = {table for own, table, visible in tables if (own == schema if schema else visible)}
+    if there := [name for name in names if name in here]:
+        raise DataError(
+            f"the table {there[0]} is there already, and results never overwrite what they did not write: choose "
+            "another name, or say that it may be replaced"
+        )
+
+
 def _find_writable(place: str) -> Path:
     "The file of a SQLite or DuckDB address, which may be new; its folder may not."
     path = _find_database(place)
@@ -1081,7 +1104,7 @@ def _check_schema(session: _Postgres, name: str) -> None:
             f"this user may not make a table in the schema {found[0][0]}: ask the owner of the database for the right"
         )
 
-
+# %% ../../nbs/lib/data/15_databases.ipynb #34cf4add
 def _store_postgres(place: str, schema: str, stages: Sequence[_Stage], drop: Sequence[str]) -> None:
     session = _Postgres(place, writes=True)
     try:
