@@ -270,7 +270,7 @@ def _find_layout(first: bytes, letters: _Letters, needed: Sequence[str]) -> _Lay
     newline = b"\r" if line_end == "\r" else b"\n"
     return _Layout(dialect, newline, at + 1, tuple(names), indexed, letters.lines)
 
-
+# %% ../../nbs/lib/data/11_delimited.ipynb #130cf274
 def _describe_layout(layout: _Layout) -> tuple[str, ...]:
     "How the text is read, for people: whatever is not a plain CSV file."
     dialect, notes = layout.dialect, []

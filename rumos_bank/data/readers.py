@@ -141,7 +141,7 @@ def _require_text(place: Path | Held) -> None:
 # %% ../../nbs/lib/data/16_readers.ipynb #d30ba2fd
 def _open(place: Place, selection: Selection, needed: Sequence[str]) -> Source:
     "The source, by scheme, folder or ending."
-    if is_database(place):
+    if isinstance(place, str) and is_database(place):
         return open_database(place, selection, needed)
     if isinstance(place, str) and find_suffix(place) not in ("", ".parquet"):
         named = find_format(Path(place))

@@ -112,7 +112,7 @@ def _join_types(found: Sequence["pa.DataType"], text: bool) -> "pa.DataType":
         return pa.float64()
     return types.pop() if len(types) == 1 else pa.string()
 
-
+# %% ../../nbs/lib/data/14_statistical.ipynb #2fcc396b
 class _Tables:
     "The rows of a file as tables of one schema, which is found when they are first asked for."
 
@@ -210,7 +210,7 @@ def open_statistical(
         notes=_describe_file(about, names, missing),
     )
 
-
+# %% ../../nbs/lib/data/14_statistical.ipynb #ea0e5cc1
 def _describe_file(
     about: Any, names: Mapping[str, str], missing: Mapping[str, Sequence[tuple[float, float]]]
 ) -> tuple[str, ...]:

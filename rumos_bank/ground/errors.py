@@ -72,7 +72,6 @@ EXTRAS = {  # of pyproject.toml, and the modules that each must bring
 
 
 def require_extra(
-    extra: str,  # api, cluster, desk, postgres or statistics
     extra: str,  # one of `EXTRAS`
     what: str,  # that needs it, as the message will call it
     otherwise: str = "",  # what to do instead, if anything

@@ -273,7 +273,7 @@ class _JsonFile(_TextFile):
     def __init__(self, file: IO[bytes], names: Sequence[str], dialect: Dialect, suffix: str) -> None:
         self.file, self.pack = file, _PACKERS.get(suffix.rpartition(".")[2], bytes)
 
-
+# %% ../../nbs/lib/serving/52_writers.ipynb #e4e009e5
 class _ArrowFile:
     "An Arrow file."
 

@@ -156,7 +156,7 @@ def test_every_format_gives_the_same_clients(tmp_path, suffix):
     path = tmp_path / f"clients{suffix}"
     WRITERS[suffix](frame, str(path))
     for place in (path, Held(path.name, path.read_bytes())):
-        source, rows, columns = read(place, CLIENT_COLUMNS)
+        source, rows, _ = read(place, CLIENT_COLUMNS)
         assert rows == [1, 2, 3] and set(source.fields.names) == set(CLIENT_COLUMNS)
         (chunk,) = source.chunks()
         got = np.column_stack([source.fields.read(chunk.table, name) for name in CLIENT_COLUMNS])
