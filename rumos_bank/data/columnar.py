@@ -77,7 +77,7 @@ def _find_index(metadata: Mapping[bytes, bytes] | None) -> tuple[str, int, int] 
             return str(each["name"]), int(each["start"]), int(each["step"])
     return None
 
-
+# %% ../../nbs/lib/data/13_columnar.ipynb #6dbd0980
 def _complete(table: "pa.Table", first: int, part: "_Part") -> "pa.Table":
     "The rows of one file with the columns of all files; the first of them is that row of its file, counted from 0."
     import pyarrow as pa
@@ -108,7 +108,7 @@ class _Part:
 def open_parquet(
     place: Place,  # a file, a folder of them with or without partitions, or an address of one
     selection: Selection,  # a file holds one table
-    needed: Sequence[str],
+    needed: Sequence[str],  # names that the table has
 ) -> Source:
     """The table in Parquet files.
 
@@ -128,7 +128,7 @@ def open_parquet(
         place, _make_dataset(place, files, shown, inside if is_folder else ""), "Parquet", needed
     )
 
-
+# %% ../../nbs/lib/data/13_columnar.ipynb #345b0055
 def _open_held(place: Held, needed: Sequence[str]) -> Source:
     "The table in a Parquet file in memory."
     import pyarrow as pa
@@ -142,14 +142,14 @@ def _open_held(place: Held, needed: Sequence[str]) -> Source:
             table = table.append_column(name, pa.array(start + step * np.arange(len(table))))
     return _open_batches(place, "Parquet", needed, table.schema, table.to_batches)
 
-
+# %% ../../nbs/lib/data/13_columnar.ipynb #b8da9796
 def open_dataset(
-    place: Path | str,
+    place: Path | str,  # as `to_place` gives it
     data: Any,  # pyarrow's `FileSystemDataset` of Parquet files
     format: str,  # as people call it
-    needed: Sequence[str],
+    needed: Sequence[str],  # names that the table has
     digest: Callable[[], str] | None = None,  # None: of all the files at the place
-    notes: Sequence[str] = (),
+    notes: Sequence[str] = (),  # how it was read
 ) -> Source:
     "The table in a data set of Parquet files, with a plan for each chunk."
     schema, index = _replace_views(data.schema), _find_index(data.schema.metadata)
@@ -258,7 +258,7 @@ def _read_planned(place: Path | str, format: str, files: Any, schema: "pa.Schema
 def _open_batches(
     place: Place,
     format: str,
-    needed: Sequence[str],
+    needed: Sequence[str],  # names that the table has
     schema: "pa.Schema",
     read: Callable[[], Iterable["pa.RecordBatch"]],
 ) -> Source:
@@ -281,11 +281,11 @@ def _require_file(place: Place) -> Path | Held:
         raise DataError(f"{place} must be Parquet: of other formats, only files of this machine are read")
     return place
 
-
+# %% ../../nbs/lib/data/13_columnar.ipynb #dbf0255e
 def open_arrow(
     place: Place,  # .arrow or .feather, a file or a stream
-    selection: Selection,
-    needed: Sequence[str],
+    selection: Selection,  # a file holds one table
+    needed: Sequence[str],  # names that the table has
 ) -> Source:
     "The table in an Arrow file. Raises `DataError` for anything else."
     import pyarrow as pa
@@ -308,8 +308,8 @@ def open_arrow(
 
 def open_orc(
     place: Place,  # .orc
-    selection: Selection,
-    needed: Sequence[str],
+    selection: Selection,  # a file holds one table
+    needed: Sequence[str],  # names that the table has
 ) -> Source:
     "The table in an ORC file. Raises `DataError` for anything else."
     from pyarrow import orc
@@ -328,8 +328,8 @@ def open_orc(
 # %% ../../nbs/lib/data/13_columnar.ipynb #0f381e5a
 def open_arff(
     place: Place,  # .arff
-    selection: Selection,
-    needed: Sequence[str],
+    selection: Selection,  # a file holds one table
+    needed: Sequence[str],  # names that the table has
 ) -> Source:
     "The table in an ARFF file. Raises `DataError` for anything else."
     import pyarrow as pa
@@ -387,7 +387,7 @@ def _name_kind(value: Any) -> str:
         return "int" if abs(value) < 2**53 else "wide" if abs(value) < 10**38 else "text"
     return "float" if isinstance(value, float) else "text"
 
-
+# %% ../../nbs/lib/data/13_columnar.ipynb #3890622d
 def _make_column(values: Sequence[Any], kind: str) -> "pa.Array":
     import pyarrow as pa
 
@@ -398,6 +398,19 @@ def _make_column(values: Sequence[Any], kind: str) -> "pa.Array":
     return pa.array(texts, pa.large_string())
 
 # %% ../../nbs/lib/data/13_columnar.ipynb #dc3c56bd
+def _make_chunk(
+    number: int,
+    rows: Sequence[tuple[int, dict[str, Any]]],
+    broken: Sequence[Broken],
+    kinds: Mapping[str, str],
+) -> Chunk:
+    import pyarrow as pa
+
+    columns = [_make_column([row.get(name) for _, row in rows], kind) for name, kind in kinds.items()]
+    numbers = np.array([at for at, _ in rows], np.int64)
+    return Chunk(number, numbers, pa.table(columns, list(kinds)), tuple(broken))
+
+# %% ../../nbs/lib/data/13_columnar.ipynb #9bd7badd
 @dataclass
 class _Objects:
     "The rows of a file of JSON Lines."
@@ -420,8 +433,6 @@ class _Objects:
 
     def chunks(self) -> Iterator[Chunk]:
         "The rows, chunk by chunk."
-        import pyarrow as pa
-
         types = {name: _find_kind(kinds) for name, kinds in self.kinds.items()}
         rows: list[tuple[int, dict[str, Any]]] = []
         broken: list[Broken] = []
@@ -444,10 +455,10 @@ class _Objects:
             except _Line as why:
                 broken.append(Broken(at, at, str(why), line[:200].decode("utf-8", "replace").strip()))
             if len(rows) + len(broken) == CHUNK_ROWS:
-                yield cut()
+                yield _make_chunk(number, rows, broken, types)
                 rows, broken, number = [], [], number + 1
         if rows or broken:
-            yield cut()
+            yield _make_chunk(number, rows, broken, types)
 
     def _read_lines(self) -> Iterator[bytes]:
         with open_bytes(self.file) as opened:
@@ -455,11 +466,11 @@ class _Objects:
             for at, line in enumerate(lines):
                 yield line.removeprefix(b"\xef\xbb\xbf") if at == 0 else line
 
-
+# %% ../../nbs/lib/data/13_columnar.ipynb #835813f4
 def open_json_lines(
     place: Place,  # .jsonl or .ndjson, plain or packed
-    selection: Selection,
-    needed: Sequence[str],
+    selection: Selection,  # a file holds one table
+    needed: Sequence[str],  # names that the table has
 ) -> Source:
     "The table in a file of JSON Lines. Raises `DataError` if it cannot be read."
     objects = _Objects(_require_file(place))
@@ -488,8 +499,8 @@ def open_json_lines(
 
 def refuse_json(
     place: Place,  # .json
-    selection: Selection,
-    needed: Sequence[str],
+    selection: Selection,  # a file holds one table
+    needed: Sequence[str],  # names that the table has
 ) -> Source:
     "Raises `DataError`: one JSON value is no table."
     raise DataError(

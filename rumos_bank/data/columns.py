@@ -84,7 +84,7 @@ _SPACED = "^[+-]?[1-9]\\d{0,2}([ \u00a0\u2009\u202f'\u2019]\\d{3})+([.,]\\d*)?$"
 
 
 def is_text(
-    kind: "pa.DataType",
+    kind: "pa.DataType",  # of a column
 ) -> bool:
     "Whether a column of this type holds text."
     import pyarrow as pa
@@ -121,7 +121,7 @@ def _swap_signs(text: "pa.ChunkedArray") -> "pa.ChunkedArray":
     held = pc.replace_substring(pc.replace_substring(text, ".", "\0"), ",", ".")
     return pc.replace_substring(held, "\0", ",")
 
-
+# %% ../../nbs/lib/data/09_columns.ipynb #711adc83
 def _reads_as_number(text: "pa.ChunkedArray") -> "pa.ChunkedArray":
     import pyarrow.compute as pc
 
@@ -179,11 +179,10 @@ def _read_text(column: "pa.ChunkedArray", style: str) -> "pa.ChunkedArray":
             return column.cast(pa.float64())
         except pa.ArrowInvalid:
             pass
-    text = _clean_text(column)
-    other = _swap_signs(text)
-    point, comma = _reads_as_number(text), _reads_as_number(other)
+    text, other = (cleaned := _clean_text(column)), _swap_signs(cleaned)
     if style == "comma":
-        text, point, comma = other, comma, point
+        text, other = other, text
+    point, comma = _reads_as_number(text), _reads_as_number(other)
     plain = pc.invert(pc.match_substring_regex(text, "[.,]"))
     kept = point if style else pc.and_(point, pc.or_(plain, pc.invert(comma)))
     bare = pc.replace_substring(text, ",", "")
@@ -244,7 +243,7 @@ class Styles:
         "The columns whose numbers are known to be written this way, as far as it was asked."
         return [name for name, known in (self._found or {}).items() if known.style == style]
 
-
+# %% ../../nbs/lib/data/09_columns.ipynb #906a41fc
 @dataclass(frozen=True)
 class Fields:
     "The known fields of a table."
@@ -285,7 +284,7 @@ class Fields:
             return _Shown(f"{cell!r}, which can be {' or '.join(readings)}")
         return cell
 
-
+# %% ../../nbs/lib/data/09_columns.ipynb #47eceef1
 class _Shown(str):
     "Text without quotation marks around it."
 

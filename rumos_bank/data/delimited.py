@@ -55,7 +55,7 @@ class _Letters(NamedTuple):
     mark: bytes  # the byte order mark it begins with
     lines: int  # line breaks, as far as bytes can show
 
-
+# %% ../../nbs/lib/data/11_delimited.ipynb #65fd8232
 def _find_letters(place: Path | Held) -> _Letters:
     "The encoding of a text, after one look at all its bytes."
     decoder, lines, ascii_only = codecs.getincrementaldecoder("utf-8")(), 0, True
@@ -139,7 +139,7 @@ def _find_quotes(block: bytes, separator: bytes, last: bool) -> _Quotes:
             spans.append((found.start(), found.end() - 1))
     return _Quotes(np.array(spans, np.int64).reshape(-1, 2), open_at)
 
-
+# %% ../../nbs/lib/data/11_delimited.ipynb #d151b4bf
 def _find_ends(block: bytes, separator: bytes, newline: bytes, width: int, last: bool) -> np.ndarray:
     "The position behind each record that ends in this block. Raises `_Fault`."
     breaks = np.flatnonzero(np.frombuffer(block, np.uint8) == newline[0])
@@ -195,7 +195,7 @@ class _Layout(NamedTuple):
         "The number of the first row below the heading, as a spreadsheet shows it: it does not show `sep=;`."
         return self.above + 1 - self.dialect.sep_line
 
-
+# %% ../../nbs/lib/data/11_delimited.ipynb #54916288
 def _split_rows(text: str, separator: str) -> list[list[str]]:
     return [
         row
@@ -293,7 +293,7 @@ class _Rows:
             self.kept.append((at, (cells + [""] * width)[:width]))
         return "skip"
 
-
+# %% ../../nbs/lib/data/11_delimited.ipynb #c152bf66
 def _parse(block: bytes, layout: _Layout) -> tuple[np.ndarray, "pa.Table", list[tuple[int, str, str]], int]:
     "Positions and cells of a block's rows, its broken lines, and how many lines there were."
     import pyarrow as pa
@@ -378,7 +378,7 @@ def _mark_last(blocks: Iterator[bytes]) -> Iterator[tuple[bytes, bool]]:
         held = block
     yield held, True
 
-
+# %% ../../nbs/lib/data/11_delimited.ipynb #057d781d
 def _read_chunks(place: Path | Held, layout: _Layout) -> Iterator[Chunk]:
     "The rows, block by block."
     number, row, line = 0, 1 - layout.dialect.sep_line, 1  # of the next record
@@ -415,7 +415,7 @@ def _find_lines(block: bytes, layout: _Layout) -> np.ndarray:
     breaks = np.flatnonzero(np.frombuffer(block, np.uint8) == layout.newline[0])
     return np.searchsorted(breaks, starts)
 
-
+# %% ../../nbs/lib/data/11_delimited.ipynb #3726800c
 def _describe_fault(place: Place, layout: _Layout, fault: _Fault, row: int, line: int) -> DataError:
     before = fault.block[: fault.at]
     row, line = row + len(_find_ends_before(before, layout)), line + before.count(layout.newline)

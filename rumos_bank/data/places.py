@@ -48,7 +48,7 @@ def to_place(
     text = str(path).removeprefix("file://")
     return text if "://" in text else Path(text)
 
-
+# %% ../../nbs/lib/data/10_places.ipynb #f53b65c3
 def find_place(
     path: Path | str,  # as `to_place` gives it
 ) -> tuple[Any, str]:  # pyarrow's file system, and the path in it
@@ -90,7 +90,7 @@ PACKED = (".gz", ".zst")
 
 
 def find_suffix(
-    place: Place,
+    place: Place,  # or its name
 ) -> str:  # in small letters, such as ".csv" or ".csv.gz"; empty: there is none
     "How the name of a place ends."
     name = str(place).rstrip("/").rpartition("/")[2].lower()
@@ -102,7 +102,7 @@ def find_suffix(
 
 
 def open_bytes(
-    place: Path | Held,
+    place: Path | Held,  # a file
 ) -> IO[bytes]:
     "The content, unpacked."
     import pyarrow as pa
@@ -115,7 +115,7 @@ def open_bytes(
         return pa.CompressedInputStream(opened, "zstd")  # type: ignore[no-any-return]
     return opened  # type: ignore[no-any-return]
 
-
+# %% ../../nbs/lib/data/10_places.ipynb #912c2ed4
 def digest_place(
     place: Place,  # not a database
 ) -> str:  # 64 hexadecimal digits: of the file, or of all files of a folder with their names
@@ -134,7 +134,7 @@ def digest_place(
 
 
 def stamp_place(
-    place: Place,
+    place: Place,  # or its name
 ) -> list[tuple[str, int, Any]]:
     "Size and time of every file; in another store, its mark of the version. Empty for a database and for memory."
     if isinstance(place, Held) or is_database(place):
@@ -150,14 +150,14 @@ DATABASES = ("postgresql", "postgres", "sqlite", "duckdb")
 
 
 def is_database(
-    place: Place,
+    place: Place,  # or its name
 ) -> bool:
     "Whether a place is an address of a database."
     return isinstance(place, str) and urlsplit(place).scheme in DATABASES
 
-
+# %% ../../nbs/lib/data/10_places.ipynb #dcfb144f
 def show_place(
-    place: Place,
+    place: Place,  # or its name
 ) -> str:
     "A place for people and records: a path in full, an address without its password."
     if isinstance(place, Path):
@@ -207,7 +207,7 @@ class Span(NamedTuple):
     rows: int
     known: Mapping[str, Any]  # columns whose values stand in the names of the partition's folders
 
-
+# %% ../../nbs/lib/data/10_places.ipynb #2b22862e
 class Plan(NamedTuple):
     "A chunk that is not read yet."
 
@@ -284,15 +284,15 @@ def cut_tables(
 
 
 def list_twice(
-    names: Sequence[str],
+    names: Sequence[str],  # of columns
 ) -> list[str]:
     "The names that occur more than once."
     return sorted({name for name in names if names.count(name) > 1})
 
-
+# %% ../../nbs/lib/data/10_places.ipynb #9f15a170
 @contextmanager
 def readable_errors(
-    place: Place,
+    place: Place,  # or its name
     format: str,  # as people call it
 ) -> Iterator[None]:
     "Raise `DataError`, one sentence with what to do, for whatever a parser raises inside."

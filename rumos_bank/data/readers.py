@@ -56,8 +56,8 @@ _MOST_UNPACKED = 2**29  # bytes, of the table in a zip file
 
 def open_zip(
     place: Place,  # .zip
-    selection: Selection,
-    needed: Sequence[str],
+    selection: Selection,  # a file holds one table
+    needed: Sequence[str],  # names that the table has
 ) -> Source:
     "The one table in a zip file. Raises `DataError` if there is none, another one, or far too much in it."
     if isinstance(place, str):
@@ -81,7 +81,7 @@ def open_zip(
         )
     return open_source(Held(f"{place}/{names[0]}", content), needed, selection)
 
-
+# %% ../../nbs/lib/data/16_readers.ipynb #409916e5
 FORMATS = (
     Format("CSV", (".csv", ".tsv", ".txt"), open_delimited, packed=True),
     Format("Parquet", (".parquet",), open_parquet),
@@ -96,7 +96,7 @@ SUFFIXES = tuple(suffix for each in FORMATS for suffix in each.suffixes if each.
 
 
 def find_format(
-    place: Path | Held,
+    place: Path | Held,  # a file
 ) -> Format | None:  # None: its name has no known ending
     "The format of a file, by its name."
     suffix = find_suffix(place)
@@ -149,7 +149,7 @@ def _open(place: Place, selection: Selection, needed: Sequence[str]) -> Source:
             _require_text(place)
         return found.open(place, selection, needed)
 
-
+# %% ../../nbs/lib/data/16_readers.ipynb #89218e10
 def open_source(
     place: Place,  # clients: a file, a folder, an address, or a file in memory
     needed: Sequence[str] = CLIENT_COLUMNS,  # the columns that must be there

@@ -396,7 +396,7 @@ class _Growing:
         "Close the file without finishing it."
         self.opened.close()
 
-
+# %% ../../nbs/lib/serving/53_batch.ipynb #70085667
 class _OneFile:
     "A file of decisions, and a file of rejects if there are any."
 
@@ -679,7 +679,7 @@ def _describe_unwritten(what: Any, error: OSError) -> DataError:
     todo = "make room on its disk" if error.errno == errno.ENOSPC else "see that it can be written"
     return DataError(f"{what} cannot be written ({error.strerror or error}): {todo}, {again}")
 
-
+# %% ../../nbs/lib/serving/53_batch.ipynb #e89b2aa3
 @contextmanager
 def _alone(target: Path | str) -> Iterator[None]:
     "While one batch writes here no other may; an error of the disk is raised as `DataError`."

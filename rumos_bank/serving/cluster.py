@@ -93,7 +93,7 @@ def _sizes(path: Path | str) -> str:
 def _mark(parts: Folder) -> bytes:
     return parts.read(MANIFEST).partition(b"\n")[0]
 
-
+# %% ../../nbs/lib/serving/54_cluster.ipynb #42451acb
 def find_fault(
     kit: Kit,
 ) -> str:  # empty: there is none

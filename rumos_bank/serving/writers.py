@@ -82,15 +82,27 @@ def choose_dialect(
     return replace(dialect, comma=seen.style == "comma" or (dialect.separator == ";" and not seen.point))
 
 
+def _write_decimals(column: "pa.ChunkedArray") -> "pa.ChunkedArray":
+    "Decimals as people write them: 3913, not 3913.000000000 or 0E-9."
+    import pyarrow as pa
+
+    if not pa.types.is_decimal(column.type):
+        return column
+    texts = [None if value is None else f"{value:f}" for value in column.to_pylist()]
+    return pa.chunked_array(
+        [[text.rstrip("0").rstrip(".") if text and "." in text else text for text in texts]], pa.string()
+    )
+
+
 def _with_commas(column: "pa.ChunkedArray") -> "pa.ChunkedArray":
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    if not (pa.types.is_floating(column.type) or pa.types.is_decimal(column.type)):
+    if not pa.types.is_floating(column.type):
         return column
     return pc.replace_substring(column.cast(pa.string()), ".", ",")
 
-
+# %% ../../nbs/lib/serving/52_writers.ipynb #981805a5
 def _join_rows(table: "pa.Table", dialect: Dialect) -> str:
     import pyarrow as pa
 
@@ -110,6 +122,7 @@ def _to_text(table: "pa.Table", dialect: Dialect, numbers: Sequence[str]) -> byt
     import pyarrow as pa
     import pyarrow.csv as pacsv
 
+    table = pa.table(list(map(_write_decimals, table.columns)), names=table.column_names)
     safe = defuse_cells(table, numbers)
     if dialect.comma:
         safe = pa.table(list(map(_with_commas, safe.columns)), names=safe.column_names)
@@ -122,7 +135,7 @@ def _to_text(table: "pa.Table", dialect: Dialect, numbers: Sequence[str]) -> byt
         text = _join_rows(safe, dialect).encode()
     return text if dialect.encoding == "utf-8" else text.decode().encode(dialect.encoding)
 
-
+# %% ../../nbs/lib/serving/52_writers.ipynb #bbe1b6c4
 class _TextFile:
     "A file of text."
 
@@ -193,7 +206,7 @@ def _to_rows(table: "pa.Table", dialect: Dialect, numbers: Sequence[str]) -> lis
             ) from None
     return list(zip(*columns))
 
-
+# %% ../../nbs/lib/serving/52_writers.ipynb #6e61bee7
 class _Workbook:
     "An .xlsx file."
 
@@ -305,7 +318,7 @@ def find_like(
     suffix = find_suffix(place)
     return find_written(place) or next((_LIKE[own] for own in _LIKE if suffix.endswith(own)), ".csv")
 
-
+# %% ../../nbs/lib/serving/52_writers.ipynb #c51fa0ad
 def write_table(
     table: "pa.Table",  # (n, any)
     suffix: str,  # one of `WRITERS`
