@@ -189,6 +189,8 @@ def data() -> None:
         print("TWIN: these are synthetic clients; nothing here is true of real ones.")
     print(f"{len(dataset.clients):,} clients, {dataset.clients[TARGET].sum():,} defaulted")
     print(f"source       {dataset.source}\nfingerprint  {dataset.fingerprint}")
+    if dataset.notes:
+        print(f"file         {dataset.notes}")
 
 # %% ../../nbs/lib/operations/87_cli.ipynb #b413f114
 @app.command()
