@@ -340,6 +340,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                  'rumos_bank/data/delimited.py'),
                                            'rumos_bank.data.delimited._read_chunks': ( 'lib/data/delimited.html#_read_chunks',
                                                                                        'rumos_bank/data/delimited.py'),
+                                           'rumos_bank.data.delimited._read_first': ( 'lib/data/delimited.html#_read_first',
+                                                                                      'rumos_bank/data/delimited.py'),
                                            'rumos_bank.data.delimited._read_text': ( 'lib/data/delimited.html#_read_text',
                                                                                      'rumos_bank/data/delimited.py'),
                                            'rumos_bank.data.delimited._skip_heading': ( 'lib/data/delimited.html#_skip_heading',

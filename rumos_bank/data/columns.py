@@ -43,9 +43,9 @@ def resolve_names(
         if meant in _KNOWN or meant in needed:
             found.setdefault(meant, []).append(name)
     for meant, own in found.items():
-        if len(own) > 1 and (meant in needed or meant == ID):
+        if len(set(own)) > 1 and (meant in needed or meant == ID):
             raise DataError(f"the columns {' and '.join(own)} mean the same, {meant}: keep one of them")
-    return {meant: own[0] for meant, own in found.items() if len(own) == 1}
+    return {meant: own[0] for meant, own in found.items() if len(set(own)) == 1}
 
 
 _KNOWN = (ID, *CLIENT_COLUMNS)

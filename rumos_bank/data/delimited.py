@@ -160,7 +160,7 @@ def _find_ends(block: bytes, separator: bytes, newline: bytes, width: int, last:
 # %% ../../nbs/lib/data/11_delimited.ipynb #b878069b
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "blanks"}
 _LINE_ENDS = {"\n": "LF", "\r\n": "CR LF (Windows)", "\r": "CR"}
-_FIRST_ROWS = 50
+_FIRST_ROWS, _FIRST_BYTES = 50, 2**18
 
 
 @dataclass(frozen=True)
@@ -234,9 +234,19 @@ def _has_index(text: str, rows: Sequence[Sequence[str]], at: int) -> bool:
     )
 
 
+def _read_first(blocks: Iterator[bytes]) -> bytes:
+    "The beginning of a text, long enough for its first rows."
+    first = b""
+    for block in blocks:
+        first += block
+        if len(first) >= _FIRST_BYTES:
+            break
+    return first
+
+
 def _find_layout(first: bytes, letters: _Letters, needed: Sequence[str]) -> _Layout:
     "The layout, from the first block of the text."
-    text = first[: 2**18].decode("utf-8", errors="ignore")
+    text = first[:_FIRST_BYTES].decode("utf-8", errors="ignore")
     separator, sep_line = _find_separator(text, needed)
     rows = _split_rows(text, separator)
     at = find_heading(rows[sep_line:], needed) + sep_line if len(rows) > sep_line else 0
@@ -439,7 +449,7 @@ def open_delimited(
         raise DataError(f"{place} must be Parquet: of other formats, only files of this machine are read")
     with readable_errors(place, "CSV"):
         letters = _find_letters(place)
-        first = next(_read_text(place, letters), b"")
+        first = _read_first(_read_text(place, letters))
         layout = _find_layout(first, letters, needed)
     columns = tuple(layout.names[at] for at in layout.named)
     names = resolve_names(columns, needed)

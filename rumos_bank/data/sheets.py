@@ -67,7 +67,7 @@ def find_workbook_kind(
         return "is text with the name of a workbook: if it is CSV, let its name end in .csv"
     return "is no workbook: make or copy it again"
 
-
+# %% ../../nbs/lib/data/12_sheets.ipynb #d2817953
 def _find_packed_kind(content: bytes) -> str:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         names = set(map(_plain_part, archive.namelist()))
@@ -112,7 +112,7 @@ class Look:
         "Keep what calamine would lose."
         self.cells.setdefault(row, {})[column] = cell
 
-
+# %% ../../nbs/lib/data/12_sheets.ipynb #d38302ef
 def _open_archive(content: bytes) -> tuple[zipfile.ZipFile, dict[str, str]]:
     "The zip file, and its parts by their plain names."
     archive = zipfile.ZipFile(io.BytesIO(content))
@@ -137,7 +137,7 @@ def _test_part(archive: zipfile.ZipFile, name: str | None) -> None:
             while opened.read(_BLOCK):
                 pass
 
-
+# %% ../../nbs/lib/data/12_sheets.ipynb #7541fac9
 def _cut_blocks(opened: IO[bytes], mark: bytes) -> Iterator[bytes]:
     "The content in pieces, none of which ends inside of a tag, and each but the first begins with a row."
     rest = b""
@@ -195,7 +195,7 @@ def _name_column(position: int) -> str:
         letters = chr(65 + letter) + letters
     return letters
 
-
+# %% ../../nbs/lib/data/12_sheets.ipynb #4b59b940
 def _look_at_xlsx(opened: IO[bytes]) -> Look:
     look = Look(width=26)
     quoted = None
@@ -258,7 +258,7 @@ def _count_repeats(tag: bytes) -> int:
     found = _ODS_REPEATED.search(tag)
     return int(found[1]) if found else 1
 
-
+# %% ../../nbs/lib/data/12_sheets.ipynb #dffb2848
 def _look_at_ods(opened: IO[bytes], name: str) -> Look:
     from html import unescape
 
@@ -286,7 +286,7 @@ def _list_hidden_ods(block: bytes, start: int, end: int) -> list[int]:
             hidden += range(first, min(column, 16_384))
     return hidden
 
-
+# %% ../../nbs/lib/data/12_sheets.ipynb #24614821
 def _look_at_ods_row(block: bytes, start: int, end: int, look: Look, row: int) -> int:
     "Columns up to the last cell with a value, or a few more; what calamine would lose is kept."
     last = block.rfind(b"office:value", start, end)
@@ -335,7 +335,7 @@ def _open_xls(content: bytes) -> tuple[bytes, dict[str, int]]:
         at += 4 + length
     return records, sheets
 
-
+# %% ../../nbs/lib/data/12_sheets.ipynb #ea4b240e
 def _look_at_xls(records: bytes, at: int) -> Look:
     look, depth = Look(width=256, rows=65_536), 0
     unpack = struct.Struct("<HH").unpack_from
@@ -391,7 +391,7 @@ def _list_xlsb(content: bytes) -> dict[str, str]:
             sheets[content[at + 4 : at + 4 + 2 * length].decode("utf-16-le")] = relation
     return sheets
 
-
+# %% ../../nbs/lib/data/12_sheets.ipynb #c484457d
 def _look_at_xlsb(content: bytes) -> Look:
     look = Look()
     unpack = struct.Struct("<I").unpack_from
@@ -429,7 +429,7 @@ def write_cell(
 def _is_blank(row: Sequence[Any]) -> bool:
     return "" in row and all(isinstance(cell, str) and not cell.strip() for cell in row)
 
-
+# %% ../../nbs/lib/data/12_sheets.ipynb #b3711c03
 @dataclass(frozen=True)
 class Sheet:
     "One sheet of a workbook, loaded."
@@ -485,7 +485,7 @@ class Workbook:
             )
         return Sheet(name, self.opened.get_sheet_by_name(name), look)
 
-
+# %% ../../nbs/lib/data/12_sheets.ipynb #76fbc0bb
 def _open_workbook(content: bytes, kind: str) -> Workbook:
     if kind == "XLS":
         records, starts = _open_xls(content)
@@ -550,7 +550,7 @@ def _find_heading(sheet: Sheet, needed: Sequence[str]) -> tuple[int, list[str], 
         whole = True
     return at, names, whole
 
-
+# %% ../../nbs/lib/data/12_sheets.ipynb #4208715c
 def _choose_sheet(book: Workbook, wanted: str, needed: Sequence[str]) -> Sheet:
     visible, hidden = book.list_names(True), book.list_names(False)
     if wanted:
@@ -607,9 +607,9 @@ def _make_piece(cells: Sequence[Any]) -> Any:
         time: pa.time64("us"),
         timedelta: pa.duration("us"),
     }
-    return pa.array(cells, types[kinds.pop()]) if len(kinds) == 1 else cells
+    return pa.array(cells, types[kinds.pop()]) if len(kinds) == 1 else list(cells)
 
-
+# %% ../../nbs/lib/data/12_sheets.ipynb #e34fc7dd
 def _join_pieces(pieces: Sequence[Any]) -> "pa.ChunkedArray":
     import pyarrow as pa
 
@@ -666,7 +666,7 @@ class Rows:
             yield Chunk(number, rows, self.table.slice(start, CHUNK_ROWS), broken)
             begun = end
 
-
+# %% ../../nbs/lib/data/12_sheets.ipynb #78347044
 def _read_columns(sheet: Sheet, heading: int, width: int) -> tuple[list["pa.ChunkedArray"], np.ndarray]:
     "Every column below the heading without the empty rows, and the rows' numbers."
     numbers = [np.array([], np.int64)]
@@ -771,7 +771,7 @@ def open_sheet(
         chunk_rows=CHUNK_ROWS,
     )
 
-
+# %% ../../nbs/lib/data/12_sheets.ipynb #eb9e2880
 def _refuse_hidden(sheet: Sheet, heading: int, rows: Rows) -> None:
     filled = np.union1d(rows.numbers, [each.row for each in rows.broken])
     if len(hidden := np.intersect1d(sheet.look.hidden, filled)):

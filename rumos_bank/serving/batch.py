@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from rumos_bank.data.columns import Fields
+from rumos_bank.data.columns import Fields, is_text, plain_column
 from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, find_good_rows
 from rumos_bank.data.places import (
     WHOLE,
@@ -90,6 +90,7 @@ def score_table(
     chunk: Chunk,
     fields: Fields,  # of the input
     dropped: Sequence[str] = (),  # columns of an earlier run, which new ones replace
+    typed: bool = False,  # whether fields that were text are written as numbers
 ) -> Scored:
     "The decisions about the good rows, and the other rows with reasons."
     import pyarrow as pa
@@ -99,6 +100,10 @@ def score_table(
     table = chunk.table.drop_columns(list(dropped))
     kept = table if good.all() else table.filter(pa.array(good))
     used = {name: values[good].astype(np.int64) for name, values in numbers.items()}
+    for name in used if typed else ():
+        own = fields.names[name]
+        if is_text(plain_column(kept[own]).type):
+            kept = kept.set_column(kept.column_names.index(own), own, pa.array(used[name]))
     answers = _decide(champion, used, int(good.sum()))
     for name, values in answers.items():
         kept = kept.append_column(name, pa.array(values))
@@ -338,6 +343,8 @@ def _to_line(value: Mapping[str, Any]) -> bytes:
 class _Parts:
     "A folder of Parquet parts, which the next run continues if this one is killed."
 
+    typed = True
+
     def __init__(self, target: Path | str, identity: Mapping[str, Any]):
         self.target, self.rejects = target, name_rejects(target)
         self.write = PartWriter(_open_folder(self.target), _open_folder(self.rejects))
@@ -402,7 +409,8 @@ class _OneFile:
 
     def __init__(self, target: Path, source: Source, champion: Champion):
         self.target, self.rejects, self.suffix = target, name_rejects(target), find_written(target)
-        self.dialect, self.encode = choose_dialect(source, target), WRITERS[self.suffix].encode
+        self.dialect, self.writer = choose_dialect(source, target), WRITERS[self.suffix]
+        self.typed = self.writer.typed
         self.numbers = [source.fields.names[name] for name in champion.seen]
         self.files: dict[Path, _Growing] = {}
         self.digests: dict[Path, str] = {}
@@ -415,7 +423,10 @@ class _OneFile:
     def write(self, number: int, scored: Scored) -> list[tuple[Any, Sequence[str]]]:
         "Rows and names as the two files will hold them; they are written later, because the order counts."
         tables = (scored.decided, self.numbers), (scored.rejected, ())
-        return [(self.encode(table, self.dialect, numbers), table.column_names) for table, numbers in tables]
+        return [
+            (self.writer.encode(table, self.dialect, numbers), table.column_names)
+            for table, numbers in tables
+        ]
 
     def add(self, done: "Done") -> None:
         "Add one chunk."
@@ -489,6 +500,7 @@ class Work:
     champion: Champion
     fields: Fields  # of the input
     dropped: Sequence[str]  # its columns of an earlier run
+    typed: bool  # whether the output knows numbers from text
     write: Callable[[int, Scored], Any]  # a `PartWriter`, or for a single file what encodes its rows
 
     def prepare(self) -> None:
@@ -496,7 +508,7 @@ class Work:
         _decide(self.champion, {}, 0)
 
     def __call__(self, chunk: Chunk) -> Done:
-        scored = score_table(self.champion, chunk, self.fields, self.dropped)
+        scored = score_table(self.champion, chunk, self.fields, self.dropped, self.typed)
         return Done(chunk.number, chunk.read, scored.totals, self.write(chunk.number, scored))
 
 
@@ -729,7 +741,7 @@ def _run(job: _Job, engine: Engine, settings: Settings, notify: Notify, caller: 
     "Score and record; only then the output gets its name."
     start, entry = time.monotonic(), ""
     place = job.source.place
-    work = Work(job.champion, job.source.fields, job.dropped, job.sink.write)
+    work = Work(job.champion, job.source.fields, job.dropped, job.sink.typed, job.sink.write)
     steps = engine(work, job.source, job.sink.done)  # may refuse, before anything is written
     job.sink.begin()
     try:

@@ -286,9 +286,10 @@ class Writer(NamedTuple):
     open: Callable[
         [IO[bytes], Sequence[str], Dialect, str], Any
     ]  # the file, the names, the dialect, the ending
+    typed: bool = True  # whether it knows numbers from text
 
 
-_TEXT, _JSON = Writer(_to_text, _TextFile), Writer(_to_json, _JsonFile)
+_TEXT, _JSON = Writer(_to_text, _TextFile, typed=False), Writer(_to_json, _JsonFile)
 WRITERS = {
     **{f"{own}{more}": _TEXT for own in (".csv", ".tsv", ".txt") for more in ("", *PACKED)},
     ".xlsx": Writer(_to_rows, _Workbook),

@@ -48,9 +48,9 @@ import os, pickle, signal, sys
 from pathlib import Path
 from rumos_bank.serving import batch
 from rumos_bank.serving import cluster
-from rumos_bank.data import readers as tables
+from rumos_bank.data import columnar, places
 from rumos_bank.ground.settings import read_settings
-tables.CHUNK_ROWS = 500
+places.CHUNK_ROWS = columnar.CHUNK_ROWS = 500
 done = []
 def notify(rows, whole, seconds):
     done.append(rows)
