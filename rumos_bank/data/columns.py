@@ -137,8 +137,10 @@ class Evidence:
 
     @property
     def style(self) -> str:
-        "`point` or `comma` where the column agrees; empty: nothing shows it, or the cells contradict each other."
-        return "" if self.point and self.comma else "point" * bool(self.point) or "comma" * bool(self.comma)
+        "`point` or `comma` where the column agrees, `both` if its cells contradict each other; empty: nothing shows it."
+        if self.point and self.comma:
+            return "both"
+        return "point" * bool(self.point) or "comma" * bool(self.comma)
 
     def __add__(self, other: "Evidence") -> "Evidence":
         return Evidence(self.point or other.point, self.comma or other.comma)
@@ -184,7 +186,8 @@ def _read_text(column: "pa.ChunkedArray", style: str) -> "pa.ChunkedArray":
         text, other = other, text
     point, comma = _reads_as_number(text), _reads_as_number(other)
     plain = pc.invert(pc.match_substring_regex(text, "[.,]"))
-    kept = point if style else pc.and_(point, pc.or_(plain, pc.invert(comma)))
+    sure = plain if style == "both" else pc.or_(plain, pc.invert(comma))
+    kept = point if style in ("point", "comma") else pc.and_(point, sure)
     bare = pc.replace_substring(text, ",", "")
     return pc.if_else(kept, bare, pa.scalar(None, bare.type)).cast(pa.float64())
 
@@ -200,7 +203,7 @@ def _read_decimals(column: "pa.ChunkedArray") -> "pa.ChunkedArray":
 
 def read_numbers(
     column: "pa.ChunkedArray",  # (n,) of any type
-    style: str = "",  # of its text, as `Evidence` has it; empty: a cell with two readings is no number
+    style: str = "",  # of its text, as `Evidence` has it; empty: a cell with two readings is no number; both: nor is a fraction
 ) -> np.ndarray:  # (n,) floats; NaN where there is no number
     "The numbers in a column."
     import pyarrow as pa
@@ -235,6 +238,13 @@ class Styles:
                     found = {name: known + weigh_column(table[name]) for name, known in found.items()}
                 self._found = found
         return self._found.get(column, Evidence()).style
+
+    def known(
+        self,
+        column: str,
+    ) -> str:
+        "A column's style, if it was asked for; empty: it was not."
+        return (self._found or {}).get(column, Evidence()).style
 
     def found(
         self,
@@ -286,6 +296,13 @@ class Fields:
             return _Shown(f"{cell} (missing, as the file defines it)")
         if isinstance(cell, str) and len(readings := list_readings(cell)) > 1:
             return _Shown(f"{cell!r}, which can be {' or '.join(readings)}")
+        if (
+            isinstance(cell, str)
+            and self.styles
+            and self.styles.known(own) == "both"
+            and set(cell) & set(".,")
+        ):
+            return _Shown(f"{cell!r}, in a column that has points and commas as decimal signs")
         return cell
 
 # %% ../../nbs/lib/data/09_columns.ipynb #47eceef1

@@ -11,6 +11,7 @@ import csv
 import io
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -197,15 +198,19 @@ class _Layout(NamedTuple):
 
 # %% ../../nbs/lib/data/11_delimited.ipynb #54916288
 def _split_rows(text: str, separator: str) -> list[list[str]]:
-    return [
-        row
-        for _, row in zip(range(_FIRST_ROWS), csv.reader(io.StringIO(text, newline=""), delimiter=separator))
-    ]
+    "The first rows; fewer if a quotation mark is never closed, which is named where the rows are read."
+    rows: list[list[str]] = []
+    with suppress(csv.Error):
+        for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator):
+            rows.append(row)
+            if len(rows) == _FIRST_ROWS:
+                break
+    return rows
 
 
 def _find_separator(text: str, needed: Sequence[str]) -> tuple[str, bool]:
     "The sign between cells, and whether a line `sep=` names it."
-    if named := re.match(r'"?sep=(.)"?[,;\t|]*\r?\n', text, re.IGNORECASE):
+    if named := re.match(r'"?sep=(.)"?[,;\t|]*(\r\n|\n|\r)', text, re.IGNORECASE):
         return named[1], True
 
     def count(separator: str) -> tuple[int, int]:
@@ -225,12 +230,13 @@ def _find_separator(text: str, needed: Sequence[str]) -> tuple[str, bool]:
     return max(",;\t|", key=first.count), False
 
 # %% ../../nbs/lib/data/11_delimited.ipynb #11229a17
-def _has_index(text: str, rows: Sequence[Sequence[str]], at: int) -> bool:
-    "Whether R wrote each row's name in front: one cell more than the heading, and the first one is quoted, unlike others."
-    below = [(line, row) for line, row in zip(text.splitlines()[at + 1 :], rows[at + 1 :]) if row]
-    return bool(below) and all(
-        len(row) == len(rows[at]) + 1 and line.startswith('"') and line.count('"') < 2 * len(row)
-        for line, row in below
+def _has_index(text: str, rows: Sequence[Sequence[str]], at: int, separator: str) -> bool:
+    "Whether R wrote each row's name in front: quoted, below a heading that is quoted and one name shorter."
+    lines = text.splitlines()
+    below = [(line, row) for line, row in zip(lines[at + 1 :], rows[at + 1 :]) if row]
+    quoted = lines[at].count('"') == 2 * len(rows[at]) and all(line.startswith('"') for line, _ in below)
+    return (
+        bool(below) and quoted and separator != "," and {len(row) for _, row in below} == {len(rows[at]) + 1}
     )
 
 
@@ -252,7 +258,7 @@ def _find_layout(first: bytes, letters: _Letters, needed: Sequence[str]) -> _Lay
     at = find_heading(rows[sep_line:], needed) + sep_line if len(rows) > sep_line else 0
     line_end = "\r\n" if b"\r\n" in first else "\n" if b"\n" in first or b"\r" not in first else "\r"
     heading = rows[at] if rows else []
-    if heading and heading[0].strip() and _has_index(text, rows, at):
+    if heading and heading[0].strip() and _has_index(text, rows, at, separator):
         heading = ["", *heading]
     below = rows[at + 1 :]
     width = max([len(heading), *(len(row) for row in below if not any(row[len(heading) :]))])

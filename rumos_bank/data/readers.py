@@ -100,7 +100,7 @@ def open_zip(
 # %% ../../nbs/lib/data/16_readers.ipynb #409916e5
 FORMATS = (
     Format("CSV", (".csv", ".tsv", ".txt"), open_delimited, packed=True),
-    Format("a workbook", (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"), open_sheet),
+    Format("workbook", (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"), open_sheet),
     Format("Parquet", (".parquet",), open_parquet),
     Format("Arrow", (".arrow", ".arrows", ".feather"), open_arrow),
     Format("ORC", (".orc",), open_orc),

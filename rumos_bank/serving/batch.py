@@ -401,6 +401,7 @@ class _Growing:
 
     def drop(self) -> None:
         "Close the file without finishing it."
+        self.rows.drop()
         self.opened.close()
 
 # %% ../../nbs/lib/serving/53_batch.ipynb #70085667

@@ -155,6 +155,9 @@ class _TextFile:
     def finish(self) -> None:
         "Nothing is left to do."
 
+    def drop(self) -> None:
+        "Nothing is held."
+
 
 def _pack_zstd(content: bytes) -> bytes:
     import pyarrow as pa
@@ -232,6 +235,11 @@ class _Workbook:
         "Write the file."
         self.workbook.save(self.file)
 
+    def drop(self) -> None:
+        "Let go of the sheet's temporary file."
+        if not self.sheet.closed:
+            self.sheet.close()
+
 # %% ../../nbs/lib/serving/52_writers.ipynb #1065db78
 def _to_json(table: "pa.Table", dialect: Dialect, numbers: Sequence[str]) -> bytes:
     "Rows as objects, one a line."
@@ -273,6 +281,9 @@ class _ArrowFile:
         "Write the end of the file."
         if self.writer:
             self.writer.close()
+
+    def drop(self) -> None:
+        "Nothing is held."
 
 
 def _keep(table: "pa.Table", dialect: Dialect, numbers: Sequence[str]) -> "pa.Table":

@@ -601,7 +601,7 @@ def test_what_cannot_be_read_is_refused(champion, settings, tmp_path, portfolio,
         "cut.csv.gz": (gzip.compress(csv_of(portfolio).encode())[:-20], "cannot be read as CSV"),
         "no.csv.gz": (csv_of(portfolio).encode(), "cannot be read as CSV"),
         "cut.parquet": (good[:-100], "cannot be read as Parquet"),
-        "no.xlsx": (b"PK\x03\x04", "cannot be read as workbook"),
+        "no.xlsx": (b"PK\x03\x04", "cannot be read as a workbook"),
     }
     for name, (content, message) in files.items():
         if content is not None:
