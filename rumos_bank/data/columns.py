@@ -282,10 +282,14 @@ class Fields:
         numbers: Mapping[str, float],  # field → number; NaN where there is none
     ) -> str:  # the broken rules with semicolons; empty: none is broken
         "What is wrong with one row."
-        client = {name: self._show(self.names[name], row[self.names[name]]) for name in numbers}
+        client = {name: self.show(self.names[name], row[self.names[name]]) for name in numbers}
         return describe_faults(client, numbers)
 
-    def _show(self, own: str, cell: Any) -> Any:
+    def show(
+        self,
+        own: str,  # the table's name of a column
+        cell: Any,  # of this column, as it was written
+    ) -> Any:
         "A cell as a sentence shows it."
         number = float(cell) if isinstance(cell, int | float) else np.nan
         if any(low <= number <= high for low, high in self.missing.get(own, ())):
@@ -302,11 +306,14 @@ class Fields:
         return cell
 
 # %% ../../nbs/lib/data/09_columns.ipynb #47eceef1
-class _Shown(str):
-    "Text without quotation marks around it."
+@dataclass(frozen=True, repr=False)
+class _Shown:
+    "Words without quotation marks around them; no text, because pandas would make plain text of it."
+
+    words: str
 
     def __repr__(self) -> str:
-        return str(self)
+        return self.words
 
 
 def list_readings(

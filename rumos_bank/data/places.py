@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 class Held:
     "A file in memory."
 
-    name: str  # as its owner calls it, with the ending
+    name: str  # as its owner calls it
     content: bytes = field(repr=False)
+    suffix: str = ""  # the ending that its content asks for; empty: the name's own
 
     def __str__(self) -> str:
         return self.name
@@ -93,6 +94,8 @@ def find_suffix(
     place: Place,  # or its name
 ) -> str:  # in small letters, such as ".csv" or ".csv.gz"; empty: there is none
     "How the name of a place ends."
+    if isinstance(place, Held) and place.suffix:
+        return place.suffix
     name = str(place).rstrip("/").rpartition("/")[2].lower()
     stem, _, last = name.rpartition(".")
     if stem and f".{last}" in PACKED:

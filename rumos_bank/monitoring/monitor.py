@@ -9,7 +9,7 @@ __all__ = ['Shares', 'Part', 'REST', 'Watch', 'Monitor', 'watch', 'keep_watch', 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import reduce
 from operator import add, or_
@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from rumos_bank.data.columns import resolve_names
 from rumos_bank.data.contract import CLIENT_COLUMNS, find_good_rows
+from rumos_bank.data.places import WHOLE, Chunk, Place, Selection, Source, show_place
 from rumos_bank.data.readers import open_source
 from rumos_bank.governance.events import BatchDecided, Decided, OutcomeKnown, is_kind, read_entry
 from rumos_bank.governance.integrity import read_verified
@@ -336,46 +338,79 @@ class Monitor:
 _DECIDED = ("probability", "model_version")  # columns that a decided file has
 
 
-def _count_rows(model: _Model, numbers: Mapping[str, np.ndarray], path: Path) -> tuple[Tally, int]:
-    "The tally of the rows that keep the contract, and how many do not."
+def _count_rows(model: _Model, numbers: Mapping[str, np.ndarray], place: Place) -> tuple[Tally, np.ndarray]:
+    "The tally of the rows that keep the contract, and which rows do."
     names = [name for name in model.cells if name != SCORE]
     if missing := [name for name in names if name not in numbers]:
-        raise DataError(f"{path} lacks columns that version {model.version} uses: {', '.join(missing)}")
+        raise DataError(
+            f"{show_place(place)} lacks columns that version {model.version} uses: {', '.join(missing)}"
+        )
     probability = numbers["probability"]
     good = (probability >= 0) & (probability <= 1)
     if names:
         good &= find_good_rows({name: numbers[name] for name in names})
     kept = {name: numbers[name][good] for name in names}
-    return count_decided(model.cells, model.rule, kept, probability[good]), int((~good).sum())
+    return count_decided(model.cells, model.rule, kept, probability[good]), good
 
 
-def _scan_file(settings: Settings, path: Path) -> Watch:
+def _open_decided(place: Place, selection: Selection) -> Source:
+    "A decided file, with every field that it has."
+    first = open_source(place, _DECIDED, selection, who="the monitor")
+    known = resolve_names(first.columns, (*CLIENT_COLUMNS, *_DECIDED))
+    names = [name for name in (*CLIENT_COLUMNS, *_DECIDED) if name in known]
+    return open_source(place, names, selection, who="the monitor")
+
+# %% ../../nbs/lib/monitoring/62_monitor.ipynb #0329bbc7
+def _describe_left(source: Source, chunk: Chunk, numbers: Mapping[str, np.ndarray], left: np.ndarray) -> str:
+    "Why the first row or line of a chunk was left out; empty: none was."
+    faults = [(line.row, str(line)) for line in chunk.broken[:1]]
+    for at in np.flatnonzero(left)[:1].tolist():
+        row = {name: chunk.table[own][at].as_py() for name, own in source.fields.names.items()}
+        fields = {name: float(numbers[name][at]) for name in CLIENT_COLUMNS if name in numbers}
+        why = source.fields.describe(
+            row | {own: row[name] for name, own in source.fields.names.items()}, fields
+        )
+        number = int(chunk.rows[at])
+        faults.append(
+            (number, f"row {number}: {why or 'probability or model_version is not what a decision has'}")
+        )
+    return min(faults, default=(0, ""))[1]
+
+# %% ../../nbs/lib/monitoring/62_monitor.ipynb #36f442b4
+def _scan_file(settings: Settings, place: Place, selection: Selection) -> Watch:
     "The judgement of the clients in a decided file."
-    source = open_source(path, _DECIDED, who="the monitor")
+    source = _open_decided(place, selection)
     names = [name for name in (*CLIENT_COLUMNS, *_DECIDED) if name in source.fields.names]
     models: dict[int, _Model] = {}
     tallies: dict[int, Tally] = {}
-    rejected = 0
+    rejected, first = 0, ""
     for chunk in source.chunks():
         numbers = {name: source.fields.read(chunk.table, name) for name in names}
-        known = numbers["model_version"][~np.isnan(numbers["model_version"])]
-        rejected += chunk.read - len(known)
-        for version in np.unique(known).astype(int).tolist():
+        versions, left = numbers["model_version"], np.ones(len(chunk.rows), bool)
+        whole = versions[np.isfinite(versions) & (np.rint(versions) == versions)]
+        for version in np.unique(whole).astype(int).tolist():
             if version not in models:
                 models[version] = _read_model(settings, version)
-            rows = {name: values[numbers["model_version"] == version] for name, values in numbers.items()}
-            tally, bad = _count_rows(models[version], rows, path)
+            same = versions == version
+            rows = {name: values[same] for name, values in numbers.items()}
+            tally, good = _count_rows(models[version], rows, place)
             tallies[version] = tallies[version] + tally if version in tallies else tally
-            rejected += bad
+            left[np.flatnonzero(same)[good]] = False
+        rejected += int(left.sum()) + len(chunk.broken)
+        first = first or _describe_left(source, chunk, numbers, left)
     parts = [(models[version], tallies[version]) for version in sorted(models)]
-    return _conclude(settings, path.name, path.name, parts, rejected)
+    name = show_place(place).rstrip("/").rpartition("/")[2]
+    seen = _conclude(settings, name, name, parts, rejected)
+    why = [f"{rejected:,} rejected, the first of them {first}"] if rejected else []
+    return replace(seen, notes=(*seen.notes, *why, source.describe()))
 
 # %% ../../nbs/lib/monitoring/62_monitor.ipynb #763926a4
 def watch(
     settings: Settings,  # which log, which store, how long a window is
     first: str = "",  # day as YYYYMMDD; empty: as long before the last as the settings define
     last: str = "",  # day as YYYYMMDD; empty: today
-    clients: Path | None = None,  # a file decided by `rumos predict` instead of the log
+    clients: Place | None = None,  # a file decided by `rumos predict` instead of the log
+    selection: Selection = WHOLE,  # which sheet, table or query of it is meant
 ) -> Watch:
     """The judgement of a window of the decision log, or of a file of decided clients.
 
@@ -386,7 +421,7 @@ def watch(
             "a file of clients has no days: leave out the first and the last day, or the file"
         )
     if clients:
-        return _scan_file(settings, clients)
+        return _scan_file(settings, clients, selection)
     seen = Monitor(settings).scan(first, last)
     if not (first or last):
         keep_watch(settings, seen)

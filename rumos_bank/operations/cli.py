@@ -189,6 +189,8 @@ def data() -> None:
         print("TWIN: these are synthetic clients; nothing here is true of real ones.")
     print(f"{len(dataset.clients):,} clients, {dataset.clients[TARGET].sum():,} defaulted")
     print(f"source       {dataset.source}\nfingerprint  {dataset.fingerprint}")
+    if dataset.notes:
+        print(f"file         {dataset.notes}")
 
 # %% ../../nbs/lib/operations/87_cli.ipynb #b413f114
 @app.command()
@@ -859,19 +861,24 @@ def watch(
     ] = "",
     last: Annotated[str, typer.Option(help="last day, YYYYMMDD; empty: today")] = "",
     clients: Annotated[str, typer.Option(help="a file decided by `rumos predict`, instead of the log")] = "",
+    sheet: Sheet = "",
+    table: Table = "",
+    query: Query = "",
     report: Annotated[bool, typer.Option("--report", help="write a page with pictures")] = False,
 ) -> None:
     """Show whether the clients of these days are still those the model learned from (exit code 1 on an alarm).
 
     Example: `rumos watch --report`
-    """
-    from pathlib import Path
 
+    Example: `rumos watch --clients june.decided.csv`
+    """
+    from rumos_bank.data.places import Selection, to_place
     from rumos_bank.ground.settings import read_settings
     from rumos_bank.monitoring.monitor import watch as scan
 
     settings = read_settings()
-    seen = scan(settings, first, last, Path(clients) if clients else None)
+    chosen = Selection(sheet, table, query)
+    seen = scan(settings, first, last, to_place(clients) if clients else None, chosen)
     if seen.readings:
         _print_readings(seen)
     print(seen)

@@ -55,10 +55,13 @@ def test_a_file_that_has_grown_adds_only_what_is_new(settings, ids, tmp_path):
     assert len(list(read_log(settings.audit_path, kind="outcome"))) == 2
 
 
-@pytest.mark.parametrize("value", [2, -1, 0.5, "yes", "", None])
-def test_only_0_and_1_are_outcomes(settings, ids, tmp_path, value):
+@pytest.mark.parametrize(
+    ("value", "got"),
+    [(2, "2"), (-1, "-1"), (0.5, "0.5"), ("yes", "yes"), ("", ""), (None, ""), (True, "True")],
+)
+def test_only_0_and_1_are_outcomes(settings, ids, tmp_path, value, got):
     added = add_outcomes(settings, write(tmp_path / "o.csv", [(ids[0], value), (ids[1], 1)]))
-    assert added.rejected == ((1, "defaulted must be 0 (paid) or 1 (defaulted)"),)
+    assert added.rejected == ((2, f"defaulted must be 0 (paid) or 1 (defaulted), got {got!r}"),)
     assert read_outcomes(settings) == {ids[1]: 1}
 
 
@@ -67,10 +70,10 @@ def test_two_lines_that_contradict_each_other_are_both_rejected_and_a_repeated_o
 ):
     rows = [(ids[0], 1), (ids[1], 0), (ids[0], 0), (ids[1], 0)]
     added = add_outcomes(settings, write(tmp_path / "o.csv", rows))
-    assert [number for number, _ in added.rejected] == [1, 3, 4]
+    assert [number for number, _ in added.rejected] == [2, 4, 5]
     assert (
-        "line 3 has the other outcome" in added.rejected[0][1]
-        and "line 2 has the same outcome" in added.rejected[2][1]
+        "row 4 has the other outcome" in added.rejected[0][1]
+        and "row 3 has the same outcome" in added.rejected[2][1]
     )
     assert read_outcomes(settings) == {ids[1]: 0}
 
@@ -78,14 +81,14 @@ def test_two_lines_that_contradict_each_other_are_both_rejected_and_a_repeated_o
 def test_what_is_on_record_stays(settings, ids, tmp_path):
     add_outcomes(settings, write(tmp_path / "o.csv", [(ids[0], 1)]))
     added = add_outcomes(settings, write(tmp_path / "o.csv", [(ids[0], 0)]))
-    assert added.rejected == ((1, "the outcome on record is 1, and it stays"),)
+    assert added.rejected == ((2, "the outcome on record is 1, and it stays"),)
     assert read_outcomes(settings) == {ids[0]: 1}
 
 
 def test_an_unknown_id_and_an_id_of_something_else_are_reported(settings, ids, tmp_path):
     rows = [(ids[0][:-1] + "f", 1), (ids[3], 1), ("", 0), ("../../etc", 0)]
     added = add_outcomes(settings, write(tmp_path / "o.csv", rows))
-    assert [number for number, _ in added.rejected] == [1, 2, 3, 4] and not read_outcomes(settings)
+    assert [number for number, _ in added.rejected] == [2, 3, 4, 5] and not read_outcomes(settings)
     assert all("there is no decision" in why for _, why in added.rejected)
 
 
@@ -93,10 +96,8 @@ def test_a_line_with_another_number_of_cells_is_reported(settings, ids, tmp_path
     path = tmp_path / "o.csv"
     path.write_text(f"decision,defaulted\n{ids[0]},1\n{ids[1]}\n{ids[2]},0\n")
     added = add_outcomes(settings, path)
-    assert [number for number, _ in added.rejected] == [2] and set(read_outcomes(settings)) == {
-        ids[0],
-        ids[2],
-    }
+    assert added.rejected == ((3, f"has 1 cells and the heading 2: {ids[1]}"),)
+    assert set(read_outcomes(settings)) == {ids[0], ids[2]}
 
 
 def test_a_file_without_the_two_columns_is_an_error_and_nothing_is_written(settings, ids, tmp_path):
@@ -111,3 +112,76 @@ def test_columns_beside_the_two_are_left_alone(settings, ids, tmp_path):
     path = tmp_path / "o.csv"
     path.write_text(f"prediction,decision,branch,defaulted\n0,{ids[0]},7,1\n")
     assert add_outcomes(settings, path).added == 1
+
+
+def write_rows(path: Path, ids: list[str], separator: str = ",", head: str = "decision,defaulted") -> Path:
+    rows = [head, f"{ids[0]},1", f"{ids[2]},0"]
+    path.write_text("".join(row.replace(",", separator) + "\n" for row in rows))
+    return path
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("head", ["decision,defaulted", "DECISION,DEFAULTED", " Decision , Defaulted "])
+def test_any_separator_and_any_case_of_the_heading(settings, ids, tmp_path, separator, head):
+    added = add_outcomes(settings, write_rows(tmp_path / "o.csv", ids, separator, head))
+    assert (added.added, added.rejected) == (2, ())
+    assert read_outcomes(settings) == {ids[0]: 1, ids[2]: 0}
+
+
+def test_decimals_are_whole_numbers_and_the_way_of_reading_is_reported(settings, ids, tmp_path):
+    path = tmp_path / "o.csv"
+    path.write_text(f"Outcomes of June;;\nNr;DECISION;Defaulted\n1;{ids[0]};1,0\n2;{ids[2]};0,0\n")
+    added = add_outcomes(settings, path)
+    assert read_outcomes(settings) == {ids[0]: 1, ids[2]: 0}
+    assert "semicolons between cells; heading in row 2; columns by other names" in added.notes
+    assert "decimal comma in Defaulted" in added.notes
+
+
+def test_a_workbook_of_decimals_with_the_row_of_the_program(settings, ids, tmp_path):
+    frame = pd.DataFrame({"Branch": 7, "DECISION": [ids[0], ids[1], ids[2]], "Defaulted": [1.0, 0.5, 0.0]})
+    frame.to_excel(tmp_path / "o.xlsx", index=False, startrow=2)
+    added = add_outcomes(settings, tmp_path / "o.xlsx")
+    assert [row for row, _ in added.rejected] == [5] and read_outcomes(settings) == {ids[0]: 1, ids[2]: 0}
+
+
+def test_a_quotation_mark_that_is_never_closed_refuses_the_file(settings, ids, tmp_path):
+    path = tmp_path / "o.csv"
+    path.write_text(f'decision,defaulted,note\n{ids[0]},1,ok\n{ids[1]},0,"call back\n{ids[2]},0,ok\n')
+    with pytest.raises(DataError, match=r"o\.csv: row 3 \(line 3\) has a quotation mark .* never closed"):
+        add_outcomes(settings, path)
+    assert not read_outcomes(settings) and len(list(read_log(settings.audit_path))) == 4
+
+
+def test_rows_that_are_too_long_are_named_and_never_shifted(settings, ids, tmp_path):
+    path = tmp_path / "o.csv"
+    path.write_text(f"defaulted,decision\n1,{ids[0]}\n0,1,{ids[1]}\n0,{ids[2]}\n")
+    added = add_outcomes(settings, path)
+    assert added.rejected == ((3, f"has 3 cells and the heading 2: 0,1,{ids[1]}"),)
+    assert read_outcomes(settings) == {ids[0]: 1, ids[2]: 0}
+
+
+def test_two_columns_that_mean_the_same_are_refused(settings, ids, tmp_path):
+    path = write_rows(tmp_path / "o.csv", ids, head="decision,defaulted")
+    path.write_text(path.read_text().replace("decision,", "decision,Decision,", 1).replace(",1", ",x,1"))
+    with pytest.raises(DataError, match="the columns decision and Decision mean the same, decision"):
+        add_outcomes(settings, path)
+
+
+@pytest.mark.parametrize("name", ["o.jsonl", "o.feather", "o.tsv", "o.ods"])
+def test_other_formats(settings, ids, tmp_path, name):
+    frame = pd.DataFrame({"decision": [ids[0], ids[2]], "defaulted": [1, 0]})
+    content = {
+        "o.jsonl": lambda path: frame.to_json(path, orient="records", lines=True),
+        "o.feather": frame.to_feather,
+        "o.tsv": lambda path: frame.to_csv(path, index=False, sep="\t"),
+        "o.ods": lambda path: frame.to_excel(path, index=False, engine="odf"),
+    }
+    content[name](tmp_path / name)
+    assert add_outcomes(settings, tmp_path / name).added == 2
+    assert read_outcomes(settings) == {ids[0]: 1, ids[2]: 0}
+
+
+def test_json_is_refused_by_name(settings, ids, tmp_path):
+    (tmp_path / "o.json").write_text("[]")
+    with pytest.raises(DataError, match="is JSON, one value for the whole file"):
+        add_outcomes(settings, tmp_path / "o.json")

@@ -7,6 +7,7 @@ import threading
 import time
 import zipfile
 from collections import Counter
+from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import pytest
 
 from rumos_bank.data import sources
 from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, ID, TARGET, fingerprint
-from rumos_bank.data.sources import load_dataset, read_table, sample_clients, split_clients, to_canonical
+from rumos_bank.data.sources import load_dataset, open_labelled, sample_clients, split_clients, to_canonical
 from rumos_bank.ground.errors import DataError, ParameterError, SettingsError
 from rumos_bank.ground.settings import DataSettings, Settings, SplitSettings
 
@@ -69,12 +70,24 @@ def as_xls(clients: pd.DataFrame) -> bytes:
     return buffer.getvalue()
 
 
-def as_zip(name: str, content: bytes) -> bytes:
+def as_zip(name: str, content: bytes, others: Mapping[str, bytes] | None = None) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("__readme.txt", "two files")
-        archive.writestr(name, content)
+        for each, held in {name: content, **(others or {})}.items():
+            archive.writestr(each, held)
     return buffer.getvalue()
+
+
+@pytest.fixture
+def read(tmp_path):
+    "The canonical clients of a file with this content."
+
+    def read_content(content: bytes) -> pd.DataFrame:
+        (tmp_path / "copy").write_bytes(content)
+        return to_canonical(open_labelled(tmp_path / "copy"))
+
+    return read_content
 
 
 class Site:
@@ -156,8 +169,38 @@ def cached(settings: Settings) -> list[Path]:
     return list(folder.iterdir()) if folder.exists() else []
 
 
+def as_second_heading(clients: pd.DataFrame) -> bytes:
+    "As UCI's spreadsheet, saved as text."
+    named = clients.rename(columns={TARGET: "default payment next month"})
+    return f",{','.join(X_NAMES)},Y\n".encode() + as_csv(named)
+
+
+def as_workbook(clients: pd.DataFrame, ending: str) -> bytes:
+    buffer = io.BytesIO()
+    clients.to_excel(buffer, index=False, engine={"xlsx": "openpyxl", "ods": "odf"}[ending])
+    return buffer.getvalue()
+
+
+def as_feather(clients: pd.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    clients.to_feather(buffer)
+    return buffer.getvalue()
+
+
 LAYOUTS = {
     "named csv": as_csv,
+    "csv with semicolons": lambda clients: clients.to_csv(index=False, sep=";").encode(),
+    "csv in UTF-16": lambda clients: clients.to_csv(index=False, sep="\t").encode("utf-16"),
+    "csv with decimals": lambda clients: as_csv(clients.astype({"LIMIT_BAL": float, TARGET: float})),
+    "csv with two headings": as_second_heading,
+    "zipped csv of a Mac": lambda clients: as_zip(
+        "data.csv", as_csv(clients), {"__MACOSX/._data.csv": b"\0"}
+    ),
+    "xlsx": lambda clients: as_workbook(clients, "xlsx"),
+    "ods": lambda clients: as_workbook(clients, "ods"),
+    "zipped xlsx": lambda clients: as_zip("data.xlsx", as_workbook(clients, "xlsx")),
+    "feather": as_feather,
+    "json lines": lambda clients: clients.to_json(orient="records", lines=True).encode(),
     "uci csv": as_uci_csv,
     "gzipped csv": lambda clients: gzip.compress(as_csv(clients)),
     "csv with BOM": lambda clients: b"\xef\xbb\xbf" + as_csv(clients),
@@ -187,37 +230,153 @@ TARGET_NAMES = (
     "default payment next month",
     "default.payment.next.month",
     "default_payment_next_month",
+    "DEFAULT PAYMENT NEXT MONTH",
     " Y",
+    "y",
+    "dpnm",
+    "DPNM",
+    "def_pay",
+    "class",
+    "Class",
 )
 
 
 @pytest.mark.parametrize("target", TARGET_NAMES)
-def test_the_names_of_the_target(target):
+def test_the_names_of_the_target(target, read):
     clients = make_clients()
-    assert to_canonical(clients.rename(columns={TARGET: target})).equals(clients)
+    assert read(as_csv(clients.rename(columns={TARGET: target}))).equals(clients)
 
 
-def test_names_in_any_case_any_order_and_with_extra_columns():
+NAMES = {  # a name of a public copy → what it means
+    "limit_bal": "LIMIT_BAL",
+    " Limit Bal ": "LIMIT_BAL",
+    "PAY_1": "PAY_0",
+    "PAY.0": "PAY_0",
+    "PAY0": "PAY_0",
+    "Pay.1": "PAY_0",
+    "pay 2": "PAY_2",
+    "BILL_AMT_1": "BILL_AMT1",
+    "bill.amt1": "BILL_AMT1",
+    "BillAmt6": "BILL_AMT6",
+    "PAY_AMT_6": "PAY_AMT6",
+    "id": ID,
+    "Id": ID,
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_field_by_another_name(name, read):
+    clients = make_clients().assign(PAY_0=3, PAY_2=2, BILL_AMT1=7, BILL_AMT6=8, PAY_AMT6=9)
+    assert read(as_csv(clients.rename(columns={NAMES[name]: name}))).equals(clients)
+
+
+NUMBERED = {
+    "capitals": X_NAMES,
+    "small letters": [name.lower() for name in X_NAMES],
+    "blanks": [f" {name} " for name in X_NAMES],
+}
+
+
+@pytest.mark.parametrize("with_id", [True, False])
+@pytest.mark.parametrize("names", NUMBERED)
+def test_numbered_names(names, with_id, read):
+    clients = make_clients()
+    copy = clients.set_axis([ID, *NUMBERED[names], "Y"], axis="columns")
+    assert read(as_csv(copy if with_id else copy.drop(columns=ID))).equals(clients)
+
+
+@pytest.mark.parametrize("first", ["", "Unnamed: 0", "ID"])
+def test_numbered_names_above_the_names(first, read):
+    clients = make_clients().assign(ID=np.arange(41, 53))
+    content = as_second_heading(clients)
+    assert read(first.encode() + content).equals(clients)
+
+
+def test_numbered_names_are_names_only_if_all_are_there(read):
+    copy = make_clients().set_axis([ID, *X_NAMES, "Y"], axis="columns")
+    with pytest.raises(DataError, match="lacks columns that the data set needs"):
+        read(as_csv(copy.drop(columns="X23")))
+
+
+def test_names_in_any_case_any_order_and_with_extra_columns(read):
     clients = make_clients()
     odd = clients.rename(columns=lambda name: f" {name.lower()} ").rename(columns={" pay_0 ": "Pay_1"})
-    assert to_canonical(odd.iloc[:, ::-1].assign(note="x")).equals(clients)
+    assert read(as_csv(odd.iloc[:, ::-1].assign(note="x"))).equals(clients)
 
 
-def test_two_columns_for_one_field_are_refused():
-    with pytest.raises(DataError, match="more than one column means PAY_0"):
-        to_canonical(make_clients().assign(PAY_1=0))
+@pytest.mark.parametrize(
+    ("one", "other"), [("PAY_0", "PAY_1"), (TARGET, "Y"), (TARGET, "def_pay"), (ID, "id"), ("AGE", "age")]
+)
+def test_two_columns_for_one_field_are_refused_by_name(one, other, read):
+    with pytest.raises(DataError, match=f"the columns {one} and {other} mean the same, {one}: keep one"):
+        read(as_csv(make_clients().assign(**{other: 0})))
 
 
-def test_a_target_is_needed():
-    with pytest.raises(DataError, match=TARGET):
-        to_canonical(make_clients().drop(columns=TARGET))
+def test_a_target_is_needed(read):
+    with pytest.raises(DataError, match=f"lacks columns that the data set needs: {TARGET}"):
+        read(as_csv(make_clients().drop(columns=TARGET)))
 
 
-def test_to_canonical_does_not_change_its_argument():
-    text = make_clients().astype(str)
-    before = text.copy()
-    assert to_canonical(text).equals(make_clients())
-    assert text.equals(before)
+def test_an_id_that_is_missing_is_the_row_and_one_that_is_there_stays_exact(read):
+    clients = make_clients()
+    assert read(as_csv(clients.drop(columns=ID)))[ID].tolist() == list(range(1, 13))
+    long = clients.assign(ID=np.arange(12) + 123_456_789_012_345_671)
+    assert read(as_csv(long))[ID].tolist() == long[ID].tolist()
+    assert read(as_feather(long))[ID].tolist() == long[ID].tolist()
+
+
+def test_every_cell_that_breaks_the_contract_is_named_by_its_row(read):
+    text = as_csv(make_clients()).decode().splitlines()
+    text[1] = text[1].replace(",25,", ",young,")
+    text[3] = text[3][:-1] + "2"
+    with pytest.raises(DataError) as caught:
+        read("\n".join(text).encode())
+    assert "row 2: AGE must be a whole number between 18 and 120 years, got 'young'" in str(caught.value)
+    assert f"row 4: {TARGET} must be one of the codes 0 to 1, got 2" in str(caught.value)
+
+
+def test_a_number_with_two_readings_is_refused_with_both(read):
+    clients = make_clients().astype(object)
+    clients["LIMIT_BAL"] = "20.000"
+    with pytest.raises(DataError, match=r"row 2: LIMIT_BAL .* got '20\.000', which can be 20 or 20000"):
+        read(clients.to_csv(index=False).encode())
+
+
+def test_lines_that_are_no_rows_are_named(read):
+    with pytest.raises(DataError, match=r"row 3 \(line 3\) has 26 cells and the heading 25"):
+        read(as_csv(make_clients()).replace(b"\n2,", b"\n2,0,"))
+    with pytest.raises(DataError, match=r"row 3 \(line 3\) has a quotation mark .* never closed"):
+        read(as_csv(make_clients()).replace(b"\n2,", b'\n"2,'))
+
+
+def test_two_tables_in_a_zip_file_are_not_guessed(read):
+    clients = as_csv(make_clients())
+    with pytest.raises(DataError, match=r"must hold one table .* and it holds a\.csv, b\.csv"):
+        read(as_zip("a.csv", clients, {"b.csv": clients}))
+
+
+@pytest.mark.parametrize("orient", ["records", "columns", "split", "table"])
+def test_json_is_refused_at_once(orient, tmp_path, strict, no_twin):
+    many = pd.concat([make_clients()] * 5_000).reset_index(drop=True)
+    many.to_json(tmp_path / "clients.csv", orient=orient)
+    start = time.monotonic()
+    with pytest.raises(DataError, match=r"clients\.csv is JSON, one value for the whole file"):
+        load_dataset(strict, ["clients.csv"])
+    assert time.monotonic() - start < 5
+
+
+def test_what_is_no_table_is_named(read):
+    for content, what in ((b"%PDF-1.7 etc", "is a PDF"), (b"SQLite format 3\0", "is a SQLite database")):
+        with pytest.raises(DataError, match=what):
+            read(content)
+
+
+def test_how_the_file_was_read_is_kept(tmp_path, clients, strict):
+    renamed = clients.rename(columns={TARGET: "dpnm"})
+    (tmp_path / "data.bin").write_bytes(renamed.to_csv(index=False, sep=";").encode())
+    notes = load_dataset(strict, ["data.bin"]).notes
+    assert notes == f"read as CSV; semicolons between cells; columns by other names: dpnm as {TARGET}"
+    assert load_dataset(strict, ["twin"]).notes == ""
 
 
 def test_a_second_run_does_not_download_again(site, clients, strict):
@@ -315,7 +474,7 @@ def test_a_small_file_that_unpacks_to_too_much_is_refused(pack, tmp_path, monkey
     monkeypatch.setattr(sources, "_MOST_BYTES", 4000)
     (tmp_path / "bomb").write_bytes(pack(b"x" * 5000))
     with pytest.raises(DataError, match="more than 4,000 bytes"):
-        read_table(tmp_path / "bomb")
+        open_labelled(tmp_path / "bomb")
 
 
 def test_silent_servers_together_take_no_longer_than_offline_after(site, strict):
@@ -335,13 +494,13 @@ def test_silent_servers_together_take_no_longer_than_offline_after(site, strict)
 
 
 def test_a_slow_line_that_flows_may_go_past_offline_after(site, clients, strict, monkeypatch):
-    content = as_csv(clients)
+    content = as_csv(clients.assign(note="x" * 2_000))
 
     def send_slowly(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(200)
-        handler.send_header("Content-Length", str(len(content) + 20_000))
+        handler.send_header("Content-Length", str(len(content)))
         handler.end_headers()
-        for part in (b"\n" * 20_000, content):  # pandas skips blank lines
+        for part in (content[:20_000], content[20_000:]):
             handler.wfile.write(part)
             time.sleep(0.6)
 
@@ -393,7 +552,7 @@ def test_openml_with_the_wrong_data_is_forgotten_as_a_whole(site, clients, stric
 def test_openml_without_a_useful_link_is_forgotten(site, clients, strict):
     links = describe(parquet_url=None, url="file:///etc/hostname")
     address = site.serve("/api/v1/json/data/42477", links)
-    with pytest.raises(DataError, match=r"cannot be read as a table|no column has a known name"):
+    with pytest.raises(DataError, match="is JSON, one value for the whole file"):
         load_dataset(strict, [address], notify=lambda _: None)
     assert cached(strict) == []
 
@@ -437,13 +596,21 @@ def test_a_file_with_other_clients_stops_the_run_and_names_what_differs(tmp_path
 
 def test_a_damaged_file_stops_the_run(tmp_path, strict, no_twin):
     (tmp_path / "mine.csv.gz").write_bytes(gzip.compress(as_csv(make_clients()))[:100])
-    with pytest.raises(DataError, match=r"mine.csv.gz: cannot be read as a table"):
+    with pytest.raises(DataError, match=r"mine\.csv\.gz cannot be read as a table"):
         load_dataset(strict, ["mine.csv.gz", "twin"])
 
 
-def test_a_spreadsheet_of_the_new_kind_names_what_to_do(tmp_path, strict):
-    (tmp_path / "mine.xlsx").write_bytes(as_zip("xl/sheet1.xml", b"<xml/>"))
-    with pytest.raises(DataError, match=r"save it as \.csv"):
+def test_a_damaged_workbook_stops_the_run(tmp_path, strict, no_twin):
+    whole = as_workbook(make_clients(), "xlsx")
+    (tmp_path / "mine.xlsx").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=r"mine\.xlsx cannot be read as a table"):
+        load_dataset(strict, ["mine.xlsx", "twin"])
+
+
+def test_a_workbook_that_unpacks_to_too_much_is_refused(tmp_path, strict, monkeypatch):
+    (tmp_path / "mine.xlsx").write_bytes(as_workbook(make_clients(200), "xlsx"))
+    monkeypatch.setattr(sources, "_MOST_BYTES", (tmp_path / "mine.xlsx").stat().st_size)
+    with pytest.raises(DataError, match=r"mine\.xlsx: unpacks to more than"):
         load_dataset(strict, ["mine.xlsx"])
 
 
@@ -467,7 +634,7 @@ def test_a_folders_file_is_read_once(tmp_path, clients, strict, monkeypatch):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "a.csv").write_bytes(as_csv(clients))
     read: list[Path] = []
-    monkeypatch.setattr(sources, "read_table", lambda path: read.append(path) or read_table(path))
+    monkeypatch.setattr(sources, "open_labelled", lambda path: read.append(path) or open_labelled(path))
     assert load_dataset(strict, ["data"]).clients.equals(clients) and len(read) == 1
 
 

@@ -10,6 +10,7 @@ import pytest
 from stores import Place, learn_from, with_refusals
 
 from rumos_bank.data.contract import ID, TARGET
+from rumos_bank.data.places import Selection
 from rumos_bank.data.synthetic import make_synthetic_clients
 from rumos_bank.ground.errors import DataError, ParameterError
 from rumos_bank.monitoring.monitor import Monitor, last_watch, watch
@@ -232,6 +233,85 @@ def test_rows_that_break_the_contract_are_counted_as_rejected(promoted, clean, t
     decided.to_csv(tmp_path / "decided.csv", index=False)
     seen = watch(promoted.settings, clients=tmp_path / "decided.csv")
     assert (seen.clients, seen.rejected) == (395, 5)
+
+
+@pytest.fixture
+def decided(promoted, clean, tmp_path) -> pd.DataFrame:
+    "The clients with their decisions, and how the monitor judges them."
+    asked = tmp_path / "asked.parquet"
+    clean.drop(columns=TARGET).to_parquet(asked, index=False)
+    return pd.read_parquet(predict_file(asked, tmp_path / "decided.parquet", promoted.settings).output)
+
+
+def with_commas(frame: pd.DataFrame) -> str:
+    "As a German spreadsheet saves it."
+    texts = frame.astype(object).map(
+        lambda cell: str(cell).replace(".", ",") if isinstance(cell, float) else cell
+    )
+    return texts.to_csv(index=False, sep=";", lineterminator="\r\n")
+
+
+def test_files_of_other_programs_are_judged_alike(promoted, decided, tmp_path):
+    usual = watch(promoted.settings, clients=tmp_path / "decided.parquet")
+    money = decided.astype({"LIMIT_BAL": float, "PAY_0": float})
+    money["BILL_AMT1"] = [
+        f"{amount:,.2f}".translate(str.maketrans(".,", ",.")) for amount in money["BILL_AMT1"]
+    ]
+    (tmp_path / "german.csv").write_text(with_commas(money), encoding="cp1252")
+    upper = decided.rename(columns=str.upper)
+    upper.to_csv(tmp_path / "upper.csv", index=False)
+    decided.astype({"LIMIT_BAL": float, "model_version": float}).to_excel(tmp_path / "d.xlsx", index=False)
+    rows = map(json.dumps, decided.to_dict("records"))  # pandas' own rounds to ten digits
+    (tmp_path / "d.jsonl").write_text("\n".join(rows))
+    decided.rename(columns={"PAY_0": "PAY_1"}).to_csv(tmp_path / "d.tsv", index=False, sep="\t")
+    for name in ("german.csv", "upper.csv", "d.xlsx", "d.jsonl", "d.tsv"):
+        seen = watch(promoted.settings, clients=tmp_path / name)
+        assert (seen.first, seen.clients, seen.rejected) == (name, 400, 0), name
+        pd.testing.assert_frame_equal(seen.table(), usual.table())
+    notes = watch(promoted.settings, clients=tmp_path / "german.csv").notes
+    assert notes[-1].startswith("read as CSV; semicolons between cells; lines end with CR LF (Windows)")
+    assert "decimal comma in LIMIT_BAL" in notes[-1] and "probability" in notes[-1]
+
+
+def test_a_sheet_among_others_is_named(promoted, decided, tmp_path):
+    with pd.ExcelWriter(tmp_path / "two.xlsx") as book:
+        decided[:300].to_excel(book, sheet_name="June", index=False)
+        decided[:250].to_excel(book, sheet_name="July", index=False)
+    with pytest.raises(DataError, match="June"):
+        watch(promoted.settings, clients=tmp_path / "two.xlsx")
+    seen = watch(promoted.settings, clients=tmp_path / "two.xlsx", selection=Selection(sheet="July"))
+    assert seen.clients == 250
+
+
+def test_lines_that_are_no_rows_are_rejected_and_the_first_is_named(promoted, decided, tmp_path):
+    lines = decided.to_csv(index=False).splitlines()
+    lines[5:5] = ["9,9", *(f"0,{line}" for line in lines[5:8])]
+    (tmp_path / "d.csv").write_text("\n".join(lines))
+    seen = watch(promoted.settings, clients=tmp_path / "d.csv")
+    assert (seen.clients, seen.rejected) == (400, 4)
+    assert any("4 rejected, the first of them row 6 (line 6) has 2 cells" in note for note in seen.notes)
+
+
+def test_a_quotation_mark_that_is_never_closed_refuses_the_file(promoted, decided, tmp_path):
+    text = decided.assign(note="ok").to_csv(index=False)
+    (tmp_path / "d.csv").write_text(text.replace(",ok\n", ',"call back\n', 1))
+    with pytest.raises(DataError, match=r"d\.csv: row 2 \(line 2\) has a quotation mark .* never closed"):
+        watch(promoted.settings, clients=tmp_path / "d.csv")
+
+
+@pytest.mark.parametrize("version", ["", "one", "1.5", "inf"])
+def test_a_row_without_a_version_is_rejected(version, promoted, decided, tmp_path):
+    frame = decided.astype({"model_version": object})
+    frame.loc[:2, "model_version"] = version
+    frame.to_csv(tmp_path / "d.csv", index=False)
+    seen = watch(promoted.settings, clients=tmp_path / "d.csv")
+    assert (seen.clients, seen.rejected) == (397, 3)
+
+
+def test_two_columns_for_one_field_are_refused(promoted, decided, tmp_path):
+    decided.assign(PAY_1=0).to_csv(tmp_path / "d.csv", index=False)
+    with pytest.raises(DataError, match="the columns PAY_0 and PAY_1 mean the same, PAY_0"):
+        watch(promoted.settings, clients=tmp_path / "d.csv")
 
 
 def test_a_changed_reference_is_not_trusted(promoted, clean):
