@@ -58,6 +58,8 @@ def find_heading(
     "The row that holds the names."
 
     def count(row: Sequence[str]) -> tuple[int, int]:
+        if not re.search("[A-Za-z]", "".join(row)):  # no name
+            return 0, 0
         try:
             known = resolve_names(map(str.strip, row), needed)
         except (
@@ -153,7 +155,7 @@ def weigh_column(
     import pyarrow.compute as pc
 
     column = plain_column(column)
-    if not is_text(column.type) or not _holds_signs(column):
+    if not is_text(column.type) or not _holds(column, b".", b","):
         return Evidence()
     text = _clean_text(column)
     text = text.filter(pc.match_substring_regex(text, "[.,]"))
@@ -166,19 +168,19 @@ def weigh_column(
     return Evidence(first(pc.and_not(point, comma)), first(pc.and_not(comma, point)))
 
 
-def _holds_signs(column: "pa.ChunkedArray") -> bool:
-    "Whether a point or a comma may be in a column of text: a look at its bytes, which is fast."
+def _holds(column: "pa.ChunkedArray", *signs: bytes) -> bool:
+    "Whether one of these signs may be in a column of text: a look at its bytes, which is fast."
     buffers = (chunk.buffers()[2] for chunk in column.chunks if len(chunk))
-    return any(sign in held for held in map(bytes, filter(None, buffers)) for sign in (b".", b","))
+    return any(sign in held for held in map(bytes, filter(None, buffers)) for sign in signs)
 
 # %% ../../nbs/lib/data/09_columns.ipynb #421ba020
 def _read_text(column: "pa.ChunkedArray", style: str) -> "pa.ChunkedArray":
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    if not _holds_signs(column):
+    if not _holds(column, b".", b",", b"x", b"X"):  # whole numbers; Arrow would take 0x10 for one
         try:
-            return column.cast(pa.float64())
+            return column.cast(pa.int64())
         except pa.ArrowInvalid:
             pass
     text, other = (cleaned := _clean_text(column)), _swap_signs(cleaned)
@@ -196,7 +198,7 @@ def _read_decimals(column: "pa.ChunkedArray") -> "pa.ChunkedArray":
     import pyarrow as pa
 
     try:
-        return column.cast(pa.decimal256(76, 0)).cast(pa.int64()).cast(pa.float64(), safe=False)
+        return column.cast(pa.decimal256(76, 0)).cast(pa.int64())
     except pa.ArrowInvalid:
         return column.cast(pa.large_string()).cast(pa.float64())
 
@@ -204,7 +206,7 @@ def _read_decimals(column: "pa.ChunkedArray") -> "pa.ChunkedArray":
 def read_numbers(
     column: "pa.ChunkedArray",  # (n,) of any type
     style: str = "",  # of its text, as `Evidence` has it; empty: a cell with two readings is no number; both: nor is a fraction
-) -> np.ndarray:  # (n,) floats; NaN where there is no number
+) -> np.ndarray:  # (n,) whole numbers, or floats with NaN where there is no number
     "The numbers in a column."
     import pyarrow as pa
 
@@ -215,7 +217,9 @@ def read_numbers(
         column = _read_decimals(column)
     elif not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
         return np.full(len(column), np.nan)
-    numbers: np.ndarray = column.cast(pa.float64(), safe=False).to_numpy()
+    if column.null_count or not pa.types.is_integer(column.type):
+        column = column.cast(pa.float64(), safe=False)
+    numbers: np.ndarray = column.to_numpy()
     return numbers
 
 # %% ../../nbs/lib/data/09_columns.ipynb #3ed9651a
@@ -266,11 +270,11 @@ class Fields:
         self,
         table: "pa.Table",  # (n, any)
         name: str,  # one of `names`
-    ) -> np.ndarray:  # (n,) floats; NaN where there is no number
+    ) -> np.ndarray:  # (n,) whole numbers, or floats with NaN where there is no number
         "A field's numbers."
         own = self.names[name]
         column = plain_column(table[own])
-        asks = self.styles is not None and is_text(column.type) and _holds_signs(column)
+        asks = self.styles is not None and is_text(column.type) and _holds(column, b".", b",")
         numbers = read_numbers(column, self.styles[own] if asks and self.styles else "")
         for low, high in self.missing.get(own, ()):
             numbers = np.where((numbers >= low) & (numbers <= high), np.nan, numbers)

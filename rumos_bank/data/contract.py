@@ -61,7 +61,9 @@ class ClientField:
         numbers: Any,  # a float, or an array of floats; NaN where there is no number
     ) -> Any:  # true where the rule is kept
         "Whether these are whole numbers in the field's range."
-        return (numbers >= self.low) & (numbers <= self.high) & (numbers == np.rint(numbers))
+        kept = (numbers >= self.low) & (numbers <= self.high)
+        is_whole = isinstance(numbers, np.ndarray) and numbers.dtype.kind in "iu"
+        return kept if is_whole else kept & (numbers == np.rint(numbers))
 
 # %% ../../nbs/lib/data/07_contract.ipynb #1de67131
 STATUS_CODES = {
