@@ -7,6 +7,7 @@ __all__ = ['resolve_names', 'find_heading', 'is_text', 'plain_column', 'Evidence
            'Fields', 'list_readings']
 
 # %% ../../nbs/lib/data/09_columns.ipynb #9c25d726
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Lock

@@ -301,7 +301,7 @@ def readable_errors(
     "Raise `DataError`, one sentence with what to do, for whatever a parser raises inside."
     try:
         yield
-    except RumosError:
+    except (RumosError, NameError, AssertionError):  # the last two are our own mistakes
         raise
     except Exception as error:  # a parser of anything may raise anything
         last = (str(error).splitlines() or [type(error).__name__])[-1]
