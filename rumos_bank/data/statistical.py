@@ -43,6 +43,7 @@ _FORMATS = {  # ending → what people call it, and pyreadstat's function
     ".dta": ("Stata", "read_dta"),
 }
 _MARKING = ("read_sas7bdat", "read_sav", "read_dta")  # can tell which kind of missing a cell is
+_MOST_HELD = 2**28  # bytes of columns that are kept between two readings
 _WINDOW = 200_000  # rows that are Python objects at the same time: 150 MB for 24 columns
 
 
@@ -153,15 +154,21 @@ class _Tables:
     def __init__(self, file: _File, texts: Mapping[str, bool]) -> None:
         self._file, self._texts = file, texts
         self._schema: pa.Schema | None = None
+        self._held: list[list[pa.Array]] | None = None  # None: too large to be held
 
-    def _list_columns(self) -> Iterator[list["pa.Array"]]:
+    def _read(self) -> Iterator[list["pa.Array"]]:
         for cells in self._file.windows():
             yield [_make_column(cells[name], text) for name, text in self._texts.items()]
 
     def _find_schema(self) -> "pa.Schema":
         import pyarrow as pa
 
-        types = [[each.type for each in columns] for columns in self._list_columns()]
+        types, held, size = [], [], 0
+        for columns in self._read():
+            types.append([each.type for each in columns])
+            size += sum(each.nbytes for each in columns)
+            held = [*held, columns] if size < _MOST_HELD else []
+        self._held = held if size < _MOST_HELD else None
         kinds = zip(*types, strict=True) if types else [()] * len(self._texts)
         return pa.schema(
             [
@@ -174,7 +181,7 @@ class _Tables:
         import pyarrow as pa
 
         self._schema = self._schema or self._find_schema()
-        for columns in self._list_columns():
+        for columns in self._read() if self._held is None else self._held:
             fitted = [
                 _write_cells(column.to_pylist())
                 if kind != column.type and kind == pa.string()

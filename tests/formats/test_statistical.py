@@ -167,8 +167,9 @@ def test_chunks_are_the_same_every_time_whatever_the_windows(tmp_path, monkeypat
     frame = pd.DataFrame({"AGE": [float(20 + at) for at in range(10)], "x": [*range(9), 0.5]})
     path = tmp_path / "clients.sav"
     pyreadstat.write_sav(frame, str(path))
-    for window in (3, 5, 10, 100):
+    for window, held in ((3, 0), (5, 0), (5, 100), (10, 2**20), (100, 2**20)):
         monkeypatch.setattr(statistical, "_WINDOW", window)
+        monkeypatch.setattr(statistical, "_MOST_HELD", held)
         source = open_statistical(path, Selection(), ["AGE"])
         for _ in range(2):
             chunks = list(source.chunks())
