@@ -354,6 +354,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                          'rumos_bank.data.readers.to_place': ( 'lib/data/readers.html#to_place',
                                                                                'rumos_bank/data/readers.py')},
             'rumos_bank.data.sheets': { 'rumos_bank.data.sheets.Look': ('lib/data/sheets.html#look', 'rumos_bank/data/sheets.py'),
+                                        'rumos_bank.data.sheets.Look.count_to': ( 'lib/data/sheets.html#look.count_to',
+                                                                                  'rumos_bank/data/sheets.py'),
                                         'rumos_bank.data.sheets.Look.keep': ('lib/data/sheets.html#look.keep', 'rumos_bank/data/sheets.py'),
                                         'rumos_bank.data.sheets.Rows': ('lib/data/sheets.html#rows', 'rumos_bank/data/sheets.py'),
                                         'rumos_bank.data.sheets.Rows.cut': ('lib/data/sheets.html#rows.cut', 'rumos_bank/data/sheets.py'),

@@ -108,6 +108,12 @@ class Look:
     rows: int = 0  # the last one with cells
     width: int = 0  # columns up to the last one with a value; may be more than there are
 
+    def count_to(self, numbers: Sequence[int] | np.ndarray) -> None:
+        "Take notice of more rows, the last one so far before them; calamine would keep one of two with the same number."
+        if (np.diff(numbers) <= 0).any():
+            raise _Refused("has the same row twice, or rows that are not in order: open it and save it again")
+        self.rows = int(numbers[-1])
+
     def keep(self, row: int, column: int, cell: Any) -> None:
         "Keep what calamine would lose."
         self.cells.setdefault(row, {})[column] = cell
@@ -207,15 +213,12 @@ def _look_at_xlsx(opened: IO[bytes]) -> Look:
             look.width = max(look.width, *map(_count_letters, {b"A", *_WIDE_FILLED.findall(block)}))
         row = _ROW if b"<row" in block else _PREFIXED_ROW
         tags = row.findall(block)
-        if quoted or b't="e"' in block or _HIDES.search(b"".join(tags)):
+        joined = b" ".join(tags)
+        numbers = np.array([look.rows, *map(int, _NUMBERED.findall(joined))])
+        if quoted or b't="e"' in block or _HIDES.search(joined) or len(numbers) <= len(tags):
             _look_at_rows(row, block, look)
-            continue
-        for back, tag in enumerate(reversed(tags)):
-            if found := _NUMBERED.search(tag):
-                look.rows = int(found[1]) + back
-                break
         else:
-            look.rows += len(tags)
+            look.count_to(numbers)
     return look
 
 # %% ../../nbs/lib/data/12_sheets.ipynb #617ebb9b
@@ -232,7 +235,7 @@ def _look_at_rows(row: "re.Pattern[bytes]", block: bytes, look: Look) -> None:
     "Row by row, where a block of an .xlsx sheet has hidden rows or errors."
     for tag, end in _cut_tags(row, block):
         found = _NUMBERED.search(tag[1])
-        look.rows = int(found[1]) if found else look.rows + 1
+        look.count_to([look.rows, int(found[1]) if found else look.rows + 1])
         if _HIDES.search(tag[1]):
             look.hidden.append(look.rows)
         if block.find(b't="e"', tag.end(), end) < 0 and block.find(b"t='e'", tag.end(), end) < 0:

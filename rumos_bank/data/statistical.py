@@ -163,7 +163,9 @@ class _Tables:
     def _find_schema(self) -> "pa.Schema":
         import pyarrow as pa
 
-        types, held, size = [], [], 0
+        types: list[list[pa.DataType]] = []
+        held: list[list[pa.Array]] = []
+        size = 0
         for columns in self._read():
             types.append([each.type for each in columns])
             size += sum(each.nbytes for each in columns)
