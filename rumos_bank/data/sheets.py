@@ -590,7 +590,7 @@ def _make_piece(cells: Sequence[Any]) -> Any:
 
     kinds = set(map(type, cells))
     if kinds == {float}:
-        return pa.array(np.array(cells))
+        return pa.array(np.fromiter(cells, float, len(cells)))
     if str in kinds:
         cells = [None if cell == "" else cell for cell in cells]
         kinds = set(map(type, cells)) - {type(None)}
@@ -629,7 +629,8 @@ def _join_pieces(pieces: Sequence[Any]) -> "pa.ChunkedArray":
         pieces = [
             pa.array([None if cell is None else write_cell(cell) for cell in each], kind) for each in lists
         ]
-    column = pa.chunked_array([piece.cast(kind) for piece in pieces], kind)
+    column = pa.chunked_array([piece if piece.type == kind else piece.cast(kind) for piece in pieces], kind)
+    column = pa.chunked_array([column.combine_chunks()])
     return _make_whole(column) if kind == pa.float64() else column
 
 
@@ -647,7 +648,7 @@ def _make_whole(column: "pa.ChunkedArray") -> "pa.ChunkedArray":
         return column
 
 # %% ../../nbs/lib/data/12_sheets.ipynb #da7410e7
-_BATCH = 2048  # rows that are Python objects at the same time
+_BATCH = 512  # rows that are Python objects at the same time; as many as fit into a processor's cache
 
 
 @dataclass(frozen=True)

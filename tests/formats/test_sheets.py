@@ -819,3 +819,8 @@ def test_more_rows_than_the_old_limit():
     rows = [["AGE"], *([30] for _ in range(100_001))]
     source = open_sheet(build(lambda _, sheet: fill(sheet, rows), constant_memory=True), Selection(), ["AGE"])
     assert [len(chunk.rows) for chunk in source.chunks()] == [CHUNK_ROWS, 1] and source.rows == 100_001
+
+
+def test_a_heading_without_clients():
+    source, rows, columns = read(build(lambda _, sheet: fill(sheet, [["ID", "AGE"]])))
+    assert rows == [] and columns == {"ID": [], "AGE": []} and source.rows == 0
