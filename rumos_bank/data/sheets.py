@@ -664,7 +664,7 @@ class Rows:
         starts = range(0, max(len(self.numbers), bool(self.broken)), CHUNK_ROWS)
         ends = [*(int(self.numbers[start]) for start in starts[1:]), 2**31]
         begun = 0
-        for number, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        for number, (start, end) in enumerate(zip(starts, ends, strict=False)):
             broken = tuple(each for each in self.broken if begun <= each.row < end)
             rows = self.numbers[start : start + CHUNK_ROWS]
             yield Chunk(number, rows, self.table.slice(start, CHUNK_ROWS), broken)
