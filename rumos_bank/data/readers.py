@@ -21,6 +21,7 @@ from rumos_bank.data.columnar import (
     open_parquet,
     refuse_json,
 )
+from rumos_bank.data.columns import TableError
 from rumos_bank.data.contract import CLIENT_COLUMNS
 from rumos_bank.data.delimited import open_delimited
 from rumos_bank.data.places import (
@@ -39,6 +40,7 @@ from rumos_bank.data.places import (
     show_place,
     to_place,
 )
+from rumos_bank.data.sheets import open_sheet
 from rumos_bank.ground.errors import DataError
 
 # %% ../../nbs/lib/data/16_readers.ipynb #a56fbc35
@@ -84,6 +86,7 @@ def open_zip(
 # %% ../../nbs/lib/data/16_readers.ipynb #409916e5
 FORMATS = (
     Format("CSV", (".csv", ".tsv", ".txt"), open_delimited, packed=True),
+    Format("workbook", (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"), open_sheet),
     Format("Parquet", (".parquet",), open_parquet),
     Format("Arrow", (".arrow", ".arrows", ".feather"), open_arrow),
     Format("ORC", (".orc",), open_orc),
@@ -158,7 +161,7 @@ def open_source(
 ) -> Source:
     """A table of clients, ready to be read in chunks.
 
-    Raises `DataError` if it is missing, empty, damaged, lacks a column or has one twice.
+    Raises `DataError` if it is missing or damaged, `TableError` if it is empty, lacks a column or has one twice.
     """
     place = place if isinstance(place, Held) else to_place(place)
     shown = show_place(place)
@@ -172,16 +175,19 @@ def open_source(
         source = _open(place, selection, needed)
     except DataError as error:
         text = str(error)
-        raise error if shown in text or str(place) in text else DataError(f"{shown}: {text}") from None
+        if shown not in text and str(place) not in text:
+            error.args = (f"{shown}: {text}",)
+        raise error from None
     names, known = [name for name in source.columns if name], source.fields.names
     if not names:
-        raise DataError(f"{shown} is empty: there must be a row of column names, then one client a row")
+        text = f"{shown} is empty: there must be a row of column names, then one client a row"
+        raise TableError(text, "empty")
     if missing := [name for name in needed if name not in known]:
-        raise DataError(
-            f"{shown} lacks columns that {who} needs: {', '.join(missing)}; it has {', '.join(names)}"
-        )
+        text = f"{shown} lacks columns that {who} needs: {', '.join(missing)}; it has {', '.join(names)}"
+        raise TableError(text, "missing", missing)
     if twice := list_twice(names):
-        raise DataError(f"{shown} has more than one column of the name {', '.join(twice)}: keep one of each")
+        text = f"{shown} has more than one column of the name {', '.join(twice)}: keep one of each"
+        raise TableError(text, "twice", twice)
     return replace(source, notes=(*source.notes, *_list_aliases(known, needed)))
 
 
