@@ -433,7 +433,7 @@ def _preview_rows(language: str, upload: Upload) -> list[dict[str, Any]]:
     "The first rows, those with problems first; each cell with whether it is wrong. A broken line is one wrong cell."
     import pyarrow as pa
 
-    lines = [
+    lines: list[dict[str, Any]] = [
         {"number": line.row, "reasons": describe_line(language, line), "line": line.text[:200], "cells": []}
         for line in upload.broken[:_SHOWN]
     ]

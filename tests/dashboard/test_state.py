@@ -709,11 +709,16 @@ def test_what_is_no_number_counts_as_none(desk, cell, tmp_path):
     assert list(list_rejected(read("a.xlsx", (tmp_path / "a.xlsx").read_bytes()))) == [2]
 
 
-def test_a_workbook_whose_size_is_written_wrongly_is_read_whole(desk, tmp_path):
-    make_file(4).to_excel(tmp_path / "plain.xlsx", index=False)
-    with zipfile.ZipFile(tmp_path / "plain.xlsx") as old, zipfile.ZipFile(tmp_path / "a.xlsx", "w") as new:
+def write_wrong_size(plain, target) -> None:
+    "Let a workbook say that its sheet has one cell, as some programs do."
+    with zipfile.ZipFile(plain) as old, zipfile.ZipFile(target, "w") as new:
         for item in old.infolist():
             new.writestr(item, re.sub(rb'<dimension ref="[^"]+"', b'<dimension ref="A1"', old.read(item)))
+
+
+def test_a_workbook_whose_size_is_written_wrongly_is_read_whole(desk, tmp_path):
+    make_file(4).to_excel(tmp_path / "plain.xlsx", index=False)
+    write_wrong_size(tmp_path / "plain.xlsx", tmp_path / "a.xlsx")
     assert len(desk.take_file("a.xlsx", (tmp_path / "a.xlsx").read_bytes()).clients) == 4
 
 
@@ -810,6 +815,7 @@ def make_inputs(folder) -> None:
     frame = make_file(6)
     frame.loc[2, "PAY_0"] = 77
     frame.assign(NOTE=KEYS).to_excel(folder / "plain.xlsx", index=False)
+    write_wrong_size(folder / "plain.xlsx", folder / "dimension_of_one_cell.xlsx")
     amounts = {
         name: pa.array([Decimal(int(value)) for value in frame[name]], pa.decimal128(38, 9)) for name in frame
     }
