@@ -233,7 +233,7 @@ def _write(
         content = write_table(table, ".csv", replace(PLAIN, mark=_MARK), numbers)
         return f"{stem}-{ending}.csv", content
 
-
+# %% ../../nbs/lib/desk/76_uploads.ipynb #8eb07fce
 def write_results(
     upload: Upload,
     answers: "pd.DataFrame",  # a row per client, as the champion gives them
