@@ -94,7 +94,7 @@ def read_upload(
     if len(content) > most_megabytes * _MEGABYTE:
         size = -(-len(content) // _MEGABYTE)
         raise OfficerError("too large", name=name, size=size, megabytes=most_megabytes)
-    name = name.replace("/", "_")  # it is a name, not a path
+    name = ("_" if name.startswith(".") else "") + name.replace("/", "_")  # it is a name, not a path
     held = Held(name, content)
     if find_suffix(held) not in UPLOADED:
         raise OfficerError("wrong kind", name=name, kinds=", ".join(UPLOADED))
