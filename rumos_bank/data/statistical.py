@@ -192,43 +192,6 @@ class _Tables:
             ]
             yield pa.Table.from_arrays(fitted, schema=self._schema)
 
-# %% ../../nbs/lib/data/14_statistical.ipynb #2fcc396b
-class _Tables:
-    "The rows of a file as tables of one schema, which is found when they are first asked for."
-
-    def __init__(self, file: _File, texts: Mapping[str, bool]) -> None:
-        self._file, self._texts = file, texts
-        self._schema: pa.Schema | None = None
-
-    def _list_columns(self) -> Iterator[list["pa.Array"]]:
-        for cells in self._file.windows():
-            yield [_make_column(cells[name], text) for name, text in self._texts.items()]
-
-    def _find_schema(self) -> "pa.Schema":
-        import pyarrow as pa
-
-        types = [[each.type for each in columns] for columns in self._list_columns()]
-        kinds = zip(*types, strict=True) if types else [()] * len(self._texts)
-        return pa.schema(
-            [
-                (name, _join_types(kind, text))
-                for (name, text), kind in zip(self._texts.items(), kinds, strict=True)
-            ]
-        )
-
-    def __iter__(self) -> Iterator["pa.Table"]:
-        import pyarrow as pa
-
-        self._schema = self._schema or self._find_schema()
-        for columns in self._list_columns():
-            fitted = [
-                _write_cells(column.to_pylist())
-                if kind != column.type and kind == pa.string()
-                else column.cast(kind)
-                for column, kind in zip(columns, self._schema.types, strict=True)
-            ]
-            yield pa.Table.from_arrays(fitted, schema=self._schema)
-
 # %% ../../nbs/lib/data/14_statistical.ipynb #70b1f2ef
 def find_labelled(
     labels: Mapping[str, str | None],  # a column's name → its label
