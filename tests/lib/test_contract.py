@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
+from rumos_bank.data.columns import read_numbers
 from rumos_bank.data.contract import (
     CLIENT_COLUMNS,
     EXAMPLE_CLIENT,
@@ -36,7 +37,6 @@ from rumos_bank.data.contract import (
     parse_numbers,
     validate_clients,
 )
-from rumos_bank.data.readers import read_numbers
 from rumos_bank.ground.errors import DataError
 
 
@@ -275,13 +275,12 @@ WHOLE_BY_TYPE = {field.name for field in FIELDS if field.unit != "TWD"}  # codes
 
 
 def mask(rows: list[dict]) -> list[bool]:
-    "The verdict on columns, each cell read as a file of typed columns would hold it."
-    numbers = {
-        name: np.concatenate(
-            [read_numbers(pa.chunked_array([pa.array([row.get(name)])]), from_text=False) for row in rows]
-        )
-        for name in CLIENT_COLUMNS
-    }
+    "The verdict on columns, each cell read as a file of typed columns would hold it; text is no number there."
+
+    def read(cell: object) -> np.ndarray:
+        return read_numbers(pa.chunked_array([pa.array([None if isinstance(cell, str) else cell])]))
+
+    numbers = {name: np.concatenate([read(row.get(name)) for row in rows]) for name in CLIENT_COLUMNS}
     return find_good_rows(numbers).tolist()
 
 
