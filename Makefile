@@ -142,13 +142,13 @@ docs: $(READY)  ## build the documentation into _site; it opens without a server
 
 lock: $(READY)  ## pin the newest version of every package, and the parts for each image (needs uv)
 	@$(COMPILE) --universal --upgrade --python-version 3.11 pyproject.toml \
-	  --extra api --extra desk --extra cluster --extra postgres --group dev --group lint --group docs -o requirements.lock
+	  --extra api --extra desk --extra cluster --extra postgres --extra statistics --extra lakes --extra sql --group dev --group lint --group docs -o requirements.lock
 	@$(MAKE) --no-print-directory image-locks
 
 image-locks: $(READY)  ## write the pins that each image installs (needs uv)
 	@for image in build service dashboard mlflow; do \
 	  $(COMPILE) --group pyproject.toml:$$image $(FOR_IMAGES) -o containers/$$image.lock || exit 1; done
-	@$(COMPILE) pyproject.toml --extra cluster --extra postgres $(FOR_IMAGES) -o containers/runner.lock
+	@$(COMPILE) pyproject.toml --extra cluster --extra postgres --extra statistics --extra lakes --extra sql $(FOR_IMAGES) -o containers/runner.lock
 
 conda:  ## build the environment of conda.yaml in build/conda and compare it with the lock (needs conda)
 	@$${CONDA:+$$CONDA/bin/}conda env create --quiet --yes --file conda.yaml --prefix build/conda

@@ -29,7 +29,7 @@ from ratios import CORES, RUMOS, Ratio, run
 from threadpoolctl import threadpool_limits
 
 from rumos_bank.data.contract import CLIENT_COLUMNS
-from rumos_bank.data.readers import CHUNK_ROWS
+from rumos_bank.data.places import CHUNK_ROWS
 from rumos_bank.data.synthetic import synthetic_chunks
 from rumos_bank.governance.tracking import import_mlflow, open_store
 from rumos_bank.ground.settings import read_settings

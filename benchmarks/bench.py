@@ -28,6 +28,7 @@ SCRIPTS = {  # how a whole run is asked for; a brief one is the same with --brie
     "startup": (),
     "batch": ("--rows", "10000000", "--repeat", "1", "--picture", "{folder}/batch_memory.png"),
     "cluster": ("--rows", "250000,1000000,4000000", "--repeat", "1"),
+    "readers": (),
     "search": (),
     "shadow": ("--pace", "0.02"),
 }

@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 from distributed import LocalCluster
 from ratios import CORES, Ratio, run, tree_seconds
 
-from rumos_bank.data.readers import CHUNK_ROWS
+from rumos_bank.data.places import CHUNK_ROWS
 from rumos_bank.data.synthetic import synthetic_chunks
 from rumos_bank.ground.settings import read_settings
 from rumos_bank.serving.batch import Engine, predict_file, run_on_threads

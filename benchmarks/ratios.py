@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -105,6 +105,7 @@ def run(
     doc: str,
     measure: Callable[[argparse.Namespace], Iterator[Ratio]],
     options: Callable[[argparse.ArgumentParser], Any] = lambda parser: None,
+    needs_champion: bool = True,
 ) -> None:
     "A script's main."
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -114,7 +115,7 @@ def run(
     asked = parser.parse_args()
     print(describe_machine(), f"load {os.getloadavg()[0]:.1f}", flush=True)
     known = []
-    with a_champion():
+    with a_champion() if needs_champion else nullcontext():
         for each in measure(asked):
             print(each, flush=True)
             known.append(asdict(each))

@@ -462,9 +462,11 @@ class _Objects:
 
     def _read_lines(self) -> Iterator[bytes]:
         with open_bytes(self.file) as opened:
-            lines: Any = opened if hasattr(opened, "readline") else io.BufferedReader(opened)
-            for at, line in enumerate(lines):
-                yield line.removeprefix(b"\xef\xbb\xbf") if at == 0 else line
+            rest = opened.read(3).removeprefix(b"\xef\xbb\xbf")
+            while block := opened.read(2**20):
+                *lines, rest = (rest + block).split(b"\n")
+                yield from lines
+        yield rest
 
 # %% ../../nbs/lib/data/13_columnar.ipynb #835813f4
 def open_json_lines(

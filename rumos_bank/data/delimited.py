@@ -11,7 +11,6 @@ import csv
 import io
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -200,11 +199,14 @@ class _Layout(NamedTuple):
 def _split_rows(text: str, separator: str) -> list[list[str]]:
     "The first rows; fewer if a quotation mark is never closed, which is named where the rows are read."
     rows: list[list[str]] = []
-    with suppress(csv.Error):
+    try:
         for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator):
             rows.append(row)
             if len(rows) == _FIRST_ROWS:
                 break
+    except csv.Error:
+        if not rows:
+            raise
     return rows
 
 
@@ -268,7 +270,7 @@ def _find_layout(first: bytes, letters: _Letters, needed: Sequence[str]) -> _Lay
     newline = b"\r" if line_end == "\r" else b"\n"
     return _Layout(dialect, newline, at + 1, tuple(names), indexed, letters.lines)
 
-
+# %% ../../nbs/lib/data/11_delimited.ipynb #130cf274
 def _describe_layout(layout: _Layout) -> tuple[str, ...]:
     "How the text is read, for people: whatever is not a plain CSV file."
     dialect, notes = layout.dialect, []

@@ -23,6 +23,7 @@ from rumos_bank.data.columnar import (
     refuse_json,
 )
 from rumos_bank.data.contract import CLIENT_COLUMNS
+from rumos_bank.data.databases import is_delta, is_iceberg, open_database, open_delta, open_iceberg
 from rumos_bank.data.delimited import open_delimited
 from rumos_bank.data.places import (
     PACKED,
@@ -42,6 +43,7 @@ from rumos_bank.data.places import (
     to_place,
 )
 from rumos_bank.data.sheets import open_sheet
+from rumos_bank.data.statistical import open_statistical
 from rumos_bank.ground.errors import DataError
 
 # %% ../../nbs/lib/data/16_readers.ipynb #a56fbc35
@@ -110,6 +112,7 @@ FORMATS = (
     Format("JSON Lines", (".jsonl", ".ndjson"), open_json_lines, packed=True),
     Format("JSON", (".json",), refuse_json),
     Format("ARFF", (".arff",), open_arff),
+    Format("statistics package", (".sas7bdat", ".xpt", ".sav", ".zsav", ".por", ".dta"), open_statistical),
     Format("zip", (".zip",), open_zip),
 )
 SUFFIXES = tuple(suffix for each in FORMATS for suffix in each.suffixes if each.open is not refuse_json)
@@ -166,8 +169,18 @@ def _require_text(place: Path | Held) -> None:
 # %% ../../nbs/lib/data/16_readers.ipynb #d30ba2fd
 def _open(place: Place, selection: Selection, needed: Sequence[str]) -> Source:
     "The source, by scheme, folder or ending."
+    if isinstance(place, str) and is_database(place):
+        return open_database(place, selection, needed)
+    if isinstance(place, str) and find_suffix(place) not in ("", ".parquet"):
+        named = find_format(Path(place))
+        if named and named.name != "Parquet":
+            raise DataError(f"{place} must be Parquet: of other formats, only files of this machine are read")
     if isinstance(place, str) or (isinstance(place, Path) and place.is_dir()):
         with readable_errors(place, "Parquet"):
+            if is_delta(place):
+                return open_delta(place, selection, needed)
+            if is_iceberg(place):
+                return open_iceberg(place, selection, needed)
             return open_parquet(place, selection, needed)
     found = find_format(place)
     if found is None:

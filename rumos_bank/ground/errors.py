@@ -64,12 +64,15 @@ EXTRAS = {  # of pyproject.toml, and the modules that each must bring
     "api": ("fastapi", "fastapi_swagger", "httptools", "prometheus_client", "uvicorn"),
     "cluster": ("distributed",),
     "desk": ("babel", "ipywidgets", "itables", "voila"),
+    "lakes": ("deltalake", "pyiceberg"),
     "postgres": ("psycopg",),
+    "statistics": ("pyreadstat",),
+    "sql": ("adbc_driver_postgresql", "duckdb"),
 }
 
 
 def require_extra(
-    extra: str,  # api, cluster, desk or postgres
+    extra: str,  # one of `EXTRAS`
     what: str,  # that needs it, as the message will call it
     otherwise: str = "",  # what to do instead, if anything
 ) -> None:

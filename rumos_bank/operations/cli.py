@@ -351,9 +351,8 @@ def predict(
     sheet: Sheet = "",
     table: Table = "",
     query: Query = "",
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="replace a file that no batch wrote")
-    ] = False,
+    into: Annotated[str, typer.Option("--to-table", help="where OUT (or IN) is a database")] = "",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace what no batch wrote")] = False,
 ) -> None:
     """Decide about one client or a file of clients.
 
@@ -364,6 +363,8 @@ def predict(
     Example: `rumos predict clients.csv decisions.csv`
 
     Example: `rumos predict june.xlsx --sheet Clients`
+
+    Example: `rumos predict postgresql://bank/risk --table clients --to-table decisions`
 
     Example: `rumos predict clients.parquet decided.parquet --engine dask --scheduler tcp://10.0.0.5:8786`
     """
@@ -378,6 +379,7 @@ def predict(
         engine=_choose_engine(engine, scheduler),
         selection={"sheet": sheet, "table": table, "query": query},
         overwrite=overwrite,
+        into=into,
     )
 
 # %% ../../nbs/lib/operations/87_cli.ipynb #b9620f30

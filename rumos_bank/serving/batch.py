@@ -28,6 +28,7 @@ import numpy as np
 
 from rumos_bank.data.columns import Fields, is_text, plain_column
 from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, find_good_rows
+from rumos_bank.data.databases import TableWriter
 from rumos_bank.data.places import (
     WHOLE,
     Chunk,
@@ -454,12 +455,48 @@ class _OneFile:
                     file.drop()
                 file.temporary.unlink(missing_ok=True)
 
+# %% ../../nbs/lib/serving/53_batch.ipynb #3819553d
+class _IntoTable:
+    "A table of decisions, and a table of rejects."
+
+    typed = True
+
+    def __init__(self, target: str, table: str, overwrite: bool):
+        self.target, self.rejects = f"{show_place(target)} table {table}", f"{table}_rejects"
+        self.rows = TableWriter(target, table, overwrite)
+        self.done: dict[int, Totals] = {}  # empty: it begins anew every time
+        self.entry = ""
+
+    def begin(self) -> None:
+        "Raise `DataError` if the table cannot be made."
+        self.rows.begin()
+
+    def write(self, number: int, scored: Scored) -> Scored:
+        "The rows; they are stored later, because the order counts."
+        return scored
+
+    def add(self, done: "Done") -> None:
+        "Add one chunk."
+        self.rows.add(done.content.decided)
+        if done.content.rejected.num_rows:
+            self.rows.add(done.content.rejected, rejected=True)
+
+    def finish(self) -> str:
+        "The digest of all rows, which nobody sees yet."
+        return self.rows.finish()
+
+    def close(self, entry: str = "") -> None:
+        "With the id in the decision log the tables are stored; without it nothing is."
+        self.rows.close(commit=bool(entry))
+
 # %% ../../nbs/lib/serving/53_batch.ipynb #8df3cbf0
 def is_folder(
     target: Path | str,  # an output, as `to_place` gives it
 ) -> bool:
-    "Whether an output is a folder of Parquet parts; anything in another store is."
-    return isinstance(target, str) or target.is_dir() or find_written(target) == ".parquet"
+    "Whether an output is a folder of Parquet parts; anything in another store is, unless it is a database."
+    if isinstance(target, str):
+        return not is_database(target)
+    return target.is_dir() or find_written(target) == ".parquet"
 
 
 def name_rejects(
@@ -635,10 +672,25 @@ def _find_replaced(source: Source) -> list[str]:
         )
     return replaced
 
-
-def _prepare(place: Path | str, target: Path | str, champion: Champion, selection: Selection) -> _Job:
+# %% ../../nbs/lib/serving/53_batch.ipynb #c92f6fb7
+def _prepare(
+    place: Path | str,
+    target: Path | str,
+    champion: Champion,
+    selection: Selection,
+    into: str,
+    overwrite: bool,
+) -> _Job:
     "The batch, after all checks; nothing is written."
-    if not is_folder(target) and not find_written(target):
+    if into and not is_database(target):
+        raise ParameterError(f"{target} has no tables: leave the name of a table out, or name a database")
+    if is_database(target) and not into:
+        raise ParameterError(
+            f"{show_place(target)} is a database: name the table for the decisions (--to-table)"
+        )
+    if isinstance(target, str) and not into and find_written(target) not in ("", ".parquet"):
+        raise DataError(f"{target} must be Parquet: other formats are written to files of this machine only")
+    if not into and not is_folder(target) and not find_written(target):
         raise DataError(
             f"{target} must end in {', '.join(('.parquet', *WRITERS))}: choose another name for the output"
         )
@@ -651,6 +703,8 @@ def _prepare(place: Path | str, target: Path | str, champion: Champion, selectio
         model = {"version": champion.version, "digest": champion.digest}
         made_of = {"input": digest, "model": model, "chunk_rows": source.chunk_rows}
         sink = _Parts(target, {"format": 3, **made_of, "sheet": selection.sheet})
+    elif into:
+        sink = _IntoTable(str(target), into, overwrite)
     else:
         sink = _OneFile(Path(target), source, champion)
     return _Job(champion, source, sink, dropped, stamp, selection)
@@ -658,6 +712,8 @@ def _prepare(place: Path | str, target: Path | str, champion: Champion, selectio
 # %% ../../nbs/lib/serving/53_batch.ipynb #8c659731
 def _require_apart(source: Path | str, target: Path | str) -> None:
     "Raise `ParameterError` if an output would replace the input, or lie in it."
+    if is_database(target):  # it refuses tables that exist
+        return
     for what, path in (("output", target), ("file of rejected rows", name_rejects(target))):
         one, other = (Path(os.path.realpath(show_place(each))) for each in (source, path))
         if one == other or one in other.parents or other in one.parents:
@@ -668,7 +724,7 @@ def _require_apart(source: Path | str, target: Path | str) -> None:
 
 def _require_own(target: Path | str, settings: Settings) -> None:
     "Raise `DataError` if an output would replace a file that no batch wrote, or that was changed since."
-    if is_folder(target):
+    if is_folder(target) or is_database(target):
         return
     found = [path for path in (Path(target), Path(name_rejects(target))) if path.exists()]
     if not found:
@@ -748,7 +804,7 @@ def _run(job: _Job, engine: Engine, settings: Settings, notify: Notify, caller: 
     try:
         with closing(steps):
             totals, resumed = _add_all(job, steps, notify)
-        output = {"path": show_place(job.sink.target), "sha256": job.sink.finish()}
+        output = {"path": _name_target(job.sink.target), "sha256": job.sink.finish()}
         chosen = {name: value for name, value in asdict(job.selection).items() if value}
         given = {"path": show_place(place), "sha256": job.source.digest(), **chosen}
         if stamp_place(place) != job.stamp:
@@ -767,6 +823,10 @@ def _record(champion: Champion, facts: Mapping[str, Any], caller: str, settings:
             return record_batch(champion, facts, caller, log)
         except OSError as error:
             raise _describe_unwritten(f"the decision log {settings.audit_path}", error) from None
+
+
+def _name_target(target: Path | str) -> str:
+    return show_place(target) if isinstance(target, Path) else target
 
 
 def _name_written(sink: Any) -> dict[str, str] | None:
@@ -788,6 +848,7 @@ def predict_file(
     engine: Engine = run_on_threads,  # does the work
     selection: Selection = WHOLE,  # which sheet, table or query is meant
     overwrite: bool = False,  # replace an output that no batch wrote
+    into: str = "",  # name of a table, where the target is a database
 ) -> BatchResult:
     """The result of a batch that decides about every client in a file.
 
@@ -796,18 +857,20 @@ def predict_file(
     writing it or there is no champion.
     """
     source = to_place(source)
-    target = to_place(target) if target else name_output(source)
+    target = to_place(target) if target else source if into else name_output(source)
     settings = settings or read_settings()
+    if into and (source, selection.table) == (target, into):
+        raise ParameterError(f"the table {into} is the input: name another one for the decisions")
     _require_apart(source, target)
     champion = champion or Champion.load(settings)
     if not overwrite:
         _require_own(target, settings)
     if dry_run:
-        job = _prepare(source, target, champion, selection)
+        job = _prepare(source, target, champion, selection, into, overwrite)
         done = _add_up(job.sink.done.values())
         return job.result(done, done.scored + done.rejected + done.broken, 0.0, job.sink.entry, dry_run=True)
     with _alone(target):
-        job = _prepare(source, target, champion, selection)
+        job = _prepare(source, target, champion, selection, into, overwrite)
         if job.sink.entry:  # finished before
             done = _add_up(job.sink.done.values())
             return job.result(done, done.scored + done.rejected + done.broken, 0.0, job.sink.entry)

@@ -229,7 +229,17 @@ class _Workbook:
                 f"a sheet holds {SHEET_ROWS:,} rows and no more: choose an output that ends in .csv"
             )
         for row in rows:
-            self.sheet.append(row)
+            self.sheet.append([self._write_exactly(value) for value in row])
+
+    def _write_exactly(self, value: Any) -> Any:
+        "The value; a float that needs 17 digits as a cell that holds them all, because openpyxl 3.1 writes 16."
+        if not isinstance(value, float) or float(f"{value:.16g}") == value:
+            return value
+        from openpyxl.cell import WriteOnlyCell
+
+        cell = WriteOnlyCell(self.sheet, value)
+        cell._value = repr(value)
+        return cell
 
     def finish(self) -> None:
         "Write the file."
@@ -263,7 +273,7 @@ class _JsonFile(_TextFile):
     def __init__(self, file: IO[bytes], names: Sequence[str], dialect: Dialect, suffix: str) -> None:
         self.file, self.pack = file, _PACKERS.get(suffix.rpartition(".")[2], bytes)
 
-
+# %% ../../nbs/lib/serving/52_writers.ipynb #e4e009e5
 class _ArrowFile:
     "An Arrow file."
 

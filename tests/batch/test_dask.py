@@ -20,9 +20,11 @@ from hypothesis import settings as effort
 from hypothesis import strategies as st
 from portfolios import DIES, make_champion, read_answers
 
-from rumos_bank.data import readers as tables
+from rumos_bank.data import columnar, places
+from rumos_bank.data.columnar import plan_chunks
 from rumos_bank.data.contract import CLIENT_COLUMNS
-from rumos_bank.data.readers import Span, open_source, plan_chunks
+from rumos_bank.data.places import Plan, Span
+from rumos_bank.data.readers import open_source
 from rumos_bank.data.synthetic import make_synthetic_clients
 from rumos_bank.ground.errors import DataError, PackageError, ParameterError, StoreError
 from rumos_bank.serving import cluster
@@ -42,7 +44,8 @@ def machines():
 
 @pytest.fixture
 def chunks_of_500(monkeypatch):
-    monkeypatch.setattr(tables, "CHUNK_ROWS", 500)
+    for module in (places, columnar):
+        monkeypatch.setattr(module, "CHUNK_ROWS", 500)
 
 
 @pytest.fixture
@@ -106,7 +109,7 @@ def test_a_worker_that_is_killed_in_the_middle_loses_nothing(
     assert begun["3"] == 2 and set(begun) == set("01234567")
 
 
-def die_once(name: str, plan: tables.Plan) -> Done:
+def die_once(name: str, plan: Plan) -> Done:
     "Chunk 3 is decided and written, and then its worker dies before it can report."
     tally = Path(os.environ["RUMOS_TEST_TALLY"]) / "begun"
     seen = tally.read_text().split() if tally.exists() else []
@@ -200,7 +203,8 @@ def test_plans_cut_where_the_walk_cuts(files, chunk_rows):
 
 @pytest.mark.parametrize("chunk_rows", [300, 700, 1000, 5000])
 def test_a_chunk_by_plan_is_the_chunk_of_the_walk(clients, chunk_rows, monkeypatch):
-    monkeypatch.setattr(tables, "CHUNK_ROWS", chunk_rows)
+    for module in (places, columnar):
+        monkeypatch.setattr(module, "CHUNK_ROWS", chunk_rows)
     month = clients / "month=10"
     month.mkdir()
     (clients / "1.parquet").rename(month / "1.parquet")
@@ -305,7 +309,7 @@ def test_a_chunk_that_kills_every_worker_ends_the_run(
     assert not settings.audit_path.exists()
 
 
-def die_always(name: str, plan: tables.Plan) -> Done:
+def die_always(name: str, plan: Plan) -> Done:
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError
 

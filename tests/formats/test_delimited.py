@@ -299,7 +299,7 @@ def test_a_file_of_another_kind_is_named():
         with pytest.raises(DataError, match=what):
             read(content)
     for content in (b"", b"\n\n", b" "):
-        with pytest.raises(DataError, match="is empty|lacks columns"):
+        with pytest.raises(DataError, match=r"is empty|lacks columns"):
             read(content)
 
 

@@ -275,7 +275,7 @@ WHOLE_BY_TYPE = {field.name for field in FIELDS if field.unit != "TWD"}  # codes
 
 
 def mask(rows: list[dict]) -> list[bool]:
-    "The verdict on columns, each cell read as a file of typed columns would hold it; text is no number there."
+    "The verdict on columns, each cell read as a file of typed columns would hold it; text, which files may hold, is none."
 
     def read(cell: object) -> np.ndarray:
         return read_numbers(pa.chunked_array([pa.array([None if isinstance(cell, str) else cell])]))

@@ -1,0 +1,285 @@
+"Columnar files as programs write them: folders with more in them than clients, indexes that only pandas sees, odd types."
+
+import csv
+import gzip
+import io
+import json
+import zipfile
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pyarrow import feather
+
+from rumos_bank.data import delimited, readers
+from rumos_bank.data.columnar import open_parquet
+from rumos_bank.data.columns import read_numbers
+from rumos_bank.data.delimited import Dialect
+from rumos_bank.data.places import WHOLE, Held
+from rumos_bank.data.readers import open_source
+from rumos_bank.ground.errors import DataError
+from rumos_bank.serving.writers import WRITERS, defuse_cells, defuse_text, write_table
+
+
+def read_rows(path: Path) -> list[dict]:
+    return [row for chunk in open_source(path, ("AGE",)).chunks() for row in chunk.table.to_pylist()]
+
+
+# Headings of text
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+@pytest.mark.parametrize("block", [16, 2**23])
+def test_a_heading_may_be_of_two_lines_and_begin_late(ends, block, tmp_path, monkeypatch):
+    monkeypatch.setattr(delimited, "_BLOCK", block)
+    text = '\n\n"AGE","paid\nback"\n30,a\n31,b\n'.replace("\n", ends)
+    (tmp_path / "in.csv").write_bytes(text.encode())
+    (tmp_path / "in.csv.gz").write_bytes(gzip.compress(b"\xef\xbb\xbf" + text.encode()))
+    for path in (tmp_path / "in.csv", tmp_path / "in.csv.gz"):
+        (chunk, *more) = open_source(path, ("AGE",)).chunks()
+        rows = [row for each in (chunk, *more) for row in each.table["AGE"].to_pylist()]
+        assert rows == ["30", "31"] and chunk.rows[0] == 4
+        assert chunk.table.column_names == ["AGE", f"paid{ends}back"]
+
+
+def test_an_inch_mark_in_a_heading_is_text(tmp_path):
+    (tmp_path / "in.csv").write_text('AGE,screen 19"\n30,a\n31,b\n')
+    assert [row['screen 19"'] for row in read_rows(tmp_path / "in.csv")] == ["a", "b"]
+
+
+def test_a_name_without_end_is_refused(tmp_path):
+    others = csv.field_size_limit(131_072)  # Python's own; scipy.io lifts it for the whole process
+    try:
+        with pytest.raises(DataError, match=r"in\.csv cannot be read as CSV"):
+            open_source(Held("in.csv", b"AGE," + b"x" * 200_000 + b"\n30,a\n"), ("AGE",))
+    finally:
+        csv.field_size_limit(others)
+
+
+def test_a_damaged_archive_is_refused(tmp_path):
+    packed = bytearray(gzip.compress(b"AGE,note\n" + np.random.default_rng(0).bytes(50_000).hex().encode()))
+    packed[200:400] = bytes(200)
+    (tmp_path / "in.csv.gz").write_bytes(packed)
+    with pytest.raises(DataError, match=r"cannot be read as CSV"):
+        list(open_source(tmp_path / "in.csv.gz", ("AGE",)).chunks())
+
+
+# Folders
+
+
+def write_parquet(path: Path, **columns: object) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table(columns), path)
+    return path
+
+
+def test_hidden_folders_hold_no_clients(tmp_path, monkeypatch):
+    for below in ("a", "_temporary/b", ".ipynb_checkpoints/a", "sub/.old/c", "_d", "sub/e"):
+        write_parquet(tmp_path / ".lake" / "clients" / f"{below}.parquet", AGE=[30], name=[below])
+    expected = ["a", "sub/e"]
+    assert [row["name"] for row in read_rows(tmp_path / ".lake" / "clients")] == expected
+    monkeypatch.chdir(tmp_path / ".lake" / "clients")
+    assert [row["name"] for row in read_rows(Path())] == expected
+
+
+@pytest.mark.parametrize("name", ["_clients.parquet", ".clients.parquet"])
+def test_a_hidden_file_that_is_named_is_read(name, tmp_path):
+    assert read_rows(write_parquet(tmp_path / name, AGE=[30])) == [{"AGE": 30}]
+
+
+@pytest.mark.parametrize("kind", [pa.int32(), pa.int64()])
+def test_a_partition_may_stand_inside_the_files_too(kind, tmp_path):
+    for month in (1, 2):
+        held = pa.array([month, month], kind)
+        path = write_parquet(tmp_path / f"month={month}" / "part.parquet", month=held, AGE=[30, 31])
+    source = open_source(tmp_path, ("AGE",))
+    assert [row["month"] for row in read_rows(tmp_path)] == [1, 1, 2, 2]
+    planned = [source.read(plan).table for plan in source.plan()]
+    assert planned == [chunk.table for chunk in source.chunks()] and source.rows == 4
+    assert read_rows(path) == [{"month": 2, "AGE": 30}, {"month": 2, "AGE": 31}]
+
+
+def test_a_partition_that_is_something_else_inside_is_refused(tmp_path):
+    write_parquet(tmp_path / "month=1" / "part.parquet", month=["January"], AGE=[30])
+    with pytest.raises(DataError, match=r"its folders name too.*month.*drop it from the files"):
+        open_source(tmp_path, ("AGE",))
+
+
+# Formulas
+
+
+@given(st.text("=+-@\t\r\n1.٣eE a'", max_size=6))
+def test_one_text_is_defused_as_a_column_is(text):
+    assert defuse_cells(pa.table({"cell": [text]}))["cell"].to_pylist() == [defuse_text(text)]
+
+
+# Types
+
+
+NUMBERS = st.integers(-(10**9), 10**9)
+
+
+@given(
+    st.lists(NUMBERS, min_size=1, max_size=5),
+    st.sampled_from([(38, 0), (38, 5), (38, 9), (38, 11), (38, 15), (19, 2)]),
+)
+def test_decimals_are_exact_at_every_scale(numbers, kind):
+    column = pa.chunked_array([pa.array(map(Decimal, numbers), pa.decimal128(*kind))])
+    assert read_numbers(column).tolist() == numbers
+    fractions = pa.chunked_array([pa.array([Decimal("0.1"), *map(Decimal, numbers)], pa.decimal128(38, 11))])
+    assert read_numbers(fractions).tolist() == [0.1, *numbers]
+
+
+def test_types_that_have_no_kernels_or_no_column(tmp_path):
+    table = pa.table({"AGE": [30, 31], "NOTE": pa.array(["a", None], pa.string_view())})
+    pq.write_table(table, tmp_path / "view.parquet")
+    feather.write_feather(table, str(tmp_path / "view.feather"))
+    for name in ("view.parquet", "view.feather"):
+        assert read_rows(tmp_path / name) == [{"AGE": 30, "NOTE": "a"}, {"AGE": 31, "NOTE": None}]
+    frame = pd.DataFrame({"AGE": range(30, 36)}, index=pd.RangeIndex(700001, 700013, 2, name="ID"))
+    frame.to_parquet(tmp_path / "index.parquet", row_group_size=4)
+    expected = [{"AGE": 30 + at, "ID": 700001 + 2 * at} for at in range(6)]
+    assert read_rows(tmp_path / "index.parquet") == expected
+    source = open_source(tmp_path / "index.parquet", ("AGE",))
+    assert [row for plan in source.plan() for row in source.read(plan).table.to_pylist()] == expected
+    held = Held("index.parquet", (tmp_path / "index.parquet").read_bytes())
+    assert [
+        row for chunk in open_parquet(held, WHOLE, ("AGE",)).chunks() for row in chunk.table.to_pylist()
+    ] == expected
+
+
+def test_integers_of_128_bits_are_named_as_what_they_are(tmp_path):
+    polars = pytest.importorskip("polars")
+    polars.DataFrame({"AGE": [30], "KEY": [10**20]}).write_parquet(tmp_path / "in.parquet")
+    with pytest.raises(
+        DataError, match=r"more than 64 bits.*write the column that this names with another type"
+    ):
+        open_source(tmp_path / "in.parquet", ("AGE",))
+
+
+# Lines of JSON
+
+
+def read_lines(content: bytes, name: str = "in.jsonl"):
+    source = open_source(Held(name, content), ("AGE",))
+    chunks = list(source.chunks())
+    rows = [(int(at), row) for chunk in chunks for at, row in zip(chunk.rows, chunk.table.to_pylist())]
+    return source, rows, [line for chunk in chunks for line in chunk.broken]
+
+
+def test_lines_of_json_keep_what_is_written():
+    lines = [
+        {"AGE": 30, "KEY": 4000001234567899017, "DAY": "2026-01-15", "MIX": 1},
+        {"AGE": 31.0, "KEY": 10**20, "MIX": "a"},
+    ]
+    content = "\n".join(map(json.dumps, lines)).encode()
+    for name, packed in (
+        ("in.jsonl", content),
+        ("in.ndjson.gz", gzip.compress(content)),
+        ("in.jsonl", b"\xef\xbb\xbf" + content),
+    ):
+        source, rows, broken = read_lines(packed, name)
+        assert [row["KEY"] for _, row in rows] == [4000001234567899017, 10**20] and not broken
+        assert [row["DAY"] for _, row in rows] == ["2026-01-15", None] and [
+            row["MIX"] for _, row in rows
+        ] == ["1", "a"]
+        (chunk,) = source.chunks()
+        assert source.fields.read(chunk.table, "AGE").tolist() == [30, 31]
+
+
+def test_lines_that_are_no_rows_are_named():
+    _, rows, broken = read_lines(
+        b'{"AGE": 30}\n\n[1]\n{"AGE": 31, "AGE": 32}\n{"AGE": NaN}\n{"AGE": 33\n{"AGE": 34}\n'
+    )
+    assert [at for at, _ in rows] == [1, 7]
+    assert [(line.row, line.reason) for line in broken] == [
+        (3, "is no object with names"),
+        (4, "has a name twice"),
+        (5, "has NaN, which is no JSON"),
+        (6, "is no JSON"),
+    ]
+    with pytest.raises(
+        DataError, match=r"in\.json is JSON, one value for the whole file: write one object a line"
+    ):
+        open_source(Held("in.json", b"[]"), ("AGE",))
+
+
+# Archives
+
+
+def pack(**files: bytes) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return out.getvalue()
+
+
+def test_a_zip_file_is_its_one_table(monkeypatch):
+    text = b"AGE,NOTE\n30,a\n"
+    assert len(read_lines(pack(**{"june.csv": text, "readme.md": b"-"}), "in.zip")[1]) == 1
+    for content in (
+        pack(**{"a.csv": text, "b.csv": text}),
+        pack(**{"readme.md": b"-"}),
+        pack(**{"in.zip": pack(a=text)}),
+    ):
+        with pytest.raises(DataError, match="must hold one table"):
+            read_lines(content, "in.zip")
+    monkeypatch.setattr(readers, "_MOST_UNPACKED", 10)
+    with pytest.raises(DataError, match="unpacks to more than 10 bytes"):
+        read_lines(pack(**{"june.csv": text}), "in.zip")
+
+
+# Everything that is written is read again as it was
+
+KEYS = [
+    "00012",
+    "4000001234567899017",
+    "12E3",
+    "NA",
+    "None",
+    "1.10",
+    "",
+    "a;b",
+    'say "hi"',
+    "née",
+    '5" pipe',
+    "=1+1",
+]
+
+
+@pytest.mark.parametrize("suffix", WRITERS)
+def test_what_is_written_is_read_again_as_it_was(suffix):
+    table = pa.table(
+        {
+            "AGE": [30] * len(KEYS),
+            "KEY": KEYS,
+            "WIDE": [4000001234567899017] * len(KEYS),
+            "HALF": [0.1 + 0.2] * len(KEYS),
+        }
+    )
+    dialects = [
+        Dialect(),
+        Dialect(";", comma=True, line_end="\r\n"),
+        Dialect("\t", "utf-16-le", b"\xff\xfe"),
+        Dialect(";", sep_line=True),
+    ]
+    for dialect in dialects if not WRITERS[suffix].typed else dialects[:1]:
+        source, rows, broken = read_lines(write_table(table, suffix, dialect), f"out{suffix}")
+        defused = [
+            f"'{key}" if key.startswith("=") and suffix not in (".jsonl", ".feather") else key for key in KEYS
+        ]
+        got = [row["KEY"] for _, row in rows]
+        if not suffix.startswith((".csv", ".tsv", ".txt", ".xlsx")):
+            defused = KEYS
+        assert [key or "" for key in got] == defused and not broken
+        assert {str(row["WIDE"]) for _, row in rows} == {"4000001234567899017"}
+        (chunk,) = source.chunks()
+        style = "comma" if dialect.comma else "point"
+        assert read_numbers(chunk.table["HALF"], style).tolist() == [0.1 + 0.2] * len(KEYS)
