@@ -10,6 +10,7 @@ import io
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,6 +33,7 @@ from rumos_bank.data.places import (
     Place,
     Selection,
     Source,
+    digest_place,
     find_suffix,
     is_database,
     list_files,
@@ -98,7 +100,8 @@ def open_zip(
     "The one table in a zip file. Raises `DataError` as `unpack_zip` does."
     if isinstance(place, str):
         raise DataError(f"{place} must be Parquet: of other formats, only files of this machine are read")
-    return open_source(unpack_zip(place), needed, selection)
+    inside = _open(unpack_zip(place), selection, needed)
+    return replace(inside, place=place, digest=partial(digest_place, place))
 
 # %% ../../nbs/lib/data/16_readers.ipynb #409916e5
 FORMATS = (
@@ -135,6 +138,7 @@ _SIGNS = {  # first bytes → format, and the ending that it should have
     b"PK\x03\x04": ("a workbook or a zip file", ".xlsx or .zip"),
     b"PAR1": ("Parquet", ".parquet"),
     b"ARROW1": ("Arrow", ".arrow"),
+    b"\xff\xff\xff\xff": ("a stream of Arrow", ".arrows"),
     b"ORC": ("ORC", ".orc"),
     b"\xd0\xcf\x11\xe0": ("an old Excel workbook", ".xls"),
     b"\x1f\x8b": ("packed by gzip", ".gz behind the rest"),
