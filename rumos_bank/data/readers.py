@@ -91,7 +91,7 @@ def unpack_zip(
         raise DataError(f"{place} unpacks to more than {most:,} bytes: unpack it and name the file in it")
     return Held(f"{place}/{names[0]}", content)
 
-
+# %% ../../nbs/lib/data/16_readers.ipynb #59743c8d
 def open_zip(
     place: Place,  # .zip
     selection: Selection,  # of the table in it
