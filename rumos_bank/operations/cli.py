@@ -356,9 +356,11 @@ def predict(
 ) -> None:
     """Decide about one client or a file of clients.
 
-    The output has the cells of the file as they came, and the columns of the decision. Rows that cannot be decided and lines
-    that are no rows go to a rejects file with the reasons (exit code 1). The same command finishes a batch that was killed,
-    with either engine.
+    IN may be CSV (any dialect, .gz, .zst), a workbook (.xlsx, .xlsb, .xls, .ods), Parquet, Arrow, ORC, JSON Lines, SAS, SPSS or
+    Stata; a folder of Parquet files, a Delta or an Iceberg table; or a database (postgresql://, sqlite:///, duckdb:///).
+
+    The output has the cells of IN as they came, and the columns of the decision. Rows that cannot be decided and lines that
+    are no rows go to a rejects file with the reasons (exit code 1). The same command finishes a batch that was killed.
 
     Example: `rumos predict clients.csv decisions.csv`
 
