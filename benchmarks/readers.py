@@ -96,8 +96,10 @@ def by_calamine(path: Path) -> int:
 
 
 def by_openpyxl(path: Path) -> int:
+    "Cells by openpyxl into Arrow columns, which is how a workbook was read before calamine came in."
     book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-    return sum(1 for _ in book.worksheets[0].iter_rows(values_only=True))
+    _, *rows = book.worksheets[0].iter_rows(values_only=True)
+    return len(pa.table(list(map(pa.array, zip(*rows))), names=[str(at) for at in range(len(rows[0]))]))
 
 
 def by_pyarrow(path: Path) -> int:
@@ -161,9 +163,9 @@ def measure_sheets(table: pa.Table, folder: Path) -> Iterator[Ratio]:
     path, what = folder / "clients.xlsx", f".xlsx of {len(table):,} rows: "
     write_workbook(table, path)
     calamine, slow = cost(by_calamine, path, 2), cost(by_openpyxl, path, 1)
-    yield Ratio(what + "calamine", "openpyxl, read only", calamine, slow, "CPU s")
+    yield Ratio(what + "calamine", "openpyxl into columns", calamine, slow, "CPU s")
     ours = cost(read_and_validate, path, 2)
-    yield Ratio(what + "read and validated", "openpyxl, read only", ours, slow, "CPU s", 1 / 8)
+    yield Ratio(what + "read and validated", "openpyxl into columns", ours, slow, "CPU s", 1 / 8)
 
 
 def measure_reader(table: pa.Table, folder: Path, times: int, rounds: int) -> Iterator[Ratio]:
