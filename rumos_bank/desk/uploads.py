@@ -182,7 +182,7 @@ def _find_wrong(source: Source, table: "pa.Table", field: str, numbers: np.ndarr
     cells = table[source.fields.names[field]].take(at).to_pylist()
     values = (
         cell if number != number else int(number) if number.is_integer() else number
-        for cell, number in zip(cells, numbers[at].tolist())
+        for cell, number in zip(cells, numbers[at].astype(float).tolist())
     )
     return dict(zip(at.tolist(), values))
 

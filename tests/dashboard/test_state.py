@@ -10,6 +10,7 @@ import re
 import time
 import zipfile
 from dataclasses import replace
+from datetime import date, datetime
 from decimal import Decimal
 from html.parser import HTMLParser
 from types import SimpleNamespace
@@ -592,6 +593,14 @@ def answer(upload) -> pd.DataFrame:
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "ods"])
 def test_the_returned_file_is_the_same_file_with_the_answers_behind(kind, tmp_path):
     frame = make_file(6).assign(NOTE=KEYS, nome="José")
+    if kind == "xlsx":
+        moments = {
+            "day": date(2026, 1, 2),
+            "moment": datetime(2026, 1, 2, 3, 4, 5),
+            "share": 0.1,
+            "yes": True,
+        }
+        frame = frame.assign(**moments, long=10**14)
     name, content = write_as(kind, frame, tmp_path)
     upload = read(name, content, CLIENT_COLUMNS)
     written = write_results(upload, answer(upload))
@@ -859,7 +868,7 @@ def test_the_desk_and_a_batch_decide_alike(desk, place, tmp_path):
                 assert [row[name] for row in own] == answers[name].tolist(), (path, name)
             if path.suffix == ".csv":  # the same bytes, too
                 again = predict_file(
-                    path, tmp_path / f"{path.name}.out.csv", place.settings, champion=desk.champion
+                    path, tmp_path / f"{path.name}.out{path.suffix}", place.settings, champion=desk.champion
                 )
                 assert desk.batch.results[1] == again.output.read_bytes(), path
         lost = {}
