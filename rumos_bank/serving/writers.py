@@ -14,8 +14,9 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from rumos_bank.data.columns import Evidence, is_text, plain_column, weigh_column
@@ -173,24 +174,31 @@ _PACKERS: dict[str, Callable[[bytes], bytes]] = {
 
 # %% ../../nbs/lib/serving/52_writers.ipynb #455826a1
 SHEET_ROWS = 1_048_575  # below the heading
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f]")
+
+
+class _Exact(float):
+    "A float that is written with all its digits."
+
+    def __format__(self, wanted: str) -> str:
+        return float.__repr__(self)
 
 
 def _to_cell(value: Any) -> Any:
     "A value as a workbook holds it exactly. Raises `ValueError` if it cannot."
-    from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
-
     if isinstance(value, Decimal):
         value = int(value) if value == value.to_integral_value() else str(value)
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**15:
         return str(value)
-    if isinstance(value, float) and (value != value or abs(value) == float("inf")):
-        return None if value != value else str(value)
-    if isinstance(value, datetime) and value.tzinfo:
+    if isinstance(value, float):
+        is_number = value == value and abs(value) != float("inf")
+        return _Exact(value) if is_number else None if value != value else str(value)
+    if (isinstance(value, datetime) and value.tzinfo) or (isinstance(value, date) and value.year < 1900):
         return value.isoformat()
     if isinstance(value, bytes | list | dict):
         raise ValueError("a list, a structure or bytes")
     if isinstance(value, str):
-        if ILLEGAL_CHARACTERS_RE.search(value):
+        if _CONTROL.search(value):
             raise ValueError("a control character")
         if len(value) > 32_767:
             raise ValueError("a text of more than 32,767 characters")
@@ -210,45 +218,47 @@ def _to_rows(table: "pa.Table", dialect: Dialect, numbers: Sequence[str]) -> lis
     return list(zip(*columns))
 
 # %% ../../nbs/lib/serving/52_writers.ipynb #6e61bee7
+_AS_GIVEN = {f"strings_to_{kind}": False for kind in ("numbers", "formulas", "urls")}
+_LOOKS = {date: "yyyy-mm-dd", datetime: "yyyy-mm-dd hh:mm:ss", time: "hh:mm:ss", timedelta: "[h]:mm:ss"}
+
+
+def _write_moment(look: Any, sheet: Any, row: int, column: int, value: Any, *_: Any) -> Any:
+    return sheet.write_datetime(row, column, value, look)
+
+
 class _Workbook:
     "An .xlsx file."
 
     def __init__(self, file: IO[bytes], names: Sequence[str], dialect: Dialect, suffix: str) -> None:
-        from openpyxl import Workbook
+        from xlsxwriter import Workbook
 
-        self.file, self.rows = file, 0
-        self.workbook = Workbook(write_only=True)
-        self.sheet = self.workbook.create_sheet("decisions")
-        self.sheet.append([_to_cell(defuse_text(name)) for name in names])
+        self.rows = 0
+        self.workbook = Workbook(file, {"constant_memory": True, **_AS_GIVEN})
+        self.workbook.set_properties({"created": datetime(2000, 1, 1)})  # the same bytes for the same rows
+        self.sheet = self.workbook.add_worksheet("decisions")
+        for kind, look in _LOOKS.items():
+            written = partial(_write_moment, self.workbook.add_format({"num_format": look}))
+            self.sheet.add_write_handler(kind, written)
+        self.sheet.write_row(0, 0, [_to_cell(defuse_text(name)) for name in names])
 
     def add(self, rows: Sequence[Sequence[Any]]) -> None:
         "Add rows as `_to_rows` gives them. Raises `DataError` if the sheet is full."
-        self.rows += len(rows)
+        first, self.rows = self.rows + 1, self.rows + len(rows)
         if self.rows > SHEET_ROWS:
-            raise DataError(
-                f"a sheet holds {SHEET_ROWS:,} rows and no more: choose an output that ends in .csv"
-            )
-        for row in rows:
-            self.sheet.append([self._write_exactly(value) for value in row])
-
-    def _write_exactly(self, value: Any) -> Any:
-        "The value; a float that needs 17 digits as a cell that holds them all, because openpyxl 3.1 writes 16."
-        if not isinstance(value, float) or float(f"{value:.16g}") == value:
-            return value
-        from openpyxl.cell import WriteOnlyCell
-
-        cell = WriteOnlyCell(self.sheet, value)
-        cell._value = repr(value)
-        return cell
+            text = f"a sheet holds {SHEET_ROWS:,} rows and no more: choose an output that ends in .csv"
+            raise DataError(text)
+        for at, row in enumerate(rows, first):
+            self.sheet.write_row(at, 0, row)
 
     def finish(self) -> None:
         "Write the file."
-        self.workbook.save(self.file)
+        self.workbook.close()
 
     def drop(self) -> None:
         "Let go of the sheet's temporary file."
-        if not self.sheet.closed:
-            self.sheet.close()
+        if not self.workbook.fileclosed:
+            self.workbook.filename = io.BytesIO()
+            self.workbook.close()
 
 # %% ../../nbs/lib/serving/52_writers.ipynb #1065db78
 def _to_json(table: "pa.Table", dialect: Dialect, numbers: Sequence[str]) -> bytes:
