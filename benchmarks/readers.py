@@ -7,7 +7,6 @@ engines make of a bank's faulty files is another question: `engine_cases.py`, an
 """
 
 import argparse
-import inspect
 import subprocess
 import sys
 import tempfile
@@ -32,7 +31,6 @@ from rumos_bank.data.readers import open_source
 from rumos_bank.data.synthetic import make_synthetic_clients
 
 BLOCK = 2**23  # bytes of CSV
-READY = "selection" in inspect.signature(open_source).parameters  # false until the one reader has landed
 
 
 def make_clients(rows: int) -> pa.Table:
@@ -120,8 +118,9 @@ def cost(work: Callable[[Path], object], path: Path, rounds: int) -> float:
 def peak(path: Path) -> float:  # MiB
     "The most memory that a process has held which reads and validates a file."
     script = (
-        "import resource, sys; from pathlib import Path; from readers import read_and_validate; "
-        "read_and_validate(Path(sys.argv[1])); print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
+        "import re, sys; from pathlib import Path; from readers import read_and_validate; "
+        "read_and_validate(Path(sys.argv[1])); status = Path('/proc/self/status').read_text(); "
+        "print(int(re.search(r'VmHWM:\\s+(\\d+)', status)[1]) / 1024)"  # ru_maxrss would count the parent's memory too
     )
     done = subprocess.run(
         [sys.executable, "-c", script, str(path)],
@@ -144,20 +143,18 @@ def measure(asked: argparse.Namespace) -> Iterator[Ratio]:
         what = f"CSV of {rows:,} clients into Arrow: "
         for name in others:
             yield Ratio(what + chosen, name, costs[chosen], costs[name], "CPU s")
-        if READY:
-            best = min(costs, key=lambda name: costs[name])
-            ours = cost(read_and_validate, path, rounds)
-            yield Ratio(
-                f"CSV of {rows:,} clients read and validated",
-                f"the fastest engine ({best})",
-                ours,
-                costs[best],
-                "CPU s",
-                1.5,
-            )
+        typed = {name: costs[name] for name in costs if not name.endswith("text")}  # ours gives numbers too
+        best = min(typed, key=lambda name: typed[name])
+        yield Ratio(
+            f"CSV of {rows:,} clients read and validated",
+            f"the fastest engine that gives numbers ({best})",
+            cost(read_and_validate, path, rounds),
+            typed[best],
+            "CPU s",
+            1.5,
+        )
         yield from measure_sheets(table.slice(0, 10_000 if asked.brief else 100_000), Path(folder))
-        if READY:
-            yield from measure_reader(table, Path(folder), 1 if asked.brief else 10, rounds)
+        yield from measure_reader(table, Path(folder), 1 if asked.brief else 10, rounds)
 
 
 def measure_sheets(table: pa.Table, folder: Path) -> Iterator[Ratio]:
@@ -165,9 +162,8 @@ def measure_sheets(table: pa.Table, folder: Path) -> Iterator[Ratio]:
     write_workbook(table, path)
     calamine, slow = cost(by_calamine, path, 2), cost(by_openpyxl, path, 1)
     yield Ratio(what + "calamine", "openpyxl, read only", calamine, slow, "CPU s")
-    if READY:
-        ours = cost(read_and_validate, path, 2)
-        yield Ratio(what + "read and validated", "openpyxl, read only", ours, slow, "CPU s", 1 / 8)
+    ours = cost(read_and_validate, path, 2)
+    yield Ratio(what + "read and validated", "openpyxl, read only", ours, slow, "CPU s", 1 / 8)
 
 
 def measure_reader(table: pa.Table, folder: Path, times: int, rounds: int) -> Iterator[Ratio]:

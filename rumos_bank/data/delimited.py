@@ -11,6 +11,7 @@ import csv
 import io
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 # %% ../../nbs/lib/data/11_delimited.ipynb #4cc12100
-_BLOCK = 2**23  # bytes
+_BLOCK, _LOOK = 2**23, 2**20  # bytes
 _ENCODINGS = {
     "utf-8": "UTF-8",
     "utf-16-le": "UTF-16",
@@ -58,10 +59,10 @@ class _Letters(NamedTuple):
 # %% ../../nbs/lib/data/11_delimited.ipynb #65fd8232
 def _find_letters(place: Path | Held) -> _Letters:
     "The encoding of a text, after one look at all its bytes."
-    decoder, lines, ascii_only = codecs.getincrementaldecoder("utf-8")(), 0, True
+    decoder, lines, ascii_only, buffer = codecs.getincrementaldecoder("utf-8")(), 0, True, bytearray(_LOOK)
     with open_bytes(place) as file:
-        start = first = file.read(_BLOCK)
-        newline = b"\n" if b"\n" in first or b"\r" not in first else b"\r"
+        start = first = buffer[: file.readinto(buffer)]
+        newline = b"\n" if b"\n" in start or b"\r" not in start else b"\r"
         mark = next((mark for mark in _MARKS if start.startswith(mark)), b"")
         even, odd = start[:400:2].count(0), start[1:400:2].count(0)
         wide = (
@@ -71,32 +72,53 @@ def _find_letters(place: Path | Held) -> _Letters:
             if even or odd
             else ""
         )
-        encoding = "utf-8"
+        encoding = wide or "utf-8"
         while first:
             lines += first.count(newline)
-            if not wide and encoding == "utf-8" and not (ascii_only := ascii_only and first.isascii()):
-                try:
-                    decoder.decode(first)
-                except UnicodeDecodeError:
-                    encoding = "cp1252"
-            first = file.read(_BLOCK)
-    if not ascii_only and encoding == "utf-8":
-        try:
-            decoder.decode(b"", final=True)
-        except UnicodeDecodeError:
-            encoding = "cp1252"
-    return _Letters(wide or encoding, mark, lines)
+            ascii_only = ascii_only and first.isascii()
+            if encoding == "utf-8" and not ascii_only:
+                encoding = _check_letters(decoder, first)
+            read = file.readinto(buffer)
+            first = buffer if read == _LOOK else buffer[:read]
+    if encoding == "utf-8" and not ascii_only:
+        encoding = _check_letters(decoder, b"", final=True)
+    return _Letters(encoding, mark, lines)
 
 
-def _read_text(place: Path | Held, letters: _Letters) -> Iterator[bytes]:
-    "The text in blocks of UTF-8, without its mark."
-    decoder = codecs.getincrementaldecoder(letters.encoding)()
+def _check_letters(decoder: Any, content: bytes | bytearray, final: bool = False) -> str:
+    try:
+        decoder.decode(content, final)
+    except UnicodeDecodeError:
+        return "cp1252"
+    return "utf-8"
+
+# %% ../../nbs/lib/data/11_delimited.ipynb #11b620ab
+class _Recoded(io.RawIOBase):
+    "A text in another encoding, as UTF-8."
+
+    def __init__(self, file: io.BufferedIOBase, encoding: str) -> None:
+        self._file, self._decoder, self._rest = file, codecs.getincrementaldecoder(encoding)(), b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._rest:
+            block = self._file.read(_LOOK)
+            self._rest = self._decoder.decode(block, not block).encode()
+            if not block:
+                break
+        size = min(len(buffer), len(self._rest))
+        buffer[:size], self._rest = self._rest[:size], self._rest[size:]
+        return size
+
+
+@contextmanager
+def _open_text(place: Path | Held, letters: _Letters) -> Iterator[io.BufferedIOBase]:
+    "The text as UTF-8, without its mark."
     with open_bytes(place) as file:
         file.read(len(letters.mark))
-        while block := file.read(_BLOCK):
-            yield block if letters.encoding == "utf-8" else decoder.decode(block).encode()
-        if rest := decoder.decode(b"", final=True):
-            yield rest.encode()
+        yield file if letters.encoding == "utf-8" else io.BufferedReader(_Recoded(file, letters.encoding))
 
 # %% ../../nbs/lib/data/11_delimited.ipynb #604a7f24
 _LONGEST_CELL = 2**20  # bytes; longer: its quotation mark was never closed
@@ -140,10 +162,12 @@ def _find_quotes(block: bytes, separator: bytes, last: bool) -> _Quotes:
     return _Quotes(np.array(spans, np.int64).reshape(-1, 2), open_at)
 
 # %% ../../nbs/lib/data/11_delimited.ipynb #d151b4bf
-def _find_ends(block: bytes, separator: bytes, newline: bytes, width: int, last: bool) -> np.ndarray:
+def _find_ends(
+    block: bytes | memoryview, separator: bytes, newline: bytes, width: int, last: bool
+) -> np.ndarray:
     "The position behind each record that ends in this block. Raises `_Fault`."
     breaks = np.flatnonzero(np.frombuffer(block, np.uint8) == newline[0])
-    if b'"' not in block:
+    if isinstance(block, memoryview) or b'"' not in block:
         return breaks + 1
     spans, open_at = _find_quotes(block, separator, last)
     if open_at >= 0 and (last or len(block) - open_at > _LONGEST_CELL):
@@ -242,19 +266,9 @@ def _has_index(text: str, rows: Sequence[Sequence[str]], at: int, separator: str
     )
 
 
-def _read_first(blocks: Iterator[bytes]) -> bytes:
-    "The beginning of a text, long enough for its first rows."
-    first = b""
-    for block in blocks:
-        first += block
-        if len(first) >= _FIRST_BYTES:
-            break
-    return first
-
-
 def _find_layout(first: bytes, letters: _Letters, needed: Sequence[str]) -> _Layout:
     "The layout, from the first block of the text."
-    text = first[:_FIRST_BYTES].decode("utf-8", errors="ignore")
+    text = first.decode("utf-8", errors="ignore")
     separator, sep_line = _find_separator(text, needed)
     rows = _split_rows(text, separator)
     at = find_heading(rows[sep_line:], needed) + sep_line if len(rows) > sep_line else 0
@@ -312,7 +326,9 @@ class _Rows:
         return "skip"
 
 # %% ../../nbs/lib/data/11_delimited.ipynb #c152bf66
-def _parse(block: bytes, layout: _Layout) -> tuple[np.ndarray, "pa.Table", list[tuple[int, str, str]], int]:
+def _parse(
+    block: bytes | memoryview, layout: _Layout
+) -> tuple[np.ndarray, "pa.Table", list[tuple[int, str, str]], int]:
     "Positions and cells of a block's rows, its broken lines, and how many lines there were."
     import pyarrow as pa
     import pyarrow.csv as pacsv
@@ -323,7 +339,7 @@ def _parse(block: bytes, layout: _Layout) -> tuple[np.ndarray, "pa.Table", list[
         pacsv.ReadOptions(use_threads=False, column_names=names, block_size=len(block) + 1),
         pacsv.ParseOptions(
             delimiter=layout.dialect.separator,
-            newlines_in_values=b'"' in block,
+            newlines_in_values=isinstance(block, bytes),
             ignore_empty_lines=False,
             invalid_row_handler=rows,
         ),
@@ -366,35 +382,36 @@ def _leave_out(at: np.ndarray, table: "pa.Table", layout: _Layout, broken: list[
     return (at, table) if kept.all() else (at[kept], table.filter(pa.array(kept)))
 
 # %% ../../nbs/lib/data/11_delimited.ipynb #fe7e13ba
-def _cut_blocks(place: Path | Held, layout: _Layout) -> Iterator[bytes]:
-    "Blocks of whole records, the heading and what is above it included. Raises `_Fault`."
-    separator, width, rest = layout.dialect.separator.encode(), len(layout.names), b""
-    letters = _Letters(layout.dialect.encoding, layout.dialect.mark, 0)
-    for block, last in _mark_last(_read_text(place, letters)):
-        block = rest + block
-        if b'"' in block:
-            ends = _find_ends(block, separator, layout.newline, width, last)
-            end = int(ends[-1]) if len(ends) else 0
-        else:
-            end = block.rfind(layout.newline) + 1
-        end = len(block) if last else end
-        if end:
-            yield block[:end]
-        rest = block[end:]
+def _cut_blocks(place: Path | Held, layout: _Layout) -> Iterator[bytes | memoryview]:
+    """Blocks of whole records, the heading and what is above it included; as bytes if a quotation mark is in them.
+
+    They lie in one buffer: each is to be used before the next one is asked for. Raises `_Fault`.
+    """
+    separator, width, held = layout.dialect.separator.encode(), len(layout.names), 0
+    buffer = bytearray(2 * _BLOCK)
+    with _open_text(place, _Letters(layout.dialect.encoding, layout.dialect.mark, 0)) as file:
+        while True:
+            if len(buffer) - held < _BLOCK:
+                buffer = buffer[:held] + bytearray(held + 2 * _BLOCK)
+            read = file.readinto(memoryview(buffer)[held : held + _BLOCK])
+            size, last = held + read, not read
+            if buffer.find(b'"', 0, size) >= 0:
+                block = bytes(memoryview(buffer)[:size])
+                ends = _find_ends(block, separator, layout.newline, width, last)
+                end = size if last else int(ends[-1]) if len(ends) else 0
+                yield block[:end]
+            else:
+                end = size if last else buffer.rfind(layout.newline, 0, size) + 1
+                yield memoryview(buffer)[:end]
+            if last:
+                return
+            buffer[: size - end] = buffer[end:size]
+            held = size - end
 
 
-def _find_ends_before(block: bytes, layout: _Layout) -> np.ndarray:
+def _find_ends_before(block: bytes | memoryview, layout: _Layout) -> np.ndarray:
     "The ends of the records in a block that has no fault."
     return _find_ends(block, layout.dialect.separator.encode(), layout.newline, 0, last=False)
-
-
-def _mark_last(blocks: Iterator[bytes]) -> Iterator[tuple[bytes, bool]]:
-    "Each block, and whether it is the last one."
-    held = next(blocks, b"")
-    for block in blocks:
-        yield held, False
-        held = block
-    yield held, True
 
 # %% ../../nbs/lib/data/11_delimited.ipynb #057d781d
 def _read_chunks(place: Path | Held, layout: _Layout) -> Iterator[Chunk]:
@@ -415,19 +432,24 @@ def _read_chunks(place: Path | Held, layout: _Layout) -> Iterator[Chunk]:
             if len(at) or named:
                 yield Chunk(number, row + at, table, tuple(named))
                 number += 1
-            row, line = row + total, line + (block.count(layout.newline) if b'"' in block else total)
+            row, line = (
+                row + total,
+                line + (block.count(layout.newline) if isinstance(block, bytes) else total),
+            )
     except _Fault as fault:
         raise _describe_fault(place, layout, fault, row, line) from None
 
 
-def _skip_heading(block: bytes, layout: _Layout, row: int, line: int) -> tuple[bytes, int, int]:
+def _skip_heading(
+    block: bytes | memoryview, layout: _Layout, row: int, line: int
+) -> tuple[bytes | memoryview, int, int]:
     "What is left of a block below the heading, and the numbers of its first record."
     ends = _find_ends_before(block, layout)[: layout.first_row - row]
     end = int(ends[-1]) if len(ends) == layout.first_row - row else len(block)
-    return block[end:], row + len(ends), line + block.count(layout.newline, 0, end)
+    return block[end:], row + len(ends), line + bytes(block[:end]).count(layout.newline)
 
 
-def _find_lines(block: bytes, layout: _Layout) -> np.ndarray:
+def _find_lines(block: bytes | memoryview, layout: _Layout) -> np.ndarray:
     "How many lines of a block lie above each record."
     starts = np.concatenate([[0], _find_ends_before(block, layout)])
     breaks = np.flatnonzero(np.frombuffer(block, np.uint8) == layout.newline[0])
@@ -457,7 +479,8 @@ def open_delimited(
         raise DataError(f"{place} must be Parquet: of other formats, only files of this machine are read")
     with readable_errors(place, "CSV"):
         letters = _find_letters(place)
-        first = _read_first(_read_text(place, letters))
+        with _open_text(place, letters) as file:
+            first = file.read(_FIRST_BYTES)
         layout = _find_layout(first, letters, needed)
     columns = tuple(layout.names[at] for at in layout.named)
     names = resolve_names(columns, needed)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -106,14 +106,14 @@ def find_suffix(
 
 def open_bytes(
     place: Path | Held,  # a file
-) -> IO[bytes]:
+) -> io.BufferedIOBase:
     "The content, unpacked."
     import pyarrow as pa
 
     opened: Any = io.BytesIO(place.content) if isinstance(place, Held) else place.open("rb")
     suffix = find_suffix(place)
     if suffix.endswith(".gz"):
-        return gzip.open(opened)  # type: ignore[return-value]
+        return gzip.GzipFile(fileobj=opened)
     if suffix.endswith(".zst"):
         return pa.CompressedInputStream(opened, "zstd")  # type: ignore[no-any-return]
     return opened  # type: ignore[no-any-return]
@@ -301,7 +301,7 @@ def readable_errors(
     "Raise `DataError`, one sentence with what to do, for whatever a parser raises inside."
     try:
         yield
-    except RumosError:
+    except (RumosError, NameError, AssertionError):  # the last two are our own mistakes
         raise
     except Exception as error:  # a parser of anything may raise anything
         last = (str(error).splitlines() or [type(error).__name__])[-1]

@@ -22,6 +22,7 @@ from rumos_bank.data.columnar import (
     open_parquet,
     refuse_json,
 )
+from rumos_bank.data.columns import TableError
 from rumos_bank.data.contract import CLIENT_COLUMNS
 from rumos_bank.data.databases import is_delta, is_iceberg, open_database, open_delta, open_iceberg
 from rumos_bank.data.delimited import open_delimited
@@ -61,11 +62,9 @@ _MOST_UNPACKED = 2**29  # bytes, of the table in a zip file
 
 def _is_table(name: str) -> bool:
     "Whether a file in a zip file can be meant: not what programs add for themselves."
-    base = name.rpartition("/")[2]
-    hidden = (
-        name.startswith("__MACOSX/") or base.startswith(".") or base.lower().lstrip("_").startswith("readme")
-    )
-    return not hidden and not base.lower().endswith(".zip") and find_format(Path(base)) is not None
+    base = name.rpartition("/")[2].lower()
+    others = name.startswith("__MACOSX/") or base.startswith(".") or base.lstrip("_").startswith("readme")
+    return not (others or base.endswith(".zip")) and find_format(Path(base)) is not None
 
 
 def unpack_zip(
@@ -201,7 +200,7 @@ def open_source(
 ) -> Source:
     """A table of clients, ready to be read in chunks.
 
-    Raises `DataError` if it is missing, empty, damaged, lacks a column or has one twice.
+    Raises `DataError` if it is missing or damaged, `TableError` if it is empty, lacks a column or has one twice.
     """
     place = place if isinstance(place, Held) else to_place(place)
     shown = show_place(place)
@@ -215,16 +214,19 @@ def open_source(
         source = _open(place, selection, needed)
     except DataError as error:
         text = str(error)
-        raise error if shown in text or str(place) in text else DataError(f"{shown}: {text}") from None
+        if shown not in text and str(place) not in text:
+            error.args = (f"{shown}: {text}",)
+        raise error from None
     names, known = [name for name in source.columns if name], source.fields.names
     if not names:
-        raise DataError(f"{shown} is empty: there must be a row of column names, then one client a row")
+        text = f"{shown} is empty: there must be a row of column names, then one client a row"
+        raise TableError(text, "empty")
     if missing := [name for name in needed if name not in known]:
-        raise DataError(
-            f"{shown} lacks columns that {who} needs: {', '.join(missing)}; it has {', '.join(names)}"
-        )
+        text = f"{shown} lacks columns that {who} needs: {', '.join(missing)}; it has {', '.join(names)}"
+        raise TableError(text, "missing", missing)
     if twice := list_twice(names):
-        raise DataError(f"{shown} has more than one column of the name {', '.join(twice)}: keep one of each")
+        text = f"{shown} has more than one column of the name {', '.join(twice)}: keep one of each"
+        raise TableError(text, "twice", twice)
     return replace(source, notes=(*source.notes, *_list_aliases(known, needed)))
 
 

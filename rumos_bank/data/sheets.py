@@ -108,6 +108,12 @@ class Look:
     rows: int = 0  # the last one with cells
     width: int = 0  # columns up to the last one with a value; may be more than there are
 
+    def count_to(self, numbers: Sequence[int] | np.ndarray) -> None:
+        "Take notice of more rows, the last one so far before them; calamine would keep one of two with the same number."
+        if (np.diff(numbers) <= 0).any():
+            raise _Refused("has the same row twice, or rows that are not in order: open it and save it again")
+        self.rows = int(numbers[-1])
+
     def keep(self, row: int, column: int, cell: Any) -> None:
         "Keep what calamine would lose."
         self.cells.setdefault(row, {})[column] = cell
@@ -207,15 +213,12 @@ def _look_at_xlsx(opened: IO[bytes]) -> Look:
             look.width = max(look.width, *map(_count_letters, {b"A", *_WIDE_FILLED.findall(block)}))
         row = _ROW if b"<row" in block else _PREFIXED_ROW
         tags = row.findall(block)
-        if quoted or b't="e"' in block or _HIDES.search(b"".join(tags)):
+        joined = b" ".join(tags)
+        numbers = np.array([look.rows, *map(int, _NUMBERED.findall(joined))])
+        if quoted or b't="e"' in block or _HIDES.search(joined) or len(numbers) <= len(tags):
             _look_at_rows(row, block, look)
-            continue
-        for back, tag in enumerate(reversed(tags)):
-            if found := _NUMBERED.search(tag):
-                look.rows = int(found[1]) + back
-                break
         else:
-            look.rows += len(tags)
+            look.count_to(numbers)
     return look
 
 # %% ../../nbs/lib/data/12_sheets.ipynb #617ebb9b
@@ -232,7 +235,7 @@ def _look_at_rows(row: "re.Pattern[bytes]", block: bytes, look: Look) -> None:
     "Row by row, where a block of an .xlsx sheet has hidden rows or errors."
     for tag, end in _cut_tags(row, block):
         found = _NUMBERED.search(tag[1])
-        look.rows = int(found[1]) if found else look.rows + 1
+        look.count_to([look.rows, int(found[1]) if found else look.rows + 1])
         if _HIDES.search(tag[1]):
             look.hidden.append(look.rows)
         if block.find(b't="e"', tag.end(), end) < 0 and block.find(b"t='e'", tag.end(), end) < 0:
@@ -587,7 +590,7 @@ def _make_piece(cells: Sequence[Any]) -> Any:
 
     kinds = set(map(type, cells))
     if kinds == {float}:
-        return pa.array(np.array(cells))
+        return pa.array(np.fromiter(cells, float, len(cells)))
     if str in kinds:
         cells = [None if cell == "" else cell for cell in cells]
         kinds = set(map(type, cells)) - {type(None)}
@@ -626,7 +629,8 @@ def _join_pieces(pieces: Sequence[Any]) -> "pa.ChunkedArray":
         pieces = [
             pa.array([None if cell is None else write_cell(cell) for cell in each], kind) for each in lists
         ]
-    column = pa.chunked_array([piece.cast(kind) for piece in pieces], kind)
+    column = pa.chunked_array([piece if piece.type == kind else piece.cast(kind) for piece in pieces], kind)
+    column = pa.chunked_array([column.combine_chunks()])
     return _make_whole(column) if kind == pa.float64() else column
 
 
@@ -644,7 +648,7 @@ def _make_whole(column: "pa.ChunkedArray") -> "pa.ChunkedArray":
         return column
 
 # %% ../../nbs/lib/data/12_sheets.ipynb #da7410e7
-_BATCH = 2048  # rows that are Python objects at the same time
+_BATCH = 512  # rows that are Python objects at the same time; as many as fit into a processor's cache
 
 
 @dataclass(frozen=True)
@@ -660,7 +664,7 @@ class Rows:
         starts = range(0, max(len(self.numbers), bool(self.broken)), CHUNK_ROWS)
         ends = [*(int(self.numbers[start]) for start in starts[1:]), 2**31]
         begun = 0
-        for number, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        for number, (start, end) in enumerate(zip(starts, ends, strict=False)):
             broken = tuple(each for each in self.broken if begun <= each.row < end)
             rows = self.numbers[start : start + CHUNK_ROWS]
             yield Chunk(number, rows, self.table.slice(start, CHUNK_ROWS), broken)

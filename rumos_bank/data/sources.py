@@ -114,7 +114,7 @@ _MOST_BYTES = 50_000_000
 _PACKINGS = {b"\x1f\x8b": ".gz", b"\x28\xb5\x2f\xfd": ".zst"}
 
 
-def _read_bytes(file: IO[bytes]) -> bytes:
+def _read_bytes(file: io.BufferedIOBase | IO[bytes]) -> bytes:
     "The whole content. Raises `DataError` if it is far too much."
     content = file.read(_MOST_BYTES + 1)
     if len(content) > _MOST_BYTES:

@@ -7,10 +7,12 @@ __all__ = ['CALLER', 'PRESETS', 'NOTICE_SECONDS', 'read_row', 'Weighed', 'weigh_
            'Desk', 'open_desk']
 
 # %% ../../nbs/lib/desk/77_state.ipynb #8debfd37
+import csv
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from threading import Lock, Thread
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,19 +21,21 @@ import numpy as np
 from traitlets import Any as Anything
 from traitlets import Dict, Enum, HasTraits, Instance, Unicode, observe
 
+from rumos_bank.data.columns import TableError, resolve_names
 from rumos_bank.data.contract import BILLS, CLIENT_COLUMNS, EXAMPLE_CLIENT, ID, PAYMENTS, STATUSES, TARGET
+from rumos_bank.data.places import Held, Source
+from rumos_bank.data.readers import open_source
 from rumos_bank.desk.texts import LANGUAGES, OfficerError, read_whole, write_number
 from rumos_bank.desk.uploads import (
     Upload,
     describe_problem,
     divide_upload,
     find_fault,
-    find_twice,
-    name_column,
     read_upload,
+    write_results,
 )
 from rumos_bank.governance.events import Decided, read_entry
-from rumos_bank.ground.errors import SettingsError
+from rumos_bank.ground.errors import DataError, SettingsError
 from rumos_bank.ground.settings import Costs, Settings
 from rumos_bank.monitoring.monitor import REST, Monitor, keep_watch, last_watch
 from rumos_bank.serving.champion import Champion, Decision, Follower
@@ -39,6 +43,7 @@ from rumos_bank.serving.decision_log import DecisionLog, decide_and_record, reco
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 _LOG = logging.getLogger(__name__)
 CALLER = "desk"  # the name of this interface in the decision log
@@ -69,53 +74,87 @@ PRESETS: dict[str, dict[str, int]] = {  # key of the text → client
 }
 
 # %% ../../nbs/lib/desk/77_state.ipynb #97ffd0cf
-def _split_cells(line: str) -> list[str]:
-    "The cells of a line, divided at tabs, or else semicolons, commas (six at least) or blanks."
-    separator = next((sign for sign in "\t;" if sign in line), "," if line.count(",") > 5 else None)
-    return [cell.strip().strip('"') for cell in line.split(separator)]
+def _split_cells(line: str, sign: str) -> list[str]:
+    "The cells of a line, divided at this sign, or at blanks if it is empty."
+    try:
+        cells = next(csv.reader([line], delimiter=sign), []) if sign else line.split()
+    except csv.Error as error:
+        raise OfficerError("row unusable", why=error) from error
+    return [cell.strip() for cell in cells]
 
 
-def _name_cells(cells: list[str], seen: tuple[str, ...]) -> dict[str, str]:
-    "Cells without a heading, named by their number: an ID may stand in front, the outcome behind."
+def _is_heading(cells: list[str]) -> bool:
+    "Whether at least one of these cells is a known name."
+    try:
+        return bool(resolve_names(cells))
+    except DataError:  # two of them mean the same: the reader refuses the heading
+        return True
+
+
+def _name_cells(cells: list[str], seen: tuple[str, ...]) -> tuple[str, ...]:
+    "The names of cells without a heading, by their number: an ID may stand in front, the outcome behind."
     for names in (seen, (ID, *seen), CLIENT_COLUMNS, (ID, *CLIENT_COLUMNS), (ID, *CLIENT_COLUMNS, TARGET)):
         if len(cells) == len(names):
-            return dict(zip(names, cells, strict=True))
+            return names
     fields = f"{seen[0]} … {seen[-1]}"
     raise OfficerError("bad row", got=len(cells), count=len(seen), fields=fields)
 
 
-def _name_headed(heading: list[str], cells: list[str], seen: tuple[str, ...]) -> dict[str, str]:
-    "Cells below a heading, named by it."
-    if twice := find_twice(heading):
-        raise OfficerError("twice", columns=", ".join(twice))
-    if missing := [field for field in seen if field not in heading]:
-        raise OfficerError("no titles", columns=", ".join(missing))
-    if len(heading) != len(cells):
-        fields = f"{heading[0]} … {heading[-1]}"
-        raise OfficerError("bad row", got=len(cells), count=len(heading), fields=fields)
-    return dict(zip(heading, cells))
+def _add_heading(text: str, seen: tuple[str, ...]) -> tuple[list[str], str]:
+    "The lines of a pasted row, the heading first, and the sign between their cells."
+    lines = [line for line in text.splitlines() if line.strip()] or [""]
+    first = lines[0]
+    signs = [sign for sign in ("\t", ";", ",", "") if _is_heading(_split_cells(first, sign))]
+    default = next((sign for sign in "\t;" if sign in first), "," if first.count(",") > 5 else "")
+    sign = signs[0] if signs else default
+    if len(lines) < 2 if signs else len(lines) > 1:
+        raise OfficerError("one row", got=len(lines))
+    if not sign:
+        lines, sign = ["\t".join(line.split()) for line in lines], "\t"
+    named = [] if signs else [sign.join(_name_cells(_split_cells(lines[0], sign), seen))]
+    return [*named, *lines], sign
 
 # %% ../../nbs/lib/desk/77_state.ipynb #f4c626ce
+_PASTED = "row.csv"  # the name of what was pasted, for the reader
+
+
+def _read_pasted(text: str, seen: tuple[str, ...]) -> tuple[Source, "pa.Table"]:
+    "The one row of a pasted table, and its source. Raises `OfficerError`."
+    lines, sign = _add_heading(text, seen)
+    try:
+        source = open_source(Held(_PASTED, "\n".join([*lines, ""]).encode("utf-8", "replace")), seen)
+        chunks = list(source.chunks())
+    except TableError as error:
+        key = "no titles" if error.fault == "missing" else "twice"
+        raise OfficerError(key, columns=", ".join(error.columns)) from error
+    except DataError as error:
+        raise OfficerError("row unusable", why=str(error).removeprefix(f"{_PASTED}: ")) from error
+    if (rows := sum(chunk.read for chunk in chunks)) != 1:
+        raise OfficerError("one row", got=1 + rows)
+    if broken := chunks[0].broken:
+        heading, cells = (_split_cells(line, sign) for line in (lines[0], lines[-1]))
+        if len(cells) == len(heading):
+            raise OfficerError("row unusable", why=f"it {broken[0].reason}")
+        fields = f"{heading[0]} … {heading[-1]}"
+        raise OfficerError("bad row", got=len(cells), count=len(heading), fields=fields)
+    return source, chunks[0].table
+
+
 def read_row(
-    language: str,  # `en` or `pt`: of its numbers
+    language: str,  # `en` or `pt`: of its errors
     text: str,  # as pasted: a row, or a heading and a row
     seen: tuple[str, ...],  # the fields that the champion uses
 ) -> dict[str, int]:
     "The client in a pasted row. Raises `OfficerError`, which names the fault."
-    lines = [line for line in text.splitlines() if line.strip()] or [""]
-    heading = [name_column(name) for name in _split_cells(lines[0])]
-    headed = not {ID, *CLIENT_COLUMNS}.isdisjoint(heading)
-    if len(lines) != 1 + headed:
-        raise OfficerError("one row", got=len(lines))
-    cells = _split_cells(lines[-1])
-    named = _name_headed(heading, cells, seen) if headed else _name_cells(cells, seen)
+    source, table = _read_pasted(text, seen)
     client: dict[str, int] = {}
     for field in seen:
-        number = read_whole(language, named[field])
-        got = named[field] if number is None else number
+        number = float(source.fields.read(table, field)[0])
+        cell = table[source.fields.names[field]][0].as_py()
+        got = cell if number != number else int(number) if number.is_integer() else number
         if find_fault(field, got)[0]:
             raise OfficerError("cell problem", problem=describe_problem(language, field, got))
-        client[field] = int(got)
+        client[field] = int(number)
     return client
 
 # %% ../../nbs/lib/desk/77_state.ipynb #c4b5c24a
@@ -169,13 +208,19 @@ class Receipt(NamedTuple):
     decision: str  # id of the model's own decision
 
 
-class Batch(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Batch:
     "A file of clients, decided and recorded."
 
     upload: Upload
     answers: "pd.DataFrame"  # a row per client, the index is the spreadsheet's row
     id: str  # of the entry in the decision log
     time: str  # ISO 8601, UTC
+
+    @cached_property
+    def results(self) -> tuple[str, bytes]:
+        "The name and the content of the file of results."
+        return write_results(self.upload, self.answers)
 
     def add_up(self) -> dict[str, float]:
         "Clients refused, and expected euros: the cost of these decisions, and the saving against accepting all."
@@ -419,8 +464,8 @@ class Desk(Form):
         "Read and check a file of clients; none is decided yet. Raises `OfficerError` if it cannot be used."
         self.upload = self.batch = None
         seen = self.champion.seen
-        rows = read_upload(name, content, seen, self.settings.desk.max_upload)
-        self.upload = divide_upload(name, rows, seen)
+        source = read_upload(name, content, seen, self.settings.desk.max_upload)
+        self.upload = divide_upload(source, seen)
         return self.upload
 
     def decide_file(self) -> Batch:
@@ -430,9 +475,9 @@ class Desk(Form):
         if self.upload is None or self.upload.clients.empty:
             raise OfficerError("none valid")
         self.follow()
-        clients = self.upload.clients
+        clients, lost = self.upload.clients, len(self.upload.broken)
         rejected = len(self.upload.rows) - len(clients)
-        answers, number = decide_and_record(self.champion, clients, CALLER, self._log, rejected)
+        answers, number = decide_and_record(self.champion, clients, CALLER, self._log, rejected, lost)
         self.batch = Batch(self.upload, answers, number, self._log.find(number)["time"])
         return self.batch
 

@@ -124,6 +124,7 @@ _PASTED = {
         "One row, please, alone or below its heading; {got} lines were pasted.",
         "Uma linha, por favor, só ela ou por baixo dos títulos; foram coladas {got}.",
     ),
+    "row unusable": ("This row cannot be read: {why}.", "Esta linha não pode ser lida: {why}."),
     "no titles": (
         "The heading above this row lacks {columns}. Copy the whole heading, or the row without it.",
         "Aos títulos por cima desta linha faltam {columns}. Copie-os todos, ou só a linha.",
@@ -276,8 +277,10 @@ _WHAT_IF = {
 _FILE = {
     "file card": ("A file of clients", "Um ficheiro de clientes"),
     "file hint": (
-        "CSV or Excel, one client a row, at most {megabytes} MB. Drop it here or choose it.",
-        "CSV ou Excel, um cliente por linha, no máximo {megabytes} MB. Largue-o aqui ou escolha-o.",
+        "Text (CSV), a workbook (Excel, LibreOffice) or Parquet, one client a row, at most {megabytes} MB. Drop it here "
+        "or choose it.",
+        "Texto (CSV), um livro (Excel, LibreOffice) ou Parquet, um cliente por linha, no máximo {megabytes} MB. Largue-o "
+        "aqui ou escolha-o.",
     ),
     "choose": ("Choose a file", "Escolher ficheiro"),
     "template": ("Download a template with examples", "Descarregar um ficheiro-modelo com exemplos"),
@@ -287,6 +290,16 @@ _FILE = {
         "{rejected} of them cannot be decided; the first reasons are marked below. The others can.",
         "{rejected} não podem ser decididos; as primeiras razões estão assinaladas abaixo. Os outros podem.",
     ),
+    "how read": ("How it was read:", "Como foi lido:"),
+    "account": (
+        "{read} rows read = {valid} that can be decided + {rejected} rejected + {broken} lines that are no rows.",
+        "{read} linhas lidas = {valid} que podem ser decididas + {rejected} rejeitadas + {broken} que não são linhas da tabela.",
+    ),
+    "account decided": (
+        "{read} rows read = {valid} decided + {rejected} rejected + {broken} lines that are no rows.",
+        "{read} linhas lidas = {valid} decididas + {rejected} rejeitadas + {broken} que não são linhas da tabela.",
+    ),
+    "broken line": ("Line {line} of the text {why}", "A linha {line} do texto {why}"),
     "all valid": ("All of them can be decided.", "Todos podem ser decididos."),
     "none valid": ("None of them can be decided.", "Nenhum pode ser decidido."),
     "first rows": (
@@ -298,6 +311,10 @@ _FILE = {
     "decide all": ("Decide {clients} clients", "Decidir {clients} clientes"),
     "deciding": ("Deciding …", "A decidir …"),
     "row problem": ("{column}: {why} (got “{value}”)", "{column}: {why} (recebido “{value}”)"),
+    "two readings": (
+        "{column}: “{value}” can be {first} or {second}: write it without signs between thousands",
+        "{column}: “{value}” pode ser {first} ou {second}: escreva-o sem sinais entre os milhares",
+    ),
     "cell problem": ("{problem}", "{problem}"),
     "empty cell": ("nothing", "nada"),
 }
@@ -332,13 +349,14 @@ _WRONG_FILE = {
         "“{name}” tem {size} MB; o máximo são {megabytes} MB. Divida-o ou peça ao administrador que use `rumos predict`.",
     ),
     "wrong kind": (
-        "“{name}” is neither CSV nor Excel (.xlsx). Save it as one of these and choose it again.",
-        "“{name}” não é CSV nem Excel (.xlsx). Guarde-o num destes formatos e escolha-o de novo.",
+        "“{name}” is none of {kinds}. Save it as one of these and choose it again.",
+        "“{name}” não é nenhum destes: {kinds}. Guarde-o num destes formatos e escolha-o de novo.",
     ),
-    "unreadable": (
-        "“{name}” cannot be read as a table. Open it in a spreadsheet, save it as CSV or .xlsx and choose it again.",
-        "“{name}” não pode ser lido como tabela. Abra-o numa folha de cálculo, guarde-o como CSV ou .xlsx e escolha-o de novo.",
+    "unpacks": (
+        "“{name}” unpacks to more than {megabytes} MB. Split it, or ask the administrator to use `rumos predict`.",
+        "“{name}” descomprimido tem mais de {megabytes} MB. Divida-o ou peça ao administrador que use `rumos predict`.",
     ),
+    "unusable": ("“{name}” cannot be used: {why}.", "“{name}” não pode ser usado: {why}."),
     "no rows": (
         "“{name}” holds no clients: below the heading there is nothing.",
         "“{name}” não tem clientes: não há nada abaixo dos títulos.",

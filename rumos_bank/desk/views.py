@@ -36,7 +36,7 @@ from rumos_bank.desk.texts import (
     write_probability,
     write_time,
 )
-from rumos_bank.desk.uploads import Upload, write_csv, write_template
+from rumos_bank.desk.uploads import Upload, describe_line, write_rejected, write_template
 from rumos_bank.ground.settings import Settings
 from rumos_bank.ground.templates import render
 from rumos_bank.model.cost import decide
@@ -407,7 +407,7 @@ def show_upload(
     language, upload = desk.language, desk.upload
     if upload is None:
         return ""
-    total = len(upload.rows)
+    total = upload.read
     wrong = total - len(upload.clients)
     return _fill(
         language,
@@ -417,23 +417,41 @@ def show_upload(
         key="all valid" if not wrong else "none valid" if wrong == total else "problems",
         rejected=write_number(language, wrong),
         kind="problem" if wrong else "fine",
+        how=upload.source.describe(),
+        account=_account(language, upload),
     )
 
+
+def _account(language: str, upload: Upload) -> dict[str, str]:
+    "Every row that was read: decided or to be decided, rejected, or no row at all."
+    valid, lost = len(upload.clients), len(upload.broken)
+    counts = {"read": upload.read, "valid": valid, "rejected": len(upload.rows) - valid, "broken": lost}
+    return {name: write_number(language, count) for name, count in counts.items()}
+
 # %% ../../nbs/lib/desk/78_views.ipynb #a235e1db
-def _preview_rows(upload: Upload, rejected: "pd.DataFrame") -> list[dict[str, Any]]:
-    "The first rows, those with problems first; each cell with whether it is wrong."
-    wrong = set(zip(upload.problems["row"], upload.problems["column"]))
-    some = upload.rows.loc[rejected.index[:_SHOWN]]
-    good = upload.rows.loc[upload.clients.index[: _SHOWN - len(some)]]
-    return [
-        {
-            "number": number,
-            "reasons": rejected["reasons"].get(number, ""),
-            "cells": [(str(v)[:60], (number, name) in wrong) for name, v in zip(frame.columns, row)],
-        }
-        for frame in (some, good)
-        for number, row in zip(frame.index, frame.itertuples(index=False, name=None))
+def _preview_rows(language: str, upload: Upload) -> list[dict[str, Any]]:
+    "The first rows, those with problems first; each cell with whether it is wrong. A broken line is one wrong cell."
+    import pyarrow as pa
+
+    lines: list[dict[str, Any]] = [
+        {"number": line.row, "reasons": describe_line(language, line), "line": line.text[:200], "cells": []}
+        for line in upload.broken[:_SHOWN]
     ]
+    bad, good = (np.flatnonzero(mask)[: _SHOWN - len(lines)] for mask in (~upload.good, upload.good))
+    fields, names = upload.faults.items(), upload.source.fields.names
+    wrong = {(at, names[field]) for field, cells in fields for at in bad.tolist() if at in cells}
+    shown = [*bad.tolist(), *good[: _SHOWN - len(lines) - len(bad)].tolist()]
+    rows = [
+        {
+            "number": int(upload.rows[at]),
+            "reasons": upload.describe(language, at),
+            "cells": [
+                ("" if cell is None else str(cell)[:60], (at, name) in wrong) for name, cell in row.items()
+            ],
+        }
+        for at, row in zip(shown, upload.table.take(pa.array(shown, pa.int64())).to_pylist())
+    ]
+    return [*sorted([*lines, *rows[: len(bad)]], key=lambda row: row["number"]), *rows[len(bad) :]]
 
 
 def show_rows(
@@ -443,10 +461,10 @@ def show_rows(
     language, upload = desk.language, desk.upload
     if upload is None:
         return ""
-    caption = translate(language, "first rows", shown=min(_SHOWN, len(upload.rows)))
+    caption = translate(language, "first rows", shown=min(_SHOWN, upload.read))
     head = [translate(language, "row"), translate(language, "why not")]
-    head += [str(name)[:40] for name in upload.rows.columns]
-    rows = _preview_rows(upload, upload.rejected(language))
+    head += [str(name)[:40] for name in upload.table.column_names]
+    rows = _preview_rows(language, upload)
     return _fill(language, "preview", caption=caption, label=caption, head=head, rows=rows)
 
 # %% ../../nbs/lib/desk/78_views.ipynb #a75968cb
@@ -464,10 +482,11 @@ def show_totals(
         "refused": f"{write_number(language, sums['refused'])} ({share})",
         "expected": write_euros(language, sums["cost"]),
         "saved": write_euros(language, sums["saved"]),
-        "rejected": write_number(language, len(batch.upload.rows) - decided),
+        "rejected": write_number(language, batch.upload.read - decided),
     }
-    time = write_time(language, batch.time)
-    return _fill(language, "totals", name=batch.upload.name, tiles=tiles, id=batch.id, time=time)
+    time, account = write_time(language, batch.time), _account(language, batch.upload)
+    named = {"name": batch.upload.name, "how": batch.upload.source.describe(), "account": account}
+    return _fill(language, "totals", tiles=tiles, id=batch.id, time=time, **named)
 
 
 def show_downloads(
@@ -477,15 +496,22 @@ def show_downloads(
     batch, language = desk.batch, desk.language
     if batch is None:
         return ""
-    stem = Path(batch.upload.name).stem
-    rows = batch.upload.rows.loc[batch.answers.index]
-    results = rows.join(batch.answers, rsuffix="_answer").rename_axis("row")
-    links = link_download(f"{stem}-decided.csv", write_csv(results), translate(language, "get results"))
-    rejected = batch.upload.rejected(language).rename_axis("row")
-    if len(rejected):
-        words = translate(language, "get rejected")
-        links += link_download(f"{stem}-not-decided.csv", write_csv(rejected), words)
-    return links
+    files = [(batch.results, "get results")]
+    if batch.upload.read > len(batch.answers):
+        files.append((write_rejected(batch.upload, language), "get rejected"))
+    links = [
+        link_download(name, content, translate(language, key), _KINDS.get(Path(name).suffix, "text/plain"))
+        for (name, content), key in files
+    ]
+    return "".join(links)
+
+
+_KINDS = {  # media types of what is returned
+    ".csv": "text/csv",
+    ".tsv": "text/tab-separated-values",
+    ".xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    ".parquet": "application/vnd.apache.parquet",
+}
 
 # %% ../../nbs/lib/desk/78_views.ipynb #f7f456db
 def list_results(
@@ -494,12 +520,15 @@ def list_results(
 ) -> "pd.DataFrame":  # a row per decided client, headed in the officer's language
     "The results as a table."
     import pandas as pd
+    import pyarrow as pa
 
-    answers, rows = batch.answers, batch.upload.rows
+    answers, upload = batch.answers, batch.upload
+    own = upload.source.fields.names.get(ID)
+    ids = [str(each) for each in upload.table[own].filter(pa.array(upload.good)).to_pylist()] if own else None
     words = {0: translate(language, "accept"), 1: translate(language, "refuse")}
     columns = {
         "row": answers.index.to_series(),
-        "column id": rows.loc[answers.index, ID].astype(str) if ID in rows else None,
+        "column id": ids,
         "column answer": answers["prediction"].map(words),
         "column probability": (100 * answers["probability"]).round(1),
         "column accept": answers["expected_cost_accept"].round().astype(int),

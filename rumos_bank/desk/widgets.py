@@ -33,6 +33,7 @@ from rumos_bank.desk.texts import (
     write_euros,
     write_number,
 )
+from rumos_bank.desk.uploads import UPLOADED
 from rumos_bank.ground.errors import NoChampionError, ParameterError, RumosError, SettingsError, require_extra
 from rumos_bank.ground.settings import Costs, Settings, find_settings, read_settings
 
@@ -475,8 +476,7 @@ class FileCard:
 
     def __init__(self, page: Page) -> None:
         self.page, self.desk = page, page.desk
-        accepted = ".csv,.tsv,.txt,.xlsx"
-        self.upload = _make("FileUpload", "btn", "drop", accept=accepted, multiple=False)
+        self.upload = _make("FileUpload", "btn", "drop", accept=",".join(UPLOADED), multiple=False)
         self.progress = _make("IntProgress", "progress", "gone", min=0, max=100)
         self.decide = _make("Button", "btn", "gone")
         self.loader, self.table = _make("Output"), _make("Output")

@@ -250,12 +250,13 @@ def decide_and_record(
     caller: str,  # who asks: a key's name, a user, an interface
     log: DecisionLog | None = None,  # None: this process's own
     rejected: int = 0,  # rows of the same table that cannot be decided
+    broken: int | None = None,  # lines of its file that are no rows; None: it has no file
 ) -> Any:  # Recorded, a list of them, or (decisions as `decide` gives them, id of the one entry)
     "The decisions, which are on record before this returns; raises as `Champion.decide` and `DecisionLog.append` do."
     log = log or _open_log(read_settings())
     if hasattr(clients, "columns"):
         decided = champion.decide(clients)
-        facts = _summarise(clients, decided) | {"rejected": rejected}
+        facts = _summarise(clients, decided) | {"rejected": rejected, "broken": broken}
         return decided, record_batch(champion, facts, caller, log)
     is_one = isinstance(clients, Mapping)
     values = [champion.read_client(clients)] if is_one else champion.read_clients(clients)

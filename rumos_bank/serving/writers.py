@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 # %% ../../nbs/lib/serving/52_writers.ipynb #e6ea7038
 _FORMULA = r"^([=+\-@\t\r\n])"
-_NUMBER = r"^[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?$"
+_NUMBER = "^[+-]?[\\d.,' \u00a0\u2009\u202f\u2019]*\\d[.,]?([eE][+-]?\\d+)?$"
 
 
 def defuse_text(
@@ -345,10 +345,12 @@ def write_table(
     table: "pa.Table",  # (n, any)
     suffix: str,  # one of `WRITERS`
     dialect: Dialect = PLAIN,
+    numbers: Sequence[str] = (),  # columns that hold nothing but numbers
 ) -> bytes:
     "A table as the bytes of a file. Raises `DataError` for what the format cannot hold."
     out, writer = io.BytesIO(), WRITERS[suffix]
+    rows = writer.encode(table, dialect, numbers)
     file = writer.open(out, table.column_names, dialect, suffix)
-    file.add(writer.encode(table, dialect, ()))
+    file.add(rows)
     file.finish()
     return out.getvalue()

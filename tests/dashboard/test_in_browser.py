@@ -17,7 +17,6 @@ from browsing import (
 )
 from playwright.sync_api import expect
 
-from rumos_bank.data.contract import ID
 from rumos_bank.desk.state import PRESETS
 from rumos_bank.desk.uploads import write_template
 from rumos_bank.serving.decision_log import read_log
@@ -218,11 +217,14 @@ def test_a_file_is_checked_decided_and_returned(page, place, shared, tmp_path):
     with page.expect_download() as results:
         page.get_by_text("Download the results").click()
     lines = results.value.path().read_text(encoding="utf-8-sig").splitlines()
-    assert len(lines) == 40 and lines[0].startswith(f"row,{ID},") and "probability" in lines[0]
+    given = text.splitlines()
+    assert len(lines) == 40 and lines[0].startswith(f"{given[0]},prediction,probability,")
+    assert all(line.startswith(f"{one},") for line, one in zip(lines[1:], [given[1], *given[3:]]))
     with page.expect_download() as rejected:
         page.get_by_text("Download the rows not decided").click()
     returned = rejected.value.path().read_text(encoding="utf-8-sig")
     assert "LIMIT_BAL: A whole number, please" in returned and len(returned.splitlines()) == 2
+    expect(tiles.locator("..")).to_contain_text("40 rows read = 39 decided + 1 rejected + 0 lines")
     entry = logged(place)[-1]
     assert (
         entry["kind"] == "batch"
@@ -235,8 +237,13 @@ def test_a_file_is_checked_decided_and_returned(page, place, shared, tmp_path):
     ("name", "content", "message"),
     [
         ("large.csv", b"1" * 1_200_000, "has 2 MB; at most 1 MB"),
-        ("scan.pdf", b"%PDF", "neither CSV nor Excel"),
-        ("broken.xlsx", b"PK no zip", "cannot be read as a table"),
+        ("scan.pdf", b"%PDF", "is none of .csv, .tsv"),
+        ("broken.xlsx", b"PK no zip", "cannot be used: it is text with the name of a workbook"),
+        (
+            "open.csv",
+            write_template(tuple(PRESETS["late"]), [PRESETS["late"]]).replace(b"\n1,", b'\n"1,'),
+            "cannot be used: row 2 (line 2) has a quotation mark that opens a cell and is never closed",
+        ),
         ("other.csv", b"a,b\n1,2\n", "lacks the columns LIMIT_BAL"),
         ("empty.csv", write_template(tuple(PRESETS["late"]), []), "holds no clients"),
     ],

@@ -500,6 +500,23 @@ def test_a_row_without_its_number_is_counted():
     assert "1 row is hidden: row 3" in refuse(change_part(build(write), r".*sheet1\.xml", strip))
 
 
+@pytest.mark.parametrize("hidden", [False, True])
+def test_a_row_that_is_there_twice_is_refused(hidden):
+    "calamine would keep the second."
+
+    def repeat(content):
+        row = re.search(rb'<row r="3".*?</row>', content)[0]
+        return content.replace(row, row + row.replace(b"<v>31<", b"<v>77<"))
+
+    def write(_, sheet):
+        fill(sheet, [*CLIENTS, [], [4, 50]])
+        if hidden:
+            sheet.set_row(8, options={"hidden": True})
+
+    assert read(build(write))[1] == [2, 3, 4, 6]
+    assert "has the same row twice" in refuse(change_part(build(write), r".*sheet1\.xml", repeat))
+
+
 def test_prefixed_tags_and_other_quotation_marks():
     def prefix(content):
         content = re.sub(rb"<(/?)([a-zA-Z])", rb"<\1x:\2", content)
@@ -802,3 +819,8 @@ def test_more_rows_than_the_old_limit():
     rows = [["AGE"], *([30] for _ in range(100_001))]
     source = open_sheet(build(lambda _, sheet: fill(sheet, rows), constant_memory=True), Selection(), ["AGE"])
     assert [len(chunk.rows) for chunk in source.chunks()] == [CHUNK_ROWS, 1] and source.rows == 100_001
+
+
+def test_a_heading_without_clients():
+    source, rows, columns = read(build(lambda _, sheet: fill(sheet, [["ID", "AGE"]])))
+    assert rows == [] and columns == {"ID": [], "AGE": []} and source.rows == 0
