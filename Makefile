@@ -14,7 +14,7 @@ COMPILE    := UV_CUSTOM_COMPILE_COMMAND="make lock" UV_PYTHON_DOWNLOADS=never uv
 FOR_IMAGES := --constraint requirements.lock --universal --python-version 3.11 --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve test test-notebooks test-library browser screens sync outputs experiments check lab hooks bench bench-compare record canary lock clean lint-pipeline audit reproduce newest conda release images smoke publish image-locks containers servers docs chaos
+.PHONY: help run serve test test-notebooks test-library browser screens sync outputs experiments check lab hooks bench bench-compare record canary lock clean lint-pipeline audit reproduce newest conda release images smoke publish image-locks containers servers docs chaos readers
 
 help:  ## list the targets
 	@echo "rumos_bank: make <target>"
@@ -65,6 +65,9 @@ servers:  ## install Debian's PostgreSQL and nginx for the tests of production (
 
 screens: $(READY) browser  ## take pictures of the desk and measure it, into reports/record/screens
 	@$(BIN)/python tests/dashboard/record_screens.py
+
+readers: $(READY)  ## read every format with every interface, into reports/record/readers.md
+	@READERS_RECORD=1 $(BIN)/python -m pytest tests/formats/test_matrix.py
 
 chaos: $(READY)  ## break a small bank in every known way, into reports/record/chaos.md (KILLS=50: kill 50 pipeline runs)
 	@$(BIN)/python tests/chaos/run_chaos.py --kills $(KILLS)

@@ -316,16 +316,7 @@ class Fields:
         number = float(cell) if isinstance(cell, int | float) else np.nan
         if any(low <= number <= high for low, high in self.missing.get(own, ())):
             return _Shown(f"{cell} (missing, as the file defines it)")
-        if isinstance(cell, str) and len(readings := list_readings(cell)) > 1:
-            return _Shown(f"{cell!r}, which can be {' or '.join(readings)}")
-        if (
-            isinstance(cell, str)
-            and self.styles
-            and self.styles.known(own) == "both"
-            and set(cell) & set(".,")
-        ):
-            return _Shown(f"{cell!r}, in a column that has points and commas as decimal signs")
-        return cell
+        return _show_text(cell, self.styles.known(own) if self.styles else "")
 
 # %% ../../nbs/lib/data/09_columns.ipynb #47eceef1
 @dataclass(frozen=True, repr=False)
@@ -336,6 +327,15 @@ class _Shown:
 
     def __repr__(self) -> str:
         return self.words
+
+
+def _show_text(cell: Any, style: str) -> Any:
+    "A text with its two readings, or with the reason why it has none; anything else as it is."
+    if isinstance(cell, str) and len(readings := list_readings(cell)) > 1:
+        return _Shown(f"{cell!r}, which can be {' or '.join(readings)}")
+    if isinstance(cell, str) and style == "both" and set(cell) & set(".,"):
+        return _Shown(f"{cell!r}, in a column that has points and commas as decimal signs")
+    return cell
 
 
 def list_readings(

@@ -6,7 +6,7 @@
 __all__ = ['ID', 'TARGET', 'STATUS_CODES', 'MONTHS', 'STATUSES', 'BILLS', 'PAYMENTS', 'FIELDS', 'FIELD_OF', 'CLIENT_COLUMNS',
            'EXAMPLE_CLIENT', 'LATE_CLIENT', 'ClientField', 'client_schema', 'find_violations', 'validate_clients',
            'find_good_rows', 'judge_value', 'check_client', 'describe_faults', 'make_client_model', 'list_values',
-           'simplify_name', 'find_name', 'parse_numbers', 'fingerprint']
+           'simplify_name', 'find_name', 'fingerprint']
 
 # %% ../../nbs/lib/data/07_contract.ipynb #5a522df9
 import hashlib
@@ -356,20 +356,6 @@ def find_name(
 ) -> str:  # as the contract spells it; unchanged if the contract has none like it
     "The contract's name for a column."
     return _LOOSE.get(simplify_name(name), str(name))
-
-
-def parse_numbers(
-    column: "pd.Series",  # (n,) of any type
-) -> "pd.Series":  # (n,) numbers, and every cell that is none
-    "Text that reads as a number as that number; other cells unchanged."
-    import pandas as pd
-
-    if pd.api.types.is_numeric_dtype(column):
-        return column
-    cells = column.astype(object)
-    texts = cells.map(lambda cell: "".join(cell.split()) if isinstance(cell, str) else cell)
-    numbers = pd.to_numeric(texts, errors="coerce")
-    return numbers if numbers.notna().all() else numbers.astype(object).where(numbers.notna(), cells)
 
 # %% ../../nbs/lib/data/07_contract.ipynb #d3993f94
 def fingerprint(

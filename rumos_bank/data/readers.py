@@ -62,11 +62,9 @@ _MOST_UNPACKED = 2**29  # bytes, of the table in a zip file
 
 def _is_table(name: str) -> bool:
     "Whether a file in a zip file can be meant: not what programs add for themselves."
-    base = name.rpartition("/")[2]
-    hidden = (
-        name.startswith("__MACOSX/") or base.startswith(".") or base.lower().lstrip("_").startswith("readme")
-    )
-    return not hidden and not base.lower().endswith(".zip") and find_format(Path(base)) is not None
+    base = name.rpartition("/")[2].lower()
+    others = name.startswith("__MACOSX/") or base.startswith(".") or base.lstrip("_").startswith("readme")
+    return not (others or base.endswith(".zip")) and find_format(Path(base)) is not None
 
 
 def unpack_zip(

@@ -27,6 +27,7 @@ import numpy as np
 
 from rumos_bank.data.columns import is_text, plain_column
 from rumos_bank.data.contract import CLIENT_COLUMNS, ID, TARGET, fingerprint, validate_clients
+from rumos_bank.data.databases import is_delta, is_iceberg
 from rumos_bank.data.places import Broken, Chunk, Held, Source, open_bytes, readable_errors
 from rumos_bank.data.readers import SUFFIXES, find_sign, open_source, unpack_zip
 from rumos_bank.data.sheets import find_workbook_kind
@@ -169,13 +170,15 @@ def _holds_objects(content: bytes) -> bool:
 
 # %% ../../nbs/lib/data/17_sources.ipynb #0db277d5
 def open_labelled(
-    path: Path,  # a copy of the data set, or labelled clients of one's own, in any format
+    path: Path,  # a copy of the data set, or labelled clients of one's own: a file of any format, or a table's folder
     name: str = "",  # of the file in messages; empty: its own
 ) -> Source:
     """The table in a file, recognised by its content and not by its name.
 
     Raises `DataError` for a file that is damaged, too large, of another kind, or lacks a column.
     """
+    if path.is_dir():
+        return open_source(path, _NEEDED, who="the data set")
     name = name or path.name
     with path.open("rb") as file:
         content = _read_bytes(file)
@@ -247,7 +250,9 @@ def _load_local(
     try:
         if not path.exists():
             raise DataError("no such file or folder; correct the data source that names it")
-        return _read_folder(path, source) if path.is_dir() else _load_file(path, source)
+        if path.is_dir() and not (is_delta(path) or is_iceberg(path)):
+            return _read_folder(path, source)
+        return _load_file(path, source)
     except DataError as error:
         raise DataError(_name_error(source, error)) from None
     except OSError as error:

@@ -34,7 +34,6 @@ from rumos_bank.data.contract import (
     judge_value,
     list_values,
     make_client_model,
-    parse_numbers,
     validate_clients,
 )
 from rumos_bank.ground.errors import DataError
@@ -409,12 +408,6 @@ def test_names_that_are_no_fields_are_ignored_and_the_client_is_unchanged():
 )
 def test_names_are_compared_loosely(name, known):
     assert find_name(name) == known
-
-
-def test_numbers_are_read_and_the_rest_is_kept():
-    assert parse_numbers(pd.Series(["90 000", "1e3 ", "-5"])).tolist() == [90_000, 1000, -5]
-    mixed = ["90 000", "", "twelve", None, 4]
-    assert parse_numbers(pd.Series(mixed, dtype=object)).tolist()[:3] == [90_000, "", "twelve"]
 
 
 @settings(max_examples=25, deadline=None)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from rumos_bank.data import sources
@@ -636,6 +637,16 @@ def test_a_folders_file_is_read_once(tmp_path, clients, strict, monkeypatch):
     read: list[Path] = []
     monkeypatch.setattr(sources, "open_labelled", lambda path: read.append(path) or open_labelled(path))
     assert load_dataset(strict, ["data"]).clients.equals(clients) and len(read) == 1
+
+
+def test_a_folder_of_a_delta_table_is_the_table_and_not_its_files(tmp_path, clients, strict):
+    deltalake = pytest.importorskip("deltalake")
+    outdated = pa.Table.from_pandas(clients.assign(AGE=26), preserve_index=False)
+    deltalake.write_deltalake(str(tmp_path / "data"), outdated)
+    new = pa.Table.from_pandas(clients, preserve_index=False)
+    deltalake.write_deltalake(str(tmp_path / "data"), new, mode="overwrite")
+    dataset = load_dataset(strict, ["data"])
+    assert dataset.clients.equals(clients) and "Delta" in dataset.notes
 
 
 @pytest.mark.parametrize("question", ["exists", "iterdir"])
