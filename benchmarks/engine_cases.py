@@ -2,6 +2,7 @@
 
 Each case is a small file. An engine reads it twice: as it would by itself, and with every column as text and its own means
 to go on after a bad row. Shown is what a caller gets: the cells of interest, the number of rows, or the first words of the error.
+The table goes into reports/record/engines.md.
 
     python benchmarks/engine_cases.py
 """
@@ -18,6 +19,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.csv as pc
 
+RECORD, RECIPE = Path(__file__).parents[1] / "reports/record/engines.md", "python benchmarks/engine_cases.py"
+WAYS = "by itself", "as text"
 Read = Callable[[Path], tuple[list[str], list[tuple], list[str]]]  # columns, rows, what is known of bad ones
 
 
@@ -149,11 +152,22 @@ def ask(read: Read, case: Case) -> str:
 
 
 def main() -> None:
-    for case in CASES:
-        print(f"\n{case.name} (wanted: {case.wanted})")
-        for engine, ways in ENGINES.items():
-            for way, read in zip(("by itself", "as text"), ways, strict=True):
-                print(f"  {engine:<12} {way:<10} {ask(read, case)}")
+    ways = [
+        (engine, way, read)
+        for engine, reads in ENGINES.items()
+        for way, read in zip(WAYS, reads, strict=True)
+    ]
+    heads = ["a CSV file with", "wanted", *(f"{engine}, {way}" for engine, way, _ in ways)]
+    rows = [[case.name, case.wanted, *(ask(read, case) for *_, read in ways)] for case in CASES]
+    lines = [
+        " | ".join(cell.replace("|", "¦") for cell in row) for row in (heads, ["---"] * len(heads), *rows)
+    ]
+    about = (
+        f"polars {pl.__version__}, DuckDB {duckdb.__version__}, pyarrow {pa.__version__}; made by `{RECIPE}`."
+    )
+    table = "\n".join(f"| {line} |" for line in lines)
+    RECORD.write_text(f"# What engines make of a bank's CSV files\n\n{about}\n\n{table}\n", encoding="utf-8")
+    print(table)
 
 
 if __name__ == "__main__":

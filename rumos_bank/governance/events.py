@@ -272,7 +272,7 @@ class BatchDecided(LogEntry, name="batch", writer="library, desk, `rumos predict
     refused: int  # clients refused
     model: Mapping[str, Any]  # version, and digest of its files
     clients: int | None = None  # of a table in memory
-    rejects: Mapping[str, Any] | None = None  # path and SHA-256 of the file of what was not scored
+    rejects_file: Mapping[str, Any] | None = None  # path and SHA-256 of the file of what was not scored
     broken: int | None = None  # of a file: lines that are no rows
     scored: int | None = None  # of a file: clients decided
     referred: int | None = None  # of a file: clients for a person to decide

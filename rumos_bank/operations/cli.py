@@ -858,11 +858,13 @@ def _print_readings(seen: Any) -> None:
 # %% ../../nbs/lib/operations/87_cli.ipynb #b4f25994
 @app.command()
 def watch(
+    file: Annotated[
+        str, typer.Argument(metavar="[FILE]", help="decided by `rumos predict`, instead of the log")
+    ] = "",
     first: Annotated[
         str, typer.Option(help="first day, YYYYMMDD; empty: the number of days in the settings")
     ] = "",
     last: Annotated[str, typer.Option(help="last day, YYYYMMDD; empty: today")] = "",
-    clients: Annotated[str, typer.Option(help="a file decided by `rumos predict`, instead of the log")] = "",
     sheet: Sheet = "",
     table: Table = "",
     query: Query = "",
@@ -872,7 +874,7 @@ def watch(
 
     Example: `rumos watch --report`
 
-    Example: `rumos watch --clients june.decided.csv`
+    Example: `rumos watch june.decided.csv`
     """
     from rumos_bank.data.places import Selection, to_place
     from rumos_bank.ground.settings import read_settings
@@ -880,7 +882,7 @@ def watch(
 
     settings = read_settings()
     chosen = Selection(sheet, table, query)
-    seen = scan(settings, first, last, to_place(clients) if clients else None, chosen)
+    seen = scan(settings, first, last, to_place(file) if file else None, chosen)
     if seen.readings:
         _print_readings(seen)
     print(seen)

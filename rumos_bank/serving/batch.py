@@ -737,7 +737,7 @@ def _require_own(target: Path | str, settings: Settings) -> None:
         read_entry(BatchDecided, entry) for entry in read_log(settings.audit_path, kind=BatchDecided.name)
     )
     written = [
-        file for entry in entries for file in (entry.output, entry.rejects) if isinstance(file, Mapping)
+        file for entry in entries for file in (entry.output, entry.rejects_file) if isinstance(file, Mapping)
     ]
     for path in found:
         if {"path": show_place(path), "sha256": digest_file(path)} not in written:
@@ -813,7 +813,7 @@ def _run(job: _Job, engine: Engine, settings: Settings, notify: Notify, caller: 
         given = {"path": show_place(place), "sha256": job.source.digest(), **chosen}
         if stamp_place(place) != job.stamp:
             raise DataError(f"{show_place(place)} was changed while it was read: run the same command again")
-        facts = {"input": given, "output": output, "rejects": _name_written(job.sink), **asdict(totals)}
+        facts = {"input": given, "output": output, "rejects_file": _name_written(job.sink), **asdict(totals)}
         entry = _record(job.champion, facts, caller, settings)
     finally:
         job.sink.close(entry)

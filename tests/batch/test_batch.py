@@ -533,7 +533,7 @@ def test_a_batch_leaves_one_entry(champion, settings, tmp_path, portfolio, write
     for side, path in (("input", tmp_path / "in.csv"), ("output", done.output)):
         assert entry[side] == {"path": str(path), "sha256": batch.digest_file(path)}
     assert (entry["scored"], entry["rejected"], entry["broken"], entry["refused"]) == (49, 1, 0, done.refused)
-    assert entry["rejects"] == {"path": str(done.rejects), "sha256": batch.digest_file(done.rejects)}
+    assert entry["rejects_file"] == {"path": str(done.rejects), "sha256": batch.digest_file(done.rejects)}
 
 
 def test_no_output_has_decisions_that_are_not_on_record(

@@ -51,7 +51,7 @@ INTERFACES = {
     "predict": "`rumos predict`",
     "desk": "the desk",
     "outcomes": "`rumos outcomes add`",
-    "watch": "`rumos watch --clients FILE`",
+    "watch": "`rumos watch FILE`",
     "data": "data source",
 }
 
