@@ -14,7 +14,7 @@ COMPILE    := UV_CUSTOM_COMPILE_COMMAND="make lock" UV_PYTHON_DOWNLOADS=never uv
 FOR_IMAGES := --constraint requirements.lock --universal --python-version 3.11 --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve test test-notebooks test-library browser screens sync outputs experiments check lab hooks bench bench-compare record canary lock clean lint-pipeline audit reproduce newest conda release images smoke publish image-locks containers servers docs chaos readers
+.PHONY: help run serve test test-services test-files test-other test-notebooks test-library browser screens sync outputs experiments check lab hooks bench bench-compare record canary lock clean lint-pipeline audit reproduce newest conda release images smoke publish image-locks containers servers docs chaos readers
 
 help:  ## list the targets
 	@echo "rumos_bank: make <target>"
@@ -42,13 +42,27 @@ run: $(READY)  ## run the pipeline: data, notebooks, leaderboard, champion, repo
 serve: $(READY)  ## start MLflow (port 5000), the API (5001) and the desk (5002) until Ctrl-C
 	@$(BIN)/rumos serve all
 
-test: $(READY) browser servers test-notebooks test-library  ## run all tests: the notebooks (nbval) and the library (pytest)
+test: $(READY) browser servers  ## run all tests, two groups at a time; each group is shown when it is done
+	@echo "Four groups of tests, two at a time. Each is shown when it is done; the first takes about ten minutes."
+	@$(MAKE) --no-print-directory --keep-going --jobs=2 --output-sync=target test-services test-other test-files test-notebooks
+
+FILES    := tests/lib tests/formats tests/batch tests/notebooks tests/native
+SERVICES := tests/service tests/dashboard tests/production
+
+test-services: $(READY)
+	@$(BIN)/python -m pytest $(SERVICES)
+
+test-files: $(READY)
+	@$(BIN)/python -m pytest $(FILES)
+
+test-other: $(READY)
+	@$(BIN)/python -m pytest tests $(addprefix --ignore=,$(FILES) $(SERVICES))
 
 test-notebooks: $(READY)  ## run every notebook; the library's must give the outputs that they show
 	@$(BIN)/python -m pytest --nbval nbs/lib
 	@RUMOS_STORE_PATH="$$(mktemp -d)" RUMOS_LEDGER_FOLDER="$$(mktemp -d)" RUMOS_DATA_SOURCES=twin $(BIN)/python -m pytest --nbval-lax $(NOTEBOOKS)
 
-test-library: $(READY)  ## run the tests in tests/
+test-library: $(READY)  ## run the tests in tests/, one after the other
 	@$(BIN)/python -m pytest tests
 
 browser: $(READY)  ## install Chromium for the desk's tests: Debian's as root, else Playwright's own
