@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from rumos_bank.data.columns import Fields, Styles, find_heading, resolve_names
+from rumos_bank.data.columns import Fields, Styles, find_heading, require_titles, resolve_names
 from rumos_bank.data.places import (
     Broken,
     Chunk,
@@ -62,16 +62,10 @@ def _find_letters(place: Path | Held) -> _Letters:
     decoder, lines, ascii_only, buffer = codecs.getincrementaldecoder("utf-8")(), 0, True, bytearray(_LOOK)
     with open_bytes(place) as file:
         start = first = buffer[: file.readinto(buffer)]
-        newline = b"\n" if b"\n" in start or b"\r" not in start else b"\r"
+        newline = _find_line_end(start).encode()[-1:]
         mark = next((mark for mark in _MARKS if start.startswith(mark)), b"")
-        even, odd = start[:400:2].count(0), start[1:400:2].count(0)
-        wide = (
-            _MARKS[mark]
-            if len(mark) == 2
-            else ("utf-16-le" if odd > even else "utf-16-be")
-            if even or odd
-            else ""
-        )
+        found = _find_wide(start[:400])
+        wide = _MARKS[mark] if len(mark) == 2 else found
         encoding = wide or "utf-8"
         while first:
             lines += first.count(newline)
@@ -83,6 +77,23 @@ def _find_letters(place: Path | Held) -> _Letters:
     if encoding == "utf-8" and not ascii_only:
         encoding = _check_letters(decoder, b"", final=True)
     return _Letters(encoding, mark, lines)
+
+
+def _find_wide(start: bytes | bytearray) -> str:
+    "UTF-16 without its mark, where every other byte is zero; empty: it is not. Raises `DataError` for UTF-32."
+    if start.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")) or start[1:4] == b"\0\0\0":
+        raise DataError("its letters are UTF-32: save it as UTF-8")
+    even, odd, half = start[::2].count(0), start[1::2].count(0), max(len(start) // 2, 1)
+    if max(even, odd) < 0.5 * half or min(even, odd) > 0.1 * half:
+        return ""
+    return "utf-16-le" if odd > even else "utf-16-be"
+
+
+def _find_line_end(start: bytes | bytearray) -> str:
+    "How most lines end."
+    both = start.count(b"\r\n")
+    feeds, returns = start.count(b"\n") - both, start.count(b"\r") - both
+    return max((("\n", feeds), ("\r\n", both), ("\r", returns)), key=lambda each: each[1])[0]
 
 
 def _check_letters(decoder: Any, content: bytes | bytearray, final: bool = False) -> str:
@@ -105,7 +116,12 @@ class _Recoded(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         while not self._rest:
             block = self._file.read(_LOOK)
-            self._rest = self._decoder.decode(block, not block).encode()
+            try:
+                self._rest = self._decoder.decode(block, not block).encode()
+            except UnicodeDecodeError:
+                raise DataError(
+                    "its letters are in no encoding that is known here: save it as UTF-8"
+                ) from None
             if not block:
                 break
         size = min(len(buffer), len(self._rest))
@@ -162,12 +178,32 @@ def _find_quotes(block: bytes, separator: bytes, last: bool) -> _Quotes:
     return _Quotes(np.array(spans, np.int64).reshape(-1, 2), open_at)
 
 # %% ../../nbs/lib/data/11_delimited.ipynb #d151b4bf
+def _require_line_ends(block: bytes | memoryview, newline: bytes, spans: np.ndarray | None = None) -> None:
+    "Raise `_Fault` for a line, outside of quoted cells, that ends otherwise than the others."
+    content = np.frombuffer(block, np.uint8)
+    if newline == b"\n":
+        others = np.flatnonzero(content == 13)
+        if not len(others):
+            return
+        others = others[content[np.minimum(others + 1, len(content) - 1)] != 10]
+        others = others[others < len(content) - 1]  # the last byte may be half of CR LF
+    else:
+        others = np.flatnonzero(content == 10)
+        others = others[others < len(content) - 1]  # the end of the file
+    if spans is not None and len(spans) and len(others):
+        held = np.searchsorted(spans[:, 0], others) - 1
+        others = others[(held < 0) | (spans[held, 1] < others)]
+    if len(others):
+        raise _Fault(bytes(block), int(others[0]), "ends otherwise than the other lines of the file")
+
+
 def _find_ends(
     block: bytes | memoryview, separator: bytes, newline: bytes, width: int, last: bool
 ) -> np.ndarray:
     "The position behind each record that ends in this block. Raises `_Fault`."
     breaks = np.flatnonzero(np.frombuffer(block, np.uint8) == newline[0])
     if isinstance(block, memoryview) or b'"' not in block:
+        _require_line_ends(block, newline)
         return breaks + 1
     spans, open_at = _find_quotes(block, separator, last)
     if open_at >= 0 and (last or len(block) - open_at > _LONGEST_CELL):
@@ -175,9 +211,9 @@ def _find_ends(
     starts = np.searchsorted(spans[:, 0], breaks) - 1
     inside = (starts >= 0) & (spans[starts, 1] > breaks) if len(spans) else np.zeros(len(breaks), bool)
     for start, end in spans[np.unique(starts[inside])]:
-        lines = block[start:end].split(newline)
-        if width > 1 and any(line.count(separator) >= width - 1 for line in lines):
+        if width > 1 and block.count(separator, start, end) >= width - 1:
             raise _Fault(block, int(start), "has a quoted cell that holds what looks like another row")
+    _require_line_ends(block, newline, spans)
     kept: np.ndarray = breaks[~inside] + 1
     return kept if open_at < 0 else kept[kept <= open_at]
 
@@ -220,27 +256,37 @@ class _Layout(NamedTuple):
         return self.above + 1 - self.dialect.sep_line
 
 # %% ../../nbs/lib/data/11_delimited.ipynb #54916288
-def _split_rows(text: str, separator: str) -> list[list[str]]:
-    "The first rows; fewer if a quotation mark is never closed, which is named where the rows are read."
-    rows: list[list[str]] = []
+def _split_cells(text: str, separator: str) -> list[str]:
+    "The cells of one record."
+    text = text.rstrip("\r\n")
+    if not text:
+        return []
     try:
-        for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator):
-            rows.append(row)
-            if len(rows) == _FIRST_ROWS:
-                break
-    except csv.Error:
-        if not rows:
-            raise
-    return rows
+        return next(csv.reader(io.StringIO(text, newline=""), delimiter=separator), [])
+    except csv.Error:  # a cell of more than 128 KiB
+        return text.split(separator)
 
 
-def _find_separator(text: str, needed: Sequence[str]) -> tuple[str, bool]:
+def _split_records(first: bytes, separator: str, newline: bytes) -> list[str]:
+    "The first records, cut as all the others are; a fault ends them, and is named where the rows are read."
+    whole, sign = len(first) < _FIRST_BYTES, separator.encode()
+    try:
+        ends = _find_ends(first, sign, newline, 0, last=whole)
+    except _Fault as fault:
+        first = first[: fault.at]
+        ends = np.flatnonzero(np.frombuffer(first, np.uint8) == newline[0]) + 1
+    starts = [0, *ends.tolist()]
+    records = [first[start:end] for start, end in zip(starts, [*ends.tolist(), len(first)])]
+    return [record.decode("utf-8", errors="ignore") for record in records if record][:_FIRST_ROWS]
+
+
+def _find_separator(first: bytes, newline: bytes, needed: Sequence[str]) -> tuple[str, bool]:
     "The sign between cells, and whether a line `sep=` names it."
-    if named := re.match(r'"?sep=(.)"?[,;\t|]*(\r\n|\n|\r)', text, re.IGNORECASE):
-        return named[1], True
+    if named := re.match(rb'"?sep=(.)"?[,;\t|]*[\r\n]', first, re.IGNORECASE):
+        return named[1].decode(), True
 
     def count(separator: str) -> tuple[int, int]:
-        rows = _split_rows(text, separator)
+        rows = [_split_cells(text, separator) for text in _split_records(first, separator, newline)]
         row = rows[find_heading(rows, needed)] if rows else []
         try:
             known = resolve_names(row, needed)
@@ -252,13 +298,12 @@ def _find_separator(text: str, needed: Sequence[str]) -> tuple[str, bool]:
     best = max(counts, key=counts.__getitem__)
     if any(counts[best]):
         return best, False
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    return max(",;\t|", key=first.count), False
+    line = next((line for line in first.splitlines() if line.strip()), b"")
+    return max(",;\t|", key=lambda sign: line.count(sign.encode())), False
 
 # %% ../../nbs/lib/data/11_delimited.ipynb #11229a17
-def _has_index(text: str, rows: Sequence[Sequence[str]], at: int, separator: str) -> bool:
+def _has_index(lines: Sequence[str], rows: Sequence[Sequence[str]], at: int, separator: str) -> bool:
     "Whether R wrote each row's name in front: quoted, below a heading that is quoted and one name shorter."
-    lines = text.splitlines()
     below = [(line, row) for line, row in zip(lines[at + 1 :], rows[at + 1 :]) if row]
     quoted = lines[at].count('"') == 2 * len(rows[at]) and all(line.startswith('"') for line, _ in below)
     return (
@@ -267,21 +312,22 @@ def _has_index(text: str, rows: Sequence[Sequence[str]], at: int, separator: str
 
 
 def _find_layout(first: bytes, letters: _Letters, needed: Sequence[str]) -> _Layout:
-    "The layout, from the first block of the text."
-    text = first.decode("utf-8", errors="ignore")
-    separator, sep_line = _find_separator(text, needed)
-    rows = _split_rows(text, separator)
+    "The layout, from the beginning of the text. Raises `DataError` if a client may stand above the heading."
+    line_end = _find_line_end(first)
+    newline = line_end[-1:].encode()
+    separator, sep_line = _find_separator(first, newline, needed)
+    lines = _split_records(first, separator, newline)
+    rows = [_split_cells(line, separator) for line in lines]
     at = find_heading(rows[sep_line:], needed) + sep_line if len(rows) > sep_line else 0
-    line_end = "\r\n" if b"\r\n" in first else "\n" if b"\n" in first or b"\r" not in first else "\r"
+    require_titles(rows[sep_line : at + 1], needed)
     heading = rows[at] if rows else []
-    if heading and heading[0].strip() and _has_index(text, rows, at, separator):
+    if heading and heading[0].strip() and _has_index(lines, rows, at, separator):
         heading = ["", *heading]
     below = rows[at + 1 :]
     width = max([len(heading), *(len(row) for row in below if not any(row[len(heading) :]))])
     names = [name if name.strip() else "" for name in heading] + [""] * (width - len(heading))
     indexed = bool(names) and not names[0] and any(row and row[0] for row in below)
     dialect = Dialect(separator, letters.encoding, letters.mark, line_end, sep_line)
-    newline = b"\r" if line_end == "\r" else b"\n"
     return _Layout(dialect, newline, at + 1, tuple(names), indexed, letters.lines)
 
 # %% ../../nbs/lib/data/11_delimited.ipynb #130cf274
@@ -315,7 +361,7 @@ class _Rows:
         "Judge a line; Arrow leaves it out of the table."
         at, width = line.number - 1, len(self.layout.names)
         text = line.text if isinstance(line.text, str) else bytes(line.text).decode("utf-8", "replace")
-        cells = next(csv.reader(io.StringIO(text, newline=""), delimiter=self.layout.dialect.separator), [])
+        cells = _split_cells(text, self.layout.dialect.separator)
         named = max((at for at, name in enumerate(self.layout.names, 1) if name), default=0)
         if not any(cell.strip() for cell in cells):
             self.blank.append(at)
@@ -402,6 +448,8 @@ def _cut_blocks(place: Path | Held, layout: _Layout) -> Iterator[bytes | memoryv
                 yield block[:end]
             else:
                 end = size if last else buffer.rfind(layout.newline, 0, size) + 1
+                if buffer.find(b"\r" if layout.newline == b"\n" else b"\n", 0, end) >= 0:
+                    _require_line_ends(memoryview(buffer)[:end], layout.newline)
                 yield memoryview(buffer)[:end]
             if last:
                 return
@@ -482,6 +530,16 @@ def open_delimited(
         with _open_text(place, letters) as file:
             first = file.read(_FIRST_BYTES)
         layout = _find_layout(first, letters, needed)
+        try:
+            _find_ends(
+                first,
+                layout.dialect.separator.encode(),
+                layout.newline,
+                len(layout.names),
+                last=len(first) < _FIRST_BYTES,
+            )
+        except _Fault as fault:
+            raise _describe_fault(place, layout, fault, 1 - layout.dialect.sep_line, 1) from None
     columns = tuple(layout.names[at] for at in layout.named)
     names = resolve_names(columns, needed)
 

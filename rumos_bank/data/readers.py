@@ -7,12 +7,15 @@ __all__ = ['FORMATS', 'SUFFIXES', 'Format', 'unpack_zip', 'open_zip', 'find_form
 
 # %% ../../nbs/lib/data/16_readers.ipynb #d026502f
 import io
+import re
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
 
 from rumos_bank.data.columnar import (
     open_arff,
@@ -22,13 +25,15 @@ from rumos_bank.data.columnar import (
     open_parquet,
     refuse_json,
 )
-from rumos_bank.data.columns import TableError
+from rumos_bank.data.columns import TableError, is_text, plain_column, resolve_names
 from rumos_bank.data.contract import CLIENT_COLUMNS
 from rumos_bank.data.databases import is_delta, is_iceberg, open_database, open_delta, open_iceberg
 from rumos_bank.data.delimited import open_delimited
 from rumos_bank.data.places import (
     PACKED,
     WHOLE,
+    Broken,
+    Chunk,
     Held,
     Place,
     Selection,
@@ -46,6 +51,9 @@ from rumos_bank.data.places import (
 from rumos_bank.data.sheets import open_sheet
 from rumos_bank.data.statistical import open_statistical
 from rumos_bank.ground.errors import DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 # %% ../../nbs/lib/data/16_readers.ipynb #a56fbc35
 class Format(NamedTuple):
@@ -222,15 +230,53 @@ def open_source(
         text = f"{shown} is empty: there must be a row of column names, then one client a row"
         raise TableError(text, "empty")
     if missing := [name for name in needed if name not in known]:
-        text = f"{shown} lacks columns that {who} needs: {', '.join(missing)}; it has {', '.join(names)}"
+        text = f"{shown} lacks columns that {who} needs: {', '.join(missing)}; it has {_list_some(names, 30)}"
         raise TableError(text, "missing", missing)
     if twice := list_twice(names):
         text = f"{shown} has more than one column of the name {', '.join(twice)}: keep one of each"
         raise TableError(text, "twice", twice)
-    return replace(source, notes=(*source.notes, *_list_aliases(known, needed)))
+    notes = (*source.notes, *_list_aliases(known, needed))
+    return replace(source, chunks=partial(_name_headings, source, needed), notes=notes)
+
+
+def _list_some(names: Sequence[str], most: int) -> str:
+    "Names in a sentence, as many as people read."
+    some = ", ".join(name if len(name) < 40 else f"{name[:40]}…" for name in names[:most])
+    return f"{some} and {len(names) - most:,} more" if len(names) > most else some
 
 
 def _list_aliases(names: Mapping[str, str], needed: Sequence[str]) -> list[str]:
     "A note on columns that are called otherwise than the contract calls them."
-    other = [f"{names[name]} as {name}" for name in needed if names[name] != name]
-    return [f"columns by other names: {', '.join(other)}"] if other else []
+    other = [f"{names[name].strip()!r} as {name}" for name in needed if names[name].strip() != name]
+    return [f"columns by other names: {_list_some(other, 5)}"] if other else []
+
+# %% ../../nbs/lib/data/16_readers.ipynb #a17f0bdd
+def _name_headings(source: Source, needed: Sequence[str]) -> Iterator[Chunk]:
+    "The chunks of a source, without headings among their rows. Raises `DataError` for one that differs from the first."
+    own = source.fields.names[needed[0]] if needed else ""
+    for chunk in source.chunks():
+        column = plain_column(chunk.table[own]) if own else None
+        if column is None or not is_text(column.type) or not _holds_letters(column):
+            yield chunk
+            continue
+        found = [at for at, cell in enumerate(column.to_pylist()) if cell and resolve_names([cell], needed)]
+        kept = np.ones(len(chunk.rows), bool)
+        broken = list(chunk.broken)
+        for at in found:
+            cells = [str(cell or "") for cell in chunk.table.slice(at, 1).to_pylist()[0].values()]
+            row = int(chunk.rows[at])
+            if cells == [*source.columns]:
+                kept[at] = False
+                broken.append(Broken(row, row, "repeats the heading", ", ".join(cells)[:200]))
+            elif 2 * sum(bool(resolve_names([cell], needed)) for cell in cells if cell) > len(needed):
+                raise DataError(
+                    f"{show_place(source.place)}: row {row} is a second heading that differs from the first: make a file "
+                    "of each part"
+                )
+        table = chunk.table if kept.all() else chunk.table.take(np.flatnonzero(kept))
+        yield chunk._replace(rows=chunk.rows[kept], table=table, broken=tuple(sorted(broken)))
+
+
+def _holds_letters(column: "pa.ChunkedArray") -> bool:
+    buffers = (chunk.buffers()[2] for chunk in column.chunks if len(chunk))
+    return any(re.search(rb"[A-Za-z]", held) for held in map(bytes, filter(None, buffers)))

@@ -290,6 +290,68 @@ def test_a_row_of_another_length_is_named_and_never_shifted():
     assert [at for at, _ in rows] == [2] and broken[0].reason == "has a value in column 5, which has no name"
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("1,25,30000\n2,26,40000\nID,AGE,LIMIT_BAL\n3,27,50000\n", "row 1 stands above the heading, row 3"),
+        ("ID,AGE,LIMIT_BAL\nID,LIMIT_BAL,AGE\n3,27,50000\n", "two headings that differ"),
+        (
+            "ID,AGE,LIMIT_BAL\n3,27,50000\nID,LIMIT_BAL,AGE\n4,27,50000\n",
+            "row 3 is a second heading that differs",
+        ),
+        ("title\r\r\nID,AGE,LIMIT_BAL\r\n3,27,50000\r\n", r"row 1 \(line 1\) ends otherwise"),
+        ("Clients\rJune\nID,AGE,LIMIT_BAL\n3,27,50000\n", r"row 1 \(line 1\) ends otherwise"),
+        ("ID,AGE,LIMIT_BAL\r3,27,50000\r4,27,50000\rID,AGE,LIMIT_BAL\n3,27,50000\n", "ends otherwise"),
+        (
+            "ID,AGE,LIMIT_BAL,N\n3,27,50000,a\n4,27,50000,b\rc\n5,27,50000,d\n",
+            r"row 3 \(line 3\) ends otherwise",
+        ),
+        (
+            'ID,N,AGE,LIMIT_BAL\n1,"5 inch,25,30000\n2,5 inch",26,40000\n',
+            r"row 2 \(line 2\).*looks like another row",
+        ),
+    ],
+)
+def test_what_would_lose_or_merge_rows_is_refused(content, message, monkeypatch):
+    for block in (2**23, 16):
+        monkeypatch.setattr(delimited, "_BLOCK", block)
+        with pytest.raises(DataError, match=message):
+            read(content)
+
+
+def test_line_ends_that_differ_inside_of_cells_are_text():
+    for ends, other in (("\r", "\n"), ("\n", "\r"), ("\r\n", "\n")):
+        text = f'ID,AGE,LIMIT_BAL,N\n1,25,30000,"a{other}b"\n2,26,40000,c\n'
+        head, *rest = text.split("\n")
+        content = (
+            ends.join([head, *rest])
+            if other != "\n"
+            else f'{head}{ends}1,25,30000,"a\nb"{ends}2,26,40000,c{ends}'
+        )
+        _, rows, _ = read(content)
+        assert [row["N"] for _, row in rows] == [f"a{other}b", "c"] and [at for at, _ in rows] == [2, 3]
+    assert len(read("ID,AGE,LIMIT_BAL\r1,25,30000\r2,26,40000\r\n")[1]) == 2
+
+
+def test_a_heading_that_is_repeated_is_named():
+    _, rows, broken = read("ID,AGE,LIMIT_BAL\n1,25,30000\nID,AGE,LIMIT_BAL\n2,26,40000\n")
+    assert [at for at, _ in rows] == [2, 4]
+    assert [(line.row, line.reason) for line in broken] == [(3, "repeats the heading")]
+
+
+def test_letters_that_are_no_letters_are_named():
+    assert len(read("ID,AGE,LIMIT_BAL,N\n1,25,30000,a\0b\n")[1]) == 1  # one zero byte is no UTF-16
+    with pytest.raises(DataError, match="UTF-32"):
+        read(PLAIN.encode("utf-32"))
+    with pytest.raises(DataError, match="no encoding that is known here"):
+        read(PLAIN.encode() + b"3,27,50000,\x81\n")
+
+
+def test_a_broken_row_of_any_length_is_named():
+    _, rows, broken = read(f"ID,AGE,LIMIT_BAL\n1,25,30000\n2,26,40000,{'x' * 200_000}\n")
+    assert len(rows) == 1 and broken[0].reason == "has 4 cells and the heading 3"
+
+
 def test_a_file_of_another_kind_is_named():
     for content, what in (
         (b"PK\x03\x04", "a workbook or a zip file"),
