@@ -49,13 +49,13 @@ test: $(READY) browser servers  ## run all tests, two groups at a time; each gro
 FILES    := tests/lib tests/formats tests/batch tests/notebooks tests/native
 SERVICES := tests/service tests/dashboard tests/production
 
-test-services: $(READY)
+test-services: $(READY)  ## run the tests of the API, the desk and production
 	@$(BIN)/python -m pytest $(SERVICES)
 
-test-files: $(READY)
+test-files: $(READY)  ## run the tests of files, of the notebooks' rules and of the native tools
 	@$(BIN)/python -m pytest $(FILES)
 
-test-other: $(READY)
+test-other: $(READY)  ## run the tests of the models, of governance and of pipeline runs
 	@$(BIN)/python -m pytest tests $(addprefix --ignore=,$(FILES) $(SERVICES))
 
 test-notebooks: $(READY)  ## run every notebook; the library's must give the outputs that they show
