@@ -247,7 +247,7 @@ def _list_some(names: Sequence[str], most: int) -> str:
 
 def _list_aliases(names: Mapping[str, str], needed: Sequence[str]) -> list[str]:
     "A note on columns that are called otherwise than the contract calls them."
-    other = [f"{names[name].strip()!r} as {name}" for name in needed if names[name].strip() != name]
+    other = [f"{names[name].strip()} as {name}" for name in needed if names[name].strip() != name]
     return [f"columns by other names: {_list_some(other, 5)}"] if other else []
 
 # %% ../../nbs/lib/data/16_readers.ipynb #a17f0bdd

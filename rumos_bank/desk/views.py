@@ -417,7 +417,7 @@ def show_upload(
         key="all valid" if not wrong else "none valid" if wrong == total else "problems",
         rejected=write_number(language, wrong),
         kind="problem" if wrong else "fine",
-        how=upload.source.describe(),
+        how=upload.source.describe().removeprefix("read as "),
         account=_account(language, upload),
     )
 
@@ -485,7 +485,11 @@ def show_totals(
         "rejected": write_number(language, batch.upload.read - decided),
     }
     time, account = write_time(language, batch.time), _account(language, batch.upload)
-    named = {"name": batch.upload.name, "how": batch.upload.source.describe(), "account": account}
+    named = {
+        "name": batch.upload.name,
+        "how": batch.upload.source.describe().removeprefix("read as "),
+        "account": account,
+    }
     return _fill(language, "totals", tiles=tiles, id=batch.id, time=time, **named)
 
 

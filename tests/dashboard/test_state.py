@@ -783,7 +783,7 @@ def test_the_page_states_how_a_file_was_read(desk):
     desk.take_file("a.csv", f"June\n{names}\n{row}\n".replace(",", ";").encode())
     desk.language = "pt"
     shown = show_upload(desk)
-    assert "Como foi lido:" in shown and "read as CSV; semicolons between cells; heading in row 2" in shown
+    assert "Como foi lido:" in shown and "CSV; semicolons between cells; heading in row 2" in shown
     assert "columns by other names: limit_bal as LIMIT_BAL" in shown
     desk.decide_file()
     assert "1 linhas lidas = 1 decididas + 0 rejeitadas + 0" in views.show_totals(desk)
