@@ -107,8 +107,82 @@ def test_a_partition_may_stand_inside_the_files_too(kind, tmp_path):
 
 def test_a_partition_that_is_something_else_inside_is_refused(tmp_path):
     write_parquet(tmp_path / "month=1" / "part.parquet", month=["January"], AGE=[30])
-    with pytest.raises(DataError, match=r"its folders name too.*month.*drop it from the files"):
-        open_source(tmp_path, ("AGE",))
+    refuse(tmp_path, r"its folders name too.*month.*drop it from the files")
+
+
+def refuse(place: Path | Held, words: str) -> None:
+    "The place is refused with these words, at the latest when it is read."
+    with pytest.raises(DataError, match=words):
+        list(open_source(place, ("AGE",)).chunks())
+
+
+@pytest.mark.parametrize(("value", "kind"), [("30", pa.int32()), ("0", pa.string()), ("030", pa.string())])
+def test_folders_around_a_file_that_is_named_add_nothing(value, kind, tmp_path):
+    path = write_parquet(tmp_path / f"AGE={value}" / "a.parquet", AGE=pa.array([30]).cast(kind))
+    assert (
+        read_rows(path) == read_rows(path.parent) == pq.read_table(io.BytesIO(path.read_bytes())).to_pylist()
+    )
+    same = value == str(pq.read_table(io.BytesIO(path.read_bytes()))["AGE"][0])
+    if not same:
+        refuse(tmp_path, f"a.parquet has a column that its folders name too, with other values .AGE={value}.")
+
+
+def test_a_folder_name_is_a_text_and_a_needed_field_a_number(tmp_path):
+    for branch in ("0012", "007"):
+        write_parquet(tmp_path / f"AGE=30/branch={branch}/x=a%20b" / "a.parquet", note=["n"])
+    write_parquet(tmp_path / "AGE=31/branch=__HIVE_DEFAULT_PARTITION__/x=" / "a.parquet", note=["n"])
+    source = open_source(tmp_path, ("AGE",))
+    expected = [
+        {"note": "n", "AGE": 30, "branch": "0012", "x": "a b"},
+        {"note": "n", "AGE": 30, "branch": "007", "x": "a b"},
+        {"note": "n", "AGE": 31, "branch": None, "x": None},
+    ]
+    assert read_rows(tmp_path) == expected and "3 files in 3 folders" in source.describe()
+    assert [row for plan in source.plan() for row in source.read(plan).table.to_pylist()] == expected
+    assert open_source(tmp_path, ("note",)).fields.names["AGE"] == "AGE"
+    (chunk,) = open_source(tmp_path, ("note",)).chunks()
+    assert chunk.table["AGE"].to_pylist() == ["30", "30", "31"]  # not needed: as it stands there
+
+
+@pytest.mark.parametrize("name", ["b.parq", "000000_0", "b.csv", "old/b.parquet.bak", "_AGE=1/b.csv"])
+def test_a_folder_with_a_file_that_is_not_read_is_refused(name, tmp_path):
+    write_parquet(tmp_path / "a.parquet", AGE=[30])
+    for note in ("_SUCCESS", ".a.parquet.crc", "a.parquet.crc", "_temporary/0/x", ".git/config"):
+        (tmp_path / note).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / note).touch()
+    assert read_rows(tmp_path) == [{"AGE": 30}]
+    assert "; 1 file" in open_source(tmp_path, ("AGE",)).describe()
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).touch()
+    refuse(tmp_path, f"holds a file that is not read, .*{name}: move it away")
+
+
+def test_files_that_differ_are_refused_by_name(tmp_path):
+    def pair(first: dict, second: dict, words: str) -> None:
+        write_parquet(tmp_path / "a.parquet", AGE=[30], **first)
+        write_parquet(tmp_path / "b.parquet", AGE=[31], **second)
+        refuse(tmp_path, words)
+
+    pair({"KEY": ["x"]}, {}, "b.parquet lacks columns that the first file has: KEY")
+    pair({}, {"KEY": ["x"]}, "b.parquet has columns that the first file lacks: KEY")
+    pair({"KEY": [1]}, {"KEY": ["x"]}, "the column KEY is int64 in .*a.parquet and string in .*b.parquet")
+    pair(
+        {"KEY": [2**53 + 1]}, {"KEY": [1.5]}, "a.parquet holds values in the column KEY .*double, cannot hold"
+    )
+    pair({"n": [1], "KEY": [1]}, {"n": [1], "x": [2]}, "b.parquet lacks columns that the first file has: KEY")
+    twice = pa.table([[30], [1], [1]], names=["AGE", "n", "n"])
+    pq.write_table(twice, tmp_path / "b.parquet")
+    refuse(tmp_path, "b.parquet has more than one column of the name n: keep one of each")
+    refuse(tmp_path / "b.parquet", "b.parquet has more than one column of the name n: keep one of each")
+
+
+def test_a_text_may_be_a_dictionary_in_some_files(tmp_path):
+    write_parquet(tmp_path / "a.parquet", AGE=[30], KEY=pa.array(["0012"]).dictionary_encode())
+    write_parquet(tmp_path / "b.parquet", AGE=[31.5], KEY=pa.array(["x"], pa.large_string()))
+    expected = [{"AGE": 30.0, "KEY": "0012"}, {"AGE": 31.5, "KEY": "x"}]
+    source = open_source(tmp_path, ("AGE",))
+    assert read_rows(tmp_path) == expected
+    assert [row for plan in source.plan() for row in source.read(plan).table.to_pylist()] == expected
 
 
 # Formulas
