@@ -20,7 +20,7 @@ from urllib.parse import unquote
 
 import numpy as np
 
-from rumos_bank.data.columns import Fields, Styles, resolve_names
+from rumos_bank.data.columns import Fields, Styles, TableError, resolve_names
 from rumos_bank.data.contract import CLIENT_COLUMNS
 from rumos_bank.data.places import (
     CHUNK_ROWS,
@@ -395,15 +395,35 @@ def open_arrow(
     def read() -> Iterator["pa.RecordBatch"]:
         with open_bytes(file) as opened, opener(opened) as reader:
             if opener is pa.ipc.open_stream:
-                yield from reader
+                yield from _read_stream(place, opened, reader)
             else:
                 yield from (reader.get_batch(at) for at in range(reader.num_record_batches))
 
     with readable_errors(place, "Arrow"), open_bytes(file) as opened:
-        opener: Callable[..., Any] = pa.ipc.open_file if opened.read(6) == b"ARROW1" else pa.ipc.open_stream
+        first = opened.read(6)
+        if first[:4] == b"FEA1":
+            raise DataError(
+                f"{place} is an old Feather file (version 1): write it again (in pandas `to_feather`)"
+            )
+        opener: Callable[..., Any] = pa.ipc.open_file if first == b"ARROW1" else pa.ipc.open_stream
         opened.seek(0)
         schema = opener(opened).schema
     return _open_batches(place, "Arrow", needed, schema, read)
+
+
+def _read_stream(place: Place, opened: Any, reader: Any) -> Iterator["pa.RecordBatch"]:
+    "The batches of a stream. Raises `DataError` if it does not end with its mark, and the file with it."
+    while True:
+        at = opened.tell()
+        try:
+            batch = reader.read_next_batch()
+        except StopIteration:
+            break
+        yield batch
+    if opened.tell() == at:  # the mark was not there to be read
+        raise DataError(f"{place} is a stream of Arrow that was cut short: make or copy it again")
+    if opened.read(1):
+        raise DataError(f"{place} holds more behind the end of its stream of Arrow: write one stream a file")
 
 
 def open_orc(
@@ -439,13 +459,34 @@ def open_arff(
         rows, attributes = arff.loadarff(io.StringIO(opened.read().decode()))
         kinds = [attributes[name][0] for name in attributes.names()]
         columns = {
-            name: [cell.decode() for cell in rows[name]] if kind == "nominal" else rows[name]
+            name: [cell.decode() for cell in rows[name]]
+            if kind == "nominal"
+            else _read_floats(place, rows, name)
             for name, kind in zip(attributes.names(), kinds)
         }
         table = pa.table(columns)
     return _open_batches(place, "ARFF", needed, table.schema, table.to_batches)
 
+# %% ../../nbs/lib/data/13_columnar.ipynb #3f045951
+def _read_floats(place: Place, rows: np.ndarray, name: str) -> "pa.Array":
+    "A column of floats, as whole numbers where all are. Raises `DataError` if one lost digits."
+    import pyarrow as pa
+
+    column = pa.array(rows[name], from_pandas=True)
+    if np.any(np.abs(rows[name]) >= 2**53):
+        raise DataError(
+            f"{place} holds numbers of 2^53 or more in the column {name}, which ARFF's reader cannot keep exactly: write "
+            "the table as CSV or Parquet"
+        )
+    try:
+        return column.cast(pa.int64())
+    except pa.ArrowInvalid:
+        return column
+
 # %% ../../nbs/lib/data/13_columnar.ipynb #c36dc355
+_WAY_OUT = 'write one object a line (.jsonl; in pandas `to_json(path, orient="records", lines=True)`)'
+
+
 class _Line(ValueError):
     "Why a line of JSON is no row."
 
@@ -519,17 +560,39 @@ class _Objects:
     kinds: dict[str, set[str]] = field(default_factory=dict)  # of the values of each column
     lines: int = 0
 
-    def survey(self) -> None:
-        "Find the columns and their kinds."
+    def survey(self, place: Place) -> None:
+        "Find the columns and their kinds. Raises `DataError` if the file is no JSON Lines as a whole."
+        why = ""
         for line in self._read_lines():
             self.lines += 1
             try:
+                line.decode()
                 for name, value in _parse_line(line).items():
                     kinds = self.kinds.setdefault(name, set())
                     if value is not None:
                         kinds.add(_name_kind(value))
-            except _Line:
-                continue
+            except UnicodeDecodeError:
+                raise DataError(f"{place} is not UTF-8 in line {self.lines}: save it as UTF-8") from None
+            except _Line as error:
+                if re.search(rb"\}\s*\r\s*\{", line.strip()):
+                    raise DataError(f"{place} has lines that end in CR alone: let them end in LF") from None
+                why = why or (f"line {self.lines} {error}" if line.strip() else "")
+        if why and not self.kinds:
+            raise DataError(f"{place} holds no line that is an object ({why}): {_WAY_OUT}")
+
+    def resolve(self, needed: Sequence[str]) -> dict[str, str]:
+        "As `resolve_names`; its error says whether different lines have the names that mean the same."
+        try:
+            return resolve_names(self.kinds, needed)
+        except TableError as error:
+            (meant,) = error.columns
+            same = {name for name in self.kinds if meant in resolve_names([name], needed)}
+            for line in self._read_lines():
+                with suppress(_Line):
+                    if len(same.intersection(_parse_line(line))) > 1:
+                        raise
+            error.args = (f"{error}, in every line: different lines use them",)
+            raise
 
     def chunks(self) -> Iterator[Chunk]:
         "The rows, chunk by chunk."
@@ -537,15 +600,6 @@ class _Objects:
         rows: list[tuple[int, dict[str, Any]]] = []
         broken: list[Broken] = []
         number = 0
-
-        def cut() -> Chunk:
-            columns = [_make_column([row.get(name) for _, row in rows], kind) for name, kind in types.items()]
-            return Chunk(
-                number,
-                np.array([at for at, _ in rows], np.int64),
-                pa.table(columns, list(types)),
-                tuple(broken),
-            )
 
         for at, line in enumerate(self._read_lines(), 1):
             if not line.strip():
@@ -577,13 +631,13 @@ def open_json_lines(
     "The table in a file of JSON Lines. Raises `DataError` if it cannot be read."
     objects = _Objects(_require_file(place))
     with readable_errors(place, "JSON Lines"):
-        objects.survey()
+        objects.survey(place)
+        names = objects.resolve(needed)
 
     def chunks() -> Iterator[Chunk]:
         with readable_errors(place, "JSON Lines"):
             yield from objects.chunks()
 
-    names = resolve_names(objects.kinds, needed)
     styles = Styles(
         [names[name] for name in needed if name in names], lambda: (chunk.table for chunk in chunks())
     )
@@ -605,7 +659,4 @@ def refuse_json(
     needed: Sequence[str],  # names that the table has
 ) -> Source:
     "Raises `DataError`: one JSON value is no table."
-    raise DataError(
-        f"{place} is JSON, one value for the whole file: write one object a line (.jsonl; in pandas "
-        '`to_json(path, orient="records", lines=True)`)'
-    )
+    raise DataError(f"{place} is JSON, one value for the whole file: {_WAY_OUT}")

@@ -284,6 +284,63 @@ def test_lines_that_are_no_rows_are_named():
         open_source(Held("in.json", b"[]"), ("AGE",))
 
 
+ONE = b'{"AGE": 30, "n": "x"}\n'
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (
+            b'[{"AGE": 30}]',
+            "no line that is an object .line 1 is no object with names.: write one object a line",
+        ),
+        (b'[\n{"AGE": 30,\n"n": 1}]', r"no line that is an object \(line 1 is no JSON\)"),
+        (b'\n{\n "AGE": 30\n}\n', r"no line that is an object \(line 2 is no JSON\)"),
+        (ONE + ONE.replace(b"x", b"\xfc"), "in.jsonl is not UTF-8 in line 2: save it as UTF-8"),
+        (ONE.decode().encode("utf-16"), "in.jsonl is not UTF-8 in line 1"),
+        (ONE.replace(b"\n", b"\r") * 3, "in.jsonl has lines that end in CR alone"),
+        (
+            b'{"AGE": 30}\n{"age": 31}\n',
+            "AGE and age mean the same, AGE: keep one of them, in every line: different lines use them",
+        ),
+        (b'{"AGE": 30, "age": 31}\n', "AGE and age mean the same, AGE: keep one of them$"),
+    ],
+)
+def test_what_is_no_json_lines_as_a_whole_is_refused(content, words):
+    refuse(Held("in.jsonl", content), words)
+
+
+# Arrow and ARFF
+
+
+def test_a_stream_of_arrow_must_end_with_its_mark(tmp_path):
+    table, sink = pa.table({"AGE": [2**32 - 1]}), io.BytesIO()  # its bytes look like the mark
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+        writer.write_table(table)
+        cut = len(sink.getvalue())
+    whole = sink.getvalue()
+    rows = [chunk.table.to_pylist() for chunk in open_source(Held("in.arrows", whole), ("AGE",)).chunks()]
+    assert rows == [[{"AGE": 2**32 - 1}] * 2]
+    refuse(Held("in.arrows", whole[:cut]), "in.arrows is a stream of Arrow that was cut short: make or copy")
+    refuse(Held("in.arrows", whole + whole), "in.arrows holds more behind the end of its stream")
+    with pa.ipc.new_stream(empty := io.BytesIO(), table.schema):
+        pass
+    assert not list(open_source(Held("in.arrows", empty.getvalue()), ("AGE",)).chunks())
+    feather.write_feather(table, str(tmp_path / "in.feather"), version=1)
+    refuse(tmp_path / "in.feather", "in.feather is an old Feather file .version 1.: write it again")
+
+
+def test_arff_keeps_whole_numbers_or_refuses_them():
+    text = "@relation x\n@attribute AGE numeric\n@attribute rate real\n@attribute KEY numeric\n@data\n"
+    rows = f"30,1.5,{2**53 - 1}\n?,2,1\n"
+    (chunk,) = open_source(Held("in.arff", (text + rows).encode()), ("AGE",)).chunks()
+    assert chunk.table.to_pydict() == {"AGE": [30, None], "rate": [1.5, 2], "KEY": [2**53 - 1, 1]}
+    assert chunk.table.schema.types == [pa.int64(), pa.float64(), pa.int64()]
+    for key in (2**53 + 1, -4000001234567899017):
+        refuse(Held("in.arff", f"{text}30,1,{key}\n".encode()), "numbers of 2.53 or more in the column KEY")
+
+
 # Archives
 
 
