@@ -8,6 +8,7 @@ import zipfile
 from decimal import Decimal
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -15,13 +16,13 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pyarrow import feather
+from pyarrow import feather, orc
 
 from rumos_bank.data import delimited
 from rumos_bank.data.columnar import open_parquet
 from rumos_bank.data.columns import read_numbers
 from rumos_bank.data.delimited import Dialect
-from rumos_bank.data.places import WHOLE, Held
+from rumos_bank.data.places import WHOLE, Held, Selection
 from rumos_bank.data.readers import open_source, unpack_zip
 from rumos_bank.ground.errors import DataError
 from rumos_bank.serving.writers import WRITERS, defuse_cells, defuse_text, write_table
@@ -310,6 +311,59 @@ def test_what_is_no_json_lines_as_a_whole_is_refused(content, words):
     refuse(Held("in.jsonl", content), words)
 
 
+def write_as(suffix: str) -> bytes:
+    "One client."
+    table, out = pa.table({"AGE": [30], "KEY": ["x"]}), io.BytesIO()
+    if suffix in WRITERS:
+        return write_table(table, suffix)
+    {".parquet": pq, ".orc": orc}[suffix].write_table(table, out)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("in.parquet", write_as(".csv"), "is text by its content: its name should have .csv"),
+        ("in.parquet", write_as(".feather"), "is Arrow by its content: its name should have .arrow"),
+        ("in.arrow", write_as(".parquet"), "is Parquet by its content: its name should have .parquet"),
+        ("in.xlsx", write_as(".parquet"), "is Parquet by its content: its name should have .parquet"),
+        ("in.sav", write_as(".parquet"), "is Parquet by its content"),
+        ("in.arff", write_as(".xlsx"), "is a workbook or a zip file by its content"),
+        ("in.csv", write_as(".jsonl"), "is JSON by its content: its name should have .jsonl"),
+        ("in.orc", write_as(".jsonl"), "is JSON by its content: its name should have .jsonl"),
+        ("in.zip", write_as(".csv"), "is text by its content"),
+    ],
+)
+def test_a_wrong_name_is_refused_with_the_right_one(name, content, words, tmp_path):
+    refuse(Held(name, content), words)
+    (tmp_path / name).write_bytes(content)
+    refuse(tmp_path / name, words)
+    if name.endswith(".parquet"):
+        memory = fsspec.filesystem("memory")
+        memory.pipe_file(f"/clients/{name}", content)
+        refuse(f"memory://clients/{name}", words)
+        memory.rm("/clients", recursive=True)
+
+
+def test_a_part_is_named_only_where_there_is_one(tmp_path):
+    for suffix in (".csv", ".parquet", ".feather", ".jsonl", ".orc", ".xlsx"):
+        (tmp_path / f"in{suffix}").write_bytes(write_as(suffix))
+        for part in ("table", "query", *(["sheet"] if suffix != ".xlsx" else [])):
+            with pytest.raises(DataError, match=f"which has no {part}: leave out --{part}"):
+                open_source(tmp_path / f"in{suffix}", ("AGE",), Selection(**{part: "x"}))
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(DataError, match="is read as a folder, which has no query: leave out --query"):
+        open_source(tmp_path / "folder", ("AGE",), Selection(query="x"))
+    with pytest.raises(DataError, match="is read as a database, which has no sheet: leave out --sheet"):
+        open_source("sqlite:///a.db", ("AGE",), Selection(sheet="x"))
+    book = pack(**{"in.xlsx": write_as(".xlsx")})
+    with pytest.raises(DataError, match="which has no query"):
+        open_source(Held("in.zip", book), ("AGE",), Selection(query="x"))
+    with pytest.raises(DataError, match="is read as CSV, which has no sheet"):
+        open_source(Held("in.zip", pack(**{"in.csv": b"AGE\n30\n"})), ("AGE",), Selection(sheet="x"))
+    assert list(open_source(Held("in.zip", book), ("AGE",), Selection(sheet="decisions")).chunks())
+
+
 # Arrow and ARFF
 
 
@@ -355,6 +409,13 @@ def pack(**files: bytes) -> bytes:
 def test_a_zip_file_is_its_one_table():
     text = b"AGE,NOTE\n30,a\n"
     assert len(read_lines(pack(**{"june.csv": text, "readme.md": b"-"}), "in.zip")[1]) == 1
+    notes = dict.fromkeys(
+        (".DS_Store", "__MACOSX/._a.csv", "x/._a.csv", "LICENSE", "a/", "README_1.txt"), b"-"
+    )
+    assert len(read_lines(pack(**{"june.csv": text} | notes), "in.zip")[1]) == 1
+    for other in ("b.dat", "b.zip", "README_part1.csv", ".a.csv", "readme.csv", "b.pdf", "b.csv"):
+        with pytest.raises(DataError, match=f"nothing else, and it holds june.csv, {other}: unpack it"):
+            read_lines(pack(**{"june.csv": text, other: text}), "in.zip")
     for content in (
         pack(**{"a.csv": text, "b.csv": text}),
         pack(**{"readme.md": b"-"}),
