@@ -367,7 +367,7 @@ def _existing(place: str) -> Path:
 _HINTS = (  # what an engine says, and what to do
     ("no password supplied", "set PGPASSWORD, or put it into ~/.pgpass or the file that PGPASSFILE names (chmod 600)"),
     ("password authentication failed", "correct PGPASSWORD or the password file (PGPASSFILE, ~/.pgpass), or the user"),
-    ("already exists", "choose another name, or say that it may be replaced"),
+    ("already exists", "choose another name, or replace it with --overwrite (overwrite=True)"),
     ("invalid byte sequence", "a text holds what PostgreSQL cannot store (the character NUL): remove it"),
     ("database .* does not exist|role .* does not exist", "correct the database or the user in the address"),
     ("refused|translate host|timeout expired|unreachable|closed the connection|No route|connection to server",
@@ -1077,7 +1077,7 @@ def _refuse_existing(session: _Session, schema: str, names: Sequence[str]) -> No
     if there := [name for name in names if name in here]:
         raise DataError(
             f"the table {there[0]} is there already, and results never overwrite what they did not write: choose "
-            "another name, or say that it may be replaced"
+            "another name, or replace it with --overwrite (overwrite=True)"
         )
 
 

@@ -10,7 +10,7 @@ import io
 import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -39,6 +39,7 @@ from rumos_bank.data.places import (
     Selection,
     Source,
     digest_place,
+    find_place,
     find_suffix,
     is_database,
     list_files,
@@ -63,33 +64,36 @@ class Format(NamedTuple):
     suffixes: tuple[str, ...]  # of its files
     open: Callable[[Place, Selection, Sequence[str]], Source]
     packed: bool = False  # whether .gz and .zst may follow
+    takes: tuple[str, ...] = ()  # parts of a `Selection` that can be named
 
 # %% ../../nbs/lib/data/16_readers.ipynb #3cdbfb69
 _MOST_UNPACKED = 2**29  # bytes, of the table in a zip file
 
 
-def _is_table(name: str) -> bool:
-    "Whether a file in a zip file can be meant: not what programs add for themselves."
+def _is_note(name: str) -> bool:
+    "Whether a file in a zip file is a note of people or programs, and no table."
     base = name.rpartition("/")[2].lower()
-    others = name.startswith("__MACOSX/") or base.startswith(".") or base.lstrip("_").startswith("readme")
-    return not (others or base.endswith(".zip")) and find_format(Path(base)) is not None
+    if name.startswith("__MACOSX/") or base.startswith("._") or not base:  # the last is a folder
+        return True
+    is_note = re.fullmatch(r"_*(readme|license)(.*\.(txt|md))?", base) is not None
+    return is_note or (base.startswith(".") and find_format(Path(base)) is None)
 
 
 def unpack_zip(
     place: Path | Held,  # a zip file
     most: int = _MOST_UNPACKED,  # bytes, of the table
 ) -> Held:
-    "The one table in a zip file. Raises `DataError` if there is none, another one, or far too much in it."
+    "The one table in a zip file. Raises `DataError` if there is none, anything else beside it, or far too much in it."
     with (
         readable_errors(place, "zip"),
         open_bytes(place) as file,
         zipfile.ZipFile(io.BytesIO(file.read())) as archive,
     ):
-        names = list(filter(_is_table, archive.namelist()))
-        if len(names) != 1:
+        names = [name for name in archive.namelist() if not _is_note(name)]
+        if len(names) != 1 or names[0].lower().endswith(".zip") or find_format(Path(names[0])) is None:
             found = ", ".join(names) or "none"
             raise DataError(
-                f"{place} must hold one table ({', '.join(SUFFIXES)}), and it holds {found}: unpack it"
+                f"{place} must hold one table ({', '.join(SUFFIXES)}), and nothing else, and it holds {found}: unpack it"
             )
         with archive.open(names[0]) as member:
             content = member.read(most + 1)
@@ -112,7 +116,7 @@ def open_zip(
 # %% ../../nbs/lib/data/16_readers.ipynb #409916e5
 FORMATS = (
     Format("CSV", (".csv", ".tsv", ".txt"), open_delimited, packed=True),
-    Format("workbook", (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"), open_sheet),
+    Format("workbook", (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"), open_sheet, takes=("sheet",)),
     Format("Parquet", (".parquet",), open_parquet),
     Format("Arrow", (".arrow", ".arrows", ".feather"), open_arrow),
     Format("ORC", (".orc",), open_orc),
@@ -120,13 +124,13 @@ FORMATS = (
     Format("JSON", (".json",), refuse_json),
     Format("ARFF", (".arff",), open_arff),
     Format("statistics package", (".sas7bdat", ".xpt", ".sav", ".zsav", ".por", ".dta"), open_statistical),
-    Format("zip", (".zip",), open_zip),
+    Format("zip", (".zip",), open_zip, takes=("sheet",)),
 )
 SUFFIXES = tuple(suffix for each in FORMATS for suffix in each.suffixes if each.open is not refuse_json)
 
 
 def find_format(
-    place: Path | Held,  # a file
+    place: Place,  # a file
 ) -> Format | None:  # None: its name has no known ending
     "The format of a file, by its name."
     suffix = find_suffix(place)
@@ -146,6 +150,7 @@ _SIGNS = {  # first bytes → format, and the ending that it should have
     b"ARROW1": ("Arrow", ".arrow"),
     b"\xff\xff\xff\xff": ("a stream of Arrow", ".arrows"),
     b"ORC": ("ORC", ".orc"),
+    b"FEA1": ("an old Feather file", ".feather"),
     b"\xd0\xcf\x11\xe0": ("an old Excel workbook", ".xls"),
     b"\x1f\x8b": ("packed by gzip", ".gz behind the rest"),
     b"\x28\xb5\x2f\xfd": ("packed by Zstandard", ".zst behind the rest"),
@@ -165,38 +170,61 @@ def find_sign(
     return next((found for sign, found in _SIGNS.items() if first.startswith(sign)), ("", ""))
 
 
-def _require_text(place: Path | Held) -> None:
-    "Raise `DataError` if a file of text begins as another format does."
-    with open_bytes(place) as file:
-        what, ending = find_sign(file.read(16))
-    if what:
+_OBJECT = re.compile(rb'(\xef\xbb\xbf)?\s*(\[\s*)?\{\s*"[^"]*"\s*:')  # of JSON
+_TEXT = re.compile(rb"[\t\n\r\x20-\x7e\x80-\xff]+")
+
+
+def _require_content(place: Place, found: Format) -> None:
+    "Raise `DataError` if a file begins as another format does than its name says."
+    if isinstance(place, str):
+        files, inside = find_place(place)
+        with files.open_input_stream(inside, compression=None) as file:
+            first = file.read(512)
+    else:
+        with open_bytes(place) as opened:
+            first = opened.read(512)
+    what, ending = find_sign(first)
+    if _OBJECT.match(first):
+        what, ending = "JSON", ".jsonl"
+    if not what and found.name in ("Parquet", "Arrow", "ORC", "zip") and _TEXT.fullmatch(first):
+        what, ending = "text", ".csv"
+    if what and not {*ending.split()} & {*found.suffixes}:
         todo = f"its name should have {ending}" if ending else "name a file of clients"
         raise DataError(f"{show_place(place)} is {what} by its content: {todo}")
+
+
+def _require_parts(place: Place, selection: Selection, name: str, takes: Sequence[str] = ()) -> None:
+    "Raise `DataError` if a part of a place was named where there is none."
+    for part, value in asdict(selection).items():
+        if value and part not in takes:
+            raise DataError(f"{show_place(place)} is read as {name}, which has no {part}: leave out --{part}")
 
 # %% ../../nbs/lib/data/16_readers.ipynb #d30ba2fd
 def _open(place: Place, selection: Selection, needed: Sequence[str]) -> Source:
     "The source, by scheme, folder or ending."
     if isinstance(place, str) and is_database(place):
+        _require_parts(place, selection, "a database", ("table", "query"))
         return open_database(place, selection, needed)
-    if isinstance(place, str) and find_suffix(place) not in ("", ".parquet"):
-        named = find_format(Path(place))
-        if named and named.name != "Parquet":
-            raise DataError(f"{place} must be Parquet: of other formats, only files of this machine are read")
+    found = find_format(place)
+    if isinstance(place, str) and found and found.name != "Parquet":
+        raise DataError(f"{place} must be Parquet: of other formats, only files of this machine are read")
     if isinstance(place, str) or (isinstance(place, Path) and place.is_dir()):
         with readable_errors(place, "Parquet"):
-            if is_delta(place):
-                return open_delta(place, selection, needed)
-            if is_iceberg(place):
-                return open_iceberg(place, selection, needed)
+            lake = open_delta if is_delta(place) else open_iceberg if is_iceberg(place) else None
+            _require_parts(place, selection, "a folder" if isinstance(place, Path) else "Parquet")
+            if lake:
+                return lake(place, selection, needed)
+            if isinstance(place, str) and found and list_files(place)[0].path == find_place(place)[1]:
+                _require_content(place, found)
             return open_parquet(place, selection, needed)
-    found = find_format(place)
     if found is None:
         raise DataError(
             f"{place} must end in {', '.join(SUFFIXES)} or be a folder of Parquet files: save it as one of these"
         )
+    _require_parts(place, selection, found.name, found.takes)
     with readable_errors(place, found.name):
-        if found.packed:
-            _require_text(place)
+        if found.open is not refuse_json:
+            _require_content(place, found)
         return found.open(place, selection, needed)
 
 # %% ../../nbs/lib/data/16_readers.ipynb #89218e10

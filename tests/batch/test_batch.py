@@ -157,7 +157,9 @@ def test_partitions_become_columns(champion, settings, tmp_path, portfolio):
     (folder / "_SUCCESS").touch()
     done = predict_file(folder, tmp_path / "out.parquet", settings, champion=champion)
     answers = read_answers(done.output)
-    assert done.read == 100 and answers["month"].tolist() == [10] * 50 + [9] * 50  # in the order of the paths
+    assert (
+        done.read == 100 and answers["month"].tolist() == ["10"] * 50 + ["9"] * 50
+    )  # in the order of the paths
     pd.testing.assert_frame_equal(answers[ANSWERS][50:].reset_index(drop=True), champion.decide(portfolio))
 
 

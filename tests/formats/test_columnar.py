@@ -7,6 +7,7 @@ import zipfile
 from decimal import Decimal
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -14,13 +15,13 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pyarrow import feather
+from pyarrow import feather, orc
 
 from rumos_bank.data import delimited
 from rumos_bank.data.columnar import open_parquet
 from rumos_bank.data.columns import read_numbers
 from rumos_bank.data.delimited import Dialect
-from rumos_bank.data.places import WHOLE, Held
+from rumos_bank.data.places import WHOLE, Held, Selection
 from rumos_bank.data.readers import open_source, unpack_zip
 from rumos_bank.ground.errors import DataError
 from rumos_bank.serving.writers import WRITERS, defuse_cells, defuse_text, write_table
@@ -105,8 +106,82 @@ def test_a_partition_may_stand_inside_the_files_too(kind, tmp_path):
 
 def test_a_partition_that_is_something_else_inside_is_refused(tmp_path):
     write_parquet(tmp_path / "month=1" / "part.parquet", month=["January"], AGE=[30])
-    with pytest.raises(DataError, match=r"its folders name too.*month.*drop it from the files"):
-        open_source(tmp_path, ("AGE",))
+    refuse(tmp_path, r"its folders name too.*month.*drop it from the files")
+
+
+def refuse(place: Path | Held, words: str) -> None:
+    "The place is refused with these words, at the latest when it is read."
+    with pytest.raises(DataError, match=words):
+        list(open_source(place, ("AGE",)).chunks())
+
+
+@pytest.mark.parametrize(("value", "kind"), [("30", pa.int32()), ("0", pa.string()), ("030", pa.string())])
+def test_folders_around_a_file_that_is_named_add_nothing(value, kind, tmp_path):
+    path = write_parquet(tmp_path / f"AGE={value}" / "a.parquet", AGE=pa.array([30]).cast(kind))
+    assert (
+        read_rows(path) == read_rows(path.parent) == pq.read_table(io.BytesIO(path.read_bytes())).to_pylist()
+    )
+    same = value == str(pq.read_table(io.BytesIO(path.read_bytes()))["AGE"][0])
+    if not same:
+        refuse(tmp_path, f"a.parquet has a column that its folders name too, with other values .AGE={value}.")
+
+
+def test_a_folder_name_is_a_text_and_a_needed_field_a_number(tmp_path):
+    for branch in ("0012", "007"):
+        write_parquet(tmp_path / f"AGE=30/branch={branch}/x=a%20b" / "a.parquet", note=["n"])
+    write_parquet(tmp_path / "AGE=31/branch=__HIVE_DEFAULT_PARTITION__/x=" / "a.parquet", note=["n"])
+    source = open_source(tmp_path, ("AGE",))
+    expected = [
+        {"note": "n", "AGE": 30, "branch": "0012", "x": "a b"},
+        {"note": "n", "AGE": 30, "branch": "007", "x": "a b"},
+        {"note": "n", "AGE": 31, "branch": None, "x": None},
+    ]
+    assert read_rows(tmp_path) == expected and "3 files in 3 folders" in source.describe()
+    assert [row for plan in source.plan() for row in source.read(plan).table.to_pylist()] == expected
+    assert open_source(tmp_path, ("note",)).fields.names["AGE"] == "AGE"
+    (chunk,) = open_source(tmp_path, ("note",)).chunks()
+    assert chunk.table["AGE"].to_pylist() == ["30", "30", "31"]  # not needed: as it stands there
+
+
+@pytest.mark.parametrize("name", ["b.parq", "000000_0", "b.csv", "old/b.parquet.bak", "_AGE=1/b.csv"])
+def test_a_folder_with_a_file_that_is_not_read_is_refused(name, tmp_path):
+    write_parquet(tmp_path / "a.parquet", AGE=[30])
+    for note in ("_SUCCESS", ".a.parquet.crc", "a.parquet.crc", "_temporary/0/x", ".git/config"):
+        (tmp_path / note).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / note).touch()
+    assert read_rows(tmp_path) == [{"AGE": 30}]
+    assert "; 1 file" in open_source(tmp_path, ("AGE",)).describe()
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).touch()
+    refuse(tmp_path, f"holds a file that is not read, .*{name}: move it away")
+
+
+def test_files_that_differ_are_refused_by_name(tmp_path):
+    def pair(first: dict, second: dict, words: str) -> None:
+        write_parquet(tmp_path / "a.parquet", AGE=[30], **first)
+        write_parquet(tmp_path / "b.parquet", AGE=[31], **second)
+        refuse(tmp_path, words)
+
+    pair({"KEY": ["x"]}, {}, "b.parquet lacks columns that the first file has: KEY")
+    pair({}, {"KEY": ["x"]}, "b.parquet has columns that the first file lacks: KEY")
+    pair({"KEY": [1]}, {"KEY": ["x"]}, "the column KEY is int64 in .*a.parquet and string in .*b.parquet")
+    pair(
+        {"KEY": [2**53 + 1]}, {"KEY": [1.5]}, "a.parquet holds values in the column KEY .*double, cannot hold"
+    )
+    pair({"n": [1], "KEY": [1]}, {"n": [1], "x": [2]}, "b.parquet lacks columns that the first file has: KEY")
+    twice = pa.table([[30], [1], [1]], names=["AGE", "n", "n"])
+    pq.write_table(twice, tmp_path / "b.parquet")
+    refuse(tmp_path, "b.parquet has more than one column of the name n: keep one of each")
+    refuse(tmp_path / "b.parquet", "b.parquet has more than one column of the name n: keep one of each")
+
+
+def test_a_text_may_be_a_dictionary_in_some_files(tmp_path):
+    write_parquet(tmp_path / "a.parquet", AGE=[30], KEY=pa.array(["0012"]).dictionary_encode())
+    write_parquet(tmp_path / "b.parquet", AGE=[31.5], KEY=pa.array(["x"], pa.large_string()))
+    expected = [{"AGE": 30.0, "KEY": "0012"}, {"AGE": 31.5, "KEY": "x"}]
+    source = open_source(tmp_path, ("AGE",))
+    assert read_rows(tmp_path) == expected
+    assert [row for plan in source.plan() for row in source.read(plan).table.to_pylist()] == expected
 
 
 # Formulas
@@ -208,6 +283,116 @@ def test_lines_that_are_no_rows_are_named():
         open_source(Held("in.json", b"[]"), ("AGE",))
 
 
+ONE = b'{"AGE": 30, "n": "x"}\n'
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (
+            b'[{"AGE": 30}]',
+            "no line that is an object .line 1 is no object with names.: write one object a line",
+        ),
+        (b'[\n{"AGE": 30,\n"n": 1}]', r"no line that is an object \(line 1 is no JSON\)"),
+        (b'\n{\n "AGE": 30\n}\n', r"no line that is an object \(line 2 is no JSON\)"),
+        (ONE + ONE.replace(b"x", b"\xfc"), "in.jsonl is not UTF-8 in line 2: save it as UTF-8"),
+        (ONE.decode().encode("utf-16"), "in.jsonl is not UTF-8 in line 1"),
+        (ONE.replace(b"\n", b"\r") * 3, "in.jsonl has lines that end in CR alone"),
+        (
+            b'{"AGE": 30}\n{"age": 31}\n',
+            "AGE and age mean the same, AGE: keep one of them, in every line: different lines use them",
+        ),
+        (b'{"AGE": 30, "age": 31}\n', "AGE and age mean the same, AGE: keep one of them$"),
+    ],
+)
+def test_what_is_no_json_lines_as_a_whole_is_refused(content, words):
+    refuse(Held("in.jsonl", content), words)
+
+
+def write_as(suffix: str) -> bytes:
+    "One client."
+    table, out = pa.table({"AGE": [30], "KEY": ["x"]}), io.BytesIO()
+    if suffix in WRITERS:
+        return write_table(table, suffix)
+    {".parquet": pq, ".orc": orc}[suffix].write_table(table, out)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("in.parquet", write_as(".csv"), "is text by its content: its name should have .csv"),
+        ("in.parquet", write_as(".feather"), "is Arrow by its content: its name should have .arrow"),
+        ("in.arrow", write_as(".parquet"), "is Parquet by its content: its name should have .parquet"),
+        ("in.xlsx", write_as(".parquet"), "is Parquet by its content: its name should have .parquet"),
+        ("in.sav", write_as(".parquet"), "is Parquet by its content"),
+        ("in.arff", write_as(".xlsx"), "is a workbook or a zip file by its content"),
+        ("in.csv", write_as(".jsonl"), "is JSON by its content: its name should have .jsonl"),
+        ("in.orc", write_as(".jsonl"), "is JSON by its content: its name should have .jsonl"),
+        ("in.zip", write_as(".csv"), "is text by its content"),
+    ],
+)
+def test_a_wrong_name_is_refused_with_the_right_one(name, content, words, tmp_path):
+    refuse(Held(name, content), words)
+    (tmp_path / name).write_bytes(content)
+    refuse(tmp_path / name, words)
+    if name.endswith(".parquet"):
+        memory = fsspec.filesystem("memory")
+        memory.pipe_file(f"/clients/{name}", content)
+        refuse(f"memory://clients/{name}", words)
+        memory.rm("/clients", recursive=True)
+
+
+def test_a_part_is_named_only_where_there_is_one(tmp_path):
+    for suffix in (".csv", ".parquet", ".feather", ".jsonl", ".orc", ".xlsx"):
+        (tmp_path / f"in{suffix}").write_bytes(write_as(suffix))
+        for part in ("table", "query", *(["sheet"] if suffix != ".xlsx" else [])):
+            with pytest.raises(DataError, match=f"which has no {part}: leave out --{part}"):
+                open_source(tmp_path / f"in{suffix}", ("AGE",), Selection(**{part: "x"}))
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(DataError, match="is read as a folder, which has no query: leave out --query"):
+        open_source(tmp_path / "folder", ("AGE",), Selection(query="x"))
+    with pytest.raises(DataError, match="is read as a database, which has no sheet: leave out --sheet"):
+        open_source("sqlite:///a.db", ("AGE",), Selection(sheet="x"))
+    book = pack(**{"in.xlsx": write_as(".xlsx")})
+    with pytest.raises(DataError, match="which has no query"):
+        open_source(Held("in.zip", book), ("AGE",), Selection(query="x"))
+    with pytest.raises(DataError, match="is read as CSV, which has no sheet"):
+        open_source(Held("in.zip", pack(**{"in.csv": b"AGE\n30\n"})), ("AGE",), Selection(sheet="x"))
+    assert list(open_source(Held("in.zip", book), ("AGE",), Selection(sheet="decisions")).chunks())
+
+
+# Arrow and ARFF
+
+
+def test_a_stream_of_arrow_must_end_with_its_mark(tmp_path):
+    table, sink = pa.table({"AGE": [2**32 - 1]}), io.BytesIO()  # its bytes look like the mark
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+        writer.write_table(table)
+        cut = len(sink.getvalue())
+    whole = sink.getvalue()
+    rows = [chunk.table.to_pylist() for chunk in open_source(Held("in.arrows", whole), ("AGE",)).chunks()]
+    assert rows == [[{"AGE": 2**32 - 1}] * 2]
+    refuse(Held("in.arrows", whole[:cut]), "in.arrows is a stream of Arrow that was cut short: make or copy")
+    refuse(Held("in.arrows", whole + whole), "in.arrows holds more behind the end of its stream")
+    with pa.ipc.new_stream(empty := io.BytesIO(), table.schema):
+        pass
+    assert not list(open_source(Held("in.arrows", empty.getvalue()), ("AGE",)).chunks())
+    feather.write_feather(table, str(tmp_path / "in.feather"), version=1)
+    refuse(tmp_path / "in.feather", "in.feather is an old Feather file .version 1.: write it again")
+
+
+def test_arff_keeps_whole_numbers_or_refuses_them():
+    text = "@relation x\n@attribute AGE numeric\n@attribute rate real\n@attribute KEY numeric\n@data\n"
+    rows = f"30,1.5,{2**53 - 1}\n?,2,1\n"
+    (chunk,) = open_source(Held("in.arff", (text + rows).encode()), ("AGE",)).chunks()
+    assert chunk.table.to_pydict() == {"AGE": [30, None], "rate": [1.5, 2], "KEY": [2**53 - 1, 1]}
+    assert chunk.table.schema.types == [pa.int64(), pa.float64(), pa.int64()]
+    for key in (2**53 + 1, -4000001234567899017):
+        refuse(Held("in.arff", f"{text}30,1,{key}\n".encode()), "numbers of 2.53 or more in the column KEY")
+
+
 # Archives
 
 
@@ -222,6 +407,13 @@ def pack(**files: bytes) -> bytes:
 def test_a_zip_file_is_its_one_table():
     text = b"AGE,NOTE\n30,a\n"
     assert len(read_lines(pack(**{"june.csv": text, "readme.md": b"-"}), "in.zip")[1]) == 1
+    notes = dict.fromkeys(
+        (".DS_Store", "__MACOSX/._a.csv", "x/._a.csv", "LICENSE", "a/", "README_1.txt"), b"-"
+    )
+    assert len(read_lines(pack(**{"june.csv": text} | notes), "in.zip")[1]) == 1
+    for other in ("b.dat", "b.zip", "README_part1.csv", ".a.csv", "readme.csv", "b.pdf", "b.csv"):
+        with pytest.raises(DataError, match=f"nothing else, and it holds june.csv, {other}: unpack it"):
+            read_lines(pack(**{"june.csv": text, other: text}), "in.zip")
     for content in (
         pack(**{"a.csv": text, "b.csv": text}),
         pack(**{"readme.md": b"-"}),

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import deltalake
 import duckdb
+import fsspec
 import numpy as np
 import polars as pl
 import pyarrow as pa
@@ -38,6 +39,7 @@ from rumos_bank.data.databases import (
     open_iceberg,
 )
 from rumos_bank.data.places import Held, Selection
+from rumos_bank.data.readers import open_source
 from rumos_bank.ground.errors import DataError, PackageError
 
 ROOT = Path(__file__).parents[2]
@@ -137,6 +139,34 @@ def test_delta_has_one_order_and_identity_for_each_version(delta):
     write_deltalake(delta, clients(300, 301, month=pa.array(["x"])), mode="append", schema_mode="merge")
     assert len(read_all(one)) == 98  # a version does not change under its reader
     assert open_delta(delta, Selection(), []).digest() != one.digest()
+
+
+def test_no_piece_of_a_delta_table_is_a_heap(tmp_path, monkeypatch):
+    place = tmp_path / "lake" / "clients"
+    write_deltalake(place, clients(0, 10, month=pa.array(["a", "b"] * 5)), partition_by=["month"])
+    DeltaTable(place).delete("ID < 3")
+    part = next(iter(place.rglob("*.parquet")))
+    (tmp_path / "link.parquet").symlink_to(part)
+    pieces = (place.parent, part, part.parent, place / "_delta_log", tmp_path / "link.parquet", tmp_path)
+    memory = fsspec.filesystem("memory")
+    memory.put(str(tmp_path / "lake"), "/bank/lake", recursive=True)
+    inside = part.relative_to(tmp_path)
+    for piece in (*pieces, "memory://bank/lake", f"memory://bank/{inside}", f"memory://bank/{inside.parent}"):
+        root = f"memory://bank/{place.relative_to(tmp_path)}" if isinstance(piece, str) else place
+        assert f"{root} is a Delta table" in the_error(open_source, piece, ["AGE"])
+        assert f"name {root} instead of {piece}" in the_error(open_source, piece, ["AGE"])
+    memory.rm("/bank", recursive=True)
+    monkeypatch.chdir(part.parent)
+    assert "is a Delta table" in the_error(open_source, Path(part.name), ["AGE"])
+    assert len(read_all(open_source(place, ["AGE"]))) == 7
+
+
+def test_a_hudi_table_is_refused(tmp_path):
+    (tmp_path / "clients" / ".hoodie").mkdir(parents=True)
+    (tmp_path / "clients" / ".hoodie" / "hoodie.properties").touch()
+    pq.write_table(clients(0, 3), tmp_path / "clients" / "a.parquet")
+    for piece in (tmp_path, tmp_path / "clients", tmp_path / "clients" / "a.parquet"):
+        assert "clients is a Hudi table" in the_error(open_source, piece, ["AGE"])
 
 
 def test_delta_in_chunks_of_many_row_groups(tmp_path):
@@ -340,6 +370,17 @@ def test_iceberg_has_one_order_and_identity_for_each_snapshot(iceberg):
     iceberg.append(clients(300, 301, branch=pa.array(["1"])))
     assert len(read_all(one)) == 93
     assert open_iceberg(place, Selection(), []).digest() != one.digest()
+
+
+def test_no_piece_of_an_iceberg_table_is_a_heap(lake, tmp_path):
+    table = lake.create_table("risk.pieces", clients(0, 0).schema)
+    table.append(clients(0, 10))
+    table.delete("ID < 3")
+    place = Path(urlsplit(table.location()).path)
+    part = next(iter(place.rglob("*.parquet")))
+    for piece in (place.parent, place / "data", place / "metadata", part):
+        assert f"{place} is an Iceberg table" in the_error(open_source, piece, ["AGE"])
+    assert len(read_all(open_source(place, ["AGE"]))) == 7
 
 
 def test_iceberg_renamed_columns_and_partitions(lake):
