@@ -72,7 +72,7 @@ def _refuse_lake(place: Path | str, listed: Sequence[str]) -> None:
             todo = f"it is not read, and neither is {place}; write its rows to a Parquet file and name that"
         raise DataError(f"{shown} is {kind}, whose log says which of its files still count: {todo}")
 
-
+# %% ../../nbs/lib/data/13_columnar.ipynb #6408f471
 def _list_parts(place: Path | str, inside: str, listed: Sequence[str]) -> dict[str, dict[str, str | None]]:
     "The files of a folder that hold clients, each with the columns that its folders name."
     found: dict[str, dict[str, str | None]] = {}
@@ -139,7 +139,7 @@ def _look(files: Any, path: str, known: Mapping[str, str | None]) -> _Part:
         raise DataError(f"{path} has more than one column of the name {', '.join(twice)}: keep one of each")
     return _Part(path, known, schema, groups)
 
-
+# %% ../../nbs/lib/data/13_columnar.ipynb #f12eeb3a
 def _join_schemas(parts: Sequence[_Part], needed: Sequence[str]) -> "pa.Schema":
     "The columns of all files, of a type that holds every file's. Raises `DataError` if they differ."
     import pyarrow as pa
@@ -425,7 +425,7 @@ def _read_stream(place: Place, opened: Any, reader: Any) -> Iterator["pa.RecordB
     if opened.read(1):
         raise DataError(f"{place} holds more behind the end of its stream of Arrow: write one stream a file")
 
-
+# %% ../../nbs/lib/data/13_columnar.ipynb #38089b33
 def open_orc(
     place: Place,  # .orc
     selection: Selection,  # a file holds one table

@@ -109,19 +109,20 @@ def require_titles(
                 f"row {number} stands above the heading, row {len(rows)}, and looks like a row of the table: "
                 "put the heading first"
             )
-        if needed and _counts_as_heading(row, needed) and row != heading:
+        if _place_names(row, needed).items() - _place_names(heading, needed).items():
             raise DataError(
                 f"rows {number} and {len(rows)} are two headings that differ: keep the one that is true"
             )
 
 
-def _counts_as_heading(row: Sequence[str], needed: Sequence[str]) -> bool:
-    "Whether a row names all that is needed, and not as X1 to X23, which UCI's own file has above the names."
+def _place_names(row: Sequence[str], needed: Sequence[str]) -> dict[str, int]:
+    "Where a row has the known names, if it names all that is needed."
     try:
         known = resolve_names(row, needed)
     except DataError:
-        return False
-    return all(name in known and not re.fullmatch("x[0-9]+", simplify_name(known[name])) for name in needed)
+        return {}
+    whole = needed and all(name in known for name in needed)
+    return {name: list(row).index(own) for name, own in known.items()} if whole else {}
 
 # %% ../../nbs/lib/data/09_columns.ipynb #c192966f
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"  # with a decimal point

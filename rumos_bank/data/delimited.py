@@ -95,7 +95,7 @@ def _find_line_end(start: bytes | bytearray) -> str:
     feeds, returns = start.count(b"\n") - both, start.count(b"\r") - both
     return max((("\n", feeds), ("\r\n", both), ("\r", returns)), key=lambda each: each[1])[0]
 
-
+# %% ../../nbs/lib/data/11_delimited.ipynb #49155371
 def _check_letters(decoder: Any, content: bytes | bytearray, final: bool = False) -> str:
     try:
         decoder.decode(content, final)
@@ -514,6 +514,15 @@ def _describe_fault(place: Place, layout: _Layout, fault: _Fault, row: int, line
     )
 
 # %% ../../nbs/lib/data/11_delimited.ipynb #69266a5b
+def _require_no_fault(place: Path | Held, first: bytes, layout: _Layout) -> None:
+    "Raise `DataError` for a fault in the beginning of a text."
+    separator, whole = layout.dialect.separator.encode(), len(first) < _FIRST_BYTES
+    try:
+        _find_ends(first, separator, layout.newline, len(layout.names), last=whole)
+    except _Fault as fault:
+        raise _describe_fault(place, layout, fault, 1 - layout.dialect.sep_line, 1) from None
+
+# %% ../../nbs/lib/data/11_delimited.ipynb #6965caab
 def open_delimited(
     place: Place,  # .csv, .tsv or .txt, plain or packed
     selection: Selection,  # a text holds one table
@@ -530,16 +539,7 @@ def open_delimited(
         with _open_text(place, letters) as file:
             first = file.read(_FIRST_BYTES)
         layout = _find_layout(first, letters, needed)
-        try:
-            _find_ends(
-                first,
-                layout.dialect.separator.encode(),
-                layout.newline,
-                len(layout.names),
-                last=len(first) < _FIRST_BYTES,
-            )
-        except _Fault as fault:
-            raise _describe_fault(place, layout, fault, 1 - layout.dialect.sep_line, 1) from None
+        _require_no_fault(place, first, layout)
     columns = tuple(layout.names[at] for at in layout.named)
     names = resolve_names(columns, needed)
 

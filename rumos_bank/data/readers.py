@@ -29,6 +29,8 @@ from rumos_bank.data.columns import TableError, is_text, plain_column, resolve_n
 from rumos_bank.data.contract import CLIENT_COLUMNS
 from rumos_bank.data.databases import is_delta, is_iceberg, open_database, open_delta, open_iceberg
 from rumos_bank.data.delimited import open_delimited
+
+# %% ../../nbs/lib/data/16_readers.ipynb #72691bad
 from rumos_bank.data.places import (
     PACKED,
     WHOLE,
@@ -173,7 +175,7 @@ def find_sign(
 _OBJECT = re.compile(rb'(\xef\xbb\xbf)?\s*(\[\s*)?\{\s*"[^"]*"\s*:')  # of JSON
 _TEXT = re.compile(rb"[\t\n\r\x20-\x7e\x80-\xff]+")
 
-
+# %% ../../nbs/lib/data/16_readers.ipynb #636b7827
 def _require_content(place: Place, found: Format) -> None:
     "Raise `DataError` if a file begins as another format does than its name says."
     if isinstance(place, str):
@@ -266,7 +268,7 @@ def open_source(
     notes = (*source.notes, *_list_aliases(known, needed))
     return replace(source, chunks=partial(_name_headings, source, needed), notes=notes)
 
-
+# %% ../../nbs/lib/data/16_readers.ipynb #0e1b1950
 def _list_some(names: Sequence[str], most: int) -> str:
     "Names in a sentence, as many as people read."
     some = ", ".join(name if len(name) < 40 else f"{name[:40]}…" for name in names[:most])

@@ -509,7 +509,7 @@ def show_downloads(
     ]
     return "".join(links)
 
-
+# %% ../../nbs/lib/desk/78_views.ipynb #c8213a2f
 _KINDS = {  # media types of what is returned
     ".csv": "text/csv",
     ".tsv": "text/tab-separated-values",
