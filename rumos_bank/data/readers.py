@@ -162,7 +162,7 @@ def find_sign(
     "What the first bytes of a file show."
     return next((found for sign, found in _SIGNS.items() if first.startswith(sign)), ("", ""))
 
-
+# %% ../../nbs/lib/data/16_readers.ipynb #d259c098
 _OBJECT = re.compile(rb'(\xef\xbb\xbf)?\s*(\[\s*)?\{\s*"[^"]*"\s*:')  # of JSON
 _TEXT = re.compile(rb"[\t\n\r\x20-\x7e\x80-\xff]+")
 
