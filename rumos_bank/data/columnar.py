@@ -579,6 +579,8 @@ class _Objects:
                 if re.search(rb"\}\s*\r\s*\{", line.strip()):
                     raise DataError(f"{place} has lines that end in CR alone: let them end in LF") from None
                 why = why or (f"line {self.lines} {error}" if line.strip() else "")
+            if why and not self.kinds and line.strip() in (b"[", b"{"):  # of one value over many lines
+                break
         if why and not self.kinds:
             raise DataError(f"{place} holds no line that is an object ({why}): {_WAY_OUT}")
 

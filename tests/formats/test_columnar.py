@@ -296,6 +296,7 @@ ONE = b'{"AGE": 30, "n": "x"}\n'
             "no line that is an object .line 1 is no object with names.: write one object a line",
         ),
         (b'[\n{"AGE": 30,\n"n": 1}]', r"no line that is an object \(line 1 is no JSON\)"),
+        (b'[\n{"AGE": 30},\n{"AGE": 31}\n]', r"no line that is an object \(line 1 is no JSON\)"),
         (b'\n{\n "AGE": 30\n}\n', r"no line that is an object \(line 2 is no JSON\)"),
         (ONE + ONE.replace(b"x", b"\xfc"), "in.jsonl is not UTF-8 in line 2: save it as UTF-8"),
         (ONE.decode().encode("utf-16"), "in.jsonl is not UTF-8 in line 1"),
