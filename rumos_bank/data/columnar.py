@@ -541,6 +541,16 @@ def _make_column(values: Sequence[Any], kind: str) -> "pa.Array":
     return pa.array(texts, pa.large_string())
 
 # %% ../../nbs/lib/data/13_columnar.ipynb #dc3c56bd
+def _read_lines(file: Path | Held) -> Iterator[bytes]:
+    "The lines, without their ends."
+    with open_bytes(file) as opened:
+        rest = opened.read(3).removeprefix(b"\xef\xbb\xbf")
+        while block := opened.read(2**20):
+            *lines, rest = (rest + block).split(b"\n")
+            yield from lines
+    yield rest
+
+
 def _make_chunk(
     number: int,
     rows: Sequence[tuple[int, dict[str, Any]]],
@@ -565,7 +575,7 @@ class _Objects:
     def survey(self, place: Place) -> None:
         "Find the columns and their kinds. Raises `DataError` if the file is no JSON Lines as a whole."
         why = ""
-        for line in self.read_lines():
+        for line in _read_lines(self.file):
             self.lines += 1
             try:
                 line.decode()
@@ -591,7 +601,7 @@ class _Objects:
         broken: list[Broken] = []
         number = 0
 
-        for at, line in enumerate(self.read_lines(), 1):
+        for at, line in enumerate(_read_lines(self.file), 1):
             if not line.strip():
                 continue
             try:
@@ -604,15 +614,6 @@ class _Objects:
         if rows or broken:
             yield _make_chunk(number, rows, broken, types)
 
-    def read_lines(self) -> Iterator[bytes]:
-        "The lines, without their ends."
-        with open_bytes(self.file) as opened:
-            rest = opened.read(3).removeprefix(b"\xef\xbb\xbf")
-            while block := opened.read(2**20):
-                *lines, rest = (rest + block).split(b"\n")
-                yield from lines
-        yield rest
-
 # %% ../../nbs/lib/data/13_columnar.ipynb #835813f4
 def _resolve(objects: _Objects, needed: Sequence[str]) -> dict[str, str]:
     "As `resolve_names`; its error says whether different lines have the names that mean the same."
@@ -621,7 +622,7 @@ def _resolve(objects: _Objects, needed: Sequence[str]) -> dict[str, str]:
     except TableError as error:
         (meant,) = error.columns
         same = {name for name in objects.kinds if meant in resolve_names([name], needed)}
-        for line in objects.read_lines():
+        for line in _read_lines(objects.file):
             with suppress(_Line):
                 if len(same.intersection(_parse_line(line))) > 1:
                     raise
