@@ -45,6 +45,23 @@ from rumos_bank.ground.errors import DataError
 if TYPE_CHECKING:
     import pyarrow as pa
 
+# %% ../../nbs/lib/data/13_columnar.ipynb #14d48b59
+def _replace_views(schema: "pa.Schema") -> "pa.Schema":
+    "The schema with plain types for views, and without metadata."
+    import pyarrow as pa
+
+    plain = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
+    return pa.schema([each.with_type(plain.get(each.type, each.type)) for each in schema])
+
+
+def _find_index(metadata: Mapping[bytes, bytes] | None) -> tuple[str, int, int] | None:
+    "Name, start and step of an index that pandas wrote as a note; None: there is none with a name."
+    note = json.loads((metadata or {}).get(b"pandas", b"{}"))
+    for each in note.get("index_columns", ()):
+        if isinstance(each, dict) and each.get("kind") == "range" and each.get("name"):
+            return str(each["name"]), int(each["start"]), int(each["step"])
+    return None
+
 # %% ../../nbs/lib/data/13_columnar.ipynb #1951e2dd
 _LAKES = {"_delta_log": "a Delta table", "metadata": "an Iceberg table", ".hoodie": "a Hudi table"}
 _LAKE = re.compile(r"(.*?)/?(?:(_delta_log|\.hoodie)/.*|(metadata)/[^/]+\.metadata\.json(?:\.gz)?)")
@@ -72,7 +89,7 @@ def _refuse_lake(place: Path | str, listed: Sequence[str]) -> None:
             todo = f"it is not read, and neither is {place}; write its rows to a Parquet file and name that"
         raise DataError(f"{shown} is {kind}, whose log says which of its files still count: {todo}")
 
-# %% ../../nbs/lib/data/13_columnar.ipynb #6408f471
+# %% ../../nbs/lib/data/13_columnar.ipynb #2a36e7c7
 def _list_parts(place: Path | str, inside: str, listed: Sequence[str]) -> dict[str, dict[str, str | None]]:
     "The files of a folder that hold clients, each with the columns that its folders name."
     found: dict[str, dict[str, str | None]] = {}
@@ -96,23 +113,6 @@ def _list_parts(place: Path | str, inside: str, listed: Sequence[str]) -> dict[s
 
 def _read_value(value: str) -> str | None:  # as a folder names it
     return None if value == "__HIVE_DEFAULT_PARTITION__" else unquote(value)
-
-# %% ../../nbs/lib/data/13_columnar.ipynb #14d48b59
-def _replace_views(schema: "pa.Schema") -> "pa.Schema":
-    "The schema with plain types for views, and without metadata."
-    import pyarrow as pa
-
-    plain = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
-    return pa.schema([each.with_type(plain.get(each.type, each.type)) for each in schema])
-
-
-def _find_index(metadata: Mapping[bytes, bytes] | None) -> tuple[str, int, int] | None:
-    "Name, start and step of an index that pandas wrote as a note; None: there is none with a name."
-    note = json.loads((metadata or {}).get(b"pandas", b"{}"))
-    for each in note.get("index_columns", ()):
-        if isinstance(each, dict) and each.get("kind") == "range" and each.get("name"):
-            return str(each["name"]), int(each["start"]), int(each["step"])
-    return None
 
 # %% ../../nbs/lib/data/13_columnar.ipynb #6dbd0980
 class _Part(NamedTuple):
@@ -139,7 +139,7 @@ def _look(files: Any, path: str, known: Mapping[str, str | None]) -> _Part:
         raise DataError(f"{path} has more than one column of the name {', '.join(twice)}: keep one of each")
     return _Part(path, known, schema, groups)
 
-# %% ../../nbs/lib/data/13_columnar.ipynb #f12eeb3a
+# %% ../../nbs/lib/data/13_columnar.ipynb #ebf27866
 def _join_schemas(parts: Sequence[_Part], needed: Sequence[str]) -> "pa.Schema":
     "The columns of all files, of a type that holds every file's. Raises `DataError` if they differ."
     import pyarrow as pa
@@ -381,6 +381,21 @@ def _require_file(place: Place) -> Path | Held:
         raise DataError(f"{place} must be Parquet: of other formats, only files of this machine are read")
     return place
 
+# %% ../../nbs/lib/data/13_columnar.ipynb #1d1a21f0
+def _read_stream(place: Place, opened: Any, reader: Any) -> Iterator["pa.RecordBatch"]:
+    "The batches of a stream. Raises `DataError` if it does not end with its mark, and the file with it."
+    while True:
+        at = opened.tell()
+        try:
+            batch = reader.read_next_batch()
+        except StopIteration:
+            break
+        yield batch
+    if opened.tell() == at:  # the mark was not there to be read
+        raise DataError(f"{place} is a stream of Arrow that was cut short: make or copy it again")
+    if opened.read(1):
+        raise DataError(f"{place} holds more behind the end of its stream of Arrow: write one stream a file")
+
 # %% ../../nbs/lib/data/13_columnar.ipynb #dbf0255e
 def open_arrow(
     place: Place,  # .arrow or .feather, a file or a stream
@@ -410,22 +425,7 @@ def open_arrow(
         schema = opener(opened).schema
     return _open_batches(place, "Arrow", needed, schema, read)
 
-
-def _read_stream(place: Place, opened: Any, reader: Any) -> Iterator["pa.RecordBatch"]:
-    "The batches of a stream. Raises `DataError` if it does not end with its mark, and the file with it."
-    while True:
-        at = opened.tell()
-        try:
-            batch = reader.read_next_batch()
-        except StopIteration:
-            break
-        yield batch
-    if opened.tell() == at:  # the mark was not there to be read
-        raise DataError(f"{place} is a stream of Arrow that was cut short: make or copy it again")
-    if opened.read(1):
-        raise DataError(f"{place} holds more behind the end of its stream of Arrow: write one stream a file")
-
-# %% ../../nbs/lib/data/13_columnar.ipynb #38089b33
+# %% ../../nbs/lib/data/13_columnar.ipynb #b939f9a1
 def open_orc(
     place: Place,  # .orc
     selection: Selection,  # a file holds one table
@@ -435,6 +435,8 @@ def open_orc(
     from pyarrow import orc
 
     file = _require_file(place)
+    if isinstance(file, Path):
+        _refuse_lake(file, [])
 
     def read() -> Iterator["pa.RecordBatch"]:
         with open_bytes(file) as opened:
@@ -444,6 +446,22 @@ def open_orc(
     with readable_errors(place, "ORC"), open_bytes(file) as opened:
         schema = orc.ORCFile(opened).schema
     return _open_batches(place, "ORC", needed, schema, read)
+
+# %% ../../nbs/lib/data/13_columnar.ipynb #3f045951
+def _read_floats(place: Place, rows: np.ndarray, name: str) -> "pa.Array":
+    "A column of floats, as whole numbers where all are. Raises `DataError` if one lost digits."
+    import pyarrow as pa
+
+    column = pa.array(rows[name], from_pandas=True)
+    if np.any(np.abs(rows[name]) >= 2**53):
+        raise DataError(
+            f"{place} holds numbers of 2^53 or more in the column {name}, which ARFF's reader cannot keep exactly: write "
+            "the table as CSV or Parquet"
+        )
+    try:
+        return column.cast(pa.int64())
+    except pa.ArrowInvalid:
+        return column
 
 # %% ../../nbs/lib/data/13_columnar.ipynb #0f381e5a
 def open_arff(
@@ -466,22 +484,6 @@ def open_arff(
         }
         table = pa.table(columns)
     return _open_batches(place, "ARFF", needed, table.schema, table.to_batches)
-
-# %% ../../nbs/lib/data/13_columnar.ipynb #3f045951
-def _read_floats(place: Place, rows: np.ndarray, name: str) -> "pa.Array":
-    "A column of floats, as whole numbers where all are. Raises `DataError` if one lost digits."
-    import pyarrow as pa
-
-    column = pa.array(rows[name], from_pandas=True)
-    if np.any(np.abs(rows[name]) >= 2**53):
-        raise DataError(
-            f"{place} holds numbers of 2^53 or more in the column {name}, which ARFF's reader cannot keep exactly: write "
-            "the table as CSV or Parquet"
-        )
-    try:
-        return column.cast(pa.int64())
-    except pa.ArrowInvalid:
-        return column
 
 # %% ../../nbs/lib/data/13_columnar.ipynb #c36dc355
 _WAY_OUT = 'write one object a line (.jsonl; in pandas `to_json(path, orient="records", lines=True)`)'
@@ -539,6 +541,16 @@ def _make_column(values: Sequence[Any], kind: str) -> "pa.Array":
     return pa.array(texts, pa.large_string())
 
 # %% ../../nbs/lib/data/13_columnar.ipynb #dc3c56bd
+def _read_lines(file: Path | Held) -> Iterator[bytes]:
+    "The lines, without their ends."
+    with open_bytes(file) as opened:
+        rest = opened.read(3).removeprefix(b"\xef\xbb\xbf")
+        while block := opened.read(2**20):
+            *lines, rest = (rest + block).split(b"\n")
+            yield from lines
+    yield rest
+
+
 def _make_chunk(
     number: int,
     rows: Sequence[tuple[int, dict[str, Any]]],
@@ -563,7 +575,7 @@ class _Objects:
     def survey(self, place: Place) -> None:
         "Find the columns and their kinds. Raises `DataError` if the file is no JSON Lines as a whole."
         why = ""
-        for line in self._read_lines():
+        for line in _read_lines(self.file):
             self.lines += 1
             try:
                 line.decode()
@@ -577,22 +589,10 @@ class _Objects:
                 if re.search(rb"\}\s*\r\s*\{", line.strip()):
                     raise DataError(f"{place} has lines that end in CR alone: let them end in LF") from None
                 why = why or (f"line {self.lines} {error}" if line.strip() else "")
+            if why and not self.kinds and line.strip() in (b"[", b"{"):  # of one value over many lines
+                break
         if why and not self.kinds:
             raise DataError(f"{place} holds no line that is an object ({why}): {_WAY_OUT}")
-
-    def resolve(self, needed: Sequence[str]) -> dict[str, str]:
-        "As `resolve_names`; its error says whether different lines have the names that mean the same."
-        try:
-            return resolve_names(self.kinds, needed)
-        except TableError as error:
-            (meant,) = error.columns
-            same = {name for name in self.kinds if meant in resolve_names([name], needed)}
-            for line in self._read_lines():
-                with suppress(_Line):
-                    if len(same.intersection(_parse_line(line))) > 1:
-                        raise
-            error.args = (f"{error}, in every line: different lines use them",)
-            raise
 
     def chunks(self) -> Iterator[Chunk]:
         "The rows, chunk by chunk."
@@ -601,7 +601,7 @@ class _Objects:
         broken: list[Broken] = []
         number = 0
 
-        for at, line in enumerate(self._read_lines(), 1):
+        for at, line in enumerate(_read_lines(self.file), 1):
             if not line.strip():
                 continue
             try:
@@ -614,15 +614,22 @@ class _Objects:
         if rows or broken:
             yield _make_chunk(number, rows, broken, types)
 
-    def _read_lines(self) -> Iterator[bytes]:
-        with open_bytes(self.file) as opened:
-            rest = opened.read(3).removeprefix(b"\xef\xbb\xbf")
-            while block := opened.read(2**20):
-                *lines, rest = (rest + block).split(b"\n")
-                yield from lines
-        yield rest
-
 # %% ../../nbs/lib/data/13_columnar.ipynb #835813f4
+def _resolve(objects: _Objects, needed: Sequence[str]) -> dict[str, str]:
+    "As `resolve_names`; its error says whether different lines have the names that mean the same."
+    try:
+        return resolve_names(objects.kinds, needed)
+    except TableError as error:
+        (meant,) = error.columns
+        same = {name for name in objects.kinds if meant in resolve_names([name], needed)}
+        for line in _read_lines(objects.file):
+            with suppress(_Line):
+                if len(same.intersection(_parse_line(line))) > 1:
+                    raise
+        error.args = (f"{error}, in every line: different lines use them",)
+        raise
+
+# %% ../../nbs/lib/data/13_columnar.ipynb #06cd8aa6
 def open_json_lines(
     place: Place,  # .jsonl or .ndjson, plain or packed
     selection: Selection,  # a file holds one table
@@ -632,7 +639,7 @@ def open_json_lines(
     objects = _Objects(_require_file(place))
     with readable_errors(place, "JSON Lines"):
         objects.survey(place)
-        names = objects.resolve(needed)
+        names = _resolve(objects, needed)
 
     def chunks() -> Iterator[Chunk]:
         with readable_errors(place, "JSON Lines"):

@@ -171,9 +171,35 @@ def find_sign(
     "What the first bytes of a file show."
     return next((found for sign, found in _SIGNS.items() if first.startswith(sign)), ("", ""))
 
-
+# %% ../../nbs/lib/data/16_readers.ipynb #d259c098
 _OBJECT = re.compile(rb'(\xef\xbb\xbf)?\s*(\[\s*)?\{\s*"[^"]*"\s*:')  # of JSON
 _TEXT = re.compile(rb"[\t\n\r\x20-\x7e\x80-\xff]+")
+
+
+def _require_content(place: Place, found: Format) -> None:
+    "Raise `DataError` if a file begins as another format does than its name says."
+    if isinstance(place, str):
+        files, inside = find_place(place)
+        with files.open_input_stream(inside, compression=None) as file:
+            first = file.read(512)
+    else:
+        with open_bytes(place) as opened:
+            first = opened.read(512)
+    what, ending = find_sign(first)
+    if _OBJECT.match(first):
+        what, ending = "JSON", ".jsonl"
+    if not what and found.name in ("Parquet", "Arrow", "ORC", "zip") and _TEXT.fullmatch(first):
+        what, ending = "text", ".csv"
+    if what and not {*ending.split()} & {*found.suffixes}:
+        todo = f"its name should have {ending}" if ending else "name a file of clients"
+        raise DataError(f"{show_place(place)} is {what} by its content: {todo}")
+
+
+def _require_parts(place: Place, selection: Selection, name: str, takes: Sequence[str] = ()) -> None:
+    "Raise `DataError` if a part of a place was named where there is none."
+    for part, value in asdict(selection).items():
+        if value and part not in takes:
+            raise DataError(f"{show_place(place)} is read as {name}, which has no {part}: leave out --{part}")
 
 # %% ../../nbs/lib/data/16_readers.ipynb #636b7827
 def _require_content(place: Place, found: Format) -> None:
