@@ -674,6 +674,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                      'rumos_bank/data/sheets.py'),
                                         'rumos_bank.data.sheets._list_quoted': ( 'lib/data/sheets.html#_list_quoted',
                                                                                  'rumos_bank/data/sheets.py'),
+                                        'rumos_bank.data.sheets._list_unvalued': ( 'lib/data/sheets.html#_list_unvalued',
+                                                                                   'rumos_bank/data/sheets.py'),
                                         'rumos_bank.data.sheets._list_xlsb': ( 'lib/data/sheets.html#_list_xlsb',
                                                                                'rumos_bank/data/sheets.py'),
                                         'rumos_bank.data.sheets._look_at_ods': ( 'lib/data/sheets.html#_look_at_ods',
