@@ -138,10 +138,7 @@ def _reject(
 
     left = table.take(pa.array(bad))
     read = chunk.table.select([fields.names[name] for name in numbers]).take(pa.array(bad))
-    reasons = [
-        fields.describe(client, {name: float(values[at]) for name, values in numbers.items()})
-        for client, at in zip(read.to_pylist(), bad)
-    ]
+    reasons = fields.describe_rows(read, {name: values[bad] for name, values in numbers.items()})
     head = {ROW: pa.array(chunk.rows[bad], pa.int64()), REASONS: pa.array(reasons, pa.string())}
     names, columns = [*head, *left.column_names], [*head.values(), *left.columns]
     rejected = pa.table(columns, names=names)
