@@ -6,6 +6,8 @@ import gzip
 import io
 import json
 import math
+import shutil
+import subprocess
 import time
 import zipfile
 from decimal import Decimal
@@ -27,6 +29,7 @@ from rumos_bank.data.contract import CLIENT_COLUMNS, find_good_rows
 from rumos_bank.data.delimited import Dialect
 from rumos_bank.data.places import WHOLE, Held
 from rumos_bank.data.readers import open_source, unpack_zip
+from rumos_bank.data.sheets import write_cell
 from rumos_bank.ground.errors import DataError
 from rumos_bank.serving.writers import WRITERS, defuse_cells, defuse_text, write_table
 
@@ -120,7 +123,7 @@ def test_a_partition_that_is_something_else_inside_is_refused(tmp_path):
 
 @given(st.text("=+-@\t\r\n1.٣eE a'", max_size=6))
 def test_one_text_is_defused_as_a_column_is(text):
-    assert defuse_cells(pa.table({"cell": [text]}))["cell"].to_pylist() == [defuse_text(text)]
+    assert defuse_cells(pa.table({"cell": [text]}))[0]["cell"].to_pylist() == [defuse_text(text)]
 
 
 # Types
@@ -254,7 +257,24 @@ KEYS = [
     "née",
     '5" pipe',
     "=1+1",
+    "-",
+    "@",
+    "_x0041_",
+    "_x005F_",
+    "a_x000D_b",
+    "two\r\nlines",
+    "two\nlines",
 ]
+MOMENTS = {
+    "day": [dt.date(1899, 12, 31), dt.date(1900, 1, 1), dt.date(1900, 2, 28), dt.date(9999, 12, 31)],
+    "moment": [
+        dt.datetime(1900, 1, 1, 1),
+        dt.datetime(1900, 3, 1, 2),
+        dt.datetime(2024, 1, 15, 10, 30, 0, 1),
+    ],
+    "clock": [dt.time(1, 2, 3), dt.time(1, 2, 3, 999999), dt.time(23, 59, 59, 999000)],
+    "span": [dt.timedelta(seconds=24), dt.timedelta(days=3, microseconds=7), dt.timedelta(seconds=-5)],
+}
 
 
 @pytest.mark.parametrize("suffix", WRITERS)
@@ -358,3 +378,45 @@ def test_many_rejects_are_described_fast():
 def test_a_cell_is_shown_as_people_read_it(name, cell, shown):
     number = math.inf if cell in ("1e400", math.inf) else math.nan
     assert Fields({name: "own"}).describe({"own": cell}, {name: number}).endswith(f", got {shown}")
+
+
+@pytest.mark.parametrize("name", MOMENTS)
+def test_moments_are_read_again_from_a_workbook_as_they_were(name):
+    for cell in MOMENTS[name]:
+        table = pa.table({"AGE": [30], name: [cell]})
+        _, ((_, row),), _ = read_lines(write_table(table, ".xlsx"), "out.xlsx")
+        assert row[name] == cell or row[name] == write_cell(cell)
+
+
+@pytest.mark.parametrize("text", ["\x1a", "\ufffe", "\uffff", "_x005F_x0041_", "<r>b</r>"])
+@pytest.mark.parametrize("place", ["cell", "name"])
+def test_a_text_that_a_workbook_would_change_is_refused(text, place):
+    table = pa.table({"AGE": [30], "a" if place == "cell" else text: [text if place == "cell" else "a"]})
+    with pytest.raises(DataError, match=r"a workbook cannot hold a (control character|text)"):
+        write_table(table, ".xlsx")
+
+
+@pytest.mark.skipif(shutil.which("soffice") is None, reason="soffice (LibreOffice) is not installed")
+def test_libreoffice_reads_what_xlsx_escapes(tmp_path):
+    keys = ["_x0041_", "a_x000D_b", "two\nlines"]
+    (tmp_path / "a.xlsx").write_bytes(write_table(pa.table({"KEY": keys}), ".xlsx"))
+    profile = f"-env:UserInstallation={(tmp_path / 'profile').as_uri()}"
+    command = [
+        "soffice",
+        "--headless",
+        profile,
+        "--convert-to",
+        "csv",
+        "--outdir",
+        tmp_path,
+        tmp_path / "a.xlsx",
+    ]
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    with (tmp_path / "a.csv").open(newline="") as opened:
+        assert [row[0] for row in csv.reader(opened)] == ["KEY", *keys]
+
+
+@pytest.mark.parametrize("cell", [math.inf, -math.inf, [math.nan]])
+def test_json_has_no_infinite_numbers(cell):
+    with pytest.raises(DataError, match=r"JSON has no infinite numbers.*\.parquet"):
+        write_table(pa.table({"x": [cell]}), ".jsonl")
