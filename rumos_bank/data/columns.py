@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rumos_bank.data.contract import CLIENT_COLUMNS, ID, describe_faults, find_name, simplify_name
+from rumos_bank.data.contract import (
+    CLIENT_COLUMNS,
+    FIELDS,
+    ID,
+    ClientField,
+    find_name,
+    judge_value,
+    simplify_name,
+)
 from rumos_bank.ground.errors import DataError
 
 if TYPE_CHECKING:
@@ -331,22 +339,48 @@ class Fields:
         numbers: Mapping[str, float],  # field → number; NaN where there is none
     ) -> str:  # the broken rules with semicolons; empty: none is broken
         "What is wrong with one row."
-        client = {
-            name: self.show(self.names[name], row[self.names[name]]) if number != number else None
-            for name, number in numbers.items()
-        }
-        return describe_faults(client, numbers)
+        wrong = (known for known in FIELDS if not known.allows(numbers.get(known.name, known.example)))
+        return "; ".join(
+            self._describe_cell(known, row[self.names[known.name]], numbers[known.name]) for known in wrong
+        )
+
+    def describe_rows(
+        self,
+        table: "pa.Table",  # (n, any)
+        numbers: Mapping[str, np.ndarray],  # field → (n,) as `read` gives them
+    ) -> list[str]:  # (n,) as `describe` gives them
+        "What is wrong with each row of a table; a cell that comes again is described once."
+        found: list[list[str]] = [[] for _ in range(len(table))]
+        for known in (each for each in FIELDS if each.name in numbers):
+            values, known_cells = numbers[known.name], dict[str, str]()
+            wrong = np.flatnonzero(~known.allows(values))
+            for at, cell in zip(wrong.tolist(), table[self.names[known.name]].take(wrong).to_pylist()):
+                if (key := repr(cell)) not in known_cells:
+                    known_cells[key] = self._describe_cell(known, cell, float(values[at]))
+                found[at].append(known_cells[key])
+        return list(map("; ".join, found))
+
+    def _describe_cell(self, known: ClientField, cell: Any, number: float) -> str:
+        if not np.isfinite(number):
+            return known.describe(self.show(self.names[known.name], cell, known))
+        return known.describe(int(number) if number.is_integer() else number)
 
     def show(
         self,
         own: str,  # the table's name of a column
         cell: Any,  # of this column, as it was written
+        known: ClientField | None = None,  # which of two readings can be meant
     ) -> Any:
         "A cell as a sentence shows it."
         number = float(cell) if isinstance(cell, int | float) else np.nan
         if any(low <= number <= high for low, high in self.missing.get(own, ())):
             return _Shown(f"{cell} (missing, as the file defines it)")
-        return _show_text(cell, self.styles.known(own) if self.styles else "")
+        if isinstance(cell, str) and cell.strip():
+            return _show_text(cell, self.styles.known(own) if self.styles else "", known)
+        if isinstance(cell, bytes):
+            return _Shown(f"{cell.decode(errors='replace')!r} (bytes)")
+        text = "" if cell is None or cell != cell else str(cell).strip()
+        return _Shown(text or "an empty cell")
 
 # %% ../../nbs/lib/data/09_columns.ipynb #47eceef1
 @dataclass(frozen=True, repr=False)
@@ -359,25 +393,29 @@ class _Shown:
         return self.words
 
 
-def _show_text(cell: Any, style: str) -> Any:
-    "A text with its two readings, or with the reason why it has none; anything else as it is."
-    if isinstance(cell, str) and len(readings := list_readings(cell)) > 1:
-        return _Shown(f"{cell!r}, which can be {' or '.join(readings)}")
-    if isinstance(cell, str) and style == "both" and set(cell) & set(".,"):
+def _show_text(cell: str, style: str, known: ClientField | None) -> Any:
+    "A text with the readings that the field allows if there are two, or with the reason why it has none."
+    if len(readings := list_readings(cell)) > 1:
+        allowed = [each for each in readings if known is None or not judge_value(float(each), known)]
+        if len(allowed) == 1:
+            return _Shown(f"{cell!r}: write {allowed[0]}")
+        return _Shown(f"{cell!r}, which can be {' or '.join(allowed)}") if allowed else cell
+    if style == "both" and set(cell) & set(".,"):
         return _Shown(f"{cell!r}, in a column that has points and commas as decimal signs")
     return cell
+
+
+_SWAPPED = str.maketrans(".,", ",.")
+_SPACED_TEXT, _NUMBER_TEXT = re.compile(_SPACED, re.ASCII), re.compile(f"{_NUMBER}|{_GROUPS}", re.ASCII)
 
 
 def list_readings(
     text: str,  # of a cell
 ) -> list[str]:  # with a decimal point first; empty: it is no number
-    "The numbers that a text can be."
-    import pyarrow as pa
-
-    column = pa.chunked_array([[text]])
-    numbers = (read_numbers(column, style).tolist()[0] for style in ("point", "comma"))
-    return list(
-        dict.fromkeys(
-            f"{number:g}" if number % 1 else f"{number:.0f}" for number in numbers if number == number
-        )
-    )
+    "The numbers that a text can be, as `read_numbers` reads it with either sign; without Arrow, which is slow for one text."
+    text = text.strip().replace("\u2212", "-")
+    if _SPACED_TEXT.search(text):
+        text = re.sub("[ \u00a0\u2009\u202f'\u2019]", "", text)
+    ways = [each for each in (text, text.translate(_SWAPPED)) if _NUMBER_TEXT.search(each)]
+    numbers = [float(each.replace(",", "")) + 0.0 for each in ways]  # never -0
+    return list(dict.fromkeys(f"{number:g}" if number % 1 else f"{number:.0f}" for number in numbers))

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['ID', 'TARGET', 'STATUS_CODES', 'MONTHS', 'STATUSES', 'BILLS', 'PAYMENTS', 'FIELDS', 'FIELD_OF', 'CLIENT_COLUMNS',
            'EXAMPLE_CLIENT', 'LATE_CLIENT', 'ClientField', 'client_schema', 'find_violations', 'validate_clients',
-           'find_good_rows', 'judge_value', 'check_client', 'describe_faults', 'make_client_model', 'list_values',
-           'simplify_name', 'find_name', 'fingerprint']
+           'find_good_rows', 'judge_value', 'check_client', 'make_client_model', 'list_values', 'simplify_name',
+           'find_name', 'fingerprint']
 
 # %% ../../nbs/lib/data/07_contract.ipynb #5a522df9
 import hashlib
@@ -64,6 +64,13 @@ class ClientField:
         kept = (numbers >= self.low) & (numbers <= self.high)
         is_whole = isinstance(numbers, np.ndarray) and numbers.dtype.kind in "iu"
         return kept if is_whole else kept & (numbers == np.rint(numbers))
+
+    def describe(
+        self,
+        value: Any,  # that is not allowed
+    ) -> str:
+        "The rule that a value breaks, as a sentence."
+        return f"{self.name} must be {self.rule}, got {value!r}"
 
 # %% ../../nbs/lib/data/07_contract.ipynb #1de67131
 STATUS_CODES = {
@@ -244,7 +251,7 @@ def _read_client(
             if name in columns:
                 faults.append(f"{name}: there must be a field of this name")
         elif judge_value(value, known):
-            faults.append(f"{name} must be {known.rule}, got {value!r}")
+            faults.append(known.describe(value))
         else:
             checked[name] = int(value)
     return checked, faults
@@ -263,18 +270,6 @@ def check_client(
         lines = [f"{len(faults)} violations of the client contract:", *(f"  {fault}" for fault in faults)]
         raise DataError("\n".join(lines))
     return checked
-
-
-def describe_faults(
-    client: Mapping[str, Any],  # one row as it was read from a file
-    numbers: Mapping[str, float],  # its fields as numbers; NaN where there is none
-) -> str:  # the broken rules with semicolons; empty: none is broken
-    "What is wrong with one row of a file, on one line; a number that was text is shown as a number."
-    shown = {
-        name: (int(number) if number.is_integer() else number) if np.isfinite(number) else client[name]
-        for name, number in numbers.items()
-    }
-    return "; ".join(_read_client(shown, list(numbers))[1])
 
 # %% ../../nbs/lib/data/07_contract.ipynb #6b654c5d
 def _require_whole(value: float) -> float:

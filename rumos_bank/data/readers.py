@@ -201,32 +201,6 @@ def _require_parts(place: Place, selection: Selection, name: str, takes: Sequenc
         if value and part not in takes:
             raise DataError(f"{show_place(place)} is read as {name}, which has no {part}: leave out --{part}")
 
-# %% ../../nbs/lib/data/16_readers.ipynb #636b7827
-def _require_content(place: Place, found: Format) -> None:
-    "Raise `DataError` if a file begins as another format does than its name says."
-    if isinstance(place, str):
-        files, inside = find_place(place)
-        with files.open_input_stream(inside, compression=None) as file:
-            first = file.read(512)
-    else:
-        with open_bytes(place) as opened:
-            first = opened.read(512)
-    what, ending = find_sign(first)
-    if _OBJECT.match(first):
-        what, ending = "JSON", ".jsonl"
-    if not what and found.name in ("Parquet", "Arrow", "ORC", "zip") and _TEXT.fullmatch(first):
-        what, ending = "text", ".csv"
-    if what and not {*ending.split()} & {*found.suffixes}:
-        todo = f"its name should have {ending}" if ending else "name a file of clients"
-        raise DataError(f"{show_place(place)} is {what} by its content: {todo}")
-
-
-def _require_parts(place: Place, selection: Selection, name: str, takes: Sequence[str] = ()) -> None:
-    "Raise `DataError` if a part of a place was named where there is none."
-    for part, value in asdict(selection).items():
-        if value and part not in takes:
-            raise DataError(f"{show_place(place)} is read as {name}, which has no {part}: leave out --{part}")
-
 # %% ../../nbs/lib/data/16_readers.ipynb #d30ba2fd
 def _open(place: Place, selection: Selection, needed: Sequence[str]) -> Source:
     "The source, by scheme, folder or ending."

@@ -18,7 +18,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from rumos_bank.data.columns import Fields, Styles, find_heading, resolve_names
+from rumos_bank.data.columns import Fields, Styles, find_heading, require_titles, resolve_names
+from rumos_bank.data.contract import ID
 from rumos_bank.data.places import (
     CHUNK_ROWS,
     Broken,
@@ -105,6 +106,7 @@ class Look:
     hidden: list[int] = field(default_factory=list)  # rows, 1 for the first
     columns: list[int] = field(default_factory=list)  # hidden ones, 0 for the first
     cells: dict[int, dict[int, Any]] = field(default_factory=dict)  # row → column → what calamine would lose
+    formulas: dict[int, int] = field(default_factory=dict)  # column → its last row with one that has no value
     rows: int = 0  # the last one with cells
     width: int = 0  # columns up to the last one with a value; may be more than there are
 
@@ -175,13 +177,14 @@ _ERROR = re.compile(rb"""\st=["']e["']""")
 _ERROR_VALUE = re.compile(rb"<(?:\w+:)?v>([^<]*)<")
 _WIDE = re.compile(rb'r="[A-Z]{2,3}\d')  # beyond column Z
 _WIDE_FILLED = re.compile(rb"""\sr=["']([A-Z]{2,3})\d+["'](?![^>]*/>)""")
-_TELLING = (
-    b'hidden="1',
-    b'hidden="true',
-    b'ht="0',
-    b't="e"',
-    b"='",
-)  # found fast; a block without is skipped
+_CALCULATED = rb"""<(?:\w+:)?c\b[^>]*?\sr=["']([A-Z]+)(\d+)["'][^>]*><(?:\w+:)?f\b"""
+_NO_VALUE = (
+    rb"(?:[^>]*/>|[^>]*>[^<]*</(?:\w+:)?f>)(?:<(?:\w+:)?v\s*/>|<(?:\w+:)?v></(?:\w+:)?v>)?</(?:\w+:)?c>"
+)
+_FORMULA = re.compile(_CALCULATED)
+_UNVALUED = re.compile(
+    _CALCULATED.replace(rb"c\b", rb"""c\b(?![^>]*\st=["']str)""", 1) + _NO_VALUE
+)  # text may be empty
 
 
 def _count_letters(letters: bytes) -> int:
@@ -202,13 +205,15 @@ def _name_column(position: int) -> str:
     return letters
 
 # %% ../../nbs/lib/data/12_sheets.ipynb #4b59b940
-def _look_at_xlsx(opened: IO[bytes]) -> Look:
+def _look_at_xlsx(opened: IO[bytes], formula: "re.Pattern[bytes]" = _UNVALUED) -> Look:
     look = Look(width=26)
     quoted = None
     for block in _cut_blocks(opened, b"row"):
         if quoted is None:
             quoted = b" r='" in block  # with the other quotation marks, which few programs write
             look.columns = _list_hidden_columns(block)
+        if b"<f" in block or b":f" in block:
+            look.formulas |= {_count_letters(place) - 1: int(row) for place, row in formula.findall(block)}
         if quoted or _WIDE.search(block):
             look.width = max(look.width, *map(_count_letters, {b"A", *_WIDE_FILLED.findall(block)}))
         row = _ROW if b"<row" in block else _PREFIXED_ROW
@@ -498,12 +503,15 @@ def _open_workbook(content: bytes, kind: str) -> Workbook:
     for about in (f"xl/sharedstrings.{end}", f"xl/styles.{end}"):
         _test_part(archive, parts.get(about))
     places = {} if kind == "ODS" else _find_sheets(archive, parts, end)
+    stale = kind == "XLSX" and b"fullCalcOnLoad" in _read_part(archive, parts["xl/workbook.xml"])
 
     def look(name: str) -> Look:
         with archive.open(parts[places.get(name, "content.xml")]) as part:
             if kind == "ODS":
                 return _look_at_ods(part, name)
-            return _look_at_xlsx(part) if kind == "XLSX" else _look_at_xlsb(part.read())
+            if kind == "XLSB":
+                return _look_at_xlsb(part.read())
+            return _look_at_xlsx(part, _FORMULA if stale else _UNVALUED)
 
     return Workbook(_open_calamine(content), look)
 
@@ -561,22 +569,25 @@ def _choose_sheet(book: Workbook, wanted: str, needed: Sequence[str]) -> Sheet:
         if not found:
             raise _Refused(f"has no sheet {wanted!r}: it has {_list_quoted([*visible, *hidden])}")
         return book.load(found[0])
-    filled = [sheet for sheet in map(book.load, visible) if sheet.cells.start]
+    filled = [sheet for sheet in map(book.load, (*visible, *hidden)) if sheet.cells.start]
     whole = [sheet for sheet in filled if _find_heading(sheet, needed)[2]]
     if len(whole) > 1:
         names = [sheet.name for sheet in whole]
-        raise _Refused(
-            f"has clients in the sheets {_list_quoted(names)}: choose one, as in --sheet {names[0]!r}"
+        which = (
+            f" ({_list_quoted(unseen)} hidden)"
+            if (unseen := [each for each in names if each in hidden])
+            else ""
         )
-    if whole:
-        return whole[0]
-    for name in hidden:
-        sheet = book.load(name)
-        if sheet.cells.start and _find_heading(sheet, needed)[2]:
-            raise _Refused(f"has clients in sheet {name!r} only, which is hidden: unhide it")
-    if not filled:
+        raise _Refused(
+            f"has clients in the sheets {_list_quoted(names)}{which}: choose one, as in --sheet {names[0]!r}, or keep "
+            "one of them in the file"
+        )
+    if whole and whole[0].name in hidden:
+        raise _Refused(f"has clients in sheet {whole[0].name!r} only, which is hidden: unhide it")
+    shown = [*whole, *(sheet for sheet in filled if sheet.name in visible)]
+    if not shown:
         raise _Refused("has no cells in a sheet that is shown: put the table there")
-    return filled[0]
+    return shown[0]
 
 
 def _list_quoted(names: Sequence[str]) -> str:
@@ -735,6 +746,16 @@ def _list_broken(
     return tuple(sorted(broken)), kept
 
 # %% ../../nbs/lib/data/12_sheets.ipynb #4bf1bc1c
+def _refuse_formulas(empty: Mapping[str, str], columns: Sequence[str]) -> None:
+    "Raise `_Refused` for a column with a formula that has no value, of which `empty` has the cell."
+    for name in columns:
+        if cell := empty.get(name):
+            raise _Refused(
+                f"has formulas that nobody calculated in column {name}, as in {cell}: open it in a spreadsheet program and "
+                "save it, so that they have values"
+            )
+
+# %% ../../nbs/lib/data/12_sheets.ipynb #f6739055
 def open_sheet(
     place: Place,  # a path, or a file in memory
     selection: Selection,  # of the sheet; empty: the one that has the needed columns
@@ -743,7 +764,7 @@ def open_sheet(
     """The table in a workbook: .xlsx, .xlsm, .xlsb, .xls or .ods.
 
     Raises `DataError` if it is no workbook, if several sheets or only a hidden one can be meant, if rows are
-    hidden, or if it unpacks to too much.
+    hidden, if a needed column has formulas that nobody calculated, or if it unpacks to too much.
     """
     shown = show_place(place)
     if isinstance(place, str):
@@ -757,12 +778,16 @@ def open_sheet(
             book = _open_workbook(content, kind)
             sheet = _choose_sheet(book, selection.sheet, needed)
             heading, names, _ = _find_heading(sheet, needed)
+            first = sheet.first_rows()
+            require_titles([first.get(at, []) for at in range(heading + 1)], needed)
             rows = _read_rows(sheet, heading, names)
             _refuse_hidden(sheet, heading, rows)
+            known = resolve_names(rows.table.column_names, needed)
+            empty = _list_unvalued(sheet, heading, names)
+            _refuse_formulas(empty, [known[name] for name in (ID, *needed) if name in known])
     except _Refused as refused:
         raise DataError(f"{shown} {refused}") from None
     columns, table = tuple(rows.table.column_names), rows.table
-    known = resolve_names(columns, needed)
     return Source(
         place,
         kind,
@@ -771,7 +796,7 @@ def open_sheet(
         Fields(known, Styles([known[name] for name in needed if name in known], lambda: [table])),
         lambda: digest_place(place),
         rows=len(rows.numbers) + len(rows.broken),
-        notes=_describe_sheet(book, sheet, heading, names, columns),
+        notes=_describe_sheet(book, sheet, heading, names, columns, list(filter(None, empty))),
         chunk_rows=CHUNK_ROWS,
     )
 
@@ -787,18 +812,35 @@ def _refuse_hidden(sheet: Sheet, heading: int, rows: Rows) -> None:
         )
 
 
+def _list_unvalued(sheet: Sheet, heading: int, names: Sequence[str]) -> dict[str, str]:
+    "A column's name → the last cell in which a formula has no value."
+    return {
+        names[at - sheet.first_column]: f"{_name_column(at)}{row}"
+        for at, row in sheet.look.formulas.items()
+        if row > heading + 1 and 0 <= at - sheet.first_column < len(names)
+    }
+
+
 def _describe_sheet(
-    book: Workbook, sheet: Sheet, heading: int, names: Sequence[str], columns: Sequence[str]
+    book: Workbook,
+    sheet: Sheet,
+    heading: int,
+    names: Sequence[str],
+    columns: Sequence[str],
+    empty: Sequence[str],  # columns with formulas that nobody calculated
 ) -> tuple[str, ...]:
     positions = (at - sheet.first_column for at in sheet.look.columns)
     hidden = [names[at] for at in positions if 0 <= at < len(names) and names[at]]
     others = [name for name in book.list_names(True) if name != sheet.name]
+    unseen = [name for name in book.list_names(False) if name != sheet.name]
     notes = {
         f"sheet {sheet.name!r}": True,
         "which is hidden": sheet.name in book.list_names(False),
         f"heading in row {heading + 1}": heading > 0,
         "first column without a name": "" in columns,
         f"hidden columns: {', '.join(hidden)}": hidden,
+        f"formulas that nobody calculated: {', '.join(empty)}": empty,
         f"other sheets: {_list_quoted(others) if others else ''}": others,
+        f"hidden sheets: {_list_quoted(unseen) if unseen else ''}": unseen,
     }
     return tuple(note for note, holds in notes.items() if holds)

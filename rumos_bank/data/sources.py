@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from rumos_bank.data.columns import is_text, plain_column
-from rumos_bank.data.contract import CLIENT_COLUMNS, ID, TARGET, fingerprint, validate_clients
+from rumos_bank.data.contract import CLIENT_COLUMNS, FIELD_OF, ID, TARGET, fingerprint, validate_clients
 from rumos_bank.data.databases import is_delta, is_iceberg
 from rumos_bank.data.places import Broken, Chunk, Held, Source, open_bytes, readable_errors
 from rumos_bank.data.readers import SUFFIXES, find_sign, open_source, unpack_zip
@@ -66,7 +66,9 @@ def _read_cells(source: Source, chunk: Chunk, name: str) -> np.ndarray:
     if not len(bad):
         return numbers
     cells = numbers.astype(object)
-    cells[bad] = [source.fields.show(own, cell) for cell in chunk.table[own].take(bad).to_pylist()]
+    cells[bad] = [
+        source.fields.show(own, cell, FIELD_OF.get(name)) for cell in chunk.table[own].take(bad).to_pylist()
+    ]
     return cells
 
 

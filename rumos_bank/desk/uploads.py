@@ -26,7 +26,7 @@ from rumos_bank.data.readers import FORMATS, open_source
 from rumos_bank.desk.texts import OfficerError, translate, write_number
 from rumos_bank.ground.errors import DataError
 from rumos_bank.serving.batch import REASONS, ROW, find_replaced, write_parquet
-from rumos_bank.serving.writers import PLAIN, choose_dialect, find_like, write_table
+from rumos_bank.serving.writers import PLAIN, choose_dialect, find_like, show_printable, write_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -258,7 +258,7 @@ def write_rejected(
     at = np.flatnonzero(~upload.good)
     rows = [*upload.rows[at].tolist(), *(line.row for line in upload.broken)]
     reasons = [upload.describe(language, each) for each in at.tolist()]
-    reasons += [f"{describe_line(language, line)}: {line.text}" for line in upload.broken]
+    reasons += [show_printable(f"{describe_line(language, line)}: {line.text}") for line in upload.broken]
     head = pa.table({ROW: pa.array(rows, pa.int64()), REASONS: pa.array(reasons, pa.string())})
     left, lost = upload.own.take(pa.array(at)), len(upload.broken)
     columns = [

@@ -48,8 +48,10 @@ from rumos_bank.ground.errors import DataError, ParameterError
 from rumos_bank.ground.files import hold_lock, rename_durably, write_file
 from rumos_bank.ground.settings import Settings, read_settings
 from rumos_bank.serving.champion import Champion, Decision
+
+# %% ../../nbs/lib/serving/53_batch.ipynb #bc264ee3
 from rumos_bank.serving.decision_log import DecisionLog, read_log, record_batch
-from rumos_bank.serving.writers import WRITERS, choose_dialect, find_like, find_written
+from rumos_bank.serving.writers import WRITERS, choose_dialect, find_like, find_written, show_printable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -138,19 +140,14 @@ def _reject(
 
     left = table.take(pa.array(bad))
     read = chunk.table.select([fields.names[name] for name in numbers]).take(pa.array(bad))
-    reasons = [
-        fields.describe(client, {name: float(values[at]) for name, values in numbers.items()})
-        for client, at in zip(read.to_pylist(), bad)
-    ]
+    reasons = fields.describe_rows(read, {name: values[bad] for name, values in numbers.items()})
     head = {ROW: pa.array(chunk.rows[bad], pa.int64()), REASONS: pa.array(reasons, pa.string())}
     names, columns = [*head, *left.column_names], [*head.values(), *left.columns]
     rejected = pa.table(columns, names=names)
     if not chunk.broken:
         return rejected
-    rows, whys = (
-        [line.row for line in chunk.broken],
-        [f"line {line.line} {line.reason}: {line.text}" for line in chunk.broken],
-    )
+    rows = [line.row for line in chunk.broken]
+    whys = [show_printable(f"line {line.line} {line.reason}: {line.text}") for line in chunk.broken]
     lines = pa.table({ROW: pa.array(rows, pa.int64()), REASONS: pa.array(whys, pa.string())})
     return pa.concat_tables([rejected, lines], promote_options="default").sort_by(ROW)
 
@@ -411,31 +408,34 @@ class _Growing:
 class _OneFile:
     "A file of decisions, and a file of rejects if there are any."
 
-    def __init__(self, target: Path, source: Source, champion: Champion):
+    def __init__(self, target: Path, source: Source, champion: Champion, foreign: bool):
+        self.foreign = foreign  # whether the file of rejects that is there now was written by no batch
         self.target, self.rejects, self.suffix = target, name_rejects(target), find_written(target)
         self.dialect, self.writer = choose_dialect(source, target), WRITERS[self.suffix]
         self.typed = self.writer.typed
         self.numbers = [source.fields.names[name] for name in champion.seen]
         self.files: dict[Path, _Growing] = {}
         self.digests: dict[Path, str] = {}
+        self.defused = 0  # cells that got an apostrophe
         self.done: dict[int, Totals] = {}  # empty: it begins anew every time
         self.entry = ""
 
     def begin(self) -> None:
         "Nothing to prepare."
 
-    def write(self, number: int, scored: Scored) -> list[tuple[Any, Sequence[str]]]:
-        "Rows and names as the two files will hold them; they are written later, because the order counts."
+    def write(self, number: int, scored: Scored) -> list[tuple[Any, int, Sequence[str]]]:
+        "Rows, apostrophes and names of the two files; they are written later, because the order counts."
         tables = (scored.decided, self.numbers), (scored.rejected, ())
         return [
-            (self.writer.encode(table, self.dialect, numbers), table.column_names)
+            (*self.writer.write(table, self.dialect, numbers), table.column_names)
             for table, numbers in tables
         ]
 
     def add(self, done: "Done") -> None:
         "Add one chunk."
         paths = [self.target, *([self.rejects] if done.totals.rejected + done.totals.broken else [])]
-        for path, (rows, names) in zip(paths, done.content):
+        for path, (rows, defused, names) in zip(paths, done.content):
+            self.defused += defused
             if path not in self.files:
                 self.files[path] = _Growing(path, names, self.dialect, self.suffix)
             self.files[path].rows.add(rows)
@@ -447,7 +447,7 @@ class _OneFile:
 
     def close(self, entry: str = "") -> None:
         "With the id in the decision log the files get their names, the output last; without it they are removed."
-        if entry and self.rejects not in self.files:
+        if entry and self.rejects not in self.files and not self.foreign:
             self.rejects.unlink(missing_ok=True)
         for path, file in reversed(self.files.items()):
             if entry:
@@ -515,9 +515,9 @@ def name_output(
 ) -> Path:
     """`clients.xlsx` → `clients.decided.xlsx`, beside the input and in its format.
 
-    Raises `ParameterError` for an address.
+    Raises `ParameterError` for an address, and for a folder without a name, such as `.`.
     """
-    if isinstance(source, str):
+    if isinstance(source, str) or source.name in ("", ".."):
         raise ParameterError(f"{show_place(source)} needs a name for the output: give one")
     suffix = find_like(source) if source.is_file() else ".parquet"
     stem = source.name[: len(source.name) - len(find_written(source) or find_suffix(source))]
@@ -613,6 +613,7 @@ class BatchResult:
     model_version: int
     entry: str  # id in the decision log; empty: a dry run
     notes: str  # how the input was read
+    defused: int = 0  # cells with an apostrophe before what a spreadsheet would take for a formula
     dry_run: bool = False
 
     def __str__(self) -> str:
@@ -629,6 +630,13 @@ class BatchResult:
             f"{self.refused:,} refused ({share:.1%}), {self.referred:,} for a person to decide",
             f"expected cost {self.expected_cost:,.0f} €; accepting all {self.cost_accept_all:,.0f} €",
         ]
+        if not self.scored:
+            lines[2:] = ["no client could be scored"]
+        if self.defused:
+            cells = f"{self.defused:,} cells begin" if self.defused > 1 else "1 cell begins"
+            lines.append(
+                f"{cells} like a formula: an apostrophe stands before {'them' if self.defused > 1 else 'it'}"
+            )
         return "\n".join(lines + ([f"what was not scored, and why: {self.rejects}"] if self.rejects else []))
 
 # %% ../../nbs/lib/serving/53_batch.ipynb #bc492585
@@ -657,6 +665,7 @@ class _Job:
             model_version=self.champion.version,
             entry=entry,
             notes=self.source.describe(),
+            defused=getattr(self.sink, "defused", 0),
             dry_run=dry_run,
         )
 
@@ -684,6 +693,7 @@ def _prepare(
     selection: Selection,
     into: str,
     overwrite: bool,
+    foreign: Sequence[Path],  # as `_list_foreign` gives them
 ) -> _Job:
     "The batch, after all checks; nothing is written."
     if into and not is_database(target):
@@ -710,7 +720,7 @@ def _prepare(
     elif into:
         sink = _IntoTable(str(target), into, overwrite)
     else:
-        sink = _OneFile(Path(target), source, champion)
+        sink = _OneFile(Path(target), source, champion, name_rejects(target) in foreign)
     return _Job(champion, source, sink, dropped, stamp, selection)
 
 # %% ../../nbs/lib/serving/53_batch.ipynb #8c659731
@@ -726,25 +736,20 @@ def _require_apart(source: Path | str, target: Path | str) -> None:
             )
 
 
-def _require_own(target: Path | str, settings: Settings) -> None:
-    "Raise `DataError` if an output would replace a file that no batch wrote, or that was changed since."
+def _list_foreign(target: Path | str, settings: Settings) -> list[Path]:
+    "The files in the places of an output and its rejects that no batch wrote, or that were changed since."
     if is_folder(target) or is_database(target):
-        return
+        return []
     found = [path for path in (Path(target), Path(name_rejects(target))) if path.exists()]
     if not found:
-        return
+        return []
     entries = (
         read_entry(BatchDecided, entry) for entry in read_log(settings.audit_path, kind=BatchDecided.name)
     )
     written = [
         file for entry in entries for file in (entry.output, entry.rejects_file) if isinstance(file, Mapping)
     ]
-    for path in found:
-        if {"path": show_place(path), "sha256": digest_file(path)} not in written:
-            raise DataError(
-                f"{path} is there already, and no batch wrote it as it is now: choose another name for the output, or "
-                "replace it with --overwrite (overwrite=True)"
-            )
+    return [path for path in found if {"path": show_place(path), "sha256": digest_file(path)} not in written]
 
 
 def _describe_unwritten(what: Any, error: OSError) -> DataError:
@@ -867,14 +872,17 @@ def predict_file(
         raise ParameterError(f"the table {into} is the input: name another one for the decisions")
     _require_apart(source, target)
     champion = champion or Champion.load(settings)
-    if not overwrite:
-        _require_own(target, settings)
+    if (foreign := _list_foreign(target, settings)) and not overwrite:
+        raise DataError(
+            f"{foreign[0]} is there already, and no batch wrote it as it is now: choose another name for the output, or "
+            "replace it with --overwrite (overwrite=True)"
+        )
     if dry_run:
-        job = _prepare(source, target, champion, selection, into, overwrite)
+        job = _prepare(source, target, champion, selection, into, overwrite, foreign)
         done = _add_up(job.sink.done.values())
         return job.result(done, done.scored + done.rejected + done.broken, 0.0, job.sink.entry, dry_run=True)
     with _alone(target):
-        job = _prepare(source, target, champion, selection, into, overwrite)
+        job = _prepare(source, target, champion, selection, into, overwrite, foreign)
         if job.sink.entry:  # finished before
             done = _add_up(job.sink.done.values())
             return job.result(done, done.scored + done.rejected + done.broken, 0.0, job.sink.entry)

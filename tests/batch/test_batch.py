@@ -263,18 +263,18 @@ WILD = st.text(st.sampled_from("=+-@\t\r\n1.a'"), max_size=5)
 @given(st.lists(WILD, min_size=1, max_size=5))
 def test_no_cell_is_a_formula(cells):
     for kind in (pa.string(), pa.large_string(), pa.string_view()):
-        safe = defuse_cells(pa.table({"cell": pa.array(cells, kind)}))["cell"].to_pylist()
+        safe = defuse_cells(pa.table({"cell": pa.array(cells, kind)}))[0]["cell"].to_pylist()
         for before, after in zip(cells, safe):
             changed = after != before
             assert after == (f"'{before}" if changed else before)
-            if after[:1] in tuple("=+-@\t\r\n"):
+            if len(after) > 1 and after[0] in "=+-@\t\r\n":
                 float(after)
             assert not changed or before[0] in "=+-@\t\r\n"
 
 
 @pytest.mark.parametrize("ending", [".csv", ".csv.gz", ".xlsx"])
 def test_formulas_are_defused_in_what_we_write(ending, champion, settings, tmp_path, portfolio, write):
-    evil = portfolio.assign(branch="=HYPERLINK(1)", **{"+name": "-5"})
+    evil = portfolio.assign(branch="=HYPERLINK(1)", **{"+name": "-5", "none": "-"})
     evil.loc[3, "PAY_0"] = 77
     done = predict_file(
         write(evil, tmp_path / "in.parquet"), tmp_path / f"out{ending}", settings, champion=champion
@@ -282,6 +282,9 @@ def test_formulas_are_defused_in_what_we_write(ending, champion, settings, tmp_p
     for path in (done.output, done.rejects):
         answers = read_answers(path)
         assert set(answers["branch"]) == {"'=HYPERLINK(1)"} and set(answers["'+name"].astype(str)) == {"-5"}
+        assert set(answers["none"]) == {"-"}  # a sign alone is no formula
+    assert done.defused == 50
+    assert "50 cells begin like a formula: an apostrophe stands before them" in str(done)
 
 
 def test_parquet_is_data_and_stays_as_it_came(champion, settings, tmp_path, portfolio, write):
@@ -440,6 +443,37 @@ def test_a_file_that_no_batch_wrote_is_not_replaced(champion, settings, tmp_path
     target.write_text("a letter")
     predict_file(source, target, settings, champion=champion, overwrite=True)
     assert len(read_answers(target)) == 49
+    first.rejects.write_text("a letter")
+    whole = write(portfolio, tmp_path / "whole.csv")
+    predict_file(whole, target, settings, champion=champion, overwrite=True)  # it has no rejects
+    assert first.rejects.read_text() == "a letter" and len(read_answers(target)) == 50
+
+
+def test_what_nobody_can_see_in_a_broken_line_is_written_as_its_code(champion, settings, tmp_path, portfolio):
+    text = csv_of(portfolio) + "\x1a,\x00\ufffe,short\n"
+    for ending in (".csv", ".xlsx", ".jsonl"):
+        (tmp_path / "in.csv").write_text(text)
+        done = predict_file(tmp_path / "in.csv", tmp_path / f"out{ending}", settings, champion=champion)
+        assert (done.scored, done.broken) == (50, 1)
+        (why,) = [row["reasons"] for row in read_rejects(done.rejects)]
+        assert why.startswith("line 52 has 3 cells") and why.endswith(r"\x1a,\x00\ufffe,short")
+
+
+def read_rejects(path: Path) -> list[dict]:
+    source = open_source(path, ["AGE"])
+    return [row for chunk in source.chunks() for row in chunk.table.to_pylist()]
+
+
+def test_a_batch_in_which_nobody_could_be_scored_says_so(champion, settings, tmp_path, portfolio, write):
+    source = write(portfolio.assign(PAY_0=11), tmp_path / "in.csv")
+    text = str(predict_file(source, tmp_path / "out.csv", settings, champion=champion))
+    assert "no client could be scored" in text and "expected cost" not in text
+
+
+@pytest.mark.parametrize("source", [".", "/", ".."])
+def test_an_output_needs_a_name_where_the_input_has_none(source, settings):
+    with pytest.raises(ParameterError, match="needs a name for the output: give one"):
+        predict_file(source, settings=settings)
 
 
 def test_an_output_has_a_name_and_a_format_by_default(champion, settings, tmp_path, portfolio, write):

@@ -1,8 +1,14 @@
 "Columnar files as programs write them: folders with more in them than clients, indexes that only pandas sees, odd types."
 
+import csv
+import datetime as dt
 import gzip
 import io
 import json
+import math
+import shutil
+import subprocess
+import time
 import zipfile
 from decimal import Decimal
 from pathlib import Path
@@ -19,10 +25,12 @@ from pyarrow import feather, orc
 
 from rumos_bank.data import delimited
 from rumos_bank.data.columnar import open_parquet
-from rumos_bank.data.columns import read_numbers
+from rumos_bank.data.columns import Fields, Styles, list_readings, read_numbers, resolve_names
+from rumos_bank.data.contract import CLIENT_COLUMNS, find_good_rows
 from rumos_bank.data.delimited import Dialect
 from rumos_bank.data.places import WHOLE, Held, Selection
 from rumos_bank.data.readers import open_source, unpack_zip
+from rumos_bank.data.sheets import write_cell
 from rumos_bank.ground.errors import DataError
 from rumos_bank.serving.writers import WRITERS, defuse_cells, defuse_text, write_table
 
@@ -189,7 +197,7 @@ def test_a_text_may_be_a_dictionary_in_some_files(tmp_path):
 
 @given(st.text("=+-@\t\r\n1.٣eE a'", max_size=6))
 def test_one_text_is_defused_as_a_column_is(text):
-    assert defuse_cells(pa.table({"cell": [text]}))["cell"].to_pylist() == [defuse_text(text)]
+    assert defuse_cells(pa.table({"cell": [text]}))[0]["cell"].to_pylist() == [defuse_text(text)]
 
 
 # Types
@@ -441,7 +449,24 @@ KEYS = [
     "née",
     '5" pipe',
     "=1+1",
+    "-",
+    "@",
+    "_x0041_",
+    "_x005F_",
+    "a_x000D_b",
+    "two\r\nlines",
+    "two\nlines",
 ]
+MOMENTS = {
+    "day": [dt.date(1899, 12, 31), dt.date(1900, 1, 1), dt.date(1900, 2, 28), dt.date(9999, 12, 31)],
+    "moment": [
+        dt.datetime(1900, 1, 1, 1),
+        dt.datetime(1900, 3, 1, 2),
+        dt.datetime(2024, 1, 15, 10, 30, 0, 1),
+    ],
+    "clock": [dt.time(1, 2, 3), dt.time(1, 2, 3, 999999), dt.time(23, 59, 59, 999000)],
+    "span": [dt.timedelta(seconds=24), dt.timedelta(days=3, microseconds=7), dt.timedelta(seconds=-5)],
+}
 
 
 @pytest.mark.parametrize("suffix", WRITERS)
@@ -473,3 +498,117 @@ def test_what_is_written_is_read_again_as_it_was(suffix):
         (chunk,) = source.chunks()
         style = "comma" if dialect.comma else "point"
         assert read_numbers(chunk.table["HALF"], style).tolist() == [0.1 + 0.2] * len(KEYS)
+
+
+# Sentences about what is wrong
+
+
+CELLS = st.one_of(
+    st.from_regex(r"\A[ +\-\u2212]?[0-9]{1,3}([.,' \u00a0][0-9]{3}){0,2}([.,][0-9]{0,2})?(e[0-9])? ?\Z"),
+    st.text(max_size=6),
+    st.sampled_from(
+        ["", "2.000", "20,000", "1e400", "007", ".5", "5.", "0x10", "1_000", "\u0662", "1 000,5"]
+    ),
+)
+
+
+@given(CELLS)
+def test_the_readings_of_a_text_are_those_of_a_column(text):
+    column = pa.chunked_array([[text]])
+    numbers = [float(read_numbers(column, style)[0]) for style in ("point", "comma")]
+    read = [f"{number:g}" if number % 1 else f"{number:.0f}" for number in numbers if number == number]
+    assert list_readings(text) == list(
+        dict.fromkeys(each.replace("-0", "0") if each == "-0" else each for each in read)
+    )
+
+
+ROWS = st.lists(
+    st.tuples(CELLS, CELLS, st.sampled_from(["", "M", "2.000", "1", "2"])), min_size=1, max_size=9
+)
+
+
+@given(ROWS)
+def test_rows_are_described_together_as_each_is_alone(cells):
+    table = pa.table(dict(zip(["LIMIT_BAL", "AGE", "sex"], map(list, zip(*cells)), strict=True)))
+    fields = Fields(resolve_names(table.column_names), Styles(["LIMIT_BAL", "AGE"], lambda: [table]))
+    numbers = {name: fields.read(table, name) for name in ("AGE", "SEX", "LIMIT_BAL")}
+    alone = [
+        fields.describe(row, {name: float(values[at]) for name, values in numbers.items()})
+        for at, row in enumerate(table.to_pylist())
+    ]
+    assert fields.describe_rows(table, numbers) == alone
+    assert [not why for why in alone] == find_good_rows(numbers).tolist()
+
+
+def test_many_rejects_are_described_fast():
+    n = 3_000
+    table = pa.table({name: [f"{20 + at % 900}.000" for at in range(n)] for name in CLIENT_COLUMNS})
+    fields = Fields(resolve_names(table.column_names))
+    start = time.perf_counter()
+    reasons = fields.describe_rows(table, {name: np.full(n, np.nan) for name in CLIENT_COLUMNS})
+    assert time.perf_counter() - start < 2  # one by one through Arrow it was 8 s
+    assert "LIMIT_BAL must be" in reasons[0] and "AGE must be" in reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "cell", "shown"),
+    [
+        *(("AGE", cell, "an empty cell") for cell in (None, "", "  ", math.nan, Decimal("NaN"))),
+        ("AGE", dt.date(1900, 1, 24), "1900-01-24"),
+        ("AGE", dt.timedelta(seconds=24), "0:00:24"),
+        ("AGE", b"20000", "'20000' (bytes)"),
+        ("AGE", True, "True"),
+        ("AGE", "1e400", "'1e400'"),
+        ("AGE", math.inf, "inf"),
+        ("AGE", "24 years", "'24 years'"),
+        ("SEX", "2.000", "'2.000': write 2"),
+        ("LIMIT_BAL", "20.000", "'20.000': write 20000"),
+        ("BILL_AMT1", "20.000", "'20.000', which can be 20 or 20000"),
+        ("PAY_0", "-5.000", "'-5.000'"),
+    ],
+)
+def test_a_cell_is_shown_as_people_read_it(name, cell, shown):
+    number = math.inf if cell in ("1e400", math.inf) else math.nan
+    assert Fields({name: "own"}).describe({"own": cell}, {name: number}).endswith(f", got {shown}")
+
+
+@pytest.mark.parametrize("name", MOMENTS)
+def test_moments_are_read_again_from_a_workbook_as_they_were(name):
+    for cell in MOMENTS[name]:
+        table = pa.table({"AGE": [30], name: [cell]})
+        _, ((_, row),), _ = read_lines(write_table(table, ".xlsx"), "out.xlsx")
+        assert row[name] == cell or row[name] == write_cell(cell)
+
+
+@pytest.mark.parametrize("text", ["\x1a", "\ufffe", "\uffff", "_x005F_x0041_", "<r>b</r>"])
+@pytest.mark.parametrize("place", ["cell", "name"])
+def test_a_text_that_a_workbook_would_change_is_refused(text, place):
+    table = pa.table({"AGE": [30], "a" if place == "cell" else text: [text if place == "cell" else "a"]})
+    with pytest.raises(DataError, match=r"a workbook cannot hold a (control character|text)"):
+        write_table(table, ".xlsx")
+
+
+@pytest.mark.skipif(shutil.which("soffice") is None, reason="soffice (LibreOffice) is not installed")
+def test_libreoffice_reads_what_xlsx_escapes(tmp_path):
+    keys = ["_x0041_", "a_x000D_b", "two\nlines"]
+    (tmp_path / "a.xlsx").write_bytes(write_table(pa.table({"KEY": keys}), ".xlsx"))
+    profile = f"-env:UserInstallation={(tmp_path / 'profile').as_uri()}"
+    command = [
+        "soffice",
+        "--headless",
+        profile,
+        "--convert-to",
+        "csv",
+        "--outdir",
+        tmp_path,
+        tmp_path / "a.xlsx",
+    ]
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    with (tmp_path / "a.csv").open(newline="") as opened:
+        assert [row[0] for row in csv.reader(opened)] == ["KEY", *keys]
+
+
+@pytest.mark.parametrize("cell", [math.inf, -math.inf, [math.nan]])
+def test_json_has_no_infinite_numbers(cell):
+    with pytest.raises(DataError, match=r"JSON has no infinite numbers.*\.parquet"):
+        write_table(pa.table({"x": [cell]}), ".jsonl")

@@ -225,7 +225,7 @@ add("dialects", "thousands with commas, decimal points",
 add("dialects", "thousands with blanks", text(each(lambda _, cell: group_digits(cell, " ")), sep=";"))
 add("dialects", "text in quotation marks, two of them inside", text(note(0, '"5"" pipe"')))
 add("dialects", "a quotation mark inside a cell", text(note(0, '5" pipe')))
-UNSURE = some(0, "which can be 30 or 30000") | {"outcomes": NONE}
+UNSURE = some(0, "got '30.000': write 30000") | {"outcomes": NONE}
 add("dialects", "30.000, which can be two numbers", text(each(lambda _, cell: "30.000"), sep=";"), UNSURE)
 add("dialects", "an amount divided by its comma",
     text(lambda head, rows, at: (head, [[*row[:at], row[at], "00", *row[at + 1 :]] for row in rows])),
@@ -259,7 +259,10 @@ add("dialects", "keys of a bank, as text",
 add("dialects", "truth values for numbers", text(each(lambda _, cell: "TRUE")),
     some(0, "TRUE"))  # fmt: skip
 add(
-    "dialects", "an empty cell", text(each(lambda row, cell: "" if row == 3 else cell)), some(N - 1, "got ''")
+    "dialects",
+    "an empty cell",
+    text(each(lambda row, cell: "" if row == 3 else cell)),
+    some(N - 1, "got an empty cell"),
 )
 
 
@@ -416,7 +419,7 @@ add("workbooks", ".xlsx, decimals", workbook(change=as_floats))
 add("workbooks", ".xlsx, two sheets that fit", two_sheets(), refused("May"))
 add("workbooks", ".xlsx, one of two sheets named", two_sheets(),
     ALL | {"desk": NONE, "data": NONE}, selection=Selection(sheet="June"))  # fmt: skip
-add("workbooks", ".xlsx, a hidden sheet beside", two_sheets(hide=True))
+add("workbooks", ".xlsx, a hidden sheet beside", two_sheets(hide=True), refused("hidden"))
 add("workbooks", ".xlsx, a hidden row", hidden_row, refused("hidden rows"))
 
 # Columns

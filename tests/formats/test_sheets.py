@@ -48,13 +48,15 @@ def list_broken(place, needed=("AGE",)):
     return [(each.row, each.reason, each.text) for chunk in source.chunks() for each in chunk.broken]
 
 
-def build(write, name="clients.xlsx", **options):
-    "A workbook of xlsxwriter in memory; the first sheet is called June."
+def build(write, name="clients.xlsx", calculated=True, **options):
+    "A workbook of xlsxwriter in memory, as if a spreadsheet program had stored its values; the first sheet is called June."
     held = io.BytesIO()
     book = xlsxwriter.Workbook(held, {"in_memory": True, **options})
     write(book, book.add_worksheet("June"))
     book.close()
-    return Held(name, held.getvalue())
+    made = Held(name, held.getvalue())
+    asks = b' fullCalcOnLoad="1"'  # what xlsxwriter always writes
+    return change_part(made, "xl/workbook.xml", lambda part: part.replace(asks, b"")) if calculated else made
 
 
 def fill(sheet, rows, first=0, column=0):
@@ -399,16 +401,31 @@ def test_a_hidden_sheet_is_not_read_unless_it_is_named(hide):
     assert rows == [2, 3, 4] and "which is hidden" in source.notes
 
 
-def test_a_hidden_first_sheet_does_not_hide_the_second():
+@pytest.mark.parametrize("hide", ["hide", "very_hidden"])
+def test_further_clients_in_a_hidden_sheet_are_a_question(hide):
     def write(book, sheet):
         fill(sheet, [["ID", "AGE"], [99, 99]])
         other = book.add_worksheet("Clients")
         fill(other, CLIENTS)
         other.activate()
         other.set_first_sheet()
-        sheet.hide()
+        getattr(sheet, hide)()
 
-    assert read(build(write))[2]["ID"] == [1, 2, 3]
+    text = refuse(build(write))
+    assert "has clients in the sheets 'Clients' and 'June' ('June' hidden): choose one" in text
+    assert "or keep one of them in the file" in text
+    assert read(build(write), sheet="Clients")[2]["ID"] == [1, 2, 3]
+
+
+def test_hidden_sheets_without_clients_are_noted():
+    def write(book, sheet):
+        fill(sheet, CLIENTS)
+        book.add_worksheet("Codes").write(0, 0, "SEX")
+        book.get_worksheet_by_name("Codes").hide()
+        book.add_worksheet("Empty").very_hidden()
+
+    source, rows, _ = read(build(write))
+    assert rows == [2, 3, 4] and source.notes == ("sheet 'June'", "hidden sheets: 'Codes' and 'Empty'")
 
 
 def test_a_sheet_without_the_columns_is_handed_on_so_that_the_missing_ones_can_be_named():
@@ -688,14 +705,51 @@ def test_truth_dates_and_errors_are_no_numbers_of_a_field():
     assert np.array_equal(source.fields.read(chunk.table, "AGE"), [25, *[np.nan] * 4, 31], equal_nan=True)
 
 
-def test_a_formula_without_its_value_is_an_empty_cell():
-    "openpyxl writes none; a spreadsheet program computes it when it opens the file."
+def save_openpyxl(*rows):
     book = openpyxl.Workbook()
-    for row in (["AGE", "x"], [25, "=1+1"], [31, 7]):
+    for row in rows:
         book.active.append(row)
     held = io.BytesIO()
     book.save(held)
-    assert read(Held("june.xlsx", held.getvalue()))[2]["x"] == [None, 7]
+    return Held("june.xlsx", held.getvalue())
+
+
+def test_a_formula_without_its_value_is_an_empty_cell_and_noted():
+    "openpyxl writes none; a spreadsheet program computes it when it opens the file."
+    source, _, columns = read(save_openpyxl(["AGE", "x"], [25, "=1+1"], [31, 7]))
+    assert columns["x"] == [None, 7] and "formulas that nobody calculated: x" in source.notes
+
+
+@pytest.mark.parametrize("heading", ["AGE", "ID"])
+def test_formulas_that_nobody_calculated_are_refused_where_they_count(heading):
+    "xlsxwriter stores 0 for them, openpyxl nothing; both ask for a calculation."
+    rows = [["n", heading, "AGE" if heading == "ID" else "z"], [20, "=A2+5", 40], [21, 26, 41]]
+    for place in (save_openpyxl(*rows), build(lambda _, sheet: fill(sheet, rows), calculated=False)):
+        text = refuse(place)
+        assert (
+            f"has formulas that nobody calculated in column {heading}, as in B2: open it in a spreadsheet"
+            in text
+        )
+
+
+@office
+def test_calculated_formulas_are_read(tmp_path):
+    place = save_openpyxl(["=1+1", "AGE", "ID"], [20, "=A2+5", 1], [21, "=A3+5", 2])
+    (tmp_path / place.name).write_bytes(place.content)
+    assert read(convert(tmp_path, "xlsx", tmp_path / place.name) / place.name)[2]["AGE"] == [25, 26]
+
+
+def test_a_formula_without_a_stored_value_is_found():
+    rows = [["=1+1", "AGE", "ID"], [20, "=A2+5", 1], [21, "=A3+5", 2]]  # the first is not below the heading
+    kept = build(lambda _, sheet: fill(sheet, rows))
+    assert read(kept)[2]["AGE"] == [0, 0]
+    for value in (b"<v></v>", b"<v/>", b""):
+        bare = change_part(kept, ".*sheet1.xml", lambda part: part.replace(b"</f><v>0</v>", b"</f>" + value))  # noqa: B023
+        assert "formulas that nobody calculated in column AGE, as in B3" in refuse(bare)
+    text = change_part(
+        kept, ".*sheet1.xml", lambda part: re.sub(rb'(r="B3")(.*?)<v>0', rb'\1 t="str"\2<v>', part)
+    )
+    assert read(text)[2]["AGE"] == [0, None]  # a formula whose value is an empty text
 
 
 def test_dates_of_a_workbook_that_counts_from_1904():
@@ -824,3 +878,12 @@ def test_more_rows_than_the_old_limit():
 def test_a_heading_without_clients():
     source, rows, columns = read(build(lambda _, sheet: fill(sheet, [["ID", "AGE"]])))
     assert rows == [] and columns == {"ID": [], "AGE": []} and source.rows == 0
+
+
+def test_a_row_above_the_heading_that_may_be_a_client_is_refused(tmp_path):
+    with xlsxwriter.Workbook(tmp_path / "in.xlsx") as book:
+        sheet = book.add_worksheet()
+        for number, row in enumerate(([1, 25, 30000], ["ID", "AGE", "LIMIT_BAL"], [2, 26, 40000]), start=1):
+            sheet.write_row(number, 0, row)
+    with pytest.raises(DataError, match="row 2 stands above the heading, row 3"):
+        open_sheet(tmp_path / "in.xlsx", Selection(), ["AGE", "LIMIT_BAL"])

@@ -13,7 +13,7 @@ import pytest
 from rumos_bank.data import places, statistical
 from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT
 from rumos_bank.data.places import Held, Selection, digest_place
-from rumos_bank.data.statistical import find_labelled, open_statistical
+from rumos_bank.data.statistical import find_label_fault, find_labelled, open_statistical
 from rumos_bank.ground import errors
 from rumos_bank.ground.errors import DataError, PackageError
 
@@ -125,7 +125,7 @@ def test_a_stata_file_of_haven_with_letters_that_mean_missing(written_by_r):
     assert rows == [1, 2, 3, 4] and source.format == "Stata"
     assert columns == {**PLAIN, "AGE": ["25", ".a", ".z", None], "SEX": [1, 2, 2, 1]}
     assert np.array_equal(numbers(source, "AGE"), [25, *[np.nan] * 3], equal_nan=True)
-    assert "got '.a'" in reasons(source, "AGE")[1] and "got None" in reasons(source, "AGE")[3]
+    assert "got '.a'" in reasons(source, "AGE")[1] and "got an empty cell" in reasons(source, "AGE")[3]
 
 
 @pytest.mark.parametrize("name", ["v5.xpt", "v8.xpt", "a.sas7bdat"])
@@ -330,3 +330,55 @@ def test_a_place_in_another_store_is_refused():
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(DataError, match="cannot be read as SPSS"):
         open_statistical(tmp_path / "none.sav", Selection(), [])
+
+
+# Labels that contradict their codes
+
+
+LABELLED_R = """
+library(haven)
+d <- data.frame(ID = 1:3, SEX = 1:3 - 1)
+d$EDUCATION <- factor(c(2, 0, 6), levels = 0:6)
+write_sav(d, "a.sav")
+write_dta(d, "a.dta")
+"""
+
+
+@pytest.mark.skipif(shutil.which("Rscript") is None, reason="needs Rscript")
+@pytest.mark.parametrize("suffix", [".sav", ".dta"])
+def test_the_positions_of_a_factor_of_r_are_no_codes(tmp_path, suffix):
+    subprocess.run(["Rscript", "-e", LABELLED_R], cwd=tmp_path, check=True, capture_output=True)
+    path = tmp_path / f"a{suffix}"
+    with pytest.raises(DataError, match="EDUCATION: code 1 is labelled '0': write the numbers themselves"):
+        open_statistical(path, Selection(), ["EDUCATION"])
+    open_statistical(path, Selection(), ["SEX"])  # a column that is not needed may be labelled anyhow
+
+
+def test_the_positions_of_a_category_of_pandas_are_no_codes(tmp_path):
+    frame = pd.DataFrame({"PAY_0": pd.Categorical([-2, 0, 2]), "ID": pd.Categorical([77, 78, 79])})
+    with pytest.warns(match="non-string|value label"):
+        frame.to_stata(tmp_path / "a.dta", write_index=False)
+    for needed in (["PAY_0"], []):
+        with pytest.raises(DataError, match=r"code 0 is labelled '(-2|77)'"):
+            open_statistical(tmp_path / "a.dta", Selection(), needed)
+
+
+@pytest.mark.parametrize(
+    ("name", "labels", "says"),
+    [
+        ("SEX", {1: "female", 2: "male"}, "code 1 is labelled 'female', which is code 2"),
+        ("MARRIAGE", {1: "Single"}, "which is code 2"),
+        ("MARRIAGE", {0: "Others"}, "which is code 3"),
+        ("EDUCATION", {1: "high-school"}, "which is code 3"),
+        ("PAY_0", {1: "2 months late"}, "which is code 2"),
+        ("PAY_0", {0: "Paid in full"}, "which is code -1"),
+        ("AGE", {2: "31"}, "code 2 is labelled '31'"),
+        ("SEX", {1: "1: Male", 2: "(2) FEMALE"}, ""),
+        ("EDUCATION", {0: "unknown", 4: "others", 5: "unknown", 6: "Unknown", 2: "degree", 1: "1"}, ""),
+        ("PAY_0", {-1.0: "-1", 0.0: "0", 2: "2 months late", 9: "9 months late or more"}, ""),
+        ("LIMIT_BAL", {9999998: "refused", 1000000: "1.000.000"}, ""),
+        ("AGE", {"a": "97"}, ""),
+    ],
+)
+def test_labels_that_contradict_their_codes(name, labels, says):
+    assert says in find_label_fault(name, labels) and bool(find_label_fault(name, labels)) == bool(says)

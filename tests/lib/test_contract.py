@@ -26,7 +26,6 @@ from rumos_bank.data.contract import (
     LATE_CLIENT,
     TARGET,
     check_client,
-    describe_faults,
     find_good_rows,
     find_name,
     find_violations,
@@ -347,16 +346,6 @@ def test_the_contract_loads_neither_pandera_nor_pydantic_nor_pandas():
     code = "import sys, rumos_bank.data.contract as c; print({'pandera', 'pydantic', 'pandas'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
-
-
-def test_a_row_of_a_file_is_described_on_one_line():
-    read = {"AGE": "seventeen", "PAY_0": "1.5", "LIMIT_BAL": "30000"}
-    numbers = {"AGE": math.nan, "PAY_0": 1.5, "LIMIT_BAL": 30000.0}
-    assert describe_faults(read, numbers) == (
-        "AGE must be a whole number between 18 and 120 years, got 'seventeen'; "
-        "PAY_0 must be one of the codes -2 to 9, got 1.5"
-    )
-    assert describe_faults({"AGE": "17.0"}, {"AGE": 17.0}).endswith("got 17")
 
 
 @pytest.mark.parametrize("value", [10**400, -(10**400)], ids=["10⁴⁰⁰", "−10⁴⁰⁰"])

@@ -21,10 +21,10 @@ LONGEST_CELL = 45  # lines of an exported cell; 30 is the aim
 LEAST_PROSE = 0.3  # of a chapter's cells
 WHOLE_CLASSES = {  # one idea each, written whole rather than as a chain of base classes
     "data.columnar": 70,
-    "data.columns": 54,
+    "data.columns": 71,
     "data.databases": 70,
     "model.decision": 85,
-    "serving.batch": 49,
+    "serving.batch": 52,
     "serving.champion": 135,
     "serving.decision_log": 78,
     "monitoring.monitor": 53,
