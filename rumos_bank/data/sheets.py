@@ -772,12 +772,7 @@ def open_sheet(
             _refuse_hidden(sheet, heading, rows)
             known = resolve_names(rows.table.column_names, needed)
             empty = _list_unvalued(sheet, heading, names)
-            for name in (ID, *needed):
-                if name in known and (cell := empty.get(known[name])):
-                    raise _Refused(
-                        f"has formulas that nobody calculated in column {known[name]}, as in {cell}: open it in a spreadsheet "
-                        "program and save it, so that they have values"
-                    )
+            _refuse_unvalued(empty, [known[name] for name in (ID, *needed) if name in known])
     except _Refused as refused:
         raise DataError(f"{shown} {refused}") from None
     columns, table = tuple(rows.table.column_names), rows.table
@@ -804,7 +799,7 @@ def _refuse_hidden(sheet: Sheet, heading: int, rows: Rows) -> None:
             "filter hides, or delete them"
         )
 
-
+# %% ../../nbs/lib/data/12_sheets.ipynb #61915f57
 def _list_unvalued(sheet: Sheet, heading: int, names: Sequence[str]) -> dict[str, str]:
     "A column's name → the last cell in which a formula has no value."
     return {
@@ -812,6 +807,15 @@ def _list_unvalued(sheet: Sheet, heading: int, names: Sequence[str]) -> dict[str
         for at, row in sheet.look.formulas.items()
         if row > heading + 1 and 0 <= at - sheet.first_column < len(names)
     }
+
+
+def _refuse_unvalued(empty: Mapping[str, str], columns: Sequence[str]) -> None:
+    for own in columns:
+        if own in empty:
+            raise _Refused(
+                f"has formulas that nobody calculated in column {own}, as in {empty[own]}: open it in a spreadsheet "
+                "program and save it, so that they have values"
+            )
 
 
 def _describe_sheet(
