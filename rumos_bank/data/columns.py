@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['TableError', 'resolve_names', 'find_heading', 'require_titles', 'is_text', 'plain_column', 'Evidence', 'weigh_column',
-           'read_numbers', 'Styles', 'Fields', 'list_readings']
+           'read_numbers', 'Styles', 'Fields', 'list_readings', 'describe_rows']
 
 # %% ../../nbs/lib/data/09_columns.ipynb #9c25d726
 import re
@@ -340,30 +340,8 @@ class Fields:
     ) -> str:  # the broken rules with semicolons; empty: none is broken
         "What is wrong with one row."
         wrong = (known for known in FIELDS if not known.allows(numbers.get(known.name, known.example)))
-        return "; ".join(
-            self._describe_cell(known, row[self.names[known.name]], numbers[known.name]) for known in wrong
-        )
-
-    def describe_rows(
-        self,
-        table: "pa.Table",  # (n, any)
-        numbers: Mapping[str, np.ndarray],  # field → (n,) as `read` gives them
-    ) -> list[str]:  # (n,) as `describe` gives them
-        "What is wrong with each row of a table; a cell that comes again is described once."
-        found: list[list[str]] = [[] for _ in range(len(table))]
-        for known in (each for each in FIELDS if each.name in numbers):
-            values, known_cells = numbers[known.name], dict[str, str]()
-            wrong = np.flatnonzero(~known.allows(values))
-            for at, cell in zip(wrong.tolist(), table[self.names[known.name]].take(wrong).to_pylist()):
-                if (key := repr(cell)) not in known_cells:
-                    known_cells[key] = self._describe_cell(known, cell, float(values[at]))
-                found[at].append(known_cells[key])
-        return list(map("; ".join, found))
-
-    def _describe_cell(self, known: ClientField, cell: Any, number: float) -> str:
-        if not np.isfinite(number):
-            return known.describe(self.show(self.names[known.name], cell, known))
-        return known.describe(int(number) if number.is_integer() else number)
+        cells = ((known, row[self.names[known.name]], numbers[known.name]) for known in wrong)
+        return "; ".join(_describe_cell(self, *cell) for cell in cells)
 
     def show(
         self,
@@ -375,12 +353,7 @@ class Fields:
         number = float(cell) if isinstance(cell, int | float) else np.nan
         if any(low <= number <= high for low, high in self.missing.get(own, ())):
             return _Shown(f"{cell} (missing, as the file defines it)")
-        if isinstance(cell, str) and cell.strip():
-            return _show_text(cell, self.styles.known(own) if self.styles else "", known)
-        if isinstance(cell, bytes):
-            return _Shown(f"{cell.decode(errors='replace')!r} (bytes)")
-        text = "" if cell is None or cell != cell else str(cell).strip()
-        return _Shown(text or "an empty cell")
+        return _show_cell(cell, self.styles.known(own) if self.styles else "", known)
 
 # %% ../../nbs/lib/data/09_columns.ipynb #47eceef1
 @dataclass(frozen=True, repr=False)
@@ -393,8 +366,13 @@ class _Shown:
         return self.words
 
 
-def _show_text(cell: str, style: str, known: ClientField | None) -> Any:
-    "A text with the readings that the field allows if there are two, or with the reason why it has none."
+def _show_cell(cell: Any, style: str, known: ClientField | None) -> Any:
+    "A text with the readings that the field allows if there are two, or with the reason why it has none; the rest as words."
+    if isinstance(cell, bytes):
+        return _Shown(f"{cell.decode(errors='replace')!r} (bytes)")
+    text = "" if cell is None or cell != cell else str(cell).strip()
+    if not text or not isinstance(cell, str):
+        return _Shown(text or "an empty cell")
     if len(readings := list_readings(cell)) > 1:
         allowed = [each for each in readings if known is None or not judge_value(float(each), known)]
         if len(allowed) == 1:
@@ -419,3 +397,26 @@ def list_readings(
     ways = [each for each in (text, text.translate(_SWAPPED)) if _NUMBER_TEXT.search(each)]
     numbers = [float(each.replace(",", "")) + 0.0 for each in ways]  # never -0
     return list(dict.fromkeys(f"{number:g}" if number % 1 else f"{number:.0f}" for number in numbers))
+
+# %% ../../nbs/lib/data/09_columns.ipynb #04647f58
+def _describe_cell(fields: Fields, known: ClientField, cell: Any, number: float) -> str:
+    if not np.isfinite(number):
+        return known.describe(fields.show(fields.names[known.name], cell, known))
+    return known.describe(int(number) if number.is_integer() else number)
+
+
+def describe_rows(
+    fields: Fields,
+    table: "pa.Table",  # (n, any)
+    numbers: Mapping[str, np.ndarray],  # field → (n,) as `Fields.read` gives them
+) -> list[str]:  # (n,) as `Fields.describe` gives them
+    "What is wrong with each row of a table; a cell that comes again is described once."
+    found: list[list[str]] = [[] for _ in range(len(table))]
+    for known in (each for each in FIELDS if each.name in numbers):
+        values, sentences = numbers[known.name], dict[str, str]()
+        wrong = np.flatnonzero(~known.allows(values))
+        for at, cell in zip(wrong.tolist(), table[fields.names[known.name]].take(wrong).to_pylist()):
+            if (key := repr(cell)) not in sentences:
+                sentences[key] = _describe_cell(fields, known, cell, float(values[at]))
+            found[at].append(sentences[key])
+    return list(map("; ".join, found))

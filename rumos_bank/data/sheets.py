@@ -746,16 +746,6 @@ def _list_broken(
     return tuple(sorted(broken)), kept
 
 # %% ../../nbs/lib/data/12_sheets.ipynb #4bf1bc1c
-def _refuse_formulas(empty: Mapping[str, str], columns: Sequence[str]) -> None:
-    "Raise `_Refused` for a column with a formula that has no value, of which `empty` has the cell."
-    for name in columns:
-        if cell := empty.get(name):
-            raise _Refused(
-                f"has formulas that nobody calculated in column {name}, as in {cell}: open it in a spreadsheet program and "
-                "save it, so that they have values"
-            )
-
-# %% ../../nbs/lib/data/12_sheets.ipynb #f6739055
 def open_sheet(
     place: Place,  # a path, or a file in memory
     selection: Selection,  # of the sheet; empty: the one that has the needed columns
@@ -784,7 +774,7 @@ def open_sheet(
             _refuse_hidden(sheet, heading, rows)
             known = resolve_names(rows.table.column_names, needed)
             empty = _list_unvalued(sheet, heading, names)
-            _refuse_formulas(empty, [known[name] for name in (ID, *needed) if name in known])
+            _refuse_unvalued(empty, [known[name] for name in (ID, *needed) if name in known])
     except _Refused as refused:
         raise DataError(f"{shown} {refused}") from None
     columns, table = tuple(rows.table.column_names), rows.table
@@ -811,7 +801,7 @@ def _refuse_hidden(sheet: Sheet, heading: int, rows: Rows) -> None:
             "filter hides, or delete them"
         )
 
-
+# %% ../../nbs/lib/data/12_sheets.ipynb #61915f57
 def _list_unvalued(sheet: Sheet, heading: int, names: Sequence[str]) -> dict[str, str]:
     "A column's name → the last cell in which a formula has no value."
     return {
@@ -819,6 +809,15 @@ def _list_unvalued(sheet: Sheet, heading: int, names: Sequence[str]) -> dict[str
         for at, row in sheet.look.formulas.items()
         if row > heading + 1 and 0 <= at - sheet.first_column < len(names)
     }
+
+
+def _refuse_unvalued(empty: Mapping[str, str], columns: Sequence[str]) -> None:
+    for own in columns:
+        if own in empty:
+            raise _Refused(
+                f"has formulas that nobody calculated in column {own}, as in {empty[own]}: open it in a spreadsheet "
+                "program and save it, so that they have values"
+            )
 
 
 def _describe_sheet(

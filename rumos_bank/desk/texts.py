@@ -315,6 +315,10 @@ _FILE = {
         "{column}: “{value}” can be {first} or {second}: write it without signs between thousands",
         "{column}: “{value}” pode ser {first} ou {second}: escreva-o sem sinais entre os milhares",
     ),
+    "one reading": (
+        "{column}: “{value}” must be written {number}",
+        "{column}: “{value}” tem de ser escrito {number}",
+    ),
     "cell problem": ("{problem}", "{problem}"),
     "empty cell": ("nothing", "nada"),
 }

@@ -13,7 +13,7 @@ import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -120,18 +120,19 @@ def _describe_why(language: str, key: str, low: int, high: int) -> str:
     return translate(language, key, low=write_number(language, low), high=write_number(language, high))
 
 
-_find_readings = lru_cache(maxsize=2**14)(list_readings)
-
-
 def describe_problem(
     language: str,  # `en` or `pt`
     field: str,  # a column's name
     value: object,  # of its cell; a number where it was one
 ) -> str:
     "A sentence about a wrong cell of a file: its column, the rule and the value."
-    if isinstance(value, str) and len(readings := _find_readings(value[:40])) > 1:
-        first, second = readings
-        return translate(language, "two readings", column=field, value=value[:40], first=first, second=second)
+    if isinstance(value, str) and len(readings := list_readings(value[:40])) > 1:
+        allowed = [each for each in readings if not find_fault(field, float(each))[0]]
+        about = {"column": field, "value": value[:40]}
+        if len(allowed) == 1:
+            return translate(language, "one reading", **about, number=allowed[0])
+        if allowed:
+            return translate(language, "two readings", **about, first=allowed[0], second=allowed[1])
     why = _describe_why(language, *find_fault(field, value))
     is_empty = value is None or value != value or not str(value).strip()
     got = translate(language, "empty cell") if is_empty else str(value)[:40]

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from rumos_bank.data.columns import Fields, is_text, plain_column
+from rumos_bank.data.columns import Fields, describe_rows, is_text, plain_column
 from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, find_good_rows
 from rumos_bank.data.databases import TableWriter
 from rumos_bank.data.places import (
@@ -140,7 +140,7 @@ def _reject(
 
     left = table.take(pa.array(bad))
     read = chunk.table.select([fields.names[name] for name in numbers]).take(pa.array(bad))
-    reasons = fields.describe_rows(read, {name: values[bad] for name, values in numbers.items()})
+    reasons = describe_rows(fields, read, {name: values[bad] for name, values in numbers.items()})
     head = {ROW: pa.array(chunk.rows[bad], pa.int64()), REASONS: pa.array(reasons, pa.string())}
     names, columns = [*head, *left.column_names], [*head.values(), *left.columns]
     rejected = pa.table(columns, names=names)
@@ -409,14 +409,13 @@ class _OneFile:
     "A file of decisions, and a file of rejects if there are any."
 
     def __init__(self, target: Path, source: Source, champion: Champion, foreign: bool):
-        self.foreign = foreign  # whether the file of rejects that is there now was written by no batch
+        self.foreign, self.defused = foreign, 0  # rejects that no batch wrote; cells that got an apostrophe
         self.target, self.rejects, self.suffix = target, name_rejects(target), find_written(target)
         self.dialect, self.writer = choose_dialect(source, target), WRITERS[self.suffix]
         self.typed = self.writer.typed
         self.numbers = [source.fields.names[name] for name in champion.seen]
         self.files: dict[Path, _Growing] = {}
         self.digests: dict[Path, str] = {}
-        self.defused = 0  # cells that got an apostrophe
         self.done: dict[int, Totals] = {}  # empty: it begins anew every time
         self.entry = ""
 
@@ -426,10 +425,8 @@ class _OneFile:
     def write(self, number: int, scored: Scored) -> list[tuple[Any, int, Sequence[str]]]:
         "Rows, apostrophes and names of the two files; they are written later, because the order counts."
         tables = (scored.decided, self.numbers), (scored.rejected, ())
-        return [
-            (*self.writer.write(table, self.dialect, numbers), table.column_names)
-            for table, numbers in tables
-        ]
+        encode = self.writer.write
+        return [(*encode(table, self.dialect, own), table.column_names) for table, own in tables]
 
     def add(self, done: "Done") -> None:
         "Add one chunk."

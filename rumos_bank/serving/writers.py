@@ -41,14 +41,14 @@ def defuse_text(
     is_number = re.fullmatch(_NUMBER, text, re.ASCII)
     return f"'{text}" if re.match(_FORMULA, text) and not is_number else text
 
-
+# %% ../../nbs/lib/serving/52_writers.ipynb #57e13b53
 def show_printable(
     text: str,  # that may hold a piece of a damaged file
 ) -> str:
     "The text with `\\x1a` for a sign that nobody can see, so that every format can hold it."
     return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
-
+# %% ../../nbs/lib/serving/52_writers.ipynb #92dffc71
 def _defuse_column(column: "pa.ChunkedArray") -> tuple["pa.ChunkedArray", int]:
     "The column with every text defused, and how many were."
     import pyarrow.compute as pc
@@ -63,7 +63,7 @@ def _defuse_column(column: "pa.ChunkedArray") -> tuple["pa.ChunkedArray", int]:
     quoted = pc.replace_substring_regex(column, _FORMULA, r"'\1", max_replacements=1)
     return pc.if_else(formulas, quoted, column), pc.sum(formulas).as_py()
 
-# %% ../../nbs/lib/serving/52_writers.ipynb #8782724f
+
 def defuse_cells(
     table: "pa.Table",  # (n, any)
     numbers: Sequence[str] = (),  # columns that hold nothing but numbers
@@ -212,7 +212,7 @@ def _is_exact(value: date | time | timedelta) -> bool:
     parts = getattr(value, "microsecond", 0) or getattr(value, "microseconds", 0)
     return parts % 1000 == 0
 
-# %% ../../nbs/lib/serving/52_writers.ipynb #6332f11a
+# %% ../../nbs/lib/serving/52_writers.ipynb #fc813f87
 def _to_cell(value: Any) -> Any:
     "A value as a workbook holds it exactly. Raises `ValueError` if it cannot."
     if isinstance(value, Decimal):
@@ -369,12 +369,7 @@ WRITERS = {
     **{f"{own}{more}": _JSON for own in (".jsonl", ".ndjson") for more in ("", *PACKED)},
     **dict.fromkeys((".arrow", ".feather"), Writer(_keep, _ArrowFile)),
 }
-_LIKE = {
-    ".xls": ".xlsx",
-    ".xlsb": ".xlsx",
-    ".xlsm": ".xlsx",
-    ".ods": ".xlsx",
-}  # read, and written as the other
+_LIKE = dict.fromkeys((".xls", ".xlsb", ".xlsm", ".ods"), ".xlsx")  # read, and written as the other
 
 
 def find_written(
@@ -384,7 +379,7 @@ def find_written(
     suffix = find_suffix(place)
     return next((known for known in (".parquet", *WRITERS) if suffix.endswith(known)), "")
 
-# %% ../../nbs/lib/serving/52_writers.ipynb #ab946fe0
+
 def find_like(
     place: Place,  # an input
 ) -> str:  # one of `WRITERS`, or ".parquet"

@@ -1175,3 +1175,15 @@ def test_beyond_the_loopback_a_token_is_needed(host, tmp_path):
     settings = read_settings(environ=both)
     assert voila_environment(settings)["JUPYTER_TOKEN_FILE"] == str(short)
     assert "long-enough" not in " ".join(voila_command(settings))
+
+
+@pytest.mark.parametrize(
+    ("field", "cell", "says"),
+    [
+        ("SEX", "2.000", "SEX: “2.000” must be written 2"),
+        ("BILL_AMT1", "20.000", "BILL_AMT1: “20.000” can be 20 or 20000: "),
+        ("PAY_0", "-5.000", "(got “-5.000”)"),
+    ],
+)
+def test_a_reading_that_the_field_excludes_is_not_offered(field, cell, says):
+    assert says in describe_problem("en", field, cell)
