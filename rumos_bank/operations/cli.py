@@ -328,7 +328,7 @@ def _predict_many(source: str, target: str | None, selection: dict[str, str], **
         **options,
     )
     print(result)
-    if not result.dry_run:
+    if not result.dry_run and result.scored:
         took = f"{result.seconds:.1f} s, champion {result.model_version}, entry {result.entry}"
         print(f"decisions: {result.output} ({took})")
     raise typer.Exit(1 if result.rejected + result.broken else 0)
