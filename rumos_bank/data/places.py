@@ -11,6 +11,7 @@ __all__ = ['Place', 'PACKED', 'DATABASES', 'CHUNK_ROWS', 'WHOLE', 'Held', 'to_pl
 import gzip
 import hashlib
 import io
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -290,7 +291,7 @@ def list_twice(
     names: Sequence[str],  # of columns
 ) -> list[str]:
     "The names that occur more than once."
-    return sorted({name for name in names if names.count(name) > 1})
+    return sorted(name for name, count in Counter(names).items() if count > 1)
 
 # %% ../../nbs/lib/data/10_places.ipynb #9f15a170
 @contextmanager

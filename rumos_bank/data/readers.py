@@ -141,7 +141,7 @@ def find_format(
             *each.suffixes,
             *(f"{own}{more}" for own in each.suffixes for more in PACKED * each.packed),
         ]
-        if suffix in endings or any(suffix.endswith(ending) for ending in endings):
+        if suffix.endswith(tuple(endings)):
             return each
     return None
 

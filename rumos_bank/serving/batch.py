@@ -139,8 +139,7 @@ def _reject(
     import pyarrow as pa
 
     left = table.take(pa.array(bad))
-    read = chunk.table.select([fields.names[name] for name in numbers]).take(pa.array(bad))
-    reasons = describe_rows(fields, read, {name: values[bad] for name, values in numbers.items()})
+    reasons = describe_rows(fields, left, {name: values[bad] for name, values in numbers.items()})
     head = {ROW: pa.array(chunk.rows[bad], pa.int64()), REASONS: pa.array(reasons, pa.string())}
     names, columns = [*head, *left.column_names], [*head.values(), *left.columns]
     rejected = pa.table(columns, names=names)
