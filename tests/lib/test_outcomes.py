@@ -57,11 +57,19 @@ def test_a_file_that_has_grown_adds_only_what_is_new(settings, ids, tmp_path):
 
 @pytest.mark.parametrize(
     ("value", "got"),
-    [(2, "2"), (-1, "-1"), (0.5, "0.5"), ("yes", "yes"), ("", ""), (None, ""), (True, "True")],
+    [
+        (2, "'2'"),
+        (-1, "'-1'"),
+        (0.5, "'0.5'"),
+        ("yes", "'yes'"),
+        ("", "an empty cell"),
+        (None, "an empty cell"),
+        (True, "'True'"),
+    ],
 )
 def test_only_0_and_1_are_outcomes(settings, ids, tmp_path, value, got):
     added = add_outcomes(settings, write(tmp_path / "o.csv", [(ids[0], value), (ids[1], 1)]))
-    assert added.rejected == ((2, f"defaulted must be 0 (paid) or 1 (defaulted), got {got!r}"),)
+    assert added.rejected == ((2, f"defaulted must be 0 (paid) or 1 (defaulted), got {got}"),)
     assert read_outcomes(settings) == {ids[1]: 1}
 
 
