@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['EVENTS', 'PASS', 'WARN', 'FAIL', 'E', 'L', 'K', 'G', 'Event', 'LedgerEvent', 'LogEntry', 'DataChanged', 'KeysChanged',
-           'Accepted', 'Check', 'Overruling', 'Evidence', 'VersionEvent', 'Judgement', 'Proposed', 'Refused',
-           'Approved', 'Overruled', 'Rejected', 'Change', 'Promoted', 'RolledBack', 'Intent', 'Abandoned', 'Retired',
-           'AliasRestored', 'Decided', 'BatchDecided', 'Overridden', 'OutcomeKnown', 'ShadowAnswered', 'read_event',
-           'Line', 'read_line', 'select', 'read_entry', 'is_kind']
+           'Accepted', 'RecordSealed', 'PersonErased', 'Check', 'Overruling', 'Evidence', 'VersionEvent', 'Judgement',
+           'Proposed', 'Refused', 'Approved', 'Overruled', 'Rejected', 'Change', 'Promoted', 'RolledBack', 'Intent',
+           'Abandoned', 'Retired', 'AliasRestored', 'Decided', 'BatchDecided', 'CaseEvent', 'PersonDecided',
+           'Overridden', 'SecondLook', 'Appealed', 'AppealDecided', 'LetterWritten', 'OutcomeKnown', 'RecordCleared',
+           'ShadowAnswered', 'read_event', 'Line', 'read_line', 'select', 'read_entry', 'is_kind']
 
 # %% ../../nbs/lib/governance/37_events.ipynb #ad6a6ad7
 import types
@@ -55,6 +56,8 @@ class LedgerEvent(Event):
 class LogEntry(Event):
     "The content of an entry of the decision log; its values are those of JSON already."
 
+    private: ClassVar[tuple[str, ...]] = ()  # fields about the client as a person: they can be erased
+
     def to_dict(self) -> dict[str, Any]:
         "The entry as the log takes it: the name as its kind, then the fields that have a value."
         return {"kind": self.name} | {name: each for name, each in vars(self).items() if each is not None}
@@ -94,6 +97,30 @@ class Accepted(LedgerEvent, name="accepted", writer="`rumos ledger accept`, `rum
     reason: str  # in own words
     lost_head: int | None = None  # number of the last line that was lost; None: not known
     lost_digest: str | None = None  # SHA-256 of that line
+
+# %% ../../nbs/lib/governance/37_events.ipynb #588b42c7
+@dataclass(frozen=True, kw_only=True)
+class RecordSealed(
+    LedgerEvent, name="record sealed", writer="`rumos audit seal`; the API and `rumos predict`, once a day"
+):
+    "The state of the record of decisions at this time."
+
+    seal: str  # name of the list of its files, in the folder `seals` of the record
+    digest: str  # SHA-256 of that list
+    segments: int  # files and folders that grew since the seal before
+
+    def describe(self) -> str:
+        "How many files and folders grew."
+        return f"{self.name}: {self.segments:,} files and folders since the seal before"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PersonErased(LedgerEvent, name="person erased", writer="`rumos person erase`"):
+    "Values, references and reasons of these cases were erased; what is left of them stays verifiable."
+
+    reason: str  # in own words, without the person's name
+    entries: tuple[str, ...]  # ids of the cases and of their events
+    parts: Mapping[str, Any]  # file with cases, as segment/name → SHA-256 before and after
 
 # %% ../../nbs/lib/governance/37_events.ipynb #c260cfbd
 PASS, WARN, FAIL = "pass", "warn", "fail"
@@ -255,10 +282,17 @@ class AliasRestored(LedgerEvent, name="alias restored", writer="the next command
 class Decided(LogEntry, name="decision", writer="library, API, desk, `rumos predict --json`"):
     "The champion decided about one client."
 
+    private = ("input", "reference")
+
     caller: str  # who asked: the name of a key, an account, an interface
-    input: Mapping[str, Any]  # field → value; protected fields are left out
     answer: Mapping[str, Any]  # the decision as the caller got it
     model: Mapping[str, Any]  # version, and digest of its files
+    interface: str = "library"  # that was asked, of INTERFACES
+    officer: str | None = None  # who asked for it on the desk; None: no person is named
+    input: Mapping[str, Any] | None = None  # field → value; protected fields are left out; None: erased
+    reference: str | None = (
+        None  # the bank's own reference of the client, hashed with a key; None: none was given
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -271,6 +305,9 @@ class BatchDecided(LogEntry, name="batch", writer="library, desk, `rumos predict
     rejected: int  # rows that break the contract
     refused: int  # clients refused
     model: Mapping[str, Any]  # version, and digest of its files
+    interface: str = "file"  # that was asked, of INTERFACES
+    segment: str | None = None  # name of the folder that holds the cases, and the beginning of their ids
+    parts: Mapping[str, str] | None = None  # name of each file in that folder → SHA-256
     clients: int | None = None  # of a table in memory
     rejects_file: Mapping[str, Any] | None = None  # path and SHA-256 of the file of what was not scored
     broken: int | None = None  # of a file: lines that are no rows
@@ -281,23 +318,78 @@ class BatchDecided(LogEntry, name="batch", writer="library, desk, `rumos predict
 
 # %% ../../nbs/lib/governance/37_events.ipynb #b7c29d03
 @dataclass(frozen=True, kw_only=True)
-class Overridden(LogEntry, name="override", writer="API, desk"):
-    "An officer decided in place of the model."
+class CaseEvent(LogEntry):
+    "Something that happened to a case after the model had decided."
 
-    decision: str  # id of the model's decision
+    decision: str  # id of the case
+
+
+@dataclass(frozen=True, kw_only=True)
+class PersonDecided(CaseEvent):
+    "A person decided about the case; the last such decision is the final one."
+
+    private = ("reason",)
+
     model_prediction: int  # 1 = the model refused
     prediction: int  # 1 = the officer refuses
     officer: str  # name, as stated
-    reason: str  # in own words
+    reason: str | None = None  # in own words; None: erased
     caller: str = ""  # the name of a key, or the desk
 
 
 @dataclass(frozen=True, kw_only=True)
-class OutcomeKnown(LogEntry, name="outcome", writer="`rumos outcomes add`"):
+class Overridden(PersonDecided, name="override", writer="API, desk, `rumos cases override`"):
+    "An officer decided in place of the model."
+
+
+@dataclass(frozen=True, kw_only=True)
+class SecondLook(PersonDecided, name="second look", writer="API, desk, `rumos cases review`"):
+    "A person decided about a client whom the model referred; the answer may be the model's."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Appealed(CaseEvent, name="appeal", writer="API, desk, `rumos cases appeal`"):
+    "The client contests the decision and asks for a person."
+
+    private = ("reason",)
+
+    officer: str  # who took the appeal, as stated
+    due: str  # day as YYYYMMDD until which it is to be decided
+    reason: str | None = None  # what the client says, in own words; None: erased
+    caller: str = ""  # the name of a key, or the desk
+
+
+@dataclass(frozen=True, kw_only=True)
+class AppealDecided(PersonDecided, name="appeal decided", writer="API, desk, `rumos cases decide-appeal`"):
+    "Another officer than those before decided about an appeal."
+
+    appeal: str  # id of the appeal
+
+
+@dataclass(frozen=True, kw_only=True)
+class LetterWritten(CaseEvent, name="letter", writer="desk, `rumos letter`"):
+    "The client was written to."
+
+    language: str  # en or pt
+    sha256: str  # of the letter
+    caller: str = ""  # who asked for it
+
+# %% ../../nbs/lib/governance/37_events.ipynb #e8bc36da
+@dataclass(frozen=True, kw_only=True)
+class OutcomeKnown(CaseEvent, name="outcome", writer="`rumos outcomes add`"):
     "It is known what the client did."
 
-    decision: str  # id of the decision
     defaulted: int  # 1 = the client defaulted
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordCleared(LogEntry, name="cleared", writer="the process that opened a new day"):
+    "Old entries were removed, as the bank's retention says."
+
+    keep_days: int  # as the settings said
+    segments: Mapping[
+        str, Any
+    ]  # name of each file or folder → hash of its last line, or of the names and hashes of its files
 
 
 @dataclass(frozen=True, kw_only=True)
