@@ -105,8 +105,8 @@ class RecordSealed(
 ):
     "The state of the record of decisions at this time."
 
-    seal: str  # name of the list of its files, in the folder `seals` of the record
-    digest: str  # SHA-256 of that list
+    file: str  # the list of its parts, in the folder `seals` of the record
+    content: str  # SHA-256 of that list
     segments: int  # files and folders that grew since the seal before
 
     def describe(self) -> str:
@@ -290,9 +290,7 @@ class Decided(LogEntry, name="decision", writer="library, API, desk, `rumos pred
     interface: str = "library"  # that was asked, of INTERFACES
     officer: str | None = None  # who asked for it on the desk; None: no person is named
     input: Mapping[str, Any] | None = None  # field → value; protected fields are left out; None: erased
-    reference: str | None = (
-        None  # the bank's own reference of the client, hashed with a key; None: none was given
-    )
+    reference: str | None = None  # the bank's own, hashed with a key; None: none was given, or erased
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -371,7 +369,7 @@ class LetterWritten(CaseEvent, name="letter", writer="desk, `rumos letter`"):
     "The client was written to."
 
     language: str  # en or pt
-    sha256: str  # of the letter
+    content: str  # SHA-256 of the letter
     caller: str = ""  # who asked for it
 
 # %% ../../nbs/lib/governance/37_events.ipynb #e8bc36da
@@ -387,9 +385,7 @@ class RecordCleared(LogEntry, name="cleared", writer="the process that opened a 
     "Old entries were removed, as the bank's retention says."
 
     keep_days: int  # as the settings said
-    segments: Mapping[
-        str, Any
-    ]  # name of each file or folder → hash of its last line, or of the names and hashes of its files
+    segments: Mapping[str, Any]  # name of each file or folder → its state before
 
 
 @dataclass(frozen=True, kw_only=True)
