@@ -106,7 +106,7 @@ class RecordSealed(
     "The state of the record of decisions at this time."
 
     file: str  # the list of its parts, in the folder `seals` of the record
-    content: str  # SHA-256 of that list
+    hashed: str  # SHA-256 of that list
     segments: int  # files and folders that grew since the seal before
 
     def describe(self) -> str:
@@ -282,7 +282,7 @@ class AliasRestored(LedgerEvent, name="alias restored", writer="the next command
 class Decided(LogEntry, name="decision", writer="library, API, desk, `rumos predict --json`"):
     "The champion decided about one client."
 
-    private = ("input", "reference")
+    private = ("input", "reference", "reference_text")
 
     caller: str  # who asked: the name of a key, an account, an interface
     answer: Mapping[str, Any]  # the decision as the caller got it
@@ -291,6 +291,7 @@ class Decided(LogEntry, name="decision", writer="library, API, desk, `rumos pred
     officer: str | None = None  # who asked for it on the desk; None: no person is named
     input: Mapping[str, Any] | None = None  # field → value; protected fields are left out; None: erased
     reference: str | None = None  # the bank's own, hashed with a key; None: none was given, or erased
+    reference_text: str | None = None  # as it was given, if the bank wants it so
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -369,7 +370,7 @@ class LetterWritten(CaseEvent, name="letter", writer="desk, `rumos letter`"):
     "The client was written to."
 
     language: str  # en or pt
-    content: str  # SHA-256 of the letter
+    hashed: str  # SHA-256 of the letter
     caller: str = ""  # who asked for it
 
 # %% ../../nbs/lib/governance/37_events.ipynb #e8bc36da

@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['Words', 'DATABASE', 'ONE_THREAD', 'PACKAGED', 'BEHIND_LOOPBACK', 'OTHER_VARIABLES', 'Section', 'Costs',
            'DataSettings', 'SplitSettings', 'ModelSettings', 'LeakSettings', 'ReferSettings', 'StoreSettings',
-           'PortSettings', 'MlflowSettings', 'AuditSettings', 'ApiSettings', 'DeskSettings', 'LedgerSettings',
-           'GateSettings', 'CanarySettings', 'WatchSettings', 'ShadowSettings', 'Places', 'Settings', 'find_settings',
-           'read_settings']
+           'PortSettings', 'MlflowSettings', 'AuditSettings', 'CasesSettings', 'ApiSettings', 'DeskSettings',
+           'LedgerSettings', 'GateSettings', 'CanarySettings', 'WatchSettings', 'ShadowSettings', 'Places', 'Settings',
+           'find_settings', 'read_settings']
 
 # %% ../../nbs/lib/ground/01_settings.ipynb #e20a08a0
 import configparser
@@ -137,6 +137,15 @@ class AuditSettings(Section):
     folder: Path = Path()  # empty: `decisions` in the store
     fsync: bool = False  # wait for the disk at every write: survives a loss of power, not only of the process
     keep_days: int = Field(0, ge=0, le=36500)  # files older than this may be removed; 0: none
+    clear_references: bool = False  # keep references of clients as they were given, beside their keyed hash
+
+
+class CasesSettings(Section):
+    "What happens to a case after the model has decided."
+
+    appeal_days: int = Field(30, ge=1, le=365)  # in which an appeal is to be decided
+    outcome_days: int = Field(60, ge=1, le=1000)  # after which it is known whether a client paid
+    least_outcomes: float = Field(0.95, gt=0, le=1)  # share of due outcomes below which none is judged
 
 
 class ApiSettings(Section):
@@ -221,6 +230,7 @@ class Places(Section):
     data: DataSettings = DataSettings()
     store: StoreSettings = StoreSettings()
     audit: AuditSettings = AuditSettings()
+    cases: CasesSettings = CasesSettings()
     ledger: LedgerSettings = LedgerSettings()
     home: Path = Path()  # folder that relative paths start from
 
