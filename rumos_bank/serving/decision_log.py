@@ -159,7 +159,7 @@ class _DayFile:
 # %% ../../nbs/lib/serving/52_decision_log.ipynb #52a3eec3
 _ID = re.compile(r"(\d{8}-[0-9a-f]{8})-([0-9a-f]{1,12})")
 
-
+# %% ../../nbs/lib/serving/52_decision_log.ipynb #349c7d38
 class DecisionLog:
     "An append-only log of decisions; safe to share between threads."
 
@@ -300,7 +300,7 @@ def list_folders(
     "The folders with the cases of whole files; raises `ParameterError` for what is no day."
     return _list(folder, _FOLDER, first, last)
 
-
+# %% ../../nbs/lib/serving/52_decision_log.ipynb #a4dbe875
 def _list(folder: Path, pattern: re.Pattern[str], first: str, last: str) -> list[Path]:
     first, last = (day and require_day(day) for day in (first, last))
     try:
@@ -363,7 +363,7 @@ def find_state(
         opened.seek(max(0, size - 67))
         return f"{size} {opened.read(64).decode(errors='replace')}"
 
-
+# %% ../../nbs/lib/serving/52_decision_log.ipynb #8c21d351
 def read_log(
     folder: Path,  # of a decision log
     first: str = "",  # day as YYYYMMDD; empty: from the beginning
@@ -411,7 +411,7 @@ def make_entry(
     answer = decision._asdict()
     return Decided(caller=caller, input=asked, answer=answer, model=model, **about or {}).to_dict()
 
-
+# %% ../../nbs/lib/serving/52_decision_log.ipynb #ea42621f
 def decide_and_record(
     champion: "Champion",
     clients: Any,  # a dict, a list of dicts, a DataFrame or an Arrow table
@@ -467,12 +467,16 @@ class CaseFolder:
             write_file(path.with_suffix(".refs"), references, mode=0o600)
         write_file(path, part, mode=0o600)
 
+    def drop(self) -> None:
+        "Remove what was written, because nobody was told."
+        shutil.rmtree(self.path, ignore_errors=True)
+
     def facts(self) -> dict[str, Any]:
         "What the file's entry says about its cases."
         parts = hash_parts(self.path) if self.path.is_dir() else {}
         return {"segment": self.shared.segment, "parts": parts, "interface": self.shared.interface}
 
-
+# %% ../../nbs/lib/serving/52_decision_log.ipynb #11ebb306
 def begin_cases(
     champion: "Champion",
     log: DecisionLog,
@@ -514,7 +518,7 @@ class RecordedTable(NamedTuple):
     table: Any  # of the kind that was given: the fields of `Decision`, and `decision_id`
     entry: str  # id of the one entry about all of them
 
-
+# %% ../../nbs/lib/serving/52_decision_log.ipynb #3f8bdd3d
 def decide_table(
     champion: "Champion",
     clients: Any,  # a DataFrame or an Arrow table
@@ -553,7 +557,7 @@ def add_ids(
         return decided.append_column(DECISION_ID, pa.array(ids, pa.string()))
     return decided.assign(**{DECISION_ID: list(ids)})
 
-
+# %% ../../nbs/lib/serving/52_decision_log.ipynb #b008c9fa
 def _summarise(clients: Any, decided: Any) -> dict[str, Any]:
     "Digests and counts of a frame or an Arrow table and its decisions."
     clients, decided = (
