@@ -42,7 +42,6 @@ from rumos_bank.governance.gates import (
     check_candidate,
     failed,
     is_unasked,
-    require_own_words,
 )
 from rumos_bank.governance.integrity import load_trusted
 from rumos_bank.governance.ledger import append_event, find_user, read_ledger
@@ -55,6 +54,7 @@ from rumos_bank.governance.promotion_state import (
     put_in_production,
     require_kept,
 )
+from rumos_bank.governance.reasons import require_own_words
 from rumos_bank.governance.tracking import (
     Store,
     digest_records,

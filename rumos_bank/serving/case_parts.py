@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rumos_bank.data.contract import FIELD_OF
-from rumos_bank.ground.errors import StoreError
+from rumos_bank.ground.errors import ParameterError, StoreError
 from rumos_bank.ground.settings import Costs
 from rumos_bank.model.cost import expected_costs
 
@@ -37,10 +37,15 @@ PROBABILITY, REFER = "probability", "refer"  # columns of a part, beside the fie
 def make_ids(
     segment: str,  # name of the folder
     number: int,  # of the part, from 0
-    n: int,  # cases in it
+    n: int,  # cases
+    start: int = 0,  # row in the part of the first of them
 ) -> list[str]:
     "The ids of a part's cases, in its order."
-    first = number * _ROWS
+    if start + n > _ROWS:
+        raise ParameterError(
+            f"a part holds at most {_ROWS:,} cases, got {start + n:,}: decide a file instead"
+        )
+    first = number * _ROWS + start
     return [f"{segment}-{each:x}" for each in range(first, first + n)]
 
 

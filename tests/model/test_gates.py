@@ -25,10 +25,10 @@ from rumos_bank.governance.gates import (
     failed,
     format_checks,
     is_unasked,
-    require_own_words,
     require_sound,
 )
 from rumos_bank.governance.integrity import load_trusted
+from rumos_bank.governance.reasons import require_own_words
 from rumos_bank.governance.tracking import make_model_record, read_folds, read_model, read_model_record
 from rumos_bank.ground.errors import ParameterError, StoreError
 from rumos_bank.ground.settings import PACKAGED, Settings, read_settings
