@@ -55,8 +55,9 @@ from rumos_bank.ground.keys import KeyRing
 from rumos_bank.ground.settings import BEHIND_LOOPBACK, Settings
 from rumos_bank.monitoring.monitor import REST, Monitor, keep_watch
 from rumos_bank.monitoring.shadow import Shadow
+from rumos_bank.serving.cases import record_override
 from rumos_bank.serving.champion import Champion, Follower
-from rumos_bank.serving.decision_log import DecisionLog, Recorded, make_entry, record_override
+from rumos_bank.serving.decision_log import DecisionLog, Recorded, make_entry
 
 # %% ../../nbs/lib/api/72_app.ipynb #76a6311b
 SLICE = 0.002  # seconds that many clients may take before others are answered
@@ -179,12 +180,13 @@ async def _decide(
 ) -> list[Recorded]:
     "Decisions that are on record; raises a `Refusal` if the log cannot be written."
     decisions, entries, pause = [], [], perf_counter() + SLICE
+    about = {"interface": "api"}
     for values in clients:
         if perf_counter() > pause:
             await asyncio.sleep(0)
             pause = perf_counter() + SLICE
         decisions.append(champion.score(values))
-        entries.append(make_entry(champion, values, decisions[-1], caller))
+        entries.append(make_entry(champion, values, decisions[-1], caller, about))
     try:
         ids = state.log.append_many(entries)
     except OSError as error:
@@ -371,7 +373,7 @@ def _add_overrides(app: FastAPI, state: ApiState) -> None:
         given, caller = read_override(await state.read_bytes(request)), request.scope["rumos"].caller
         facts = given.decision, given.prediction, given.officer, given.reason, caller
         try:
-            return _json({"id": record_override(state.log, *facts)}, 201)
+            return _json({"id": record_override(state.settings, state.log, *facts)}, 201)
         except ParameterError as error:
             raise Refusal(422, str(error)) from None
         except StoreError:

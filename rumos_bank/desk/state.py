@@ -38,8 +38,9 @@ from rumos_bank.governance.events import Decided, read_entry
 from rumos_bank.ground.errors import DataError, SettingsError
 from rumos_bank.ground.settings import Costs, Settings
 from rumos_bank.monitoring.monitor import REST, Monitor, keep_watch, last_watch
+from rumos_bank.serving.cases import record_override
 from rumos_bank.serving.champion import Champion, Decision, Follower
-from rumos_bank.serving.decision_log import DecisionLog, decide_and_record, record_override
+from rumos_bank.serving.decision_log import DecisionLog, decide_and_record, decide_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -425,7 +426,7 @@ class Desk(Form):
             raise OfficerError("changed")
         if self.decision is None:
             raise OfficerError("correct first")
-        made = decide_and_record(self.champion, self.client, CALLER, self._log)
+        made = decide_and_record(self.champion, self.client, CALLER, self._log, interface="desk")
         time = self._log.find(made.id)["time"]
         self.receipt = Receipt(made.id, time, made.decision.prediction, "", made.id)
         return self.receipt
@@ -443,7 +444,7 @@ class Desk(Form):
             raise OfficerError("reason needed" if officer else "officer needed")
         first = self.receipt or self.record()
         answer = 1 - int(read_entry(Decided, self._log.find(first.decision)).answer["prediction"])
-        own = record_override(self._log, first.decision, answer, officer, reason, CALLER)
+        own = record_override(self.settings, self._log, first.decision, answer, officer, reason, CALLER)
         self.officer = officer
         self.receipt = Receipt(own, self._log.find(own)["time"], answer, officer, first.decision)
         return self.receipt
@@ -477,7 +478,9 @@ class Desk(Form):
         self.follow()
         clients, lost = self.upload.clients, len(self.upload.broken)
         rejected = len(self.upload.rows) - len(clients)
-        answers, number = decide_and_record(self.champion, clients, CALLER, self._log, rejected, lost)
+        rows = clients.index.to_numpy()
+        facts: dict[str, Any] = {"interface": "upload", "rejected": rejected, "broken": lost}
+        answers, number = decide_table(self.champion, clients, CALLER, self._log, rows=rows, **facts)
         self.batch = Batch(self.upload, answers, number, self._log.find(number)["time"])
         return self.batch
 

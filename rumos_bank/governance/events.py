@@ -517,12 +517,15 @@ def select(
     return [line for line in lines if isinstance(line.event, kinds)]  # type: ignore[misc]
 
 # %% ../../nbs/lib/governance/37_events.ipynb #1cefc959
+_AROUND = ("id", "time", "kind", "row")  # what the log adds; the last: the number of a client's row in a file
+
+
 def read_entry(
     kind: type[G],  # Decided, OutcomeKnown, …: what the entry must be
     facts: Mapping[str, Any],  # an entry of the decision log as JSON holds it
 ) -> G:
     "The entry; raises `StoreError` for what the table of events does not know, and for an entry of another kind."
-    own = {name: value for name, value in facts.items() if name not in ("id", "time", "kind")}
+    own = {name: value for name, value in facts.items() if name not in _AROUND}
     return read_event(kind, facts.get("kind"), own)
 
 

@@ -267,7 +267,7 @@ def _read_rows(names: Sequence[str], decided: Sequence[Decided]) -> np.ndarray:
     rows = []
     for entry in decided:
         with suppress(ValueError, LookupError, TypeError):
-            fields = [float(entry.input[name]) for name in names]
+            fields = [float((entry.input or {})[name]) for name in names]
             rows.append([*fields, float(entry.answer["probability"])])
     return np.array(rows, float).reshape(-1, len(names) + 1)
 

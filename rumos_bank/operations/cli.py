@@ -281,7 +281,7 @@ def _predict_one(text: str, explained: bool) -> None:
     if not isinstance(client, dict):
         raise DataError(f"one client is a JSON object of names and numbers, got {type(client).__name__}")
     champion = _load_champion()
-    recorded = decide_and_record(champion, client, f"cli {find_user()}")
+    recorded = decide_and_record(champion, client, f"cli {find_user()}", interface="command line")
     answer = {"id": recorded.id, **recorded.decision.to_dict()}
     if explained:
         answer["explanation"] = champion.explain(client).texts()

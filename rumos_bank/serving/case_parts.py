@@ -195,7 +195,7 @@ def make_case(
     "A row of a part as an entry of the decision log; what was erased is missing."
     position = int(path.stem.rpartition("-")[2]) * _ROWS + row
     asked = {name: value for name, value in values.items() if name not in (ROW, PROBABILITY, REFER)}
-    entry = {"id": f"{shared.segment}-{position:x}", "time": shared.time, "kind": "decision"}
+    entry: dict[str, Any] = {"id": f"{shared.segment}-{position:x}", "time": shared.time, "kind": "decision"}
     entry |= {"caller": shared.caller, "interface": shared.interface, "model": dict(shared.model)}
     entry |= {"officer": shared.officer} if shared.officer else {}
     entry |= {"answer": shared.answer(values[PROBABILITY], values[REFER])}

@@ -96,8 +96,8 @@ class Case:
         "The last decision of a person, or else the model's."
         if decided := self.of_kind(PersonDecided):
             last = decided[-1]
-            kind = EVENTS[last["kind"]]
-            made: Any = read_entry(kind, last)
+            kind: Any = EVENTS[last["kind"]]
+            made = read_entry(kind, last)
             return Final(made.prediction, made.officer, made.name, last["id"], last["time"])
         return Final(self.made.answer["prediction"], MODEL, Decided.name, self.id, self.entry["time"])
 

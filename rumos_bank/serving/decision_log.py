@@ -442,7 +442,10 @@ def decide_and_record(
         )
     about = log.describe(given, interface, officer)
     decisions = [champion.score(each) for each in values]
-    entries = [make_entry(champion, *pair, caller, each) for *pair, each in zip(values, decisions, about)]
+    entries = [
+        make_entry(champion, client, decision, caller, each)
+        for client, decision, each in zip(values, decisions, about)
+    ]
     recorded = [Recorded(*pair) for pair in zip(log.append_many(entries), decisions)]
     return recorded[0] if is_one else recorded
 

@@ -76,7 +76,14 @@ def decide_again(
         settings = Settings(audit=AuditSettings(folder=Path(folder) / "log"))
         decided = Path(folder) / f"decided{ending or '.parquet'}"
         selection = Selection(**{name: entry["input"].get(name, "") for name in Selection.__annotations__})
-        done = predict_file(given, decided, settings, champion=champion, selection=selection)
+        done = predict_file(
+            given,
+            decided,
+            settings,
+            champion=champion,
+            selection=selection,
+            segment=entry.get("segment") or "",
+        )
         again = DecisionLog(settings).find(done.entry)
     if again["input"]["sha256"] != entry["input"]["sha256"]:
         raise StoreError(f"{given} is not the file that was read then: it was changed, or is another")
