@@ -351,7 +351,7 @@ class _Manifest:
         self.folder, self.identity = folder, dict(identity)
         first, *lines = self._read() or [{}]
         lines = lines if first == self.identity else []
-        self.segment = next((line["segment"] for line in lines if "segment" in line), "")
+        self.segment = next((line["cases"] for line in lines if "cases" in line), "")
         self.chunks = {line["chunk"]: line for line in lines if "chunk" in line}
         self.entry = next(
             (line["entry"] for line in lines if "entry" in line), ""
@@ -364,7 +364,7 @@ class _Manifest:
             for number, line in self.chunks.items()
             if _is_whole(parts, line["part"])
             and _is_whole(rejects, line["rejects"])
-            and (not line["totals"]["scored"] or (record / self.segment / name_part(number)).exists())
+            and (not Totals(**line["totals"]).scored or (record / self.segment / name_part(number)).exists())
         }
         self.entry = self.entry if kept == self.chunks else ""
         self.chunks = kept
@@ -374,7 +374,7 @@ class _Manifest:
         self.folder.write(MANIFEST, b"".join(map(_to_line, self._expect())))
 
     def _expect(self) -> list[Mapping[str, Any]]:
-        return [self.identity, {"segment": self.segment}, *self.chunks.values()]
+        return [self.identity, {"cases": self.segment}, *self.chunks.values()]
 
     def append(self, line: Mapping[str, Any]) -> None:
         "Add one line, which is on the disk when this returns."

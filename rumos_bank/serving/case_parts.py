@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rumos_bank.data.contract import FIELD_OF
+from rumos_bank.governance.events import Decided
 from rumos_bank.ground.errors import ParameterError, StoreError
 from rumos_bank.ground.settings import Costs
 from rumos_bank.model.cost import expected_costs
@@ -195,7 +196,11 @@ def make_case(
     "A row of a part as an entry of the decision log; what was erased is missing."
     position = int(path.stem.rpartition("-")[2]) * _ROWS + row
     asked = {name: value for name, value in values.items() if name not in (ROW, PROBABILITY, REFER)}
-    entry: dict[str, Any] = {"id": f"{shared.segment}-{position:x}", "time": shared.time, "kind": "decision"}
+    entry: dict[str, Any] = {
+        "id": f"{shared.segment}-{position:x}",
+        "time": shared.time,
+        "kind": Decided.name,
+    }
     entry |= {"caller": shared.caller, "interface": shared.interface, "model": dict(shared.model)}
     entry |= {"officer": shared.officer} if shared.officer else {}
     entry |= {"answer": shared.answer(values[PROBABILITY], values[REFER])}

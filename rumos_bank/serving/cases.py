@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MODEL', 'Notify', 'Key', 'Final', 'Case', 'open_cases', 'find_case', 'find_by_reference', 'Query', 'Summary', 'Page',
-           'list_cases', 'record_override', 'record_second_look', 'record_appeal', 'decide_appeal']
+           'list_cases', 'summarise_cases', 'record_override', 'record_second_look', 'record_appeal', 'decide_appeal']
 
 # %% ../../nbs/lib/serving/55_cases.ipynb #d572e362
 import hashlib
@@ -485,6 +485,23 @@ def list_cases(
         found = heapq.merge(lines, folders, key=lambda case: case.key, reverse=True)
         wanted = list(islice((case for case in found if _is_wanted(case, query, theirs)), limit + 1))
     return Page(tuple(wanted[:limit]), wanted[limit - 1].id if len(wanted) > limit else "")
+
+
+def summarise_cases(
+    settings: Settings,  # which log
+    ids: Sequence[str],  # of cases
+) -> list[Summary]:  # in the same order
+    "These cases as a list shows them; raises `StoreError` if there is none of such an id."
+    log, found = DecisionLog(settings), []
+    with open_cases(settings) as index:
+        events = _Events(index)
+        for each in ids:
+            entry = log.find(each)
+            made = read_entry(Decided, entry)
+            who, answer = (made.interface, made.caller, made.officer), made.answer
+            about = who, answer["model_version"], answer["prediction"], answer["refer"]
+            found.append(events.summarise(each, entry["time"], *about))
+    return found
 
 
 def _find_officers_cases(index: sqlite3.Connection, officer: str) -> set[str]:

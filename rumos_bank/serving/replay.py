@@ -4,23 +4,34 @@
 
 # %% auto #0
 __all__ = ['Recall', 'load_promoted', 'find_differences', 'answer_again', 'decide_again', 'Replayed', 'replay', 'Replays',
-           'replay_days']
+           'replay_days', 'CaseView', 'view_case']
 
 # %% ../../nbs/lib/serving/56_replay.ipynb #3da42e31
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from rumos_bank.data.places import Selection, to_place
-from rumos_bank.governance.events import BatchDecided, Decided, is_kind
+from rumos_bank.governance.events import (
+    EVENTS,
+    Appealed,
+    BatchDecided,
+    Decided,
+    LetterWritten,
+    OutcomeKnown,
+    PersonDecided,
+    is_kind,
+    read_entry,
+)
 from rumos_bank.governance.registry import find_promoted
 from rumos_bank.ground.errors import ParameterError, RumosError, StoreError
 from rumos_bank.ground.settings import AuditSettings, Settings
 from rumos_bank.serving.batch import predict_file
+from rumos_bank.serving.cases import Case, find_case
 from rumos_bank.serving.champion import Champion, read_version
 from rumos_bank.serving.decision_log import DecisionLog, read_log
 from rumos_bank.serving.writers import find_written
@@ -199,3 +210,76 @@ def replay_days(
             tally.add(_replay(entry, recall))
             notify(tally.counts.total())
     return tally
+
+# %% ../../nbs/lib/serving/56_replay.ipynb #55612652
+@dataclass(frozen=True)
+class CaseView:
+    "A case with its reasons and its replay; the text is what people read."
+
+    case: Case
+    reasons: tuple[str, ...]  # sentences, by the model that decided
+    replayed: Replayed
+
+    def to_dict(self) -> dict[str, Any]:
+        "The view as JSON can hold it."
+        return self.case.to_dict() | {"reasons": list(self.reasons), "replay": self.replayed._asdict()}
+
+    def __str__(self) -> str:
+        made, final = self.case.made, self.case.final
+        answer, words = made.answer, ("accepted", "refused")
+        who = f" for {made.officer}" if made.officer else ""
+        lines = [
+            f"case {self.case.id}: {words[final.prediction]}, by {final.by} ({final.how}, {_minute(final.time)})",
+            f"  model version {answer['model_version']}: {words[answer['prediction']]}, probability of default "
+            f"{answer['probability']:.1%}, refused from {answer['threshold']:.1%} on"
+            + ("; a person was to decide" if answer["refer"] else ""),
+            f"  asked through {made.interface} by {made.caller}{who}, {_minute(self.case.entry['time'])}",
+        ]
+        if self.case.waiting:
+            lines.append(f"  WAITS for: {self.case.waiting}{_due(self.case)}")
+        values = ", ".join(f"{name} {value}" for name, value in (made.input or {}).items())
+        lines.append(f"  values: {values or 'erased'}")
+        lines += [f"  {text}" for text in self.reasons]
+        lines += [f"  {_minute(event['time'])} {_describe_event(event)}" for event in self.case.events]
+        why = f": {self.replayed.why}" if self.replayed.why else ""
+        return "\n".join([*lines, f"  replayed now: {self.replayed.outcome}{why}"])
+
+
+def _minute(time: str) -> str:
+    return time[:16].replace("T", " ")
+
+
+def _due(case: Case) -> str:
+    return f", due {read_entry(Appealed, case.open_appeal).due}" if case.open_appeal else ""
+
+
+def _describe_event(entry: Mapping[str, Any]) -> str:
+    "An event of a case as a line of text."
+    kind: Any = EVENTS[entry["kind"]]
+    event = read_entry(kind, entry)
+    if isinstance(event, OutcomeKnown):
+        return f"outcome: {('paid', 'defaulted')[event.defaulted]}"
+    if isinstance(event, PersonDecided):
+        return f"{event.name}: {('accepted', 'refused')[event.prediction]} by {event.officer}: {event.reason or 'erased'}"
+    if isinstance(event, Appealed):
+        return f"appeal, taken by {event.officer}, due {event.due}: {event.reason or 'erased'}"
+    if isinstance(event, LetterWritten):
+        return f"letter ({event.language})"
+    return str(entry["kind"])
+
+
+def view_case(
+    settings: Settings,  # which store, which log
+    decision_id: str,  # as it was answered
+) -> CaseView:
+    "The whole case; raises as `find_case`. What the model cannot say any more is said in its place."
+    case, recall = find_case(settings, decision_id), _remember(settings)
+    reasons: Sequence[str]
+    try:
+        if case.erased:
+            raise StoreError("what was asked was erased")
+        model = case.made.model
+        reasons = recall(int(model["version"]), str(model["digest"])).explain(case.made.input or {}).texts()
+    except RumosError as error:
+        reasons = (f"no reasons: {error}",)
+    return CaseView(case, tuple(reasons), _replay(case.entry, recall))

@@ -105,6 +105,7 @@ def test_an_entry_of_another_kind_is_refused():
 ALSO_WORDS = {  # names that mean something else too: there they are found only where an event is matched or built
     *("refused", "rejected", "promoted", "approved", "accepted"),  # columns, groups, states of a pipeline
     *("decision", "batch", "override", "outcome", "shadow"),  # parts of a page, scopes of a key, a gate
+    *("appeal", "letter"),  # commands
 }
 OTHER_TABLES = {  # by the name of what is indexed: no line of the ledger and no entry of the log
     *(
