@@ -109,6 +109,17 @@ class Case:
         return waiting[-1] if waiting else None
 
     @property
+    def appeal_due(self) -> str:
+        "Day as YYYYMMDD until which an open appeal is to be decided; empty: none is open."
+        return read_entry(Appealed, self.open_appeal).due if self.open_appeal else ""
+
+    @property
+    def deciders(self) -> list[str]:
+        "The officers who decided about the client, in order."
+        kinds: list[Any] = [EVENTS[each["kind"]] for each in self.of_kind(PersonDecided)]
+        return [read_entry(kind, each).officer for kind, each in zip(kinds, self.of_kind(PersonDecided))]
+
+    @property
     def waiting(self) -> str:
         "What the case waits for: `appeal`, `second look`, or nothing."
         if self.open_appeal:
@@ -181,8 +192,9 @@ def _row_of_case(entry: Mapping[str, Any], segment: str, position: int) -> tuple
 
 def _row_of_event(entry: Mapping[str, Any]) -> tuple[Any, ...]:
     event = read_entry(EVENTS[entry["kind"]], entry)  # type: ignore[type-var]
-    officer, prediction = getattr(event, "officer", None), getattr(event, "prediction", None)
     assert isinstance(event, CaseEvent)
+    officer = event.officer if isinstance(event, PersonDecided | Appealed) else None
+    prediction = event.prediction if isinstance(event, PersonDecided) else None
     return entry["id"], event.decision, entry["time"], event.name, officer, prediction
 
 
@@ -288,8 +300,10 @@ def find_case(
     log = DecisionLog(settings)
     entry = log.find(decision_id)
     if not is_kind(entry, Decided):
-        about = entry.get("decision", "")
-        hint = f"it is about the case {about}" if about else "name a decision about one client"
+        kind: Any = EVENTS.get(entry.get("kind", ""))
+        hint = "name a decision about one client"
+        if kind and issubclass(kind, CaseEvent):
+            hint = f"it is about the case {read_entry(kind, entry).decision}"
         raise ParameterError(f"{decision_id} is of the kind {entry.get('kind')}: {hint}")
     with open_cases(settings) as index:
         found = index.execute("select id from events where case_id = ? order by time, id", (decision_id,))
@@ -605,9 +619,7 @@ def decide_appeal(
     appeal = case.open_appeal
     if not appeal:
         raise ParameterError(f"no appeal against {decision_id} waits for an answer")
-    before = {_plain(each["officer"]) for each in case.of_kind(PersonDecided)} | {
-        _plain(case.made.officer or "")
-    }
+    before = {_plain(each) for each in (*case.deciders, case.made.officer or "")}
     if _plain(officer) in before:
         raise ParameterError(
             f"{officer} decided about {decision_id} before: another officer answers an appeal"

@@ -236,7 +236,8 @@ class CaseView:
             f"  asked through {made.interface} by {made.caller}{who}, {_minute(self.case.entry['time'])}",
         ]
         if self.case.waiting:
-            lines.append(f"  WAITS for: {self.case.waiting}{_due(self.case)}")
+            due = f", due {self.case.appeal_due}" if self.case.appeal_due else ""
+            lines.append(f"  WAITS for: {self.case.waiting}{due}")
         values = ", ".join(f"{name} {value}" for name, value in (made.input or {}).items())
         lines.append(f"  values: {values or 'erased'}")
         lines += [f"  {text}" for text in self.reasons]
@@ -247,10 +248,6 @@ class CaseView:
 
 def _minute(time: str) -> str:
     return time[:16].replace("T", " ")
-
-
-def _due(case: Case) -> str:
-    return f", due {read_entry(Appealed, case.open_appeal).due}" if case.open_appeal else ""
 
 
 def _describe_event(entry: Mapping[str, Any]) -> str:
