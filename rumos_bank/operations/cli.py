@@ -973,10 +973,8 @@ def appeal_case(case: Case, officer: Officer, why: Reason) -> None:
     settings = read_settings()
     with closing(DecisionLog(settings)) as log:
         record_appeal(settings, log, case, officer, why, f"cli {find_user()}")
-    appeal = find_case(settings, case).open_appeal or {}
-    print(
-        f"{case}: the appeal is due {appeal['due']}; another officer answers with `rumos cases decide-appeal {case}`"
-    )
+    due = find_case(settings, case).appeal_due
+    print(f"{case}: the appeal is due {due}; another officer answers with `rumos cases decide-appeal {case}`")
 
 
 @cases.command("decide-appeal")
