@@ -849,7 +849,7 @@ def _show_cases(found: "Sequence[Summary]") -> None:
     ]
     print_table(columns, rows, left=5, alarmed=[at for at, each in enumerate(found) if each.waiting])
 
-
+# %% ../../nbs/lib/operations/87_cli.ipynb #f2af6f0d
 @cases.command("list")
 def list_all(
     first: Day = "",
@@ -879,7 +879,7 @@ def list_all(
     if page.after:
         print(f"more: --after {page.after}")
 
-
+# %% ../../nbs/lib/operations/87_cli.ipynb #ad810b4e
 @cases.command("find")
 def find(reference: Annotated[str, typer.Argument(help="the bank's own reference of the client")]) -> None:
     """Find the cases of one client by the bank's own reference (exit code 1 if there is none).
@@ -938,7 +938,7 @@ def _record(kind: str, case: str, decision: str, officer: str, why: str) -> None
 
 Decision_ = Annotated[str, typer.Argument(metavar="DECISION", help="accept or refuse")]
 
-
+# %% ../../nbs/lib/operations/87_cli.ipynb #ed8f4484
 @cases.command("override")
 def override_case(case: Case, decision: Decision_, officer: Officer, why: Reason) -> None:
     """Decide in place of the model.

@@ -142,7 +142,7 @@ def score_table(
     part = make_part(cases.shared, chunk.rows[good], *seen, of_good) if n else None
     return Scored(kept, rejected, _count(answers, len(bad), len(chunk.broken)), part)
 
-
+# %% ../../nbs/lib/serving/53_batch.ipynb #5d618616
 def _read_references(cases: Cases, chunk: Chunk) -> tuple[list[str], dict[int, str]]:
     "The hashed reference of each row, none where there is no column; and what is wrong with some, by position."
     if not cases.column or not cases.references:
@@ -391,7 +391,7 @@ class _Manifest:
         "The lines that were written whole."
         return [json.loads(line) for line in self.folder.read(MANIFEST).split(b"\n")[:-1]]
 
-
+# %% ../../nbs/lib/serving/53_batch.ipynb #024ff17e
 def _to_line(value: Mapping[str, Any]) -> bytes:
     return json.dumps(value).encode() + b"\n"
 
@@ -761,7 +761,7 @@ class _Asked(NamedTuple):
     references: str  # column of the input with the bank's own references; empty: none
     segment: str  # the beginning of the cases' ids; empty: a new one
 
-
+# %% ../../nbs/lib/serving/53_batch.ipynb #8719d8b2
 def _prepare(
     place: Path | str,
     target: Path | str,

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['ROW', 'PROBABILITY', 'REFER', 'make_ids', 'find_place', 'name_part', 'Shared', 'make_part', 'read_shared',
-           'read_case', 'make_case', 'find_rows', 'read_reference', 'erase_rows', 'list_parts', 'hash_parts',
-           'read_cases']
+           'read_case', 'read_decisions', 'make_case', 'find_rows', 'read_reference', 'erase_rows', 'list_parts',
+           'hash_parts', 'read_cases']
 
 # %% ../../nbs/lib/serving/51_case_parts.ipynb #e549b27e
 import hashlib
@@ -129,7 +129,7 @@ def make_part(
     table = pa.table(columns).replace_schema_metadata({"rumos": json.dumps(asdict(shared))})
     return _write_part(table), _sort_references(references or ())
 
-
+# %% ../../nbs/lib/serving/51_case_parts.ipynb #3613760e
 def _write_part(table: "pa.Table") -> bytes:
     import pyarrow.parquet as pq
 
@@ -185,6 +185,18 @@ def read_case(
                 return make_case(shared, path, row, values)
             start += n
     raise StoreError(f"there is no row {row} in {path}")
+
+# %% ../../nbs/lib/serving/51_case_parts.ipynb #052e8e8b
+def read_decisions(
+    path: Path,  # of a part
+) -> tuple[np.ndarray, np.ndarray]:  # (n,) whether the client was refused, whether a person should decide
+    "What the model decided about all cases of a part; raises `StoreError` if it cannot be read."
+    with _open(path) as file:
+        shared = Shared(**json.loads(file.metadata.metadata[b"rumos"]))
+        table = file.read([PROBABILITY, REFER], use_threads=False)
+    # By DLPack, because Arrow's own conversion imports pandas, which takes half a second.
+    probability, refer = table[PROBABILITY].combine_chunks(), table[REFER].combine_chunks().cast("uint8")
+    return np.from_dlpack(probability) >= shared.threshold, np.from_dlpack(refer).astype(bool)
 
 
 def make_case(
@@ -275,7 +287,7 @@ def hash_parts(
     )
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in names}
 
-
+# %% ../../nbs/lib/serving/51_case_parts.ipynb #eb242705
 def read_cases(
     part: Path,  # its path
 ) -> Iterator[dict[str, Any]]:  # entries of the kind `decision`

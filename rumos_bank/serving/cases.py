@@ -18,6 +18,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from rumos_bank.governance.events import (
     EVENTS,
     AppealDecided,
@@ -36,7 +38,16 @@ from rumos_bank.governance.reasons import require_own_words
 from rumos_bank.governance.references import check_reference, read_references
 from rumos_bank.ground.errors import ParameterError, StoreError
 from rumos_bank.ground.settings import Settings
-from rumos_bank.serving.case_parts import PROBABILITY, REFER, find_rows, list_parts, make_ids, read_shared
+from rumos_bank.serving.case_parts import (
+    find_place,
+    find_rows,
+    list_parts,
+    make_ids,
+    read_decisions,
+    read_shared,
+)
+
+# %% ../../nbs/lib/serving/55_cases.ipynb #fd2eaa6e
 from rumos_bank.serving.decision_log import (
     DecisionLog,
     list_days,
@@ -59,7 +70,7 @@ class Final(NamedTuple):
     entry: str  # its id
     time: str  # ISO 8601 in UTC
 
-
+# %% ../../nbs/lib/serving/55_cases.ipynb #5e04f455
 @dataclass(frozen=True)
 class Case:
     "A decision and all that happened to it since."
@@ -256,7 +267,7 @@ def _list_folder(index: sqlite3.Connection, path: Path) -> None:
         row = path.name, stamp, shared.time, *who, n, referenced
         index.execute("insert or replace into folders values (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
 
-
+# %% ../../nbs/lib/serving/55_cases.ipynb #d94344fd
 @contextmanager
 def open_cases(
     settings: Settings,  # which log
@@ -356,7 +367,7 @@ class Summary(NamedTuple):
     time: str  # ISO 8601 in UTC
     interface: str
     caller: str
-    officer: str  # who asked for it, or else who decided in the end; empty: no person
+    officer: str  # who decided in the end, or else who asked for it; empty: no person
     version: int  # of the model
     model_refused: bool
     refused: bool  # in the end
@@ -369,7 +380,7 @@ class Summary(NamedTuple):
         segment, _, position = self.id.rpartition("-")
         return self.time, segment, int(position, 16)
 
-
+# %% ../../nbs/lib/serving/55_cases.ipynb #e4919d0a
 @dataclass(frozen=True)
 class Page:
     "A part of a list."
@@ -396,7 +407,7 @@ class _Events:
                 appeals += 1
             elif issubclass(EVENTS[kind], PersonDecided):
                 appeals -= kind == AppealDecided.name
-                how, final, officer = kind, bool(prediction), officer or person
+                how, final, officer = kind, bool(prediction), person
         if appeals > 0:
             waiting = Appealed.name
         elif referred and how == Decided.name:
@@ -451,13 +462,39 @@ def _walk_lines(index: sqlite3.Connection, query: Query, before: Key) -> Iterato
     for id_, time, interface, caller, officer, version, refused, referred in found:
         yield events.summarise(id_, time, (interface, caller, officer), version, refused, referred)
 
+# %% ../../nbs/lib/serving/55_cases.ipynb #0fa7643e
+def _mark_rows(
+    query: Query, refused: np.ndarray, referred: np.ndarray, touched: Sequence[int], whole: bool
+) -> np.ndarray:
+    "The rows of a part that may be wanted, the last first; the others need not be looked at one by one."
+    maybe = np.ones(len(refused), bool)
+    if query.decision:
+        maybe &= refused == (query.decision == "refuse")
+    if query.waiting:
+        maybe &= referred
+    if query.officer and not whole:
+        maybe[:] = False
+    maybe[list(touched)] = True  # a person decided: what the model said is not the end
+    return np.flatnonzero(maybe)[::-1]
 
+
+def _list_touched(index: sqlite3.Connection, segment: str) -> dict[str, list[int]]:
+    "Part → rows to which something happened."
+    found = index.execute(
+        "select distinct case_id from events where case_id > ? and case_id < ?",
+        (f"{segment}-", f"{segment}."),
+    )
+    touched: dict[str, list[int]] = {}
+    for (id_,) in found:
+        part, row = find_place(int(id_.rpartition("-")[2], 16))
+        touched.setdefault(part, []).append(row)
+    return touched
+
+# %% ../../nbs/lib/serving/55_cases.ipynb #f2dba063
 def _walk_folders(
     settings: Settings, index: sqlite3.Connection, query: Query, before: Key
 ) -> Iterator[Summary]:
     "Cases of whole files, the newest first."
-    import pyarrow.parquet as pq
-
     where, values = _limit(query)
     events = _Events(index)
     found = index.execute(
@@ -466,15 +503,11 @@ def _walk_folders(
         (*before[:2], *values),
     )
     for segment, time, *who, version in found.fetchall():
+        touched, whole = _list_touched(index, segment), who[2] == query.officer
         for part in reversed(list_parts(settings.audit_path / segment)):
-            shared, _ = read_shared(part)
+            refused, referred = read_decisions(part)
             number = int(part.stem.rpartition("-")[2])
-            table = pq.read_table(part, columns=[PROBABILITY, REFER], use_threads=False)
-            refused, referred = (
-                (table[PROBABILITY].to_numpy() >= shared.threshold).tolist(),
-                table[REFER].to_pylist(),
-            )
-            for row in range(table.num_rows - 1, -1, -1):
+            for row in _mark_rows(query, refused, referred, touched.get(part.name, ()), whole).tolist():
                 (id_,) = make_ids(segment, number, 1, row)
                 if (time, segment, int(id_.rpartition("-")[2], 16)) < before:
                     yield events.summarise(id_, time, who, version, refused[row], referred[row])
@@ -559,7 +592,7 @@ def record_second_look(
     "Record a person's decision about a referred client; raises as `record_override`, and if the model did not refer."
     return _decide(settings, log, SecondLook, decision_id, prediction, officer, reason, caller)
 
-
+# %% ../../nbs/lib/serving/55_cases.ipynb #b6a163ab
 def _decide(
     settings: Settings,
     log: DecisionLog,
@@ -604,7 +637,7 @@ def record_appeal(
     appeal = Appealed(decision=decision_id, officer=officer, due=due, reason=said, caller=caller)
     return log.append(appeal.to_dict())
 
-
+# %% ../../nbs/lib/serving/55_cases.ipynb #acaaacfe
 def decide_appeal(
     settings: Settings,  # which log
     log: DecisionLog,  # of this process

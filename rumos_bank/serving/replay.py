@@ -249,7 +249,7 @@ class CaseView:
 def _minute(time: str) -> str:
     return time[:16].replace("T", " ")
 
-
+# %% ../../nbs/lib/serving/56_replay.ipynb #92e63799
 def _describe_event(entry: Mapping[str, Any]) -> str:
     "An event of a case as a line of text."
     kind: Any = EVENTS[entry["kind"]]
