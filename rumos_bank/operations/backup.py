@@ -16,7 +16,7 @@ import shutil
 import sqlite3
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,7 +42,7 @@ from rumos_bank.ground.keys import KEYS, Key, list_keys, merge_keys
 from rumos_bank.ground.settings import DATABASE, Settings
 from rumos_bank.operations.serve import Service, find_host
 from rumos_bank.serving.champion import Champion
-from rumos_bank.serving.decision_log import list_days
+from rumos_bank.serving.decision_log import list_record
 
 # %% ../../nbs/lib/operations/86_backup.ipynb #98399f72
 DECISIONS = "decisions"  # the log's name in a backup, wherever it lies
@@ -59,7 +59,7 @@ def _list_files(settings: Settings) -> dict[str, Path]:
     found = {KEYS: store / KEYS} if (store / KEYS).is_file() else {}
     inside = sorted(path for path in (store / ARTIFACTS).rglob("[!.]*") if path.is_file())
     found |= {path.relative_to(store).as_posix(): path for path in inside}  # .x: not yet in its place
-    return found | {f"{DECISIONS}/{path.name}": path for path in list_days(settings.audit_path)}
+    return found | {f"{DECISIONS}/{name}": path for name, path in list_record(settings.audit_path).items()}
 
 
 def _require_sqlite(settings: Settings) -> None:
@@ -126,6 +126,17 @@ def _seal(path: Path) -> None:
         os.fsync(opened.fileno())
 
 
+def _find_earlier(name: str, source: Path, earlier: "Backup | None") -> dict[str, Any]:
+    "Size, digest and backup of a file that an earlier backup holds as it is now; empty: none does."
+    known = earlier.files.get(name) if earlier else None
+    if not earlier or not known or known["size"] != source.stat().st_size:
+        return {}
+    with source.open("rb") as opened:
+        if hashlib.file_digest(opened, "sha256").hexdigest() != known["sha256"]:
+            return {}
+    return {"in": earlier.path.name, **known}  # where that one only names a third, the third has it
+
+
 def _pack(archive: zipfile.ZipFile, name: str, source: Path) -> dict[str, Any]:
     "Copy the file as long as it is now; the size and digest of what was copied."
     digest, left = hashlib.sha256(), source.stat().st_size
@@ -158,10 +169,16 @@ class Backup:
     def __str__(self) -> str:
         champion = f"champion version {self.champion['version']}" if self.champion else "no champion"
         decisions = sum(name.startswith(f"{DECISIONS}/") for name in self.files)
+        named = f" ({', '.join(self.needs)} must lie beside it)" if self.needs else ""
         return (
             f"{self.path}: {len(self.files):,} files, {self.size / 1e6:,.1f} MB, of {self.when}; "
-            f"{champion}, {self.head} lines in the ledger, {decisions} files of decisions"
+            f"{champion}, {self.head} lines in the ledger, {decisions} files of decisions{named}"
         )
+
+    @property
+    def needs(self) -> list[str]:
+        "Names of the earlier backups that hold some of its files."
+        return sorted({each["in"] for each in self.files.values() if "in" in each})
 
 
 def _is_ours(name: str) -> bool:
@@ -193,7 +210,22 @@ def read_backup(
         )
     if strange := [name for name in manifest["files"] if not _is_ours(name)]:
         raise StoreError(f"{path} holds {strange[0]!r}, which is no part of a store: {again}")
-    return Backup(path, seal, **manifest)
+    backup = Backup(path, seal, **manifest)
+    for name in backup.needs:
+        _require_earlier(backup, name)
+    return backup
+
+
+def _require_earlier(backup: Backup, name: str) -> None:
+    "Raise `StoreError` unless the earlier backup lies beside this one and holds what this one lacks."
+    path = backup.path.with_name(name)
+    if Path(name).name != name or not path.is_file():
+        raise StoreError(f"{backup.path} holds what is new since {name}: put that file beside it")
+    earlier = read_backup(path)
+    for file, recorded in backup.files.items():
+        found = earlier.files.get(file, {})
+        if recorded.get("in") == name and ("in" in found or found.get("sha256") != recorded["sha256"]):
+            raise StoreError(f"{path} does not hold {file} as {backup.path} needs it: it is another backup")
 
 # %% ../../nbs/lib/operations/86_backup.ipynb #34a86486
 @contextmanager
@@ -252,19 +284,25 @@ def write_backup(
     settings: Settings,  # which store, which log
     folder: Path,  # to write into; made if it is missing
     notify: Notify = lambda done, total: None,
+    incremental: bool = False,  # leave out what the newest backup in that folder holds
 ) -> Backup:
     "Copy what cannot be lost into one new file, and read it back; raises `StoreError`."
     when, (_, size) = datetime.now(UTC), measure_store(settings)
     target = folder / f"rumos-{when:%Y%m%d-%H%M%S-%f}.zip"
+    newest = max(folder.glob("rumos-*.zip"), default=None) if incremental else None
+    earlier = read_backup(newest) if newest else None
     try:
         with _work_in(folder / ".unfinished") as work:
             require_space(work, size + (settings.store_path / DATABASE).stat().st_size)
             begun = {"format": FORMAT, "when": when.isoformat(timespec="seconds")}
             facts = begun | _take_state(settings, work)
-            _write_archive(work / target.name, settings, work, facts, lambda done: notify(done, size))
-            written = read_backup(work / target.name)
-            (work / target.name).chmod(0o600)
-            (work / target.name).rename(target)
+            made = work / target.name
+            for name in {newest.name, *earlier.needs} if newest and earlier else ():
+                (work / name).symlink_to((folder / name).absolute())  # where it will look for them
+            _write_archive(made, settings, work, facts, earlier, lambda done: notify(done, size))
+            written = read_backup(made)
+            made.chmod(0o600)
+            made.rename(target)
             sync_path(folder)
     except OSError as error:
         raise StoreError(
@@ -274,7 +312,12 @@ def write_backup(
 
 # %% ../../nbs/lib/operations/86_backup.ipynb #7231ec1f
 def _write_archive(
-    path: Path, settings: Settings, state: Path, facts: Mapping[str, Any], notify: Callable[[int], None]
+    path: Path,
+    settings: Settings,
+    state: Path,
+    facts: Mapping[str, Any],
+    earlier: Backup | None,
+    notify: Callable[[int], None],
 ) -> None:
     "Write the sealed file."
     sources = {name: state / name for name in (DATABASE, LEDGER) if (state / name).is_file()}
@@ -283,7 +326,8 @@ def _write_archive(
     done = 0
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for name, source in sources.items():
-            files[name] = _pack(archive, name, source)
+            held = {} if source.is_relative_to(state) else _find_earlier(name, source, earlier)
+            files[name] = held or _pack(archive, name, source)
             done += files[name]["size"]
             notify(done)
         archive.writestr(MANIFEST, json.dumps({**facts, "files": files}, indent=1))
@@ -294,8 +338,13 @@ def _write_archive(
 def _unpack(backup: Backup, folder: Path, notify: Notify) -> None:
     "Write every file into the folder, as it was; raises `StoreError` if one has another digest."
     done = 0
-    with zipfile.ZipFile(backup.path) as archive:
+    with ExitStack() as opened_ones:
+        names = {backup.path.name, *backup.needs}
+        archives = {
+            name: opened_ones.enter_context(zipfile.ZipFile(backup.path.with_name(name))) for name in names
+        }
         for name, recorded in backup.files.items():
+            archive = archives[recorded.get("in", backup.path.name)]
             target, digest = folder / name, hashlib.sha256()
             target.parent.mkdir(parents=True, exist_ok=True)
             target.touch(mode=0o600 if name == KEYS or name.startswith(DECISIONS) else 0o666)
@@ -415,12 +464,14 @@ def _put_back(store: Path, note: Path) -> None:
         store.with_name(name).rename(store)
 
 # %% ../../nbs/lib/operations/86_backup.ipynb #6a288697
-def _complete_log(source: Path, folder: Path) -> None:
-    "Copy into a log what it lacks of another."
+def _complete_log(source: Path, folder: Path, is_newer: bool = False) -> None:
+    "Copy into a log what it lacks of another; what is newer also counts where it is as long: it may be erased there."
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for path in list_days(source):
-        target = folder / path.name
-        if not target.exists() or target.stat().st_size < path.stat().st_size:
+    for name, path in list_record(source).items():
+        target = folder / name
+        size = target.stat().st_size if target.exists() else -1
+        if size < path.stat().st_size or (is_newer and (size == path.stat().st_size or "/" in name)):
+            target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             made = target.with_name(f".{target.name}")
             shutil.copy2(path, made)
             sync_path(made)
@@ -434,12 +485,13 @@ def _join_logs(settings: Settings, restored: Path) -> None:
     log = restored / live.relative_to(settings.store_path) if is_inside else live
     if log != unpacked:
         _complete_log(unpacked, log)
-        for path in list_days(unpacked):
+        for path in list_record(unpacked).values():
             path.unlink()
-        with suppress(OSError):  # not there, or the log lies in it
-            unpacked.rmdir()
+        for left in (*(each for each in unpacked.glob("*") if each.is_dir()), unpacked):
+            with suppress(OSError):  # not there, or the log lies in it
+                left.rmdir()
     if is_inside:
-        _complete_log(live, log)
+        _complete_log(live, log, is_newer=True)
 
 # %% ../../nbs/lib/operations/86_backup.ipynb #945f22f7
 def _join_keys(
@@ -528,7 +580,7 @@ def _settle(settings: Settings, restored: Restored) -> Restored:  # with what wa
 def _require_space_beside(settings: Settings, backup: Backup) -> None:
     "Raises `StoreError` unless the unpacked backup, with a log that goes on in it, fits beside the store."
     store, log = settings.store_path, settings.audit_path
-    newer = [path.stat().st_size for path in list_days(log)] if log.is_relative_to(store) else []
+    newer = [path.stat().st_size for path in list_record(log).values()] if log.is_relative_to(store) else []
     require_space(next(folder for folder in store.parents if folder.is_dir()), backup.size + sum(newer))
 
 

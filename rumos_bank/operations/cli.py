@@ -1172,6 +1172,9 @@ def _describe_bytes(verb: str) -> Any:
 def backup(
     folder: Annotated[str, typer.Argument(help="for the file; made if it is missing")] = "backups",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="only show what would be copied")] = False,
+    incremental: Annotated[
+        bool, typer.Option("--incremental", help="leave out what the newest backup there holds already")
+    ] = False,
 ) -> None:
     """Copy the store, its ledger and its decisions into one checked file, while everything runs.
 
@@ -1190,9 +1193,10 @@ def backup(
         return print(
             f"{files:,} files, {size / 1e6:,.1f} MB, would be copied from {settings.store_path} into {folder}"
         )
-    print(write_backup(settings, Path(folder).absolute(), _describe_bytes("copied")))
+    print(write_backup(settings, Path(folder).absolute(), _describe_bytes("copied"), incremental))
     print(
-        f"The private key in {settings.ledger_path} is not in it: keep a copy where the bank keeps its secrets."
+        f"The private key in {settings.ledger_path}, and the key of clients' references beside it, are not in it: keep "
+        "copies where the bank keeps its secrets."
     )
 
 # %% ../../nbs/lib/operations/87_cli.ipynb #ab547ac5

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['ERASED', 'DECISION_ID', 'INTERFACES', 'start_chain', 'make_line', 'Checked', 'check_line', 'read_line', 'DecisionLog',
-           'require_day', 'list_days', 'list_folders', 'open_day', 'find_old', 'clear_old', 'find_state', 'read_log',
-           'Recorded', 'make_entry', 'decide_and_record', 'CaseFolder', 'begin_cases', 'record_batch', 'RecordedTable',
-           'decide_table', 'add_ids']
+           'require_day', 'list_days', 'list_folders', 'list_record', 'open_day', 'find_old', 'clear_old', 'find_state',
+           'read_log', 'Recorded', 'make_entry', 'decide_and_record', 'CaseFolder', 'begin_cases', 'record_batch',
+           'RecordedTable', 'decide_table', 'add_ids']
 
 # %% ../../nbs/lib/serving/52_decision_log.ipynb #0df3b443
 import hashlib
@@ -34,7 +34,7 @@ from rumos_bank.governance.events import (
     LogEntry,
     RecordCleared,
 )
-from rumos_bank.governance.references import References, read_references
+from rumos_bank.governance.references import NOTE, References, read_references
 from rumos_bank.ground.errors import ParameterError, StoreError
 from rumos_bank.ground.files import write_file
 from rumos_bank.ground.settings import Settings, read_settings
@@ -310,6 +310,17 @@ def _list(folder: Path, pattern: re.Pattern[str], first: str, last: str) -> list
     except OSError as error:
         raise _unreadable(folder, error) from None
     return [path for path in found if first <= path.name[:8] <= (last or path.name)]
+
+
+def list_record(
+    folder: Path,  # of a decision log
+) -> dict[str, Path]:  # name below the folder, with / → file
+    "Every file of the record: lines, cases of files, seals, and the note about the key of references."
+    found = [*list_days(folder)]
+    for inner in (*list_folders(folder), folder / "seals"):
+        found += sorted(path for path in inner.glob("[!.]*") if path.is_file())
+    found += [path for path in (folder / NOTE,) if path.is_file()]
+    return {path.relative_to(folder).as_posix(): path for path in found}
 
 
 def open_day(

@@ -553,3 +553,26 @@ def test_a_restore_into_nothing_that_is_killed_is_finished_by_the_same_command(m
     assert verify_ledger(other).head == made.head and not (other.store_path / backup_module._MARK).exists()
     with pytest.raises(StoreError, match="is not empty"):
         restore_backup(other, made.path)
+
+
+def test_an_incremental_backup_holds_what_is_new_and_needs_the_one_before(promoted: Place, tmp_path):
+    place = promoted.copy_to(tmp_path / "bank" / "store")
+    log = DecisionLog(place.settings)
+    champion = Champion.load(place.settings)
+    first = decide_and_record(champion, make_synthetic_clients(300, seed=1), "test", log)["decision_id"][7]
+    log.close()
+    whole = write_backup(place.settings, tmp_path / "safe")
+    since = decide_and_record(champion, make_synthetic_clients(40, seed=2), "test", log)["decision_id"][3]
+    log.close()
+    small = write_backup(place.settings, tmp_path / "safe", incremental=True)
+    third = write_backup(place.settings, tmp_path / "safe", incremental=True)
+    assert small.needs == [whole.path.name] and third.needs == [whole.path.name, small.path.name]
+    held = [each for each in small.files.values() if "in" not in each]
+    assert sum(each["size"] for each in held) < 0.8 * whole.size and len(small.files) > len(whole.files)
+    there = settings_for(tmp_path / "other" / "store")
+    restore_backup(there, third.path)
+    for each in (first, since):
+        assert DecisionLog(there).find(each) == DecisionLog(place.settings).find(each)
+    whole.path.rename(tmp_path / "safe" / "lost")
+    with pytest.raises(StoreError, match=f"what is new since {whole.path.name}: put that file beside it"):
+        restore_backup(settings_for(tmp_path / "third" / "store"), third.path)
