@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -68,7 +69,7 @@ def _find_letters(place: Path | Held) -> _Letters:
         wide = _MARKS[mark] if len(mark) == 2 else found
         encoding = wide or "utf-8"
         while first:
-            lines += first.count(newline)
+            lines += int(np.count_nonzero(np.frombuffer(first, np.uint8) == newline[0]))
             ascii_only = ascii_only and first.isascii()
             if encoding == "utf-8" and not ascii_only:
                 encoding = _check_letters(decoder, first)
@@ -275,8 +276,8 @@ def _split_records(first: bytes, separator: str, newline: bytes) -> list[str]:
     except _Fault as fault:
         first = first[: fault.at]
         ends = np.flatnonzero(np.frombuffer(first, np.uint8) == newline[0]) + 1
-    starts = [0, *ends.tolist()]
-    records = [first[start:end] for start, end in zip(starts, [*ends.tolist(), len(first)])]
+    cuts = [0, *ends[:_FIRST_ROWS].tolist(), len(first)]
+    records = [first[start:end] for start, end in pairwise(cuts)]
     return [record.decode("utf-8", errors="ignore") for record in records if record][:_FIRST_ROWS]
 
 
@@ -386,10 +387,12 @@ def _parse(
         pacsv.ParseOptions(
             delimiter=layout.dialect.separator,
             newlines_in_values=isinstance(block, bytes),
+            quote_char='"' if isinstance(block, bytes) else False,
             ignore_empty_lines=False,
             invalid_row_handler=rows,
         ),
-        pacsv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
+        # `_find_letters` has seen that the letters are UTF-8, or `_Recoded` has made them so
+        pacsv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), check_utf8=False),
     )
     total = len(table) + len(rows.blank) + len(rows.kept) + len(rows.broken)
     left = [at for at, *_ in (*rows.kept, *rows.broken)] + rows.blank
@@ -469,6 +472,8 @@ def _read_chunks(place: Path | Held, layout: _Layout) -> Iterator[Chunk]:
         for block in _cut_blocks(place, layout):
             if row < layout.first_row:
                 block, row, line = _skip_heading(block, layout, row, line)
+                if b'"' not in bytes(block):  # often, the heading alone has them
+                    block = memoryview(block)
             if not block:
                 continue
             at, table, broken, total = _parse(block, layout)
@@ -492,7 +497,10 @@ def _skip_heading(
     block: bytes | memoryview, layout: _Layout, row: int, line: int
 ) -> tuple[bytes | memoryview, int, int]:
     "What is left of a block below the heading, and the numbers of its first record."
-    ends = _find_ends_before(block, layout)[: layout.first_row - row]
+    for part in (block[:_FIRST_BYTES], block):  # the heading was found in the first of them
+        ends = _find_ends_before(part, layout)[: layout.first_row - row]
+        if len(ends) == layout.first_row - row:
+            break
     end = int(ends[-1]) if len(ends) == layout.first_row - row else len(block)
     return block[end:], row + len(ends), line + bytes(block[:end]).count(layout.newline)
 
