@@ -464,6 +464,13 @@ def _find_ends_before(block: bytes | memoryview, layout: _Layout) -> np.ndarray:
     "The ends of the records in a block that has no fault."
     return _find_ends(block, layout.dialect.separator.encode(), layout.newline, 0, last=False)
 
+
+def _find_lines(block: bytes | memoryview, layout: _Layout) -> np.ndarray:
+    "How many lines of a block lie above each record."
+    starts = np.concatenate([[0], _find_ends_before(block, layout)])
+    breaks = np.flatnonzero(np.frombuffer(block, np.uint8) == layout.newline[0])
+    return np.searchsorted(breaks, starts)
+
 # %% ../../nbs/lib/data/11_delimited.ipynb #057d781d
 def _read_chunks(place: Path | Held, layout: _Layout) -> Iterator[Chunk]:
     "The rows, block by block."
@@ -472,8 +479,6 @@ def _read_chunks(place: Path | Held, layout: _Layout) -> Iterator[Chunk]:
         for block in _cut_blocks(place, layout):
             if row < layout.first_row:
                 block, row, line = _skip_heading(block, layout, row, line)
-                if b'"' not in bytes(block):  # often, the heading alone has them
-                    block = memoryview(block)
             if not block:
                 continue
             at, table, broken, total = _parse(block, layout)
@@ -502,14 +507,9 @@ def _skip_heading(
         if len(ends) == layout.first_row - row:
             break
     end = int(ends[-1]) if len(ends) == layout.first_row - row else len(block)
-    return block[end:], row + len(ends), line + bytes(block[:end]).count(layout.newline)
-
-
-def _find_lines(block: bytes | memoryview, layout: _Layout) -> np.ndarray:
-    "How many lines of a block lie above each record."
-    starts = np.concatenate([[0], _find_ends_before(block, layout)])
-    breaks = np.flatnonzero(np.frombuffer(block, np.uint8) == layout.newline[0])
-    return np.searchsorted(breaks, starts)
+    rest, above = bytes(block[end:]), bytes(block[:end])
+    kept = rest if b'"' in rest else memoryview(rest)  # often, the heading alone has quotation marks
+    return kept, row + len(ends), line + above.count(layout.newline)
 
 # %% ../../nbs/lib/data/11_delimited.ipynb #3726800c
 def _describe_fault(place: Place, layout: _Layout, fault: _Fault, row: int, line: int) -> DataError:
