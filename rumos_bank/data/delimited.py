@@ -31,6 +31,7 @@ from rumos_bank.data.places import (
     digest_place,
     open_bytes,
     readable_errors,
+    require_here,
     show_place,
 )
 from rumos_bank.ground.errors import DataError
@@ -540,8 +541,7 @@ def open_delimited(
 
     Raises `DataError` for a quotation mark that contradicts itself, here or while its chunks are read.
     """
-    if isinstance(place, str):
-        raise DataError(f"{place} must be Parquet: of other formats, only files of this machine are read")
+    place = require_here(place)
     with readable_errors(place, "CSV"):
         letters = _find_letters(place)
         with _open_text(place, letters) as file:

@@ -48,6 +48,7 @@ from rumos_bank.data.places import (
     list_twice,
     open_bytes,
     readable_errors,
+    require_here,
     show_place,
     to_place,
 )
@@ -107,9 +108,7 @@ def open_zip(
     needed: Sequence[str],  # names that the table has
 ) -> Source:
     "The one table in a zip file. Raises `DataError` as `unpack_zip` does."
-    if isinstance(place, str):
-        raise DataError(f"{place} must be Parquet: of other formats, only files of this machine are read")
-    inside = _open(unpack_zip(place), selection, needed)
+    inside = _open(unpack_zip(require_here(place)), selection, needed)
     return replace(inside, place=place, digest=partial(digest_place, place))
 
 # %% ../../nbs/lib/data/16_readers.ipynb #409916e5
@@ -205,8 +204,8 @@ def _open(place: Place, selection: Selection, needed: Sequence[str]) -> Source:
         _require_parts(place, selection, "a database", ("table", "query"))
         return open_database(place, selection, needed)
     found = find_format(place)
-    if isinstance(place, str) and found and found.name != "Parquet":
-        raise DataError(f"{place} must be Parquet: of other formats, only files of this machine are read")
+    if found and found.name != "Parquet":
+        require_here(place)
     if isinstance(place, str) or (isinstance(place, Path) and place.is_dir()):
         with readable_errors(place, "Parquet"):
             lake = open_delta if is_delta(place) else open_iceberg if is_iceberg(place) else None

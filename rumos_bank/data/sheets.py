@@ -31,6 +31,7 @@ from rumos_bank.data.places import (
     digest_place,
     open_bytes,
     readable_errors,
+    require_here,
     show_place,
 )
 from rumos_bank.ground.errors import DataError, RumosError
@@ -772,8 +773,7 @@ def open_sheet(
     hidden, if a needed column has formulas that nobody calculated, or if it unpacks to too much.
     """
     shown = show_place(place)
-    if isinstance(place, str):
-        raise DataError(f"{shown} is a workbook in another store: copy it to this machine")
+    place = require_here(place)
     try:
         with readable_errors(place, "a workbook"), open_bytes(place) as opened:
             content = opened.read()
