@@ -504,6 +504,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                    'rumos_bank/data/databases.py'),
                                            'rumos_bank.data.databases._unwrap': ( 'lib/data/databases.html#_unwrap',
                                                                                   'rumos_bank/data/databases.py'),
+                                           'rumos_bank.data.databases._unwrap_extension': ( 'lib/data/databases.html#_unwrap_extension',
+                                                                                            'rumos_bank/data/databases.py'),
                                            'rumos_bank.data.databases._weigh_columns': ( 'lib/data/databases.html#_weigh_columns',
                                                                                          'rumos_bank/data/databases.py'),
                                            'rumos_bank.data.databases.is_delta': ( 'lib/data/databases.html#is_delta',

@@ -46,6 +46,7 @@ class _Refused(RumosError):
 
 _OLD = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # the container of .xls, and of any workbook with a password
 _SAVE = "open it in a spreadsheet program and save it as .xlsx"
+_LOCKED = "is protected by a password: save it without one"
 
 
 def find_workbook_kind(
@@ -56,7 +57,7 @@ def find_workbook_kind(
     if content[:4] == b"PK\x03\x04":
         return _find_packed_kind(content)
     if content[:8] == _OLD:
-        return "is protected by a password: save it without one" if _is_encrypted(content) else "XLS"
+        return _LOCKED if _is_encrypted(content) else "XLS"
     if not content:
         return "is empty: make or copy it again"
     if content[:2] == b"\x09\x00" or content[:2] == b"\x09\x02" or content[:2] == b"\x09\x04":
@@ -74,10 +75,10 @@ def _find_packed_kind(content: bytes) -> str:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         names = set(map(_plain_part, archive.namelist()))
         if any(each.flag_bits & 1 for each in archive.infolist()):
-            return "is protected by a password: save it without one"
+            return _LOCKED
         manifest = "META-INF/manifest.xml"
         if manifest in archive.namelist() and b"encryption-data" in _read_part(archive, manifest):
-            return "is protected by a password: save it without one"
+            return _LOCKED
     if any(name.endswith((".iwa", "index.zip")) for name in names):
         return "is a document of Apple Numbers: export it as .xlsx"
     found = {"xl/workbook.xml": "XLSX", "xl/workbook.bin": "XLSB", "content.xml": "ODS"}
@@ -350,7 +351,7 @@ def _open_xls(content: bytes) -> tuple[bytes, dict[str, int]]:
         if kind == 0x809:
             wide = held[:2] == b"\x00\x06"  # BIFF8: names in Unicode
         if kind == 0x2F:
-            raise _Refused("is protected by a password: save it without one")
+            raise _Refused(_LOCKED)
         if kind == 0x85:
             text = held[8:] if wide else held[7:]
             name = text.decode("utf-16-le" if wide and held[7] & 1 else "latin-1")
@@ -538,7 +539,7 @@ def _open_calamine(content: bytes) -> Any:
     try:
         return load_workbook(io.BytesIO(content))
     except PasswordError:
-        raise _Refused("is protected by a password: save it without one") from None
+        raise _Refused(_LOCKED) from None
 
 # %% ../../nbs/lib/data/12_sheets.ipynb #3258a55e
 def _find_sheets(archive: zipfile.ZipFile, parts: Mapping[str, str], end: str) -> dict[str, str]:
