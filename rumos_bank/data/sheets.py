@@ -31,7 +31,6 @@ from rumos_bank.data.places import (
     digest_place,
     open_bytes,
     readable_errors,
-    require_here,
     show_place,
 )
 from rumos_bank.ground.errors import DataError, RumosError
@@ -153,9 +152,7 @@ def _cut_blocks(opened: IO[bytes], *marks: bytes) -> Iterator[bytes]:
     rest = b""
     while part := opened.read(_BLOCK):
         rest += part
-        last = next(
-            (at for at in map(rest.rfind, marks) if at >= 0), -1
-        )  # the first mark is nearly always there
+        last = next((at for at in map(rest.rfind, marks) if at >= 0), -1)  # nearly always of the first
         at = rest.rfind(b"<", 0, last + 1)
         if at > 0:
             yield rest[:at]
@@ -774,7 +771,8 @@ def open_sheet(
     hidden, if a needed column has formulas that nobody calculated, or if it unpacks to too much.
     """
     shown = show_place(place)
-    place = require_here(place)
+    if isinstance(place, str):
+        raise DataError(f"{shown} is a workbook in another store: copy it to this machine")
     try:
         with readable_errors(place, "a workbook"), open_bytes(place) as opened:
             content = opened.read()
