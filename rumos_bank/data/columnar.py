@@ -39,6 +39,7 @@ from rumos_bank.data.places import (
     list_twice,
     open_bytes,
     readable_errors,
+    require_here,
 )
 from rumos_bank.ground.errors import DataError
 
@@ -374,13 +375,6 @@ def _open_batches(
     names = resolve_names(plain.names, needed)
     return Source(place, format, tuple(plain.names), chunks, Fields(names), partial(digest_place, place))
 
-
-def _require_file(place: Place) -> Path | Held:
-    "Raises `DataError` for an address: of another store, Parquet alone is read."
-    if isinstance(place, str):
-        raise DataError(f"{place} must be Parquet: of other formats, only files of this machine are read")
-    return place
-
 # %% ../../nbs/lib/data/13_columnar.ipynb #1d1a21f0
 def _read_stream(place: Place, opened: Any, reader: Any) -> Iterator["pa.RecordBatch"]:
     "The batches of a stream. Raises `DataError` if it does not end with its mark, and the file with it."
@@ -405,7 +399,7 @@ def open_arrow(
     "The table in an Arrow file. Raises `DataError` for anything else."
     import pyarrow as pa
 
-    file = _require_file(place)
+    file = require_here(place)
 
     def read() -> Iterator["pa.RecordBatch"]:
         with open_bytes(file) as opened, opener(opened) as reader:
@@ -434,7 +428,7 @@ def open_orc(
     "The table in an ORC file. Raises `DataError` for anything else."
     from pyarrow import orc
 
-    file = _require_file(place)
+    file = require_here(place)
     if isinstance(file, Path):
         _refuse_lake(file, [])
 
@@ -473,7 +467,7 @@ def open_arff(
     import pyarrow as pa
     from scipy.io import arff
 
-    with readable_errors(place, "ARFF"), open_bytes(_require_file(place)) as opened:
+    with readable_errors(place, "ARFF"), open_bytes(require_here(place)) as opened:
         rows, attributes = arff.loadarff(io.StringIO(opened.read().decode()))
         kinds = [attributes[name][0] for name in attributes.names()]
         columns = {
@@ -636,7 +630,7 @@ def open_json_lines(
     needed: Sequence[str],  # names that the table has
 ) -> Source:
     "The table in a file of JSON Lines. Raises `DataError` if it cannot be read."
-    objects = _Objects(_require_file(place))
+    objects = _Objects(require_here(place))
     with readable_errors(place, "JSON Lines"):
         objects.survey(place)
         names = _resolve(objects, needed)

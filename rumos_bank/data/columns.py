@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['TableError', 'resolve_names', 'find_heading', 'require_titles', 'is_text', 'plain_column', 'Evidence', 'weigh_column',
-           'read_numbers', 'Styles', 'Fields', 'list_readings', 'describe_rows']
+           'may_hold_letters', 'read_numbers', 'Styles', 'Fields', 'list_readings', 'describe_rows']
 
 # %% ../../nbs/lib/data/09_columns.ipynb #9c25d726
 import re
@@ -223,19 +223,40 @@ def weigh_column(
 
 def _holds(column: "pa.ChunkedArray", *signs: bytes) -> bool:
     "Whether one of these signs may be in a column of text: a look at its bytes, which is fast."
+    return any(sign in content for content in map(bytes, _list_contents(column)) for sign in signs)
+
+
+def may_hold_letters(
+    column: "pa.ChunkedArray",  # (n,) text
+) -> bool:  # false: no cell holds one
+    "Whether a byte of a column's text is a letter, or beyond them."
+    contents = (np.frombuffer(each, np.uint8) for each in _list_contents(column))
+    return any(content.max() >= ord("A") for content in contents)
+
+
+def _list_contents(column: "pa.ChunkedArray") -> list["pa.Buffer"]:
     buffers = (chunk.buffers()[2] for chunk in column.chunks if len(chunk))
-    return any(sign in held for held in map(bytes, filter(None, buffers)) for sign in signs)
+    return [each for each in buffers if each is not None and each.size]
 
 # %% ../../nbs/lib/data/09_columns.ipynb #421ba020
-def _read_text(column: "pa.ChunkedArray", style: str) -> "pa.ChunkedArray":
+def _read_whole(column: "pa.ChunkedArray") -> "pa.ChunkedArray | None":
+    "Text as whole numbers; None if a cell is anything else."
+    import pyarrow as pa
+
+    try:
+        whole = column.cast(pa.int64())
+    except pa.ArrowInvalid:
+        return None
+    return None if may_hold_letters(column) else whole  # Arrow takes 0x10 for a number
+
+
+def _read_text(column: "pa.ChunkedArray", ask: Callable[[], str]) -> "pa.ChunkedArray":
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    if not _holds(column, b".", b",", b"x", b"X"):  # whole numbers; Arrow would take 0x10 for one
-        try:
-            return column.cast(pa.int64())
-        except pa.ArrowInvalid:
-            pass
+    if (whole := _read_whole(column)) is not None:  # nearly always
+        return whole
+    style = ask() if _holds(column, b".", b",") else ""
     text, other = (cleaned := _clean_text(column)), _swap_signs(cleaned)
     if style == "comma":
         text, other = other, text
@@ -261,11 +282,16 @@ def read_numbers(
     style: str = "",  # of its text, as `Evidence` has it; empty: a cell with two readings is no number; both: nor is a fraction
 ) -> np.ndarray:  # (n,) whole numbers, or floats with NaN where there is no number
     "The numbers in a column."
+    return _read_column(column, lambda: style)
+
+
+def _read_column(column: "pa.ChunkedArray", ask: Callable[[], str]) -> np.ndarray:
+    "The same, where the style is asked for only if a cell needs it."
     import pyarrow as pa
 
     column = plain_column(column)
     if is_text(column.type):
-        column = _read_text(column, style)
+        column = _read_text(column, ask)
     elif pa.types.is_decimal(column.type):
         column = _read_decimals(column)
     elif not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
@@ -326,9 +352,7 @@ class Fields:
     ) -> np.ndarray:  # (n,) whole numbers, or floats with NaN where there is no number
         "A field's numbers."
         own = self.names[name]
-        column = plain_column(table[own])
-        asks = self.styles is not None and is_text(column.type) and _holds(column, b".", b",")
-        numbers = read_numbers(column, self.styles[own] if asks and self.styles else "")
+        numbers = _read_column(table[own], lambda: self.styles[own] if self.styles else "")
         for low, high in self.missing.get(own, ()):
             numbers = np.where((numbers >= low) & (numbers <= high), np.nan, numbers)
         return numbers

@@ -414,21 +414,9 @@ def _shorten(place: str) -> str:
 
 # %% ../../nbs/lib/data/15_databases.ipynb #28b550c8
 _PLAIN = {  # PostgreSQL's types whose copy in Arrow is exact; numeric and the two kinds of json are unwrapped below
-    *(
-        "bool",
-        "int2",
-        "int4",
-        "int8",
-        "float4",
-        "float8",
-        "numeric",
-        "text",
-        "varchar",
-        "bpchar",
-        "name",
-        "char",
-    ),
-    *("bytea", "date", "timestamp", "timestamptz", "json", "jsonb"),
+    *("bool", "int2", "int4", "int8", "float4", "float8", "numeric"),
+    *("text", "varchar", "bpchar", "name", "char", "json", "jsonb"),
+    *("bytea", "date", "timestamp", "timestamptz"),
 }
 _CASTS = {"money": "numeric", "oid": "int8"}  # all others as text
 _DUCK_PLAIN = re.compile(  # and DuckDB's
@@ -467,14 +455,21 @@ def _find_decimal(field: "pa.Field") -> Any:  # None: it fits into no decimal
     return pa.decimal128(precision, scale) if precision <= 38 else pa.decimal256(precision, scale)
 
 # %% ../../nbs/lib/data/15_databases.ipynb #c2edf42a
-def _unwrap(place: str, field: "pa.Field", column: Any) -> Any:
-    "A column from PostgreSQL as a plain type."
+def _unwrap_extension(column: "pa.ChunkedArray") -> "pa.ChunkedArray":
+    "A column as the type that an extension type is made of."
     import pyarrow as pa
 
     if not isinstance(column.type, pa.BaseExtensionType):
         return column
-    text = pa.chunked_array([chunk.storage for chunk in column.chunks], column.type.storage_type)
-    decimal = _find_decimal(field)
+    return pa.chunked_array([chunk.storage for chunk in column.chunks], column.type.storage_type)
+
+
+def _unwrap(place: str, field: "pa.Field", column: Any) -> Any:
+    "A column from PostgreSQL as a plain type."
+    import pyarrow as pa
+
+    text = _unwrap_extension(column)
+    decimal = _find_decimal(field) if text is not column else None
     if decimal is None:
         return text
     try:
@@ -647,12 +642,8 @@ class _SQLite:
         self._place = place
         self._connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", 2, uri=True, isolation_level=None)
         self._connection.execute("BEGIN")
-        allowed = {
-            sqlite3.SQLITE_SELECT,
-            sqlite3.SQLITE_READ,
-            sqlite3.SQLITE_FUNCTION,
-            sqlite3.SQLITE_RECURSIVE,
-        }
+        actions = ("SELECT", "READ", "FUNCTION", "RECURSIVE")
+        allowed = {getattr(sqlite3, f"SQLITE_{action}") for action in actions}
 
         def decide(action: int, *about: str | None) -> int:  # ATTACH and VACUUM INTO would write files
             return sqlite3.SQLITE_OK if action in allowed else sqlite3.SQLITE_DENY
@@ -673,39 +664,26 @@ class _SQLite:
         import pyarrow as pa
 
         names = self.list_columns(query)
-        kinds = [
-            _choose_kind(self._place, *each)
-            for each in zip(names, *_weigh_columns(self._connection, query, names), strict=True)
-        ]
+        weighed = zip(names, *_weigh_columns(self._connection, query, names), strict=True)
+        kinds = [_choose_kind(self._place, *each) for each in weighed]
         exact.update(name for name, kind in zip(names, kinds, strict=True) if kind == _EXACT)
-        schema = pa.schema(
-            [(name, pa.type_for_alias(_ALIASES[kind])) for name, kind in zip(names, kinds, strict=True)]
-        )
+        types = [pa.type_for_alias(_ALIASES[kind]) for kind in kinds]
         cursor = self._connection.execute(_clean_query(query))
         while rows := cursor.fetchmany(20_000):
-            columns = zip(*rows, strict=True)
-            told = [
-                map(_to_text, column) if kind in (_EXACT, _MIXED) else column
-                for column, kind in zip(columns, kinds, strict=True)
+            columns = [
+                pa.array(map(_to_text, column) if kind in (_EXACT, _MIXED) else column, own)
+                for column, kind, own in zip(zip(*rows, strict=True), kinds, types, strict=True)
             ]
-            yield pa.table(
-                [pa.array(column, each.type) for column, each in zip(told, schema, strict=True)],
-                schema=schema,
-            )
+            yield pa.table(columns, names=names)
 
     def close(self) -> None:
         self._connection.close()
 
 # %% ../../nbs/lib/data/15_databases.ipynb #eab2edaa
 _EXACT, _MIXED = "whole numbers and fractions", "numbers and text"
-_ALIASES = {
-    "integer": "int64",
-    "real": "float64",
-    "text": "string",
-    "blob": "binary",
-    _EXACT: "string",
-    _MIXED: "string",
-}
+_ALIASES = {"integer": "int64", "real": "float64", "blob": "binary"} | dict.fromkeys(
+    ("text", _EXACT, _MIXED), "string"
+)
 
 
 def _weigh_columns(connection: Any, query: str, names: list[str]) -> list[tuple[Any, ...]]:
@@ -929,8 +907,7 @@ def _fit_table(table: "pa.Table", engine: str, names: Sequence[str], kinds: Sequ
         )
     columns = []
     for name, column, kind in zip(names, table.columns, kinds, strict=True):
-        if isinstance(column.type, pa.BaseExtensionType):
-            column = pa.chunked_array([chunk.storage for chunk in column.chunks], column.type.storage_type)
+        column = _unwrap_extension(column)
         try:
             if pa.types.is_timestamp(column.type):  # before it is text
                 column = column.cast(pa.timestamp("us", column.type.tz))

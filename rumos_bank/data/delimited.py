@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -30,6 +31,7 @@ from rumos_bank.data.places import (
     digest_place,
     open_bytes,
     readable_errors,
+    require_here,
     show_place,
 )
 from rumos_bank.ground.errors import DataError
@@ -68,7 +70,7 @@ def _find_letters(place: Path | Held) -> _Letters:
         wide = _MARKS[mark] if len(mark) == 2 else found
         encoding = wide or "utf-8"
         while first:
-            lines += first.count(newline)
+            lines += int(np.count_nonzero(np.frombuffer(first, np.uint8) == newline[0]))
             ascii_only = ascii_only and first.isascii()
             if encoding == "utf-8" and not ascii_only:
                 encoding = _check_letters(decoder, first)
@@ -275,8 +277,8 @@ def _split_records(first: bytes, separator: str, newline: bytes) -> list[str]:
     except _Fault as fault:
         first = first[: fault.at]
         ends = np.flatnonzero(np.frombuffer(first, np.uint8) == newline[0]) + 1
-    starts = [0, *ends.tolist()]
-    records = [first[start:end] for start, end in zip(starts, [*ends.tolist(), len(first)])]
+    cuts = [0, *ends[:_FIRST_ROWS].tolist(), len(first)]
+    records = [first[start:end] for start, end in pairwise(cuts)]
     return [record.decode("utf-8", errors="ignore") for record in records if record][:_FIRST_ROWS]
 
 
@@ -386,10 +388,12 @@ def _parse(
         pacsv.ParseOptions(
             delimiter=layout.dialect.separator,
             newlines_in_values=isinstance(block, bytes),
+            quote_char='"' if isinstance(block, bytes) else False,
             ignore_empty_lines=False,
             invalid_row_handler=rows,
         ),
-        pacsv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
+        # `_find_letters` has seen that the letters are UTF-8, or `_Recoded` has made them so
+        pacsv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), check_utf8=False),
     )
     total = len(table) + len(rows.blank) + len(rows.kept) + len(rows.broken)
     left = [at for at, *_ in (*rows.kept, *rows.broken)] + rows.blank
@@ -461,6 +465,13 @@ def _find_ends_before(block: bytes | memoryview, layout: _Layout) -> np.ndarray:
     "The ends of the records in a block that has no fault."
     return _find_ends(block, layout.dialect.separator.encode(), layout.newline, 0, last=False)
 
+
+def _find_lines(block: bytes | memoryview, layout: _Layout) -> np.ndarray:
+    "How many lines of a block lie above each record."
+    starts = np.concatenate([[0], _find_ends_before(block, layout)])
+    breaks = np.flatnonzero(np.frombuffer(block, np.uint8) == layout.newline[0])
+    return np.searchsorted(breaks, starts)
+
 # %% ../../nbs/lib/data/11_delimited.ipynb #057d781d
 def _read_chunks(place: Path | Held, layout: _Layout) -> Iterator[Chunk]:
     "The rows, block by block."
@@ -492,16 +503,14 @@ def _skip_heading(
     block: bytes | memoryview, layout: _Layout, row: int, line: int
 ) -> tuple[bytes | memoryview, int, int]:
     "What is left of a block below the heading, and the numbers of its first record."
-    ends = _find_ends_before(block, layout)[: layout.first_row - row]
+    for part in (block[:_FIRST_BYTES], block):  # the heading was found in the first of them
+        ends = _find_ends_before(part, layout)[: layout.first_row - row]
+        if len(ends) == layout.first_row - row:
+            break
     end = int(ends[-1]) if len(ends) == layout.first_row - row else len(block)
-    return block[end:], row + len(ends), line + bytes(block[:end]).count(layout.newline)
-
-
-def _find_lines(block: bytes | memoryview, layout: _Layout) -> np.ndarray:
-    "How many lines of a block lie above each record."
-    starts = np.concatenate([[0], _find_ends_before(block, layout)])
-    breaks = np.flatnonzero(np.frombuffer(block, np.uint8) == layout.newline[0])
-    return np.searchsorted(breaks, starts)
+    rest, above = bytes(block[end:]), bytes(block[:end])
+    kept = rest if b'"' in rest else memoryview(rest)  # often, the heading alone has quotation marks
+    return kept, row + len(ends), line + above.count(layout.newline)
 
 # %% ../../nbs/lib/data/11_delimited.ipynb #3726800c
 def _describe_fault(place: Place, layout: _Layout, fault: _Fault, row: int, line: int) -> DataError:
@@ -532,8 +541,7 @@ def open_delimited(
 
     Raises `DataError` for a quotation mark that contradicts itself, here or while its chunks are read.
     """
-    if isinstance(place, str):
-        raise DataError(f"{place} must be Parquet: of other formats, only files of this machine are read")
+    place = require_here(place)
     with readable_errors(place, "CSV"):
         letters = _find_letters(place)
         with _open_text(place, letters) as file:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from rumos_bank.data.columnar import (
     open_parquet,
     refuse_json,
 )
-from rumos_bank.data.columns import TableError, is_text, plain_column, resolve_names
+from rumos_bank.data.columns import TableError, is_text, may_hold_letters, plain_column, resolve_names
 from rumos_bank.data.contract import CLIENT_COLUMNS
 from rumos_bank.data.databases import is_delta, is_iceberg, open_database, open_delta, open_iceberg
 from rumos_bank.data.delimited import open_delimited
@@ -48,15 +48,13 @@ from rumos_bank.data.places import (
     list_twice,
     open_bytes,
     readable_errors,
+    require_here,
     show_place,
     to_place,
 )
 from rumos_bank.data.sheets import open_sheet
 from rumos_bank.data.statistical import open_statistical
 from rumos_bank.ground.errors import DataError
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 # %% ../../nbs/lib/data/16_readers.ipynb #a56fbc35
 class Format(NamedTuple):
@@ -110,9 +108,7 @@ def open_zip(
     needed: Sequence[str],  # names that the table has
 ) -> Source:
     "The one table in a zip file. Raises `DataError` as `unpack_zip` does."
-    if isinstance(place, str):
-        raise DataError(f"{place} must be Parquet: of other formats, only files of this machine are read")
-    inside = _open(unpack_zip(place), selection, needed)
+    inside = _open(unpack_zip(require_here(place)), selection, needed)
     return replace(inside, place=place, digest=partial(digest_place, place))
 
 # %% ../../nbs/lib/data/16_readers.ipynb #409916e5
@@ -208,8 +204,8 @@ def _open(place: Place, selection: Selection, needed: Sequence[str]) -> Source:
         _require_parts(place, selection, "a database", ("table", "query"))
         return open_database(place, selection, needed)
     found = find_format(place)
-    if isinstance(place, str) and found and found.name != "Parquet":
-        raise DataError(f"{place} must be Parquet: of other formats, only files of this machine are read")
+    if found and found.name != "Parquet":
+        require_here(place)
     if isinstance(place, str) or (isinstance(place, Path) and place.is_dir()):
         with readable_errors(place, "Parquet"):
             lake = open_delta if is_delta(place) else open_iceberg if is_iceberg(place) else None
@@ -283,13 +279,16 @@ def _list_aliases(names: Mapping[str, str], needed: Sequence[str]) -> list[str]:
 # %% ../../nbs/lib/data/16_readers.ipynb #a17f0bdd
 def _name_headings(source: Source, needed: Sequence[str]) -> Iterator[Chunk]:
     "The chunks of a source, without headings among their rows. Raises `DataError` for one that differs from the first."
+    import pyarrow.compute as pc
+
     own = source.fields.names[needed[0]] if needed else ""
     for chunk in source.chunks():
         column = plain_column(chunk.table[own]) if own else None
-        if column is None or not is_text(column.type) or not _holds_letters(column):
+        if column is None or not is_text(column.type) or not may_hold_letters(column):
             yield chunk
             continue
-        found = [at for at, cell in enumerate(column.to_pylist()) if cell and resolve_names([cell], needed)]
+        lettered = np.flatnonzero(pc.match_substring_regex(column, "[A-Za-z]").fill_null(False).to_numpy())
+        found = [at for at in lettered if resolve_names([column[int(at)].as_py()], needed)]
         kept = np.ones(len(chunk.rows), bool)
         broken = list(chunk.broken)
         for at in found:
@@ -305,8 +304,3 @@ def _name_headings(source: Source, needed: Sequence[str]) -> Iterator[Chunk]:
                 )
         table = chunk.table if kept.all() else chunk.table.take(np.flatnonzero(kept))
         yield chunk._replace(rows=chunk.rows[kept], table=table, broken=tuple(sorted(broken)))
-
-
-def _holds_letters(column: "pa.ChunkedArray") -> bool:
-    buffers = (chunk.buffers()[2] for chunk in column.chunks if len(chunk))
-    return any(re.search(rb"[A-Za-z]", held) for held in map(bytes, filter(None, buffers)))

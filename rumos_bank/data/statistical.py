@@ -27,6 +27,7 @@ from rumos_bank.data.places import (
     digest_place,
     find_suffix,
     readable_errors,
+    require_here,
     show_place,
 )
 from rumos_bank.data.sheets import write_cell
@@ -250,14 +251,10 @@ def open_statistical(
     Raises `DataError` if it is none or its labels contradict its codes, `PackageError` if pyreadstat is not installed.
     """
     require_extra("statistics", "reading files of SAS, SPSS and Stata", otherwise="save the table as .csv")
-    if isinstance(place, str):
-        raise DataError(
-            f"{show_place(place)} is a file of a statistics package in another store: copy it here"
-        )
-    file = _File(place, find_suffix(place))
+    file = _File(require_here(place), find_suffix(place))
     _, about = file.read(metadataonly=True)
     if file.suffix == ".xpt":
-        _check_transport(place, sum(about.variable_storage_width.values()))
+        _check_transport(file.place, sum(about.variable_storage_width.values()))
     columns = tuple(about.column_names)
     tables = _Tables(file, {name: about.readstat_variable_types[name] == "string" for name in columns})
     names = find_labelled(dict(zip(columns, about.column_labels, strict=True)), needed)

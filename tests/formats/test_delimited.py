@@ -339,6 +339,23 @@ def test_a_heading_that_is_repeated_is_named():
     assert [(line.row, line.reason) for line in broken] == [(3, "repeats the heading")]
 
 
+def test_rows_below_a_quoted_heading_keep_their_numbers():
+    title, heading = '"June\n2026"\n', '"AGE","LIMIT_BAL"\n'
+    _, rows, broken = read(title + heading + "25,1\n26,2,3\n27,3\n")
+    assert rows == [(3, {"AGE": "25", "LIMIT_BAL": "1"}), (5, {"AGE": "27", "LIMIT_BAL": "3"})]
+    assert [(each.row, each.line) for each in broken] == [(4, 5)]
+    _, rows, broken = read(title + heading + '25,1\n"26\n",2\n27,3,4\n')
+    assert [at for at, _ in rows] == [3, 4] and [(each.row, each.line) for each in broken] == [(5, 7)]
+
+
+@pytest.mark.parametrize("cell", ["0x10", "1e3", "\uff11\uff12", " 12", "+12", "012", "1_2", "12\u00a0"])
+def test_a_cell_that_is_no_plain_whole_number_is_read_as_alone(cell):
+    "Whole columns are cast in one step; what this step would read otherwise is not left to it."
+    alone = read_numbers(pa.chunked_array([[cell, "x"]]))[0]
+    among = read_numbers(pa.chunked_array([["7"] * 50 + [cell]]))
+    assert among[:50].tolist() == [7] * 50 and str(float(among[50])) == str(float(alone))
+
+
 def test_letters_that_are_no_letters_are_named():
     assert len(read("ID,AGE,LIMIT_BAL,N\n1,25,30000,a\0b\n")[1]) == 1  # one zero byte is no UTF-16
     with pytest.raises(DataError, match="UTF-32"):
