@@ -13,7 +13,7 @@ APT_INSTALL := { apt-get update -qq >/dev/null 2>&1 || true; } && apt-get instal
 COMPILE    := UV_CUSTOM_COMPILE_COMMAND="make lock" UV_PYTHON_DOWNLOADS=never uv pip compile --quiet --generate-hashes --python $(BIN)/python
 FOR_IMAGES := --constraint requirements.lock --universal --python-version 3.11 --no-annotate
 
-JOBS       ?= 1
+JOBS       ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help run serve test test-services test-files test-other test-notebooks test-library browser screens sync outputs experiments check lab hooks bench bench-compare record canary lock clean lint-pipeline audit reproduce newest conda release images smoke publish image-locks containers servers docs chaos readers
@@ -44,7 +44,7 @@ run: $(READY)  ## run the pipeline: data, notebooks, leaderboard, champion, repo
 serve: $(READY)  ## start MLflow (port 5000), the API (5001) and the desk (5002) until Ctrl-C
 	@$(BIN)/rumos serve all
 
-test: $(READY) browser servers  ## run all tests; JOBS=2 runs two groups at a time and shows each when it is done
+test: $(READY) browser servers  ## run all tests, two groups at a time (JOBS=1: one after the other); each is shown when it is done
 	@$(MAKE) --no-print-directory --keep-going --jobs=$(JOBS) --output-sync=target test-services test-other test-files test-notebooks
 
 

@@ -131,7 +131,7 @@ def test_no_caller_waits_for_a_shadow_that_stands_still_and_what_is_too_much_is_
         assert 3000 <= dropped <= 5000, "some batches had left before it stood still"
         process.resume()
         made = 1000 * turns
-        wait_until(lambda: count(service, "scored") == made - dropped)
+        wait_until(lambda: count(service, "scored") == made - dropped, seconds=120)
     assert len(entries(store, "decision")) == before + made
     assert len(entries(store, "shadow")) == made - dropped
 
