@@ -3317,6 +3317,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                         'rumos_bank/serving/letters.py'),
                                             'rumos_bank.serving.letters._require_settings': ( 'lib/serving/letters.html#_require_settings',
                                                                                               'rumos_bank/serving/letters.py'),
+                                            'rumos_bank.serving.letters._set_letter': ( 'lib/serving/letters.html#_set_letter',
+                                                                                        'rumos_bank/serving/letters.py'),
                                             'rumos_bank.serving.letters._write_values': ( 'lib/serving/letters.html#_write_values',
                                                                                           'rumos_bank/serving/letters.py'),
                                             'rumos_bank.serving.letters.check_letters': ( 'lib/serving/letters.html#check_letters',

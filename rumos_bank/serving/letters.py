@@ -306,6 +306,7 @@ def _fill_template(facts: LetterFacts, language: str, settings: Settings) -> tup
 # %% ../../nbs/lib/serving/58_letters.ipynb #30ce6049
 _INLINE = {"strong", "b", "em", "i", "a", "span"}
 _EMPTY = {"meta", "br", "img"}
+_WORDS = _INLINE | {"p", "h1", "h2", "li", "th", "td", "title"}  # hold words
 _PARTS = {"header", "main", "section"}  # hold blocks
 _BLOCKS = {"p", "h1", "h2", "ul", "ol", "table"}
 _INSIDE = {"html", "head", "title", "style", "body", "li", "thead", "tbody", "tr", "th", "td"}
@@ -360,6 +361,10 @@ class _Tree(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag not in TAGS:
             raise _Refused(f"<{tag}> cannot stand in a letter; these can: {', '.join(sorted(TAGS))}")
+        if self.open[-1].tag in _WORDS and tag not in _INLINE | _EMPTY:
+            raise _Refused(
+                f"<{tag}> stands in <{self.open[-1].tag}>, which holds words only; is that one closed?"
+            )
         if unknown := [name for name, _ in attrs if name not in ATTRIBUTES]:
             raise _Refused(f"<{tag}> has {unknown[0]}; a letter allows {', '.join(sorted(ATTRIBUTES))}")
         element = _Element(tag, {name: value or "" for name, value in attrs})
@@ -556,15 +561,8 @@ def write_letter(
     return _fill_and_read(facts, language, settings)[0]
 
 # %% ../../nbs/lib/serving/58_letters.ipynb #2640019d
-def write_letter_pdf(
-    facts: LetterFacts,
-    language: str,  # `en` or `pt`
-    settings: Settings,  # as for `write_letter`
-) -> bytes:  # PDF/UA-1
-    """The letter to the client as PDF: the words of `write_letter`, the same bytes for the same facts.
-
-    Raises what `write_letter` raises, and `SettingsError` for what cannot be set, such as a character without a font.
-    """
+def _set_letter(facts: LetterFacts, language: str, settings: Settings, **form: Any) -> bytes:
+    "The letter, set by Typst in this form."
     _, title, blocks = _fill_and_read(facts, language, settings)
     import typst
 
@@ -577,15 +575,25 @@ def write_letter_pdf(
             root=str(look.parent),
             font_paths=[str(folder) for folder in _folders(settings)],
             ignore_system_fonts=True,
-            format="pdf",
-            pdf_standards="ua-1",
             sys_inputs={"letter": json.dumps(letter, default=vars)},
             timestamp=int(datetime.combine(day, time(), UTC).timestamp()),
+            **form,
         )
     except typst.TypstError as error:
         raise SettingsError(f"the letter cannot be set as PDF with {look}: {error}") from None
-    assert isinstance(made, bytes)
-    return made
+    return bytes(made[0] if isinstance(made, list) else made)
+
+
+def write_letter_pdf(
+    facts: LetterFacts,
+    language: str,  # `en` or `pt`
+    settings: Settings,  # as for `write_letter`
+) -> bytes:  # PDF/UA-1
+    """The letter to the client as PDF: the words of `write_letter`, the same bytes for the same facts.
+
+    Raises what `write_letter` raises, and `SettingsError` for what cannot be set, such as a character without a font.
+    """
+    return _set_letter(facts, language, settings, format="pdf", pdf_standards="ua-1")
 
 # %% ../../nbs/lib/serving/58_letters.ipynb #9227df33
 _FORMS: dict[str, Callable[[LetterFacts, str, Settings], str | bytes]] = {
