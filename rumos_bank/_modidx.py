@@ -3287,6 +3287,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                   'rumos_bank/serving/letters.py'),
                                             'rumos_bank.serving.letters._check_names': ( 'lib/serving/letters.html#_check_names',
                                                                                          'rumos_bank/serving/letters.py'),
+                                            'rumos_bank.serving.letters._contradict': ( 'lib/serving/letters.html#_contradict',
+                                                                                        'rumos_bank/serving/letters.py'),
                                             'rumos_bank.serving.letters._fill_and_read': ( 'lib/serving/letters.html#_fill_and_read',
                                                                                            'rumos_bank/serving/letters.py'),
                                             'rumos_bank.serving.letters._fill_template': ( 'lib/serving/letters.html#_fill_template',

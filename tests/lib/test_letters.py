@@ -171,7 +171,7 @@ def test_the_final_decision_and_who_made_it(kind, language, settings):
     by_person = {"en": "A person at the bank made", "pt": "por uma pessoa do banco"}[language]
     assert (by_model in text, by_person in text) == (not facts.by_person, facts.by_person)
     against = {"en": "differently from the model", "pt": "diferente do modelo"}[language]
-    assert (against in text) == (facts.role == "overruled")
+    assert (against in text) == (facts.role == "against")
     assert "review@bank.example" in text and "CNPD" in text
 
 
@@ -318,7 +318,7 @@ def test_a_record_that_the_version_contradicts_has_no_letter():
         DataError, match="version 7 accepts these values, but the record says that it refuses them"
     ):
         make_facts(accepting, EXAMPLE_CLIENT, **CASE, refused=True)
-    assert make_facts(accepting, EXAMPLE_CLIENT, **CASE, refused=True, by_person=True).role == "overruled"
+    assert make_facts(accepting, EXAMPLE_CLIENT, **CASE, refused=True, by_person=True).role == "against"
     with pytest.raises(DataError, match="by_person must be true"):
         replace(FACTS, refused=False)
 
