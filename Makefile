@@ -168,7 +168,7 @@ lock: $(READY)  ## pin the newest version of every package, and the parts for ea
 image-locks: $(READY)  ## write the pins that each image installs (needs uv)
 	@for image in build service dashboard mlflow; do \
 	  $(COMPILE) --group pyproject.toml:$$image $(FOR_IMAGES) -o containers/$$image.lock || exit 1; done
-	@$(COMPILE) pyproject.toml --extra cluster --extra postgres --extra statistics --extra lakes --extra sql $(FOR_IMAGES) -o containers/runner.lock
+	@$(COMPILE) pyproject.toml --extra cluster --extra postgres --extra letters --extra statistics --extra lakes --extra sql $(FOR_IMAGES) -o containers/runner.lock
 
 conda:  ## build the environment of conda.yaml in build/conda and compare it with the lock (needs conda)
 	@$${CONDA:+$$CONDA/bin/}conda env create --quiet --yes --file conda.yaml --prefix build/conda

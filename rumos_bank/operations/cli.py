@@ -7,8 +7,8 @@ __all__ = ['app', 'Profiles', 'Families', 'Sheet', 'Table', 'Query', 'ledger', '
            'Reason', 'Decision_', 'outcomes', 'keys', 'run', 'data', 'leaderboard', 'champion', 'predict', 'serve',
            'gate', 'propose', 'approve', 'reject', 'rollback', 'history', 'inventory', 'gc', 'verify', 'show_key',
            'rotate', 'accept', 'reproduce', 'canary', 'replay', 'overrides', 'list_all', 'find', 'show_case',
-           'override_case', 'review_case', 'appeal_case', 'decide_an_appeal', 'shadow', 'watch', 'add_outcomes',
-           'add_key', 'list_keys', 'revoke_key', 'backup', 'restore', 'record', 'main']
+           'override_case', 'review_case', 'appeal_case', 'decide_an_appeal', 'letter', 'shadow', 'watch',
+           'add_outcomes', 'add_key', 'list_keys', 'revoke_key', 'backup', 'restore', 'record', 'main']
 
 # %% ../../nbs/lib/operations/87_cli.ipynb #bf7d54f4
 import sys
@@ -984,6 +984,46 @@ def decide_an_appeal(case: Case, decision: Decision_, officer: Officer, why: Rea
     Example: `rumos cases decide-appeal ID accept --officer "B. Officer" --why "the new payslips were checked"`
     """
     _record("decide_appeal", case, decision, officer, why)
+
+# %% ../../nbs/lib/operations/87_cli.ipynb #a10ca352
+@app.command()
+def letter(
+    case: Annotated[str, typer.Argument(metavar="[ID]", help="of the case")] = "",
+    out: Annotated[
+        str, typer.Option(help="file to write, .pdf or .html; empty: letter-ID.pdf in this folder")
+    ] = "",
+    language: Annotated[str, typer.Option(help="en or pt")] = "pt",
+    reference: Annotated[
+        str, typer.Option(help="the bank's own reference of the client, to stand in it")
+    ] = "",
+    templates: Annotated[str, typer.Option(help="write the templates into this folder, to be edited")] = "",
+) -> None:
+    """Write the notice to the client about a case: the decision, its reasons, the data behind it, the client's rights.
+
+    Example: `rumos letter 20261129-1a2b3c4d-0 --language en`
+    """
+    from contextlib import closing
+    from pathlib import Path
+
+    from rumos_bank.governance.ledger import find_user
+    from rumos_bank.ground.settings import read_settings
+    from rumos_bank.serving import letters
+    from rumos_bank.serving.decision_log import DecisionLog
+
+    if bool(case) == bool(templates):
+        raise RumosError("give the ID of a case, or --templates FOLDER to edit the texts")
+    if templates:
+        for written in letters.copy_templates(Path(templates)):
+            print(written)
+        return
+    settings, path = read_settings(), Path(out or f"letter-{case}.pdf")
+    if path.exists():
+        raise RumosError(f"{path} is there already: name another file with --out")
+    facts = letters.find_facts(settings, case, reference)
+    letters.save_letter(facts, language, settings, path)
+    with closing(DecisionLog(settings)) as log:
+        letters.record_letter(log, facts, language, path.read_bytes(), f"cli {find_user()}")
+    print(f"{path}: {('accepted', 'refused')[facts.refused]}")
 
 # %% ../../nbs/lib/operations/87_cli.ipynb #b7c4c5b3
 @app.command()

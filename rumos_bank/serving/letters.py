@@ -4,11 +4,13 @@
 
 # %% auto #0
 __all__ = ['MOST_CHANGES', 'NAMES', 'SETTINGS', 'REQUIRED', 'PACKAGED_LETTERS', 'TAGS', 'ATTRIBUTES', 'LetterFacts', 'make_facts',
-           'copy_templates', 'Run', 'Cell', 'Block', 'write_letter', 'write_letter_pdf', 'save_letter', 'check_letters']
+           'copy_templates', 'Run', 'Cell', 'Block', 'write_letter', 'write_letter_pdf', 'save_letter', 'check_letters',
+           'find_facts', 'record_letter']
 
 # %% ../../nbs/lib/serving/58_letters.ipynb #ae82134c
 import base64
 import binascii
+import hashlib
 import json
 import re
 import traceback
@@ -21,9 +23,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rumos_bank.data.contract import BILLS, CLIENT_COLUMNS, EXAMPLE_CLIENT, PAYMENTS, STATUSES
+from rumos_bank.governance.events import LetterWritten
 from rumos_bank.ground.errors import DataError, ParameterError, SettingsError, require_extra
 from rumos_bank.ground.files import write_file
 from rumos_bank.ground.settings import Settings
+from rumos_bank.serving.cases import MODEL, find_case
+from rumos_bank.serving.decision_log import DecisionLog
+from rumos_bank.serving.replay import load_promoted
 from rumos_bank.serving.words import (
     LANGUAGES,
     describe_group,
@@ -647,3 +653,44 @@ def check_letters(
             write_letter(facts, language, settings)
         write_letter_pdf(specimens[1], language, settings)
     return len(specimens) * len(LANGUAGES)
+
+# %% ../../nbs/lib/serving/58_letters.ipynb #3013a941
+def find_facts(
+    settings: Settings,  # which store, which log
+    case_id: str,  # of a case
+    reference: str = "",  # the bank's own of the client, as it is to stand in the letter
+) -> LetterFacts:
+    """The facts of a letter about a case.
+
+    Raises `StoreError` if there is no such case or its model is not to be had, `DataError` if it was erased or waits for
+    a person.
+    """
+    case = find_case(settings, case_id)
+    if case.waiting:
+        raise DataError(f"case {case_id} waits for a person ({case.waiting}): write when it is decided")
+    made, final = case.made, case.final
+    version = int(made.answer["model_version"])
+    return make_facts(
+        load_promoted(settings, version, str(made.model["digest"])),
+        made.input,
+        case=case_id,
+        version=version,
+        decided_on=datetime.fromisoformat(final.time).date(),
+        refused=bool(final.prediction),
+        by_person=final.by != MODEL,
+        reference=reference,
+    )
+
+
+def record_letter(
+    log: DecisionLog,
+    facts: LetterFacts,  # of the letter
+    language: str,  # one of LANGUAGES
+    content: bytes,  # of the file that the client is given
+    caller: str,  # who asked for it
+) -> str:  # the id of this entry
+    "Record that a letter was written."
+    hashed = hashlib.sha256(content).hexdigest()
+    return log.append(
+        LetterWritten(decision=facts.case, language=language, hashed=hashed, caller=caller).to_dict()
+    )
