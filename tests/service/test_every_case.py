@@ -60,8 +60,7 @@ def ask_api(settings: Settings, folder: Path) -> str:
 
 def ask_desk(settings: Settings, folder: Path) -> str:
     desk = open_desk(settings)
-    desk.fill(LATE_CLIENT)
-    desk.reference = REFERENCE
+    desk.fill(LATE_CLIENT, REFERENCE)
     return desk.record().decision
 
 
@@ -74,7 +73,7 @@ def ask_file(settings: Settings, folder: Path) -> str:
 def ask_upload(settings: Settings, folder: Path) -> str:
     desk = open_desk(settings)
     desk.take_file("clients.csv", write_clients(folder / "clients.csv").read_bytes())
-    desk.choose_reference("account")
+    desk.choose_references("account")
     return str(desk.decide_file().answers["decision_id"].iloc[1])
 
 
