@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['ERASED', 'DECISION_ID', 'INTERFACES', 'start_chain', 'make_line', 'Checked', 'check_line', 'read_line', 'DecisionLog',
-           'require_day', 'list_days', 'list_folders', 'open_day', 'find_old', 'clear_old', 'find_state', 'read_log',
-           'Recorded', 'make_entry', 'decide_and_record', 'CaseFolder', 'begin_cases', 'record_batch', 'RecordedTable',
-           'decide_table', 'add_ids']
+           'require_day', 'end_of_day', 'list_days', 'list_folders', 'open_day', 'find_old', 'clear', 'find_state',
+           'read_log', 'Recorded', 'make_entry', 'decide_and_record', 'CaseFolder', 'begin_cases', 'record_batch',
+           'RecordedTable', 'decide_table', 'add_ids']
 
 # %% ../../nbs/lib/serving/52_decision_log.ipynb #0df3b443
 import hashlib
@@ -251,12 +251,17 @@ class DecisionLog:
         return self._file
 
     def _clear(self, file: _DayFile) -> None:
-        "Remove what is older than the bank keeps, and say so in the new file."
-        cleared = clear_old(self.folder, self._settings.keep_days)
-        if cleared:
-            event = RecordCleared(keep_days=self._settings.keep_days, segments=cleared).to_dict()
+        "Say in the new file what is older than the bank keeps, and remove it."
+        old = find_old(self.folder, self._settings.keep_days, self._settings.keep_at_least_days)
+        if old:
+            states = {}
+            for path in old:
+                with suppress(FileNotFoundError):  # another process was first
+                    states[path.name] = find_state(path)
+            event = RecordCleared(keep_days=self._settings.keep_days, segments=states).to_dict()
             about = {"id": f"{file.name}-{file.end:x}", "time": datetime.now(UTC)}
             file.append(*make_line(about | event, file.chain), self._settings.fsync)
+            clear(old)
 
     def _close(self) -> None:
         file, self._file = self._file, None
@@ -276,6 +281,15 @@ def require_day(
         if re.fullmatch(r"[0-9]{8}", day) and datetime.strptime(day, "%Y%m%d"):
             return day
     raise ParameterError(f"a day is written as YYYYMMDD, such as 20051001, got {day!r}")
+
+
+def end_of_day(
+    name: str,  # of a file or folder of the log
+) -> datetime:  # in UTC; of a name that holds no day, long ago
+    "When the day of a file was over."
+    with suppress(ValueError, OverflowError):
+        return datetime.strptime(name[:8], "%Y%m%d").replace(tzinfo=UTC) + timedelta(days=1)
+    return datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def _unreadable(path: Path, error: OSError) -> StoreError:
@@ -327,28 +341,28 @@ def open_day(
 def find_old(
     folder: Path,  # of a decision log
     keep_days: int,  # what is of earlier days is old; 0: nothing is
+    keep_at_least_days: int = 30,  # of the record's own days, which are kept whatever the clock says
 ) -> list[Path]:  # files and folders, in the order of their days
     "What a clean-up would remove today."
-    if not keep_days:
+    now, found = datetime.now(UTC), [*list_days(folder), *list_folders(folder)]
+    earlier = [end_of_day(path.name) for path in found if path.name[:8] < f"{now:%Y%m%d}"]
+    if not (keep_days and earlier):
         return []
-    first = f"{datetime.now(UTC) - timedelta(days=keep_days):%Y%m%d}"
-    old = [*list_days(folder), *list_folders(folder)]
-    return sorted(path for path in old if path.name[:8] < first)
+    known = min(now, max(earlier))
+    bounds = now - timedelta(days=keep_days), known - timedelta(days=keep_at_least_days)
+    first = f"{min(bounds):%Y%m%d}"
+    return sorted(path for path in found if path.name[:8] < first)
 
 
-def clear_old(
-    folder: Path,  # of a decision log
-    keep_days: int,  # what is of earlier days is removed; 0: nothing is
-) -> dict[str, str]:  # what was removed: name → its state before
-    "Remove the files and folders of earlier days."
-    removed = {}
-    for path in find_old(folder, keep_days):
-        removed[path.name] = find_state(path)
+def clear(
+    old: Sequence[Path],  # files and folders of the log
+) -> None:
+    "Remove these."
+    for path in old:
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
-    return removed
 
 
 def find_state(
@@ -463,9 +477,11 @@ class CaseFolder:
         part: bytes,  # as `make_part` returns it
         references: bytes,  # the same
     ) -> None:
-        "Put a part on record, whole or not at all; raises `OSError` as the disk does."
+        "Put a part on record, whole or not at all, unless it is there; raises `OSError` as the disk does."
         self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
         path = self.path / name_part(number)
+        if path.exists():
+            return  # of a run that was killed: what is on record stays, and what was erased stays erased
         if references:
             write_file(path.with_suffix(".refs"), references, mode=0o600)
         write_file(path, part, mode=0o600)
