@@ -112,7 +112,7 @@ def _make_seal(settings: Settings, before: Seal | None) -> Seal:
     first = f"{min(now, datetime.fromisoformat(before.time)) - _LATE:%Y%m%d}" if before else ""
     files = [path for path in list_days(record, first) if path.exists()]
     known = before.ends if before else {}
-    cleared = {}
+    cleared: dict[str, tuple[str, str, int]] = {}
     for path in files:
         cleared |= _read_cleared(path) if path.stem not in known else {}
     return Seal(
