@@ -139,7 +139,7 @@ class MlflowSettings(Section):
 
     host: str = "127.0.0.1"  # it asks for no key: another address only behind the loopback
 
-
+# %% ../../nbs/lib/ground/01_settings.ipynb #0373fa07
 class AuditSettings(Section):
     "The log of decisions."
 
@@ -171,7 +171,7 @@ class CasesSettings(Section):
     outcome_days: int = Field(60, ge=1, le=1000)  # after which it is known whether a client paid
     least_outcomes: float = Field(0.95, gt=0, le=1)  # share of due outcomes below which none is judged
 
-
+# %% ../../nbs/lib/ground/01_settings.ipynb #e4bc942b
 class ApiSettings(Section):
     "The API."
 

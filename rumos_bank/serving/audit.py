@@ -229,7 +229,7 @@ class _Evidence:
             self.add_state(part, before, f"line {line.number} of the ledger")
             self.states[part].append(after)
 
-
+# %% ../../nbs/lib/serving/57_audit.ipynb #da24776e
 def _read_evidence(settings: Settings) -> _Evidence:
     found = _Evidence(keep_days={settings.audit.keep_days})
     try:

@@ -506,12 +506,15 @@ def _find_officers_cases(index: sqlite3.Connection, officer: str) -> set[str]:
     return {each for (each,) in found}
 
 # %% ../../nbs/lib/serving/55_cases.ipynb #ace6436b
-def _require_person(officer: str, prediction: int | None = None) -> str:
+def _require_person(officer: str) -> str:
     if not officer.strip():
         raise ParameterError(f"deciding otherwise needs the officer's name, got {officer!r}")
-    if prediction not in (None, 0, 1):
-        raise ParameterError(f"prediction must be 0 (accept) or 1 (refuse), got {prediction!r}")
     return officer.strip()
+
+
+def _require_prediction(prediction: int) -> None:
+    if prediction not in (0, 1):
+        raise ParameterError(f"prediction must be 0 (accept) or 1 (refuse), got {prediction!r}")
 
 
 def record_override(
@@ -553,7 +556,8 @@ def _decide(
     reason: str,
     caller: str,
 ) -> str:
-    officer = _require_person(officer, prediction)
+    officer = _require_person(officer)
+    _require_prediction(prediction)
     case = find_case(settings, decision_id)
     if case.open_appeal:
         raise ParameterError(f"the client has appealed against {decision_id}: decide about the appeal")
@@ -598,7 +602,8 @@ def decide_appeal(
     caller: str = "",  # the interface: a key's name, or the desk
 ) -> str:  # the id of this entry
     "Record the answer to an appeal; raises `ParameterError` without one, and for an officer who decided before."
-    officer, case = _require_person(officer, prediction), find_case(settings, decision_id)
+    officer, case = _require_person(officer), find_case(settings, decision_id)
+    _require_prediction(prediction)
     appeal = case.open_appeal
     if not appeal:
         raise ParameterError(f"no appeal against {decision_id} waits for an answer")

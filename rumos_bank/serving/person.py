@@ -53,7 +53,7 @@ def _describe_file(log: DecisionLog, entry: str) -> dict[str, Any]:
 def export_person(
     settings: Settings,  # which record, and the key of references
     reference: str,  # the bank's own of the client, as it was given
-) -> dict[str, Any]:  # what JSON can hold: reference, time, and the cases, the newest first
+) -> dict[str, Any]:  # what JSON can hold: the reference, the time, and the cases, the newest first
     "Everything on record about a client; raises `DataError` for what is no reference."
     log, cases = DecisionLog(settings), []
     for id_ in find_by_reference(settings, reference):
@@ -71,7 +71,11 @@ def export_person(
         held = case.to_dict() | {"events": [log.find(each) for each in events]}
         held |= {"values": _describe_values(case.made.input or {})}
         cases.append(held | ({"file": _describe_file(log, batch[0])} if batch else {}))
-    return {"reference": check_reference(reference), "read": datetime.now(UTC).isoformat(), "cases": cases}
+    return {
+        "client_reference": check_reference(reference),
+        "read": datetime.now(UTC).isoformat(),
+        "cases": cases,
+    }
 
 # %% ../../nbs/lib/serving/59_person.ipynb #77a30f37
 _SHOWN_APART = ("values", "events", "input", "kind", "erased", "waiting", "id")
@@ -112,7 +116,7 @@ def render_person(
             for event in case["events"]
         ]
         cases.append({"id": case["id"], "facts": facts, "values": values, "events": events})
-    title = f"What is held about {held['reference']}"
+    title = f"What is held about {held['client_reference']}"
     return str(render("person/export.html", title=title, made=held["read"][:19], cases=cases))
 
 # %% ../../nbs/lib/serving/59_person.ipynb #5ef6b6dd
@@ -208,7 +212,7 @@ def _carry_out(
         write_file(path, new, mode=0o600)
     return blanked, len(changes)
 
-
+# %% ../../nbs/lib/serving/59_person.ipynb #2869c47d
 def _finish(settings: Settings, newest_only: bool) -> Erasure | None:
     "Erase what the ledger says was erased; None if nothing is left to do."
     finish_rotation(settings)
@@ -259,7 +263,7 @@ def _list_entries(settings: Settings, cases: Sequence[str]) -> list[str]:
     said = {each for each, place in lines.items() if b'"private":' in _read_place(*place)[0]}
     return [each for each in entries if each in said or each not in lines]
 
-
+# %% ../../nbs/lib/serving/59_person.ipynb #f2870482
 def erase_person(
     settings: Settings,  # which record, which ledger; its private key must be at hand
     reference: str,  # the bank's own of the client, as it was given
