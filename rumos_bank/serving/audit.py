@@ -97,7 +97,8 @@ def _read_cleared(path: Path) -> dict[str, tuple[str, str, int]]:
 
 
 def _list_cleared(event: RecordCleared, name: str) -> dict[str, tuple[str, str, int]]:
-    return {each: (name[:8], str(state), event.keep_days) for each, state in event.segments.items()}
+    about = event.segments.items()
+    return {each.removesuffix(".jsonl"): (name[:8], str(state), event.keep_days) for each, state in about}
 
 
 def _hash(path: Path) -> str:

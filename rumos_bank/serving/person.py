@@ -234,6 +234,7 @@ def _finish(settings: Settings, newest_only: bool) -> Erasure | None:
         reason = f"what line {number} erased came back, and was erased again"
         number = append_event(settings, PersonErased(reason=reason, entries=tuple(ids), parts=again)).number
     done = _carry_out(lines, changes)
+    forget_references(settings, ids)
     return Erasure(number, *done) if any(done) else None
 
 
