@@ -55,6 +55,7 @@ from rumos_bank.ground.keys import KeyRing
 from rumos_bank.ground.settings import BEHIND_LOOPBACK, Settings
 from rumos_bank.monitoring.monitor import REST, Monitor, keep_watch
 from rumos_bank.monitoring.shadow import Shadow
+from rumos_bank.serving.audit import seal_if_due
 from rumos_bank.serving.cases import record_override
 from rumos_bank.serving.champion import Champion, Follower
 from rumos_bank.serving.decision_log import DecisionLog, Recorded, make_entry
@@ -157,6 +158,7 @@ async def _scan(state: ApiState) -> None:
         try:
             seen = await asyncio.to_thread(state.monitor.scan, rest=lambda: _rest(state))
             await asyncio.to_thread(keep_watch, state.settings, seen)
+            await asyncio.to_thread(seal_if_due, state.settings)
             state.metrics.watch.show(seen)
             if last != seen.state:
                 last = seen.state

@@ -131,10 +131,13 @@ def find_champion(
 
 # %% ../../nbs/lib/governance/40_promotion_state.ipynb #e1317214
 @contextmanager
-def lock_promotions(store: Store) -> Iterator[None]:
-    "One promotion at a time on one store; raises `StoreError` if another one takes over two minutes."
+def lock_promotions(
+    store: Store,
+    timeout: float = 120,  # seconds to wait for another
+) -> Iterator[None]:
+    "One writer of the ledger at a time on one store; raises `StoreError` if another one takes longer than that."
     path = store.path / "promotion.lock"
-    with hold_lock(path, f"another promotion holds {path}: wait for it to end", timeout=120):
+    with hold_lock(path, f"another promotion holds {path}: wait for it to end", timeout=timeout):
         yield
 
 

@@ -21,7 +21,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from rumos_bank.ground.errors import SettingsError
 
@@ -130,14 +139,29 @@ class MlflowSettings(Section):
 
     host: str = "127.0.0.1"  # it asks for no key: another address only behind the loopback
 
-
+# %% ../../nbs/lib/ground/01_settings.ipynb #0373fa07
 class AuditSettings(Section):
     "The log of decisions."
 
     folder: Path = Path()  # empty: `decisions` in the store
     fsync: bool = False  # wait for the disk at every write: survives a loss of power, not only of the process
-    keep_days: int = Field(0, ge=0, le=36500)  # files older than this may be removed; 0: none
+    keep_at_least_days: int = Field(
+        30, ge=1, le=36500
+    )  # younger files are never removed, whatever the clock says
+    keep_days: int = Field(0, ge=0, le=36500)  # files older than this are removed; 0: none
     clear_references: bool = False  # keep references of clients as they were given, beside their keyed hash
+
+    @field_validator("keep_days")
+    @classmethod
+    def _require_minimum(cls, days: int, info: ValidationInfo) -> int:
+        least = info.data.get("keep_at_least_days", 0)
+        if 0 < days < least:
+            raise PydanticCustomError(
+                "keep",
+                "the bank keeps at least {least} days (keep_at_least_days): set that or more, or 0",
+                {"least": least},
+            )
+        return days
 
 
 class CasesSettings(Section):
@@ -147,7 +171,7 @@ class CasesSettings(Section):
     outcome_days: int = Field(60, ge=1, le=1000)  # after which it is known whether a client paid
     least_outcomes: float = Field(0.95, gt=0, le=1)  # share of due outcomes below which none is judged
 
-
+# %% ../../nbs/lib/ground/01_settings.ipynb #e4bc942b
 class ApiSettings(Section):
     "The API."
 

@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['app', 'Profiles', 'Families', 'Sheet', 'Table', 'Query', 'ledger', 'Environments', 'Day', 'cases', 'Case', 'Officer',
-           'Reason', 'Decision_', 'outcomes', 'keys', 'run', 'data', 'leaderboard', 'champion', 'predict', 'serve',
-           'gate', 'propose', 'approve', 'reject', 'rollback', 'history', 'inventory', 'gc', 'verify', 'show_key',
-           'rotate', 'accept', 'reproduce', 'canary', 'replay', 'overrides', 'list_all', 'find', 'show_case',
-           'override_case', 'review_case', 'appeal_case', 'decide_an_appeal', 'letter', 'shadow', 'watch',
-           'add_outcomes', 'add_key', 'list_keys', 'revoke_key', 'backup', 'restore', 'record', 'main']
+           'Reason', 'Decision_', 'outcomes', 'audit', 'person', 'Reference', 'keys', 'run', 'data', 'leaderboard',
+           'champion', 'predict', 'serve', 'gate', 'propose', 'approve', 'reject', 'rollback', 'history', 'inventory',
+           'gc', 'verify', 'show_key', 'rotate', 'accept', 'reproduce', 'canary', 'replay', 'overrides', 'list_all',
+           'find', 'show_case', 'override_case', 'review_case', 'appeal_case', 'decide_an_appeal', 'letter', 'shadow',
+           'watch', 'add_outcomes', 'seal', 'verify_audit', 'retention', 'export', 'erase', 'finish', 'add_key',
+           'list_keys', 'revoke_key', 'backup', 'restore', 'record', 'main']
 
 # %% ../../nbs/lib/operations/87_cli.ipynb #bf7d54f4
 import sys
@@ -318,6 +319,8 @@ def _predict_many(source: str, target: str | None, selection: dict[str, str], **
     "Decide about the clients at a place, and show what came of it."
     from rumos_bank.data.places import Selection
     from rumos_bank.governance.ledger import find_user
+    from rumos_bank.ground.settings import read_settings
+    from rumos_bank.serving.audit import seal_if_due
     from rumos_bank.serving.batch import predict_file
 
     result = predict_file(
@@ -330,6 +333,8 @@ def _predict_many(source: str, target: str | None, selection: dict[str, str], **
         **options,
     )
     print(result)
+    if not result.dry_run:
+        seal_if_due(read_settings())
     if not result.dry_run and result.scored:
         took = f"{result.seconds:.1f} s, champion {result.model_version}, entry {result.entry}"
         print(f"decisions: {result.output} ({took})")
@@ -666,8 +671,10 @@ def rotate() -> None:
     """
     from rumos_bank.governance.ledger import find_former_key, find_public_key, rotate_key
     from rumos_bank.governance.promotion_state import lock_promotions
+    from rumos_bank.serving.audit import seal_if_due
 
     store = _open()
+    seal_if_due(store.settings, always=True)  # with the key under which it was written
     with lock_promotions(store):
         former = find_former_key(store.settings, find_public_key(store.settings))
         print(rotate_key(store.settings))
@@ -1140,6 +1147,130 @@ def add_outcomes(
     added = add(read_settings(), to_place(file), Selection(sheet, table, query))
     print(added)
     raise typer.Exit(1 if added.rejected else 0)
+
+# %% ../../nbs/lib/operations/87_cli.ipynb #b1e4a5da
+_AUDIT = """Seal and verify the record of decisions; show what retention would take.
+
+Example: `rumos audit verify`
+"""
+audit = typer.Typer(help=_AUDIT, no_args_is_help=True)
+app.add_typer(audit, name="audit")
+
+
+@audit.command("seal")
+def seal() -> None:
+    """Sign the state of the record into the ledger. Do it once a day where the ledger's private key is.
+
+    Example: `rumos audit seal`
+    """
+    from rumos_bank.ground.settings import read_settings
+    from rumos_bank.serving.audit import seal_record
+
+    line = seal_record(read_settings())
+    print(
+        f"line {line.number} of the ledger: {line.event.describe()}"
+        if line
+        else "nothing grew since the last seal"
+    )
+
+
+@audit.command("verify")
+def verify_audit() -> None:
+    """Check every line, part and seal of the record. Each fault is named with its file and line (exit code 1).
+
+    Example: `rumos audit verify`
+    """
+    from rumos_bank.ground.settings import read_settings
+    from rumos_bank.serving.audit import verify_record
+
+    notify = make_progress()
+    state = verify_record(read_settings(), lambda lines: notify(lambda: f"{lines:,} lines"))
+    print(state)
+    raise typer.Exit(1 if state.faults else 0)
+
+# %% ../../nbs/lib/operations/87_cli.ipynb #f60ee8cd
+@audit.command("retention")
+def retention() -> None:
+    """Show what retention would remove today. Nothing is removed.
+
+    Example: `rumos audit retention`
+    """
+    from rumos_bank.ground.settings import read_settings
+    from rumos_bank.serving.audit import plan_clean_up
+
+    print(plan_clean_up(read_settings()))
+
+# %% ../../nbs/lib/operations/87_cli.ipynb #77be4973
+_PERSON = """Hand out or erase what is held about one client.
+
+Example: `rumos person export 4711-A --out client.html`
+"""
+person = typer.Typer(help=_PERSON, no_args_is_help=True)
+app.add_typer(person, name="person")
+Reference = Annotated[str, typer.Argument(metavar="REF", help="the bank's own reference of the client")]
+
+
+@person.command("export")
+def export(
+    reference: Reference,
+    out: Annotated[str, typer.Option(help="a file: .json, or .html to read and print")] = "",
+) -> None:
+    """Show everything that is held about a client. Exit code 1 if nothing is.
+
+    Example: `rumos person export 4711-A --out client.html`
+    """
+    import json
+    from pathlib import Path
+
+    from rumos_bank.ground.files import write_file
+    from rumos_bank.ground.settings import read_settings
+    from rumos_bank.serving.person import export_person, render_person
+
+    if out and not out.endswith((".json", ".html")):
+        raise RumosError(f"--out must end in .json or .html, got {out!r}")
+    held = export_person(read_settings(), reference)
+    text = render_person(held) if out.endswith(".html") else json.dumps(held, indent=1, ensure_ascii=False)
+    if out:
+        write_file(Path(out), text, mode=0o600)
+        print(f"{len(held['cases']):,} cases: {out}")
+    else:
+        print(text)
+    raise typer.Exit(0 if held["cases"] else 1)
+
+# %% ../../nbs/lib/operations/87_cli.ipynb #aa5f76e6
+@person.command("erase")
+def erase(
+    reference: Reference,
+    why: Annotated[str, typer.Option(help="why, in your own words, without the client's name")],
+    yes: Annotated[bool, typer.Option("--yes", help="do not ask for confirmation")] = False,
+) -> None:
+    """Erase a client's values, reference and what officers wrote. The decisions stay, and the ledger says why.
+
+    Backups, the files of batches, letters and training data are not reached.
+
+    Example: `rumos person erase 4711-A --why "the client asked for it in writing, and no duty to keep is left"`
+    """
+    from rumos_bank.ground.settings import read_settings
+    from rumos_bank.serving.cases import find_by_reference
+    from rumos_bank.serving.person import erase_person
+
+    settings = read_settings()
+    if not yes:
+        cases = len(find_by_reference(settings, reference))
+        typer.confirm(f"Erase what {cases:,} cases hold about this client? It cannot be undone", abort=True)
+    print(erase_person(settings, reference, why))
+
+
+@person.command("finish")
+def finish() -> None:
+    """Finish erasures that a crash interrupted, and erase again what a restored backup brought back.
+
+    Example: `rumos person finish`
+    """
+    from rumos_bank.ground.settings import read_settings
+    from rumos_bank.serving.person import finish_erasures
+
+    print(finish_erasures(read_settings()) or "every erasure in the ledger is complete")
 
 # %% ../../nbs/lib/operations/87_cli.ipynb #d52ba660
 _KEYS = """Add, list and revoke the keys of the API.

@@ -21,20 +21,34 @@ from rumos_bank.data.synthetic import make_synthetic_clients
 from rumos_bank.governance.events import Line
 from rumos_bank.governance.integrity import digest_value
 from rumos_bank.ground.errors import DataError, ParameterError, StoreError
-from rumos_bank.ground.settings import AuditSettings, Costs, Settings, StoreSettings
+from rumos_bank.ground.settings import (
+    AuditSettings,
+    Costs,
+    DataSettings,
+    LedgerSettings,
+    Settings,
+    StoreSettings,
+)
 from rumos_bank.model.decision import make_decision
 from rumos_bank.model.families import find_family, make_model
 from rumos_bank.model.portable import PORTABLE, SKOPS, make_portable
 from rumos_bank.monitoring.monitor import watch
 from rumos_bank.monitoring.overrides import judge_overrides
 from rumos_bank.serving import decision_log as audit
+from rumos_bank.serving.case_parts import erase_rows, list_parts, read_shared
+from rumos_bank.serving.cases import record_override
 from rumos_bank.serving.champion import Champion
 from rumos_bank.serving.decision_log import (
+    DECISION_ID,
     DecisionLog,
-    clear_old,
+    begin_cases,
+    blank_line,
+    check_line,
     decide_and_record,
+    find_old,
+    list_days,
     read_log,
-    record_override,
+    start_chain,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -42,7 +56,13 @@ PROTECTED = ("SEX", "MARRIAGE", "AGE")
 
 
 def settings_in(folder: Path, **audit: object) -> Settings:
-    return Settings(store=StoreSettings(path=folder), audit=AuditSettings(**audit))
+    "A log in this folder; what goes with it lies there too."
+    return Settings(
+        store=StoreSettings(path=folder),
+        audit=AuditSettings(**audit),
+        data=DataSettings(cache=str(folder / "cache")),
+        ledger=LedgerSettings(folder=folder / "keys"),
+    )
 
 
 @pytest.fixture
@@ -373,7 +393,7 @@ def test_a_new_day_has_a_new_file(clock, log, place):
 
 
 def test_old_files_go_when_a_new_one_is_opened_and_nothing_else(clock, tmp_path):
-    settings = settings_in(tmp_path, keep_days=2)
+    settings = settings_in(tmp_path, keep_days=2, keep_at_least_days=2)
     log = DecisionLog(settings)
     recorded = {}
     beside = ["notes.jsonl", "1.jsonl", "20200101.jsonl", "20200101-copy.jsonl", "20200101-00000000.txt"]
@@ -385,9 +405,69 @@ def test_old_files_go_when_a_new_one_is_opened_and_nothing_else(clock, tmp_path)
     kept = sorted(path.name[:8] for path in settings.audit_path.iterdir() if path.name not in beside)
     assert kept == ["20260303", "20260304", "20260305"]  # today and two days before
     assert all((settings.audit_path / name).exists() for name in beside)
-    assert [entry["day"] for entry in read_log(settings.audit_path)] == [2, 3, 4]
+    entries = list(read_log(settings.audit_path))
+    assert [entry["day"] for entry in entries if "day" in entry] == [2, 3, 4]
     with pytest.raises(StoreError, match="there is no decision"):
         log.find(recorded[1])
+    log.close()
+    cleared = [entry for entry in entries if entry.get("kind") == "cleared"]  # those of 1 and 2 March
+    assert [[name[:8] for name in entry["segments"]] for entry in cleared] == [["20260301"], ["20260302"]]
+    assert [entry["keep_days"] for entry in cleared] == [2, 2]
+
+
+def test_what_is_cleared_leaves_its_name_its_size_and_its_last_hash(clock, tmp_path):
+    settings = settings_in(tmp_path, keep_days=2, keep_at_least_days=2)
+    log = DecisionLog(settings)
+    log.append({"day": 0})
+    (path,) = list_days(settings.audit_path)
+    written = path.read_bytes()
+    folder = settings.audit_path / "20260301-0a1b2c3d"
+    folder.mkdir()
+    (folder / "part-000000.parquet").write_bytes(b"cases")
+    for _ in range(3):
+        clock.day += timedelta(days=1)
+        log.append({})
+    (entry,) = read_log(settings.audit_path, kind="cleared")
+    assert entry["segments"].keys() == {path.name, folder.name}
+    assert entry["segments"][path.name] == f"{len(written)} {json.loads(written)['chain']}"
+    assert not path.exists() and not folder.exists()
+    log.close()
+
+
+def test_the_line_about_a_clean_up_comes_before_it(clock, tmp_path, monkeypatch):
+    "A kill in between leaves a file that the next clean-up takes; the other way round, a gap that nobody explains."
+    settings = settings_in(tmp_path, keep_days=2, keep_at_least_days=2)
+    log = DecisionLog(settings)
+    log.append({})
+    clock.day += timedelta(days=5)
+    log.append({})
+    clock.day += timedelta(days=1)
+    with monkeypatch.context() as killed:
+        killed.setattr(audit, "clear", lambda old: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            log.append({})
+    assert len(list(read_log(settings.audit_path, kind="cleared"))) == 1
+    assert list_days(settings.audit_path)[0].name.startswith("20260301")
+
+
+def test_a_clock_that_is_wrong_does_not_empty_the_record(clock, tmp_path):
+    settings = settings_in(tmp_path, keep_days=30, keep_at_least_days=30)
+    log = DecisionLog(settings)
+    for _ in range(3):
+        log.append({})
+        clock.day += timedelta(days=1)
+    right = clock.day
+    for wrong in (datetime(2099, 1, 1, tzinfo=UTC), datetime(1999, 1, 1, tzinfo=UTC)):
+        clock.day = wrong
+        log.append({})
+    days = [path.name[:8] for path in list_days(settings.audit_path)]
+    assert days == ["19990101", "20260301", "20260302", "20260303", "20990101"]
+    clock.day = right + timedelta(days=40)  # and the right one goes on
+    log.append({})
+    clock.day += timedelta(days=1)
+    log.append({})
+    days = [path.name[:8] for path in list_days(settings.audit_path)]
+    assert days == ["20260413", "20260414", "20990101"]
     log.close()
 
 
@@ -395,7 +475,14 @@ def test_nothing_is_removed_unless_the_bank_sets_it(clock, log, place):
     log.append({})
     clock.day += timedelta(days=10_000)
     log.append({})
-    assert clear_old(place.audit_path, 0) == [] and len(read_all(place)) == 2
+    assert find_old(place.audit_path, 0) == [] and len(read_all(place)) == 2
+
+
+def test_fewer_days_than_the_minimum_are_refused():
+    with pytest.raises(ValueError, match="the bank keeps at least 30 days"):
+        AuditSettings(keep_days=29)
+    assert AuditSettings(keep_days=30).keep_days == 30 and AuditSettings(keep_days=0).keep_days == 0
+    assert AuditSettings(keep_days=1, keep_at_least_days=1).keep_days == 1
 
 
 @pytest.mark.parametrize("day", ["2005-10-01", "200510", "20051301", "٢٠٠٥٠٩٠١", "yesterday"])
@@ -444,7 +531,7 @@ def test_what_is_no_entry_is_passed_over(log, place):
 
 
 def test_a_log_that_was_never_written_is_empty(place):
-    assert read_all(place) == [] and clear_old(place.audit_path, 5) == []
+    assert read_all(place) == [] and find_old(place.audit_path, 5) == []
     with pytest.raises(StoreError, match="there is no decision"):
         DecisionLog(place).find("20260301-00000000-0")
 
@@ -471,25 +558,28 @@ def test_a_list_is_on_record_client_by_client(champion, log):
 
 
 @pytest.mark.parametrize("service", ["frame", "arrow"])
-def test_a_frame_or_a_table_is_one_entry(service, champion, log, place):
+def test_each_row_of_a_frame_or_a_table_is_a_case_and_all_are_one_entry(service, champion, log, place):
     import pyarrow as pa
 
     clients = make_synthetic_clients(50, seed=5).set_index("ID")
     asked = clients if service == "frame" else pa.Table.from_pandas(clients)
-    decided, recorded = decide_and_record(champion, asked, "test", log)
+    decided = decide_and_record(champion, asked, "test", log)
     if service == "arrow":
         decided = decided.to_pandas()
     refused = [each.prediction for each in champion.decide(clients[list(CLIENT_COLUMNS)].to_dict("records"))]
     assert decided["prediction"].tolist() == refused
     (entry,) = read_all(place)
-    assert (entry["id"], entry["kind"], entry["clients"], entry["refused"]) == (
-        recorded,
-        "batch",
-        50,
-        sum(refused),
-    )
-    other, other_id = decide_and_record(champion, clients.iloc[::-1], "test", log)
-    assert len(other) == 50 and log.find(other_id)["input"] != entry["input"]
+    assert (entry["kind"], entry["clients"], entry["refused"]) == ("batch", 50, sum(refused))
+    seen = [name for name in CLIENT_COLUMNS if name not in PROTECTED]
+    for place_in_table, case in enumerate(map(log.find, decided[DECISION_ID])):
+        row = clients.iloc[place_in_table]
+        assert case["input"] == {name: int(row[name]) for name in seen}
+        assert case["answer"]["probability"] == decided["probability"].iloc[place_in_table]  # every bit
+        assert (case["kind"], case["row"]) == ("decision", place_in_table + 1)
+    other = decide_and_record(champion, clients.iloc[::-1], "test", log)
+    first, second = read_all(place)
+    assert len(other) == 50 and second["input"] != first["input"]
+    assert len({*decided[DECISION_ID], *other[DECISION_ID]}) == 100
 
 
 def test_what_breaks_the_contract_is_not_recorded(champion, log, place):
@@ -534,13 +624,15 @@ def test_pandas_reads_the_files_as_they_are(champion, log, place):
 
 # deciding otherwise
 
+WHY = "the employer guarantees the loan"
 
-def test_an_override_stands_beside_the_models_decision(champion, log):
+
+def test_an_override_stands_beside_the_models_decision(champion, log, place):
     recorded = decide_and_record(champion, LATE_CLIENT, "test", log)
-    found = log.find(record_override(log, recorded.id, 0, " A. Officer ", " guarantee "))
+    found = log.find(record_override(place, log, recorded.id, 0, " A. Officer ", f" {WHY} "))
     assert (found["kind"], found["decision"]) == ("override", recorded.id)
     assert (found["model_prediction"], found["prediction"]) == (recorded.decision.prediction, 0)
-    assert (found["officer"], found["reason"]) == ("A. Officer", "guarantee")
+    assert (found["officer"], found["reason"]) == ("A. Officer", WHY)
     assert log.find(recorded.id)["answer"] == recorded.decision.to_dict()
 
 
@@ -548,27 +640,159 @@ def test_an_override_stands_beside_the_models_decision(champion, log):
     "given, message",
     [
         ({"officer": " "}, "the officer's name"),
-        ({"reason": "\n"}, "a reason in own words"),
+        ({"reason": "\n"}, "in your own words why this client is decided so"),
+        ({"reason": "ok ok ok"}, "at least 3 different words"),
         ({"prediction": 2}, "prediction must be 0"),
         ({"prediction": "1"}, "prediction must be 0"),
-        ({"prediction": None}, "prediction must be 0"),
     ],
 )
 def test_an_override_needs_a_name_a_reason_and_a_decision(given, message, champion, log, place):
     recorded = decide_and_record(champion, LATE_CLIENT, "test", log)
+    asked = {"decision_id": recorded.id, "prediction": 0, "officer": "A. Officer", "reason": WHY}
     with pytest.raises(ParameterError, match=message):
-        record_override(
-            log, **{"decision_id": recorded.id, "prediction": 0, "officer": "A", "reason": "b"} | given
-        )
+        record_override(place, log, **asked | given)
     assert len(read_all(place)) == 1
 
 
-def test_only_a_decision_can_be_made_otherwise(champion, log):
+def test_an_override_without_a_decision_is_refused(champion, log, place):
     recorded = decide_and_record(champion, LATE_CLIENT, "test", log)
-    override = record_override(log, recorded.id, 0, "A", "b")
+    with pytest.raises(ParameterError, match="prediction must be 0"):
+        record_override(place, log, recorded.id, None, "A. Officer", WHY)
+    assert len(read_all(place)) == 1
+
+
+def test_only_a_decision_can_be_made_otherwise(champion, log, place):
+    recorded = decide_and_record(champion, LATE_CLIENT, "test", log)
+    override = record_override(place, log, recorded.id, 0, "A. Officer", WHY)
     batch = log.append({"kind": "batch", "clients": 2})
-    for other, kind in ((override, "override"), (batch, "batch")):
-        with pytest.raises(ParameterError, match=f"only a decision .* of the kind {kind}"):
-            record_override(log, other, 1, "A", "b")
+    for other, kind in ((override, "override: it is about the case"), (batch, "batch: name a decision")):
+        with pytest.raises(ParameterError, match=f"of the kind {kind}"):
+            record_override(place, log, other, 1, "A. Officer", WHY)
     with pytest.raises(StoreError, match="there is no decision"):
-        record_override(log, "20260301-00000000-0", 1, "A", "b")
+        record_override(place, log, "20260301-00000000-0", 1, "A. Officer", WHY)
+
+
+# the chain, and the part that can be erased
+
+
+def lines_of(settings: Settings) -> tuple[Path, list[bytes]]:
+    (path,) = list_days(settings.audit_path)
+    return path, path.read_bytes().splitlines(keepends=True)
+
+
+def check_all(name: str, lines: list[bytes]) -> list[str]:
+    "The fault of each line, in its order."
+    chain, faults = start_chain(name), []
+    for line in lines:
+        checked = check_line(line, chain)
+        faults.append(checked.fault)
+        chain = line[-67:-3].decode(errors="replace")
+    return faults
+
+
+def test_every_line_hashes_all_before_it_whoever_wrote_and_whatever_failed(champion, log, place, monkeypatch):
+    decide_and_record(champion, [EXAMPLE_CLIENT, LATE_CLIENT], "test", log)
+    with monkeypatch.context() as broken:
+        fail_once(broken, _writes_half)
+        with pytest.raises(OSError, match="is the disk full"):
+            log.append({"lost": True})
+    log.append({"number": 1})
+    for path in list_days(place.audit_path):
+        lines = path.read_bytes().splitlines(keepends=True)
+        assert not any(check_all(path.stem, lines))
+    assert len(list_days(place.audit_path)) == 2  # after a failure the log goes on in another file
+
+
+def test_a_file_under_another_name_is_not_what_was_written(log, place):
+    log.append({"number": 1})
+    path, lines = lines_of(place)
+    assert check_all(path.stem, lines) == [""] and check_all("20260301-00000000", lines) != [""]
+
+
+def test_the_hash_does_not_show_the_values(champion, log, place):
+    "The same client twice: whoever guesses the values cannot confirm them by the hash, which is salted."
+    decide_and_record(champion, [EXAMPLE_CLIENT] * 2, "test", log, ["4711-A"] * 2)
+    _, lines = lines_of(place)
+    first, second = map(json.loads, lines)
+    assert first["hidden"] != second["hidden"] and first["private"].keys() == second["private"].keys()
+    assert first["private"]["reference"] == second["private"]["reference"]
+    assert b"4711-A" not in b"".join(lines)
+    for line in lines:
+        assert b"PAY_0" not in line.partition(b',"private":')[0] and b"PAY_0" not in blank_line(line)
+
+
+@pytest.mark.parametrize("reference", [None, "4711-A"])
+def test_a_blanked_line_is_as_long_and_the_chain_goes_on(reference, champion, log, place):
+    ids = [
+        each.id for each in decide_and_record(champion, [EXAMPLE_CLIENT] * 3, "test", log, [reference] * 3)
+    ]
+    path, lines = lines_of(place)
+    lines[1] = blank_line(lines[1])
+    path.write_bytes(b"".join(lines))
+    assert not any(check_all(path.stem, lines)) and blank_line(lines[1]) == lines[1]
+    erased, kept = log.find(ids[1]), log.find(ids[2])
+    assert erased.keys() & {"input", "reference"} == set() and erased["answer"] == kept["answer"]
+    assert kept["input"]["PAY_0"] == EXAMPLE_CLIENT["PAY_0"]
+    assert log.find(log.append({"number": 1}))["number"] == 1
+
+
+def test_blanks_are_blanks_and_nothing_else(champion, log, place):
+    decide_and_record(champion, EXAMPLE_CLIENT, "test", log)
+    path, (line,) = lines_of(place)
+    blank = blank_line(line)
+    at = blank.index(b"{}  ") + 10
+    for other in (b"\t", b"x", b"}"):
+        assert check_all(path.stem, [blank[:at] + other + blank[at + 1 :]]) != [""]
+
+
+def test_a_part_that_is_on_record_is_not_written_again(champion, log, place):
+    "A batch that is finished after a kill does not bring back what was erased meanwhile."
+    clients = make_synthetic_clients(3, seed=5).set_index("ID")
+    decided = decide_and_record(champion, clients, "test", log)
+    segment = decided[DECISION_ID].iloc[0].rpartition("-")[0]
+    (part,) = list_parts(place.audit_path / segment)
+    blank, _ = erase_rows(part, [1])
+    part.write_bytes(blank)
+    folder = begin_cases(champion, log, "test", "file", segment=segment)
+    folder.write(0, b"other", b"")
+    assert part.read_bytes() == blank and not part.with_suffix(".refs").exists()
+
+
+PARTS = """
+import sys
+from pathlib import Path
+import numpy as np
+from rumos_bank.data.contract import EXAMPLE_CLIENT
+from rumos_bank.serving.case_parts import Shared, make_ids, make_part
+from rumos_bank.serving.decision_log import CaseFolder, DecisionLog
+from rumos_bank.ground.settings import Costs, Settings, StoreSettings
+
+log = DecisionLog(Settings(store=StoreSettings(path=Path(sys.argv[1]))))
+shared = Shared("20051001-1a2b3c4d", "2005-10-01T09:00:00+00:00", "test", "file", {"version": 3}, 0.25, Costs().model_dump())
+folder, number, n = CaseFolder(log, shared), 0, 500
+fields = {name: np.full(n, value) for name, value in EXAMPLE_CLIENT.items()}
+while True:
+    part = make_part(shared, np.arange(n), fields, np.full(n, 0.1), np.zeros(n, bool), [f"{row:024x}" for row in range(n)])
+    folder.write(number, *part)
+    print(make_ids(shared.segment, number, n)[-1], flush=True)
+    print(log.append({"number": number}), flush=True)
+    number += 1
+"""
+
+
+def test_kill_9_while_lines_and_parts_are_written_loses_no_case(place):
+    command = [sys.executable, "-c", PARTS, str(place.store_path)]
+    writer = subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
+    )
+    told = [writer.stdout.readline() for _ in range(40)]
+    writer.send_signal(signal.SIGKILL)
+    told += [line for line in writer.stdout if line.endswith("\n")]
+    writer.wait(timeout=30)
+    log = DecisionLog(place)
+    found = [log.find(each.strip()) for each in told]
+    assert len(told) >= 40 and sum("input" in each for each in found) >= 20
+    path, lines = lines_of(place)
+    assert not any(check_all(path.stem, [line for line in lines if line.endswith(b"\n")]))
+    for part in list_parts(place.audit_path / "20051001-1a2b3c4d"):  # whole or not there
+        assert read_shared(part)[1] == 500 and len(part.with_suffix(".refs").read_bytes()) == 500 * 16

@@ -99,7 +99,9 @@ def test_one_client_from_the_decision_to_the_erasure(interface, store, tmp_path)
     assert find_by_reference(settings, f" {REFERENCE} ") == [case_id] and not find_by_reference(settings, "x")
     case = find_case(settings, case_id)
     assert case.made.interface == interface and (case.final.prediction, case.final.by) == (1, "model")
-    assert {name: case.made.input[name] for name in Champion.load(settings).seen}.items() <= LATE_CLIENT.items()
+    assert {
+        name: case.made.input[name] for name in Champion.load(settings).seen
+    }.items() <= LATE_CLIENT.items()
     assert case_id in [each.id for each in list_cases(settings).cases]
     # explained and replayed
     view = view_case(settings, case_id)
