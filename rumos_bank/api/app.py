@@ -138,14 +138,6 @@ class ApiState:
         "The clients in a request."
         return reader.read(await self.read_bytes(request))
 
-    async def use_record(self, threads: ThreadPoolExecutor, work: Callable[[], T]) -> T:
-        "What this finds in the record, in a thread; raises a `Refusal` if the record cannot be read."
-        try:
-            return await asyncio.get_running_loop().run_in_executor(threads, work)
-        except (StoreError, OSError, sqlite3.Error) as error:
-            self.notify("unread", error=f"{type(error).__name__}: {error}")
-            raise Refusal(503, "the record of cases cannot be read; the log of the API says why") from None
-
     def close(self) -> None:
         "Let go of threads and files."
         self.ended.set()
@@ -249,7 +241,7 @@ def _describe_client(state: ApiState, reference: str) -> dict[str, str]:
         detail = "references of clients cannot be kept, so nothing was decided; the log of the API says why"
         raise Refusal(503, detail) from None
 
-
+# %% ../../nbs/lib/api/72_app.ipynb #2f35754d
 async def _decide(
     state: ApiState,
     champion: Champion,
@@ -299,7 +291,7 @@ class DirectRoute(APIRoute):
         response = await self.endpoint(Request(scope, receive))
         await response(scope, receive, send)
 
-
+# %% ../../nbs/lib/api/72_app.ipynb #7c5f5082
 _REFUSED = {
     400: "The body is not JSON, or the host is not served here",
     401: "A valid key is needed",
@@ -427,6 +419,15 @@ def _add_decisions(app: FastAPI, state: ApiState) -> None:
         return _json(answers if sent.is_list else answers[0])
 
 # %% ../../nbs/lib/api/72_app.ipynb #68b1bb63
+async def _use_record(state: ApiState, threads: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+    "What this finds in the record, in a thread; raises a `Refusal` if the record cannot be read."
+    try:
+        return await asyncio.get_running_loop().run_in_executor(threads, work)
+    except (StoreError, OSError, sqlite3.Error) as error:
+        state.notify("unread", error=f"{type(error).__name__}: {error}")
+        raise Refusal(503, "the record of cases cannot be read; the log of the API says why") from None
+
+# %% ../../nbs/lib/api/72_app.ipynb #29008887
 def _require_own(entry: Any, call: Call) -> None:
     "Refuse another caller's case as if there were none."
     made = read_entry(Decided, entry)
@@ -453,7 +454,7 @@ def _find_case(state: ApiState, entry_id: str, call: Call) -> dict[str, Any]:
     _require_own(entry, call)
     return describe_case(find_case(state.settings, entry["id"]))
 
-
+# %% ../../nbs/lib/api/72_app.ipynb #7c9378a2
 def _list_page(state: ApiState, asked: CasesAsked, call: Call) -> Page:
     "A page of the cases that this caller may see; raises a `Refusal` for an `after` that is none of them."
     query = asked.query
@@ -492,7 +493,7 @@ def _add_cases(app: FastAPI, state: ApiState) -> None:
     async def find_decision(decision_id: str, request: Request) -> Response:
         "The decision of any interface, who decided in the end, what the case waits for. The id of an event finds its case."
         call = request.scope["rumos"]
-        return _json(await state.use_record(state.readers, lambda: _find_case(state, decision_id, call)))
+        return _json(await _use_record(state, state.readers, lambda: _find_case(state, decision_id, call)))
 
     @app.get(
         "/cases",
@@ -505,7 +506,7 @@ def _add_cases(app: FastAPI, state: ApiState) -> None:
     async def cases(request: Request) -> Response:
         "A page of the cases that this key may see. Give the `after` of one page to get the next. Unknown parameters are refused."
         asked, call = read_cases_query(request.query_params.multi_items()), request.scope["rumos"]
-        page = await state.use_record(state.readers, lambda: _list_page(state, asked, call))
+        page = await _use_record(state, state.readers, lambda: _list_page(state, asked, call))
         return _json(describe_page(page))
 
 # %% ../../nbs/lib/api/72_app.ipynb #0c237b21
@@ -538,7 +539,7 @@ _STATED: dict[
     ),
 }
 
-
+# %% ../../nbs/lib/api/72_app.ipynb #b0c2a3fd
 def _record(
     state: ApiState, record: Callable[..., str], given: Statement, caller: str
 ) -> dict[str, Any]:  # fields of `StatementAnswer`
@@ -577,7 +578,7 @@ def _add_statement(app: FastAPI, state: ApiState, kind: type[Statement]) -> None
 
     async def state_it(request: Request) -> Response:
         given, caller = read_statement(kind, await state.read_bytes(request)), request.scope["rumos"].caller
-        recorded = await state.use_record(state.officers, lambda: _record(state, record, given, caller))
+        recorded = await _use_record(state, state.officers, lambda: _record(state, record, given, caller))
         return _json(recorded, 201)
 
     app.post(

@@ -290,7 +290,7 @@ class PersonsDecision(Statement):
 
     prediction: int = Field(ge=0, le=1, description="What was decided: 0 = accept, 1 = refuse")
 
-
+# %% ../../nbs/lib/api/70_schemas.ipynb #01072e46
 class Override(PersonsDecision):
     "What an officer decided instead of the model, and why."
 
@@ -436,7 +436,7 @@ class CaseEntry(BaseModel):
     language: str | None = Field(None, description="Of a letter")
     hashed: str | None = Field(None, description="Of a letter: SHA-256")
 
-
+# %% ../../nbs/lib/api/70_schemas.ipynb #212ecebb
 class CaseAnswer(BaseModel):
     "One case: what was decided, by whom, and all that happened to it since."
 
