@@ -600,7 +600,9 @@ class CaseSummary(BaseModel):
     time: str = Field(description="ISO, UTC; of the model's decision")
     interface: str = Field(description="That was asked")
     caller: str = Field(description="Who asked")
-    officer: str = Field(description="Who asked for it, or else who decided in the end; empty: no person")
+    officer: str = Field(
+        description="Who decided in the end, or else asked for it on the desk; empty: no person"
+    )
     version: int = Field(description="Of the model")
     model_prediction: Literal[0, 1] = Field(description="The model's decision: 1 = refuse; 0 = accept")
     prediction: Literal[0, 1] = Field(description="In the end")

@@ -517,15 +517,14 @@ def list_cases_of_client(
     if limit < 1:
         raise ParameterError(f"a page holds at least one case, got {limit}")
     log, ids = DecisionLog(settings), find_by_reference(settings, reference)
-    if after:
-        if after not in ids:
-            raise ParameterError(f"there is no case {after!r} of this client")
-        ids = ids[ids.index(after) + 1 :]
+    if after and after not in ids:
+        raise ParameterError(f"there is no case {after!r} of this client")
     with open_cases(settings) as index:
         theirs, events = _find_officers_cases(index, query.officer), _Events(index)
-        found = (_summarise_entry(events, log.find(each)) for each in ids)
-        fitting = (case for case in found if _fits(case, query) and _is_wanted(case, query, theirs))
-        wanted = list(islice(fitting, limit + 1))
+        found = [_summarise_entry(events, log.find(each)) for each in ids]
+    found.sort(key=lambda case: case.key, reverse=True)  # those of one file by their rows
+    begin = 1 + [case.id for case in found].index(after) if after else 0
+    wanted = [case for case in found[begin:] if _fits(case, query) and _is_wanted(case, query, theirs)]
     return Page(tuple(wanted[:limit]), wanted[limit - 1].id if len(wanted) > limit else "")
 
 
