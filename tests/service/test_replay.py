@@ -16,9 +16,8 @@ from rumos_bank.governance.registry import read_promotions
 from rumos_bank.ground.errors import ParameterError, StoreError
 from rumos_bank.ground.settings import AuditSettings, Settings
 from rumos_bank.serving.batch import predict_file
-from rumos_bank.serving.cases import record_override
 from rumos_bank.serving.champion import Champion
-from rumos_bank.serving.decision_log import DecisionLog, decide_and_record
+from rumos_bank.serving.decision_log import DecisionLog, decide_and_record, record_override
 from rumos_bank.serving.replay import load_promoted, replay, replay_days
 
 DECISIONS = 1000
@@ -172,7 +171,7 @@ def test_only_the_days_asked_for_are_replayed(few):
 def test_what_no_model_gave_is_not_replayed(few):
     settings, ids = few
     log = DecisionLog(settings)
-    override = record_override(settings, log, ids[0], 1, "A. Officer", "the employer guarantees the loan")
+    override = record_override(log, ids[0], 1, "A. Officer", "a reason")
     log.close()
     with pytest.raises(ParameterError, match="is of the kind override"):
         replay(settings, override)
