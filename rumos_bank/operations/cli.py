@@ -1284,7 +1284,10 @@ app.add_typer(keys, name="keys")
 @keys.command("add")
 def add_key(
     name: Annotated[str, typer.Argument(help="of the calling system or person")],
-    scopes: Annotated[str, typer.Option(help="read, score, override, or several with commas")] = "read,score",
+    scopes: Annotated[
+        str,
+        typer.Option("--scopes", "--scope", help="read, score, override, audit, or several with commas"),
+    ] = "read,score",
 ) -> None:
     """Make a key and show it once.
 

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['MODEL', 'Notify', 'Key', 'Final', 'Case', 'open_cases', 'forget_references', 'find_case', 'find_by_reference',
-           'Query', 'Summary', 'Page', 'list_cases', 'summarise_cases', 'record_override', 'record_second_look',
-           'record_appeal', 'decide_appeal']
+           'Query', 'Summary', 'Page', 'list_cases', 'summarise_cases', 'list_cases_of_client', 'record_override',
+           'record_second_look', 'record_appeal', 'decide_appeal']
 
 # %% ../../nbs/lib/serving/55_cases.ipynb #d572e362
 import hashlib
@@ -568,6 +568,49 @@ def summarise_cases(
 def _find_officers_cases(index: sqlite3.Connection, officer: str) -> set[str]:
     found = index.execute("select case_id from events where officer = ?", (officer,)) if officer else ()
     return {each for (each,) in found}
+
+# %% ../../nbs/lib/serving/55_cases.ipynb #3ba7ec76
+def _fits(found: Summary, query: Query) -> bool:
+    "Whether a case is what the index would have answered."
+    day, segment = found.time[:10].replace("-", ""), found.key[1]
+    pairs = (
+        (query.version, found.version),
+        (query.caller, found.caller),
+        (query.interface, found.interface),
+        (query.segment, segment),
+    )
+    in_days = query.first <= day <= (query.last or day)
+    return in_days and all(not wanted or wanted == own for wanted, own in pairs)
+
+
+def list_cases_of_client(
+    settings: Settings,  # which log, and the key of references
+    reference: str,  # the bank's own of the client, as it was given
+    query: Query = Query(),
+    limit: int = 50,  # cases in a page, at most
+    after: str = "",  # id of the last case of the page before; empty: from the newest
+) -> Page:
+    "A page of one client's cases, the newest first; raises as `list_cases` does, and `DataError` for what is no reference."
+    if limit < 1:
+        raise ParameterError(f"a page holds at least one case, got {limit}")
+    log, ids = DecisionLog(settings), find_by_reference(settings, reference)
+    if after and after not in ids:
+        raise ParameterError(f"there is no case {after!r} of this client")
+    with open_cases(settings) as index:
+        theirs, events = _find_officers_cases(index, query.officer), _Events(index)
+        found = [_summarise_entry(events, log.find(each)) for each in ids]
+    found.sort(key=lambda case: case.key, reverse=True)  # those of one file by their rows
+    begin = 1 + [case.id for case in found].index(after) if after else 0
+    wanted = [case for case in found[begin:] if _fits(case, query) and _is_wanted(case, query, theirs)]
+    return Page(tuple(wanted[:limit]), wanted[limit - 1].id if len(wanted) > limit else "")
+
+
+def _summarise_entry(events: _Events, entry: Mapping[str, Any]) -> Summary:
+    made = Case(entry).made
+    who, answer = (made.interface, made.caller, made.officer), made.answer
+    return events.summarise(
+        entry["id"], entry["time"], who, answer["model_version"], answer["prediction"], answer["refer"]
+    )
 
 # %% ../../nbs/lib/serving/55_cases.ipynb #ace6436b
 def _require_person(officer: str) -> str:

@@ -121,6 +121,7 @@ OTHER_TABLES = {  # by the name of what is indexed: no line of the ledger and no
     *("folds", "tested", "job", "table", "board", "set_index", "cells", "answers", "decided"),
     *(
         "answer",
+        "fault",
         "said",
         "model",
     ),  # what an answer holds is described by `Decision`, a model by its version and digest

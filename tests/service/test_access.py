@@ -18,7 +18,7 @@ from rumos_bank.ground.errors import ParameterError, SettingsError, StoreError
 from rumos_bank.ground.keys import KEYS, KeyRing, add_key, list_keys, revoke_key
 from rumos_bank.ground.settings import Settings
 
-READS = ("/champion", "/model_params", "/model_metrics", "/metrics", "/decisions/x", "/nowhere")
+READS = ("/champion", "/model_params", "/model_metrics", "/metrics", "/decisions/x", "/cases", "/nowhere")
 OPEN = ("/health/live", "/health/ready", "/docs", "/openapi.json", "/docs/swagger-ui.css")
 
 
@@ -26,7 +26,7 @@ OPEN = ("/health/live", "/health/ready", "/docs", "/openapi.json", "/docs/swagge
 def guarded(store, tmp_path):
     "A service with a key for each scope, and one without a rate to speak of."
     settings = settings_of(store)
-    keys = {scope: add_key(settings, f"{scope}r", [scope]) for scope in ("read", "score")}
+    keys = {scope: add_key(settings, f"{scope}r", [scope]) for scope in ("read", "score", "audit")}
     with serve(store, tmp_path, RUMOS_API_REQUESTS_PER_SECOND="5") as service:
         yield service, keys
 
@@ -58,8 +58,9 @@ def test_a_scope_allows_its_own_and_no_more(guarded):
     service.key = keys["score"]
     answer = service.post("/default_prediction", EXAMPLE_CLIENT)
     assert answer.status == 200 and service.get("/champion").status == 403
-    service.key = keys["read"]
+    service.key = keys["audit"]
     assert service.get(f"/decisions/{answer.headers['x-decision-id']}").json["caller"] == "scorer"
+    assert service.get("/champion").status == 200 and service.post("/decisions", EXAMPLE_CLIENT).status == 403
 
 
 def test_a_flood_from_one_key_is_slowed_and_others_are_not(guarded):
@@ -81,6 +82,7 @@ def test_a_revoked_key_is_refused_while_the_service_runs_and_a_new_one_works(gua
     assert service.get("/champion").status == 200
     revoke_key(settings_of(service.store), "readr")
     revoke_key(settings_of(service.store), "scorer")
+    revoke_key(settings_of(service.store), "auditr")
     end = time.monotonic() + 5
     while service.get("/champion").status != 401:
         assert time.monotonic() < end

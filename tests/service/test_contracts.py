@@ -170,8 +170,9 @@ def test_the_docs_need_no_other_server(service):
 def test_the_description_holds_what_an_engineer_needs(service):
     known = service.get("/openapi.json").json
     client = known["components"]["schemas"]["Client"]
-    assert list(client["properties"]) == list(CLIENT_COLUMNS) == client["required"]
-    assert client["additionalProperties"] is False
+    assert list(client["properties"]) == [*CLIENT_COLUMNS, "client_ref"]
+    assert client["required"] == list(CLIENT_COLUMNS) and client["additionalProperties"] is False
+    assert client["properties"].pop("client_ref")["anyOf"][0]["maxLength"] == 64
     for field in client["properties"].values():
         assert field["description"] and field["examples"] and field["minimum"] < field["maximum"]
     assert "5 = unknown" in client["properties"]["EDUCATION"]["description"]

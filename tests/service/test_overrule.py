@@ -21,12 +21,14 @@ def decided(service) -> str:
 
 
 def test_an_override_is_on_record_beside_the_decision_which_stays(service, decided):
-    before = service.get(f"/decisions/{decided}").body
+    before = service.get(f"/decisions/{decided}").json
     answer = service.post("/overrides", GIVEN | {"decision": decided})
-    assert answer.status == 201 and answer.json.keys() == {"id"}
-    entry = service.get(f"/decisions/{answer.json['id']}").json
-    assert entry | {"id": 0, "time": 0} == {
-        "id": 0,
+    own = answer.json["id"]
+    assert answer.status == 201
+    assert answer.json == {"id": own, "decision": decided, "prediction": 0, "waiting": ""}
+    case = service.get(f"/decisions/{decided}").json
+    assert case["events"][-1] | {"time": 0} == {
+        "id": own,
         "time": 0,
         "kind": "override",
         "decision": decided,
@@ -34,7 +36,18 @@ def test_an_override_is_on_record_beside_the_decision_which_stays(service, decid
         **GIVEN,
         "caller": "loopback",
     }
-    assert service.get(f"/decisions/{decided}").body == before
+    final = {
+        "prediction": 0,
+        "by": "A. Officer",
+        "how": "override",
+        "entry": own,
+        "time": case["events"][-1]["time"],
+    }
+    assert (
+        before["final"]["by"] == "model" and before["prediction"] == 1 and case["answer"]["prediction"] == 1
+    )
+    assert case == before | {"prediction": 0, "final": final, "events": case["events"]}
+    assert service.get(f"/decisions/{own}").json == case, "the id of an event finds its case"
 
 
 def test_an_unknown_decision_is_not_found(service, decided):
@@ -58,10 +71,17 @@ def test_a_blank_is_no_name_and_no_reason(service, decided, field, blank):
 
 
 def test_a_reason_may_be_written_in_any_script(service, decided):
-    own = {"officer": "陳", "reason": "擔保人\n« garantía » 🙂"}
-    answer = service.post("/overrides", GIVEN | own | {"decision": decided})
-    entry = service.get(f"/decisions/{answer.json['id']}").json
-    assert {name: entry[name] for name in own} == own
+    own = {"officer": "陳", "reason": "擔保人\n« el empleador garantía » 🙂"}
+    assert service.post("/overrides", GIVEN | own | {"decision": decided}).status == 201
+    event = service.get(f"/decisions/{decided}").json["events"][-1]
+    assert event["officer"] == "陳" and event["reason"] == "擔保人 « el empleador garantía » 🙂"
+
+
+@pytest.mark.parametrize("reason", ["ok", "because because because of because", "a b c", "x" * 40])
+def test_a_reason_is_in_own_words(service, decided, reason):
+    answer = service.post("/overrides", GIVEN | {"decision": decided, "reason": reason})
+    assert answer.status == 422 and [fault["field"] for fault in answer.json["errors"]] == ["reason"]
+    assert answer.json["detail"].startswith("a reason has at least 3 different words and 15 letters")
 
 
 @pytest.mark.parametrize("prediction", [2, -1, "0", True, 0.5, None])
