@@ -25,6 +25,7 @@ from rumos_bank.governance.events import (
     BatchDecided,
     CaseEvent,
     Decided,
+    OutcomeKnown,
     Overridden,
     PersonDecided,
     SecondLook,
@@ -122,12 +123,12 @@ class Case:
         return {**self.entry, **own, "events": [dict(each) for each in self.events]}
 
 # %% ../../nbs/lib/serving/55_cases.ipynb #a9d01916
-_FORM = "1"  # of the tables below: an index of another form is made anew
+_FORM = "2"  # of the tables below: an index of another form is made anew
 _TABLES = """
 create table files (name text primary key, read integer not null) without rowid;
 create table cases (
   segment text, position integer, id text not null, time text not null, caller text, interface text, officer text,
-  reference text, version integer, refused integer, referred integer, primary key (segment, position)) without rowid;
+  reference text, version integer, refused integer, referred integer, probability real, primary key (segment, position)) without rowid;
 create index cases_time on cases (time, segment, position);
 create index cases_reference on cases (reference) where reference is not null;
 create table events (
@@ -176,12 +177,14 @@ def _row_of_case(entry: Mapping[str, Any], segment: str, position: int) -> tuple
         answer["model_version"],
         answer["prediction"],
         answer["refer"],
+        answer.get("probability"),
     )
 
 
 def _row_of_event(entry: Mapping[str, Any]) -> tuple[Any, ...]:
     event = read_entry(EVENTS[entry["kind"]], entry)  # type: ignore[type-var]
-    officer, prediction = getattr(event, "officer", None), getattr(event, "prediction", None)
+    officer = getattr(event, "officer", None)
+    prediction = event.defaulted if isinstance(event, OutcomeKnown) else getattr(event, "prediction", None)
     assert isinstance(event, CaseEvent)
     return entry["id"], event.decision, entry["time"], event.name, officer, prediction
 
@@ -200,7 +203,7 @@ def _add_lines(index: sqlite3.Connection, name: str, lines: Sequence[bytes], beg
             elif kind is BatchDecided and (segment := read_entry(BatchDecided, entry).segment):
                 batches.append((segment, entry["id"]))
         begin += len(line)
-    index.executemany(f"insert or replace into cases values ({','.join('?' * 11)})", cases)
+    index.executemany(f"insert or replace into cases values ({','.join('?' * 12)})", cases)
     index.executemany("insert or replace into events values (?, ?, ?, ?, ?, ?)", events)
     index.executemany("insert or replace into batches values (?, ?)", batches)
 
