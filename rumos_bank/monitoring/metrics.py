@@ -123,7 +123,8 @@ class Cohort(NamedTuple):
         other: "Cohort",  # of other clients
     ) -> "Cohort":
         "Both together."
-        return Cohort(*(mine + theirs for mine, theirs in zip(self, other)))
+        counts = (self.due + other.due, self.missing + other.missing, self.aside + other.aside)
+        return Cohort(self.outcomes + other.outcomes, *counts)
 
     def cost(
         self,

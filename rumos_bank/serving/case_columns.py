@@ -129,18 +129,18 @@ def _begin(
 
 def _read_lines(index: sqlite3.Connection, segment: str) -> Cases:
     groups: dict[Group, int] = {}
-    rows = [
+    rows = (
         (position, probability, refused, referred, groups.setdefault(Group(version, interface), len(groups)))
         for position, probability, refused, referred, version, interface in index.execute(
             "select position, probability, refused, referred, version, interface from cases where segment = ? "
             "and probability is not null order by position",
             (segment,),
         )
-    ]
+    )
     types = [("position", "i8"), ("p", "f8"), ("refused", "?"), ("referred", "?"), ("group", "i4")]
-    table = np.array(rows, types)
+    table = np.fromiter(rows, types)
     columns = (table[name].copy() for name, _ in types)
-    return _begin(segment, *columns, tuple(groups))  # type: ignore[arg-type]
+    return _begin(segment, *columns, tuple(groups))
 
 
 def read_segment(

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['ROW', 'PROBABILITY', 'REFER', 'make_ids', 'find_place', 'name_part', 'Shared', 'make_part', 'read_shared',
-           'read_case', 'make_case', 'find_rows', 'read_reference', 'read_columns', 'erase_rows', 'list_parts',
-           'hash_parts', 'read_cases']
+           'read_case', 'make_case', 'find_rows', 'find_many', 'read_reference', 'read_columns', 'erase_rows',
+           'list_parts', 'hash_parts', 'read_cases']
 
 # %% ../../nbs/lib/serving/51_case_parts.ipynb #e549b27e
 import hashlib
@@ -223,6 +223,21 @@ def find_rows(
     return [int(each) for each in known["row"][first:last]]
 
 
+def find_many(
+    part: Path,  # its path
+    references: Sequence[str],  # 24 hexadecimal digits each
+) -> list[tuple[int, int]]:  # place in `references`, and row in the part, from 0
+    "The rows of many clients: one pass over the part for all of them."
+    known = _read_references(part)
+    hashes = np.array([int(each[:16], 16) for each in references], np.uint64)
+    begin, end = (np.searchsorted(known["hash"], hashes, side) for side in ("left", "right"))
+    return [
+        (int(place), int(row))
+        for place in np.flatnonzero(end > begin)
+        for row in known["row"][begin[place] : end[place]]
+    ]
+
+
 def read_reference(
     part: Path,  # its path
     row: int,  # in it, from 0
@@ -247,9 +262,10 @@ def read_columns(
 
 
 def _as_numpy(column: "pa.Array") -> np.ndarray:
-    values = column.fill_null(0).to_numpy(zero_copy_only=False)
+    if not column.null_count:
+        return np.asarray(column.to_numpy(zero_copy_only=False))
     gone = column.is_null().to_numpy(zero_copy_only=False)
-    return np.ma.masked_array(values, gone) if column.null_count else values
+    return np.ma.masked_array(column.fill_null(0).to_numpy(zero_copy_only=False), gone)
 
 # %% ../../nbs/lib/serving/51_case_parts.ipynb #c12b0c87
 def erase_rows(
