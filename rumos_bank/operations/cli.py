@@ -968,8 +968,9 @@ def fairness(
         ),
     ],
     by: Annotated[
-        list[str], typer.Option("--by", help="a column that divides the clients; default: SEX, MARRIAGE, AGE")
-    ] = [],
+        list[str] | None,
+        typer.Option("--by", help="a column that divides the clients; default: SEX, MARRIAGE, AGE"),
+    ] = None,
     sheet: Sheet = "",
     table: Table = "",
     query: Query = "",
@@ -984,7 +985,7 @@ def fairness(
     from rumos_bank.ground.settings import read_settings
     from rumos_bank.monitoring.fairness import describe_fairness, judge_fairness, tabulate_fairness
 
-    found = judge_fairness(read_settings(), to_place(file), by, Selection(sheet, table, query))
+    found = judge_fairness(read_settings(), to_place(file), by or (), Selection(sheet, table, query))
     heading, *rows = tabulate_fairness(found)
     print_table(heading, rows)
     for sentence in describe_fairness(found):
