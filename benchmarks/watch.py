@@ -25,8 +25,8 @@ from rumos_bank.model.families import find_family, make_model
 from rumos_bank.monitoring.metrics import (
     Rule,
     Tally,
+    count_cohort,
     count_decided,
-    count_outcomes,
     judge_metrics,
     make_watch_reference,
     read_metrics,
@@ -59,10 +59,9 @@ class World:
         decided = count_decided(
             self.cells, self.rule, {name: clients[name].to_numpy() for name in self.seen}, risk
         )
-        tally = Tally(
-            decided.counts, decided.cost, count_outcomes(self.rule, risk, clients[TARGET].to_numpy())
-        )
-        readings = judge_metrics(read_metrics(tally, self.reference, self.rule), rate)
+        refused = self.rule.refuses(risk)
+        cohort = count_cohort(refused, refused, risk, clients[TARGET].to_numpy())
+        readings = judge_metrics(read_metrics(decided, self.reference, self.rule, cohort=cohort), rate)
         return {reading.name for reading in readings if reading.alarm}
 
 

@@ -7,55 +7,90 @@ __all__ = ['LEAST', 'DIRECTIONS', 'find_interval', 'Judged', 'Overrides', 'judge
            'describe_overrides']
 
 # %% ../../nbs/lib/monitoring/63_overrides.ipynb #d212c0cb
+import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from rumos_bank.governance.events import Decided, Overridden, read_entry
-from rumos_bank.ground.errors import StoreError
+from rumos_bank.governance.events import EVENTS, Overridden, PersonDecided
 from rumos_bank.ground.settings import Costs, Settings
 from rumos_bank.model.cost import business_cost
 from rumos_bank.model.evaluate import compare_costs
-from rumos_bank.monitoring.outcomes import read_outcomes
-from rumos_bank.serving.decision_log import DecisionLog, read_log, require_day
+from rumos_bank.monitoring.outcomes import describe_aside
+from rumos_bank.serving.case_columns import read_segment, split_id
+from rumos_bank.serving.cases import open_cases
+from rumos_bank.serving.decision_log import require_day
 
 # %% ../../nbs/lib/monitoring/63_overrides.ipynb #a6cd43b5
 class _Case(NamedTuple):
     "A decision of the model that an officer changed."
 
     officer: str  # name, as stated
+    kind: str  # of the entry that decided in the end
     refused: int  # 1 = the officer refused
     model_refused: int  # 1 = the model refused
     probability: float  # of default, by the model
-    defaulted: int | None  # 1 = the client defaulted; None: not known
+    defaulted: int | None  # 1 = the client defaulted; None: not known, or the client was refused in the end
 
 
-def _last_overrides(settings: Settings, first: str, last: str) -> dict[str, Overridden]:
-    "The override that counts, by the id of its decision."
-    last = require_day(last) if last else "9"
-    entries = read_log(settings.audit_path, first, kind=Overridden.name)  # may be days after the model's
-    found = [read_entry(Overridden, entry) for entry in sorted(entries, key=lambda entry: entry["time"])]
-    return {each.decision: each for each in found if first <= each.decision[:8] <= last}
+class _Changed(NamedTuple):
+    "What officers decided in some days."
+
+    cases: list[_Case]  # that differ from the model
+    withdrawn: int  # overrides that returned to the model's decision
+    agreed: int  # second looks and appeals that came to the model's decision
+    lost: int  # decisions about cases that are gone
+    aside: int  # outcomes of clients refused in the end
 
 
-def _read_cases(settings: Settings, first: str, last: str) -> tuple[list[_Case], int, int]:
-    "The changed decisions, how many overrides returned to the model's decision, and how many decisions are gone."
-    outcomes, log = read_outcomes(settings), DecisionLog(settings)
-    cases, withdrawn, lost = list[_Case](), 0, 0
-    for decision_id, entry in _last_overrides(settings, first, last).items():
-        try:
-            answer = read_entry(Decided, log.find(decision_id)).answer
-        except StoreError:  # older than the bank keeps decisions
-            lost += 1
-            continue
-        if entry.prediction == answer["prediction"]:
-            withdrawn += 1
-            continue
-        known = (entry.officer, entry.prediction, answer["prediction"], answer["probability"])
-        cases.append(_Case(*known, outcomes.get(decision_id)))
-    return cases, withdrawn, lost
+_Last = dict[str, dict[int, tuple[str, str]]]  # segment → position → officer and kind
+
+
+def _last_decisions(index: sqlite3.Connection, first: str, last: str) -> _Last:
+    "The officer's decision that counts, of each case."
+    kinds = [name for name, kind in EVENTS.items() if issubclass(kind, PersonDecided)]
+    rows = index.execute(
+        f"select case_id, officer, kind from events where kind in ({', '.join('?' * len(kinds))}) and case_id >= ? "
+        "and case_id < ? order by time, id",
+        (*kinds, first, f"{last or '9'}~"),
+    )
+    found: _Last = {}
+    for case_id, officer, kind in rows:
+        if known := split_id(case_id):
+            found.setdefault(known[0], {})[known[1]] = officer, kind
+    return found
+
+
+def _read_cases(settings: Settings, first: str, last: str) -> _Changed:
+    "The cases about which an officer decided."
+    first, last = (day and require_day(day) for day in (first, last))
+    cases, counts = list[_Case](), dict.fromkeys(("withdrawn", "agreed", "lost", "aside"), 0)
+    with open_cases(settings) as index:
+        for segment, decided in _last_decisions(index, first, last).items():
+            positions, left = np.array(list(decided)), len(decided)
+            for part in read_segment(settings, index, segment):
+                places = part.find(positions)
+                left -= int((places >= 0).sum())
+                for (officer, kind), at in zip(decided.values(), places.tolist()):
+                    if at < 0:
+                        continue
+                    refused, model, outcome = (
+                        bool(part.final[at]),
+                        bool(part.refused[at]),
+                        int(part.outcome[at]),
+                    )
+                    counts["aside"] += refused and outcome >= 0
+                    if refused == model:
+                        counts["withdrawn" if kind == Overridden.name else "agreed"] += 1
+                        continue
+                    known = None if refused or outcome < 0 else outcome
+                    cases.append(
+                        _Case(officer, kind, int(refused), int(model), float(part.probability[at]), known)
+                    )
+            counts["lost"] += left  # older than the bank keeps decisions
+    return _Changed(cases, **counts)
 
 # %% ../../nbs/lib/monitoring/63_overrides.ipynb #962ae7e0
 LEAST = 30  # outcomes that an interval needs
@@ -122,13 +157,16 @@ DIRECTIONS = {0: "accepted instead of refused", 1: "refused instead of accepted"
 
 @dataclass(frozen=True)
 class Overrides:
-    "All overrides of some days, in euros."
+    "All decisions of officers in some days, in euros."
 
     total: Judged
     directions: Mapping[str, Judged]  # of DIRECTIONS
+    kinds: Mapping[str, Judged]  # override, second look, appeal decided
     officers: Mapping[str, Judged]  # by name
     withdrawn: int  # overrides that returned to the model's decision
-    lost: int  # overrides of decisions that are no longer in the log
+    agreed: int  # second looks and appeals that came to the model's decision
+    lost: int  # about cases that are no longer on record
+    aside: int  # outcomes of clients refused in the end
 
     def to_dict(self) -> dict[str, Any]:
         "The numbers as JSON can hold them."
@@ -141,19 +179,22 @@ def judge_overrides(
     last: str = "",  # day as YYYYMMDD; empty: to the end
 ) -> Overrides:
     "Officers' decisions against the model's, in euros; raises `ParameterError` for what is no day."
-    cases, withdrawn, lost = _read_cases(settings, first, last)
+    changed = _read_cases(settings, first, last)
 
     def tally_by(name_of: Callable[[_Case], str]) -> dict[str, Judged]:
-        names = sorted({name_of(case) for case in cases})
+        names = sorted({name_of(case) for case in changed.cases})
         return {
-            name: _tally([case for case in cases if name_of(case) == name], settings.costs) for name in names
+            name: _tally([case for case in changed.cases if name_of(case) == name], settings.costs)
+            for name in names
         }
 
-    by_direction, by_officer = (
+    return Overrides(
+        _tally(changed.cases, settings.costs),
         tally_by(lambda case: DIRECTIONS[case.refused]),
+        tally_by(lambda case: case.kind),
         tally_by(lambda case: case.officer),
+        **{name: getattr(changed, name) for name in ("withdrawn", "agreed", "lost", "aside")},
     )
-    return Overrides(_tally(cases, settings.costs), by_direction, by_officer, withdrawn, lost)
 
 # %% ../../nbs/lib/monitoring/63_overrides.ipynb #01625f25
 def _row(name: str, tally: Judged) -> tuple[str, ...]:
@@ -170,10 +211,10 @@ def _row(name: str, tally: Judged) -> tuple[str, ...]:
 
 def tabulate_overrides(
     judged: Overrides,
-) -> list[tuple[str, ...]]:  # the heading, then a row for all, for each direction and for each officer
+) -> list[tuple[str, ...]]:  # the heading, then a row for all, each direction, kind and officer
     "The table in euros, as text."
     heading = ("", "overrides", "judged", "officer", "model", "difference", "95 %", "expected, not judged")
-    parts = {"all": judged.total, **judged.directions, **judged.officers}
+    parts = {"all": judged.total, **judged.directions, **judged.kinds, **judged.officers}
     return [heading, *(_row(name, tally) for name, tally in parts.items())]
 
 # %% ../../nbs/lib/monitoring/63_overrides.ipynb #ecd6ecc4
@@ -183,7 +224,10 @@ def describe_overrides(
     "The result in sentences."
     total, n = judged.total, judged.total.judged
     gone = [f"{judged.withdrawn:,} returned to the model's decision."] if judged.withdrawn else []
+    agreed = "second looks and answers to appeals came to the model's decision"
+    gone += [f"{judged.agreed:,} {agreed}."] if judged.agreed else []
     gone += [f"{judged.lost:,} are of decisions that are no longer in the log."] if judged.lost else []
+    gone += [f"{sentence}." for sentence in describe_aside(judged.aside)]
     if not total.overrides:
         none = "No officer overrode the model in these days."
         return (

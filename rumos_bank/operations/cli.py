@@ -8,8 +8,8 @@ __all__ = ['app', 'Profiles', 'Families', 'Sheet', 'Table', 'Query', 'ledger', '
            'champion', 'predict', 'serve', 'gate', 'propose', 'approve', 'reject', 'rollback', 'history', 'inventory',
            'gc', 'verify', 'show_key', 'rotate', 'accept', 'reproduce', 'canary', 'replay', 'overrides', 'list_all',
            'find', 'show_case', 'override_case', 'review_case', 'appeal_case', 'decide_an_appeal', 'letter', 'shadow',
-           'watch', 'add_outcomes', 'seal', 'verify_audit', 'retention', 'export', 'erase', 'finish', 'add_key',
-           'list_keys', 'revoke_key', 'backup', 'restore', 'record', 'main']
+           'watch', 'add_outcomes', 'fairness', 'seal', 'verify_audit', 'retention', 'export', 'erase', 'finish',
+           'add_key', 'list_keys', 'revoke_key', 'backup', 'restore', 'record', 'main']
 
 # %% ../../nbs/lib/operations/87_cli.ipynb #bf7d54f4
 import sys
@@ -1076,6 +1076,31 @@ def _print_readings(seen: Any) -> None:
     columns = ("metric", "version", "clients", "PSI", "distance", "seen", "expected", "95 %", "p-value")
     print_table(columns, rows, alarmed=alarmed)
 
+
+def _print_interfaces(seen: Any) -> None:
+    "Print what came through each interface as a table."
+    rows = []
+    for each in seen.interfaces:
+        euros = [
+            "" if one is None else f"{one:,.1f} €" for one in (each.cost, each.realised, each.realised_model)
+        ]
+        refused = "" if each.refused is None else f"{each.refused:.1%}"
+        moved = f"{each.moved} ({each.distance:.1%})" if each.moved else ""
+        rows.append(
+            (each.interface, f"{each.clients:,}", refused, euros[0], moved, f"{each.outcomes:,}", *euros[1:])
+        )
+    columns = (
+        "interface",
+        "clients",
+        "refused",
+        "expected",
+        "furthest",
+        "outcomes",
+        "realised",
+        "by the model",
+    )
+    print_table(columns, rows)
+
 # %% ../../nbs/lib/operations/87_cli.ipynb #b4f25994
 @app.command()
 def watch(
@@ -1106,6 +1131,8 @@ def watch(
     seen = scan(settings, first, last, to_place(file) if file else None, chosen)
     if seen.readings:
         _print_readings(seen)
+    if len(seen.interfaces) > 1:
+        _print_interfaces(seen)
     print(seen)
     if report:
         from rumos_bank.operations.report import write_watch_report
@@ -1127,16 +1154,20 @@ def add_outcomes(
     file: Annotated[
         str,
         typer.Argument(
-            help="columns decision (its id) and defaulted (0 or 1); every format that `rumos predict` reads"
+            help="columns decision or decision_id (or reference) and defaulted (0 or 1); every format that `rumos predict` reads"
         ),
     ],
     sheet: Sheet = "",
     table: Table = "",
     query: Query = "",
+    first: Annotated[
+        str, typer.Option(help="day of the decisions, YYYYMMDD, for a column reference; empty: no bound")
+    ] = "",
+    last: Annotated[str, typer.Option(help="last day of the same, YYYYMMDD; empty: no bound")] = "",
 ) -> None:
     """Add outcomes from a file; rows that cannot be true are named and left out (exit code 1).
 
-    The same file again adds nothing.
+    The same file again adds nothing. A column reference names clients by the bank's own reference, where that is one case.
 
     Example: `rumos outcomes add june.csv`
     """
@@ -1144,9 +1175,42 @@ def add_outcomes(
     from rumos_bank.ground.settings import read_settings
     from rumos_bank.monitoring.outcomes import add_outcomes as add
 
-    added = add(read_settings(), to_place(file), Selection(sheet, table, query))
+    added = add(read_settings(), to_place(file), Selection(sheet, table, query), first, last)
     print(added)
     raise typer.Exit(1 if added.rejected else 0)
+
+# %% ../../nbs/lib/operations/87_cli.ipynb #87fa1001
+@app.command()
+def fairness(
+    file: Annotated[
+        str,
+        typer.Argument(
+            help="column decision_id or decision, and columns that divide the clients, such as SEX"
+        ),
+    ],
+    by: Annotated[
+        list[str] | None,
+        typer.Option("--by", help="a column that divides the clients; default: SEX, MARRIAGE, AGE"),
+    ] = None,
+    sheet: Sheet = "",
+    table: Table = "",
+    query: Query = "",
+) -> None:
+    """Compare what was decided about groups of clients; for those who may see protected fields, nothing is kept.
+
+    Example: `rumos fairness june.groups.csv`
+
+    Example: `rumos fairness june.groups.csv --by region`
+    """
+    from rumos_bank.data.places import Selection, to_place
+    from rumos_bank.ground.settings import read_settings
+    from rumos_bank.monitoring.fairness import describe_fairness, judge_fairness, tabulate_fairness
+
+    found = judge_fairness(read_settings(), to_place(file), by or (), Selection(sheet, table, query))
+    heading, *rows = tabulate_fairness(found)
+    print_table(heading, rows)
+    for sentence in describe_fairness(found):
+        print(sentence)
 
 # %% ../../nbs/lib/operations/87_cli.ipynb #b1e4a5da
 _AUDIT = """Seal and verify the record of decisions; show what retention would take.

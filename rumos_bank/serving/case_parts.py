@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['ROW', 'PROBABILITY', 'REFER', 'make_ids', 'find_place', 'name_part', 'Shared', 'make_part', 'read_shared',
-           'read_case', 'read_decisions', 'make_case', 'find_rows', 'read_reference', 'erase_rows', 'list_parts',
-           'hash_parts', 'read_cases']
+           'read_case', 'read_decisions', 'make_case', 'find_rows', 'find_many', 'read_reference', 'read_columns',
+           'erase_rows', 'list_parts', 'hash_parts', 'read_cases']
 
 # %% ../../nbs/lib/serving/51_case_parts.ipynb #e549b27e
 import hashlib
@@ -240,6 +240,21 @@ def find_rows(
     return [int(each) for each in known["row"][first:last]]
 
 
+def find_many(
+    part: Path,  # its path
+    references: Sequence[str],  # 24 hexadecimal digits each
+) -> list[tuple[int, int]]:  # place in `references`, and row in the part, from 0
+    "The rows of many clients: one pass over the part for all of them."
+    known = _read_references(part)
+    hashes = np.array([int(each[:16], 16) for each in references], np.uint64)
+    begin, end = (np.searchsorted(known["hash"], hashes, side) for side in ("left", "right"))
+    return [
+        (int(place), int(row))
+        for place in np.flatnonzero(end > begin)
+        for row in known["row"][begin[place] : end[place]]
+    ]
+
+
 def read_reference(
     part: Path,  # its path
     row: int,  # in it, from 0
@@ -248,6 +263,26 @@ def read_reference(
     known = _read_references(part)
     at = np.flatnonzero(known["row"] == row)
     return f"{int(known['hash'][at[0]]):016x}" if len(at) else ""
+
+# %% ../../nbs/lib/serving/51_case_parts.ipynb #7c0b11ab
+def read_columns(
+    part: Path,  # its path
+    names: Sequence[str],  # of its columns
+    rows: int = 2**14,  # at a time
+) -> Iterator[dict[str, np.ndarray]]:  # name → (rows,), masked where a value was erased
+    "The columns of a part, piece by piece; raises `StoreError` if it cannot be read, or lacks one of them."
+    with _open(part) as file:
+        if missing := [name for name in names if name not in file.schema_arrow.names]:
+            raise StoreError(f"the cases in {part} lack {', '.join(missing)}: put it back from a backup")
+        for batch in file.iter_batches(rows, columns=list(names), use_threads=False):
+            yield {name: _as_numpy(batch[name]) for name in names}
+
+
+def _as_numpy(column: "pa.Array") -> np.ndarray:
+    if not column.null_count:
+        return np.asarray(column.to_numpy(zero_copy_only=False))
+    gone = column.is_null().to_numpy(zero_copy_only=False)
+    return np.ma.masked_array(column.fill_null(0).to_numpy(zero_copy_only=False), gone)
 
 # %% ../../nbs/lib/serving/51_case_parts.ipynb #c12b0c87
 def erase_rows(

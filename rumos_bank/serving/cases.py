@@ -28,6 +28,7 @@ from rumos_bank.governance.events import (
     BatchDecided,
     CaseEvent,
     Decided,
+    OutcomeKnown,
     Overridden,
     PersonDecided,
     SecondLook,
@@ -145,12 +146,12 @@ class Case:
         return {**self.entry, **own, "events": [dict(each) for each in self.events]}
 
 # %% ../../nbs/lib/serving/55_cases.ipynb #a9d01916
-_FORM = "1"  # of the tables below: an index of another form is made anew
+_FORM = "2"  # of the tables below: an index of another form is made anew
 _TABLES = """
 create table files (name text primary key, read integer not null) without rowid;
 create table cases (
   segment text, position integer, id text not null, time text not null, caller text, interface text, officer text,
-  reference text, version integer, refused integer, referred integer, primary key (segment, position)) without rowid;
+  reference text, version integer, refused integer, referred integer, probability real, primary key (segment, position)) without rowid;
 create index cases_time on cases (time, segment, position);
 create index cases_reference on cases (reference) where reference is not null;
 create table events (
@@ -199,6 +200,7 @@ def _row_of_case(entry: Mapping[str, Any], segment: str, position: int) -> tuple
         answer["model_version"],
         answer["prediction"],
         answer["refer"],
+        answer.get("probability"),
     )
 
 
@@ -207,6 +209,8 @@ def _row_of_event(entry: Mapping[str, Any]) -> tuple[Any, ...]:
     assert isinstance(event, CaseEvent)
     officer = event.officer if isinstance(event, PersonDecided | Appealed) else None
     prediction = event.prediction if isinstance(event, PersonDecided) else None
+    if isinstance(event, OutcomeKnown):
+        prediction = event.defaulted
     return entry["id"], event.decision, entry["time"], event.name, officer, prediction
 
 
@@ -224,7 +228,7 @@ def _add_lines(index: sqlite3.Connection, name: str, lines: Sequence[bytes], beg
             elif kind is BatchDecided and (segment := read_entry(BatchDecided, entry).segment):
                 batches.append((segment, entry["id"]))
         begin += len(line)
-    index.executemany(f"insert or replace into cases values ({','.join('?' * 11)})", cases)
+    index.executemany(f"insert or replace into cases values ({','.join('?' * 12)})", cases)
     index.executemany("insert or replace into events values (?, ?, ?, ?, ?, ?)", events)
     index.executemany("insert or replace into batches values (?, ?)", batches)
 

@@ -1,26 +1,47 @@
 "Outcomes: nothing untrue is put on record, nothing twice, and nothing is lost."
 
+import tracemalloc
 from pathlib import Path
+from time import perf_counter
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from rumos_bank.ground.errors import DataError
-from rumos_bank.ground.settings import AuditSettings, Settings, StoreSettings
+from rumos_bank.ground.errors import DataError, ParameterError
+from rumos_bank.ground.settings import AuditSettings, DataSettings, LedgerSettings, Settings, StoreSettings
 from rumos_bank.monitoring.outcomes import add_outcomes, read_outcomes
-from rumos_bank.serving.decision_log import DecisionLog, read_log
+from rumos_bank.serving.case_parts import Shared, make_ids, make_part
+from rumos_bank.serving.cases import record_override
+from rumos_bank.serving.decision_log import CaseFolder, DecisionLog, read_log
 
 
 @pytest.fixture
 def settings(tmp_path) -> Settings:
-    return Settings(store=StoreSettings(path=tmp_path / "store"), audit=AuditSettings())
+    return Settings(
+        store=StoreSettings(path=tmp_path / "store"),
+        ledger=LedgerSettings(folder=tmp_path / "keys"),
+        data=DataSettings(cache=str(tmp_path / "cache")),
+        audit=AuditSettings(),
+    )
+
+
+def make_case(prediction: int = 0, **about: str) -> dict:
+    "The entry of a decision."
+    answer = {
+        "prediction": prediction,
+        "probability": 0.1 + 0.3 * prediction,
+        "refer": False,
+        "model_version": 1,
+    }
+    return {"kind": "decision", "caller": "", "answer": answer, "model": {"version": 1}, **about}
 
 
 @pytest.fixture
 def ids(settings) -> list[str]:
     "Three decisions, and the entry of a batch."
     log = DecisionLog(settings)
-    made = log.append_many([{"kind": "decision", "answer": {"prediction": 0}}] * 3 + [{"kind": "batch"}])
+    made = log.append_many([make_case()] * 3 + [{"kind": "batch"}])
     log.close()
     return made
 
@@ -193,3 +214,97 @@ def test_json_is_refused_by_name(settings, ids, tmp_path):
     (tmp_path / "o.json").write_text("[]")
     with pytest.raises(DataError, match="is JSON, one value for the whole file"):
         add_outcomes(settings, tmp_path / "o.json")
+
+
+# Cases of files, references, and many lines
+
+
+def decide_file(
+    settings: Settings, segment: str, probability: list[float], references: list[str] = ()
+) -> list[str]:
+    "Put the cases of a file on record, as a batch does; their ids."
+    log, n = DecisionLog(settings), len(probability)
+    shared = Shared(segment, "", "", "file", {"version": 1}, 0.25, settings.costs.model_dump())
+    hidden = [each.get("reference", "") for each in log.describe(references, "file")]
+    part = make_part(shared, np.arange(n), {}, np.array(probability), np.zeros(n, bool), hidden)
+    CaseFolder(log, shared).write(0, *part)
+    log.close()
+    return make_ids(segment, 0, n)
+
+
+def test_cases_of_a_file_by_the_ids_of_its_output(settings, ids, tmp_path):
+    "On the old code: there is no decision."
+    made = decide_file(settings, "20051001-0a1b2c3d", [0.1, 0.1, 0.4])
+    frame = pd.DataFrame({"LIMIT_BAL": 1, "decision_id": [*made, ids[0], made[0][:-1] + "9"], "defaulted": 1})
+    frame.to_csv(tmp_path / "o.csv", index=False)
+    added = add_outcomes(settings, tmp_path / "o.csv")
+    assert (added.added, added.faults, added.aside) == (4, 1, 1)
+    assert added.rejected == ((6, f"there is no decision '{made[0][:-1]}9' in the log"),)
+    assert read_outcomes(settings) == dict.fromkeys([*made, ids[0]], 1)
+    assert "1 outcome of a refused client is set aside: they had no credit to repay" in str(added)
+    again = add_outcomes(settings, tmp_path / "o.csv")
+    assert (again.added, again.known, again.aside) == (0, 4, 1)
+
+
+def test_what_is_set_aside_follows_the_final_decision(settings, tmp_path):
+    made = decide_file(settings, "20051001-0a1b2c3d", [0.1, 0.4])
+    log = DecisionLog(settings)
+    for each, prediction in zip(made, (1, 0)):
+        record_override(settings, log, each, prediction, "A. Officer", "known to the branch for years")
+    log.close()
+    assert add_outcomes(settings, write(tmp_path / "o.csv", [(made[1], 0)])).aside == 0
+    assert add_outcomes(settings, write(tmp_path / "o.csv", [(made[0], 0)])).aside == 1
+
+
+def test_a_reference_names_exactly_one_case_of_the_days(settings, tmp_path):
+    first = decide_file(settings, "20051001-0a1b2c3d", [0.1] * 3, ["4711-A", "4711-B", ""])
+    second = decide_file(settings, "20051101-0a1b2c3d", [0.1] * 2, ["4711-A", "4711-C"])
+    log = DecisionLog(settings)
+    (about,) = log.describe(["4711-D"], "api")
+    alone = log.append(make_case(**about))
+    log.close()
+    path = tmp_path / "o.csv"
+    path.write_text("reference,defaulted\n4711-A,1\n4711-B,0\n4711-C,1\n4711-D,1\n4712,0\n,0\n")
+    added = add_outcomes(settings, path)
+    assert read_outcomes(settings) == {first[1]: 0, second[1]: 1, alone: 1}
+    assert added.rejected[0] == (
+        2,
+        "the reference '4711-A' names 2 cases of these days: give the id, in a column decision",
+    )
+    assert added.rejected[1] == (6, "no case of these days has the reference '4712'")
+    assert added.rejected[2][0] == 7 and "1 to 64 printable characters" in added.rejected[2][1]
+    october = add_outcomes(settings, path, first="20051001", last="20051031")
+    assert (october.added, october.known) == (1, 1) and read_outcomes(settings)[first[0]] == 1
+    with pytest.raises(ParameterError, match="YYYYMMDD"):
+        add_outcomes(settings, path, first="October")
+
+
+def test_only_the_first_thousand_faults_are_named_and_all_are_counted(settings, ids, tmp_path):
+    rows = [(f"none-{number}", 0) for number in range(1500)] + [(ids[0], 1)]
+    added = add_outcomes(settings, write(tmp_path / "o.parquet", rows))
+    assert (added.added, added.faults, len(added.rejected)) == (1, 1500, 1000)
+    assert [row for row, _ in added.rejected][:2] == [2, 3] or added.rejected[0][0] == 1
+    assert str(added).endswith("  and 500 more")
+
+
+def test_time_and_memory_grow_no_faster_than_the_lines(settings, tmp_path):
+    """One id in every line was quadratic: ten times the lines took a hundred times as long.
+
+    A line may take ten times the work and less than 200 bytes; it took 4,800.
+    """
+    made = decide_file(settings, "20051001-0a1b2c3d", [0.1] * 20_000)
+    took = {}
+    for lines in (2_000, 20_000):
+        for name, ids in (("same", [made[0]] * lines), ("other", made[:lines])):
+            path = tmp_path / f"{name}.parquet"
+            pd.DataFrame({"decision": ids, "defaulted": 1}).to_parquet(path, row_group_size=1000)
+            begin = perf_counter()
+            added = add_outcomes(settings, path)
+            took[name, lines] = perf_counter() - begin
+            assert added.added + added.known + added.faults == lines
+    assert took["same", 20_000] < 3 * took["other", 20_000] + 1
+    tracemalloc.start()
+    add_outcomes(settings, path)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 20_000 * 800 + 5e6

@@ -3,32 +3,51 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from rumos_bank.ground.errors import ParameterError, StoreError
-from rumos_bank.ground.settings import AuditSettings, Costs, Settings, StoreSettings
+from rumos_bank.ground.settings import (
+    AuditSettings,
+    Costs,
+    DataSettings,
+    LedgerSettings,
+    Settings,
+    StoreSettings,
+)
 from rumos_bank.monitoring.overrides import LEAST, describe_overrides, judge_overrides, tabulate_overrides
 from rumos_bank.monitoring.shadow import check_shadow, describe_shadow, judge_shadow
-from rumos_bank.serving.decision_log import DecisionLog, record_override
+from rumos_bank.serving.case_parts import Shared, make_ids, make_part
+from rumos_bank.serving.cases import decide_appeal, record_appeal, record_override, record_second_look
+from rumos_bank.serving.decision_log import CaseFolder, DecisionLog
 
 ACCEPT, REFUSE, PAID, DEFAULTED = 0, 1, 0, 1
+REASON = "known to the branch for years"
 ACCEPTED, REFUSED = "accepted instead of refused", "refused instead of accepted"
 
 
 @pytest.fixture
 def settings(tmp_path) -> Settings:
     costs = Costs(false_positive=10, false_negative=100)  # of different powers of ten: a mix-up shows
-    return Settings(store=StoreSettings(path=tmp_path), audit=AuditSettings(), costs=costs)
+    return Settings(
+        store=StoreSettings(path=tmp_path / "store"),
+        ledger=LedgerSettings(folder=tmp_path / "keys"),
+        data=DataSettings(cache=str(tmp_path / "cache")),
+        audit=AuditSettings(),
+        costs=costs,
+    )
 
 
 class Record:
     "A decision log that is written by hand."
 
     def __init__(self, settings: Settings):
-        self.log, self.folder = DecisionLog(settings), settings.audit_path
+        self.log, self.folder, self.settings = DecisionLog(settings), settings.audit_path, settings
 
-    def decide(self, prediction: int, probability: float, defaulted: int | None = None) -> str:
-        answer = {"prediction": prediction, "probability": probability}
+    def decide(
+        self, prediction: int, probability: float, defaulted: int | None = None, refer: bool = False
+    ) -> str:
+        answer = {"prediction": prediction, "probability": probability, "refer": refer, "model_version": 1}
         made = self.log.append(
             {"kind": "decision", "caller": "", "input": {}, "answer": answer, "model": {"version": 1}}
         )
@@ -37,7 +56,7 @@ class Record:
         return made
 
     def overrule(self, decision: str, prediction: int, officer: str = "A.") -> None:
-        record_override(self.log, decision, prediction, officer, "known to the branch")
+        record_override(self.settings, self.log, decision, prediction, officer, REASON)
 
     def shadow(self, decision: str, prediction: int, probability: float, version: int = 2) -> None:
         answer = {"prediction": prediction, "probability": probability}
@@ -63,7 +82,7 @@ def record(settings) -> Record:
 
 @pytest.mark.parametrize(
     ("officer", "outcome", "officer_lost", "model_lost"),
-    [(ACCEPT, PAID, 0, 10), (ACCEPT, DEFAULTED, 100, 0), (REFUSE, PAID, 10, 0), (REFUSE, DEFAULTED, 0, 100)],
+    [(ACCEPT, PAID, 0, 10), (ACCEPT, DEFAULTED, 100, 0)],
 )
 def test_a_realised_override_costs_what_the_officer_lost_less_what_the_model_would_have(
     record, settings, officer, outcome, officer_lost, model_lost
@@ -76,6 +95,54 @@ def test_a_realised_override_costs_what_the_officer_lost_less_what_the_model_wou
         model_lost,
         officer_lost - model_lost,
     )
+
+
+@pytest.mark.parametrize("outcome", [PAID, DEFAULTED])
+def test_an_outcome_of_a_client_refused_in_the_end_is_set_aside(record, settings, outcome):
+    "A credit that was not given is not repaid: whatever a file says about it is no price of the officer's decision."
+    record.overrule(record.decide(ACCEPT, 0.05, outcome), REFUSE)
+    judged = judge_overrides(settings)
+    assert (judged.total.overrides, judged.total.judged, judged.aside) == (1, 0, 1)
+    assert judged.total.expected == pytest.approx(0.95 * 10 - 0.05 * 100)
+    said = "1 outcome of a refused client is set aside: they had no credit to repay."
+    assert said in describe_overrides(judged)
+
+
+def test_second_looks_and_appeals_are_officers_decisions_by_kind(record, settings):
+    record.overrule(record.decide(REFUSE, 0.5, PAID), ACCEPT)  # 10 saved
+    looked = [record.decide(REFUSE, 0.3, DEFAULTED, refer=True), record.decide(REFUSE, 0.3, refer=True)]
+    for decision, prediction in zip(looked, (ACCEPT, REFUSE)):  # 100 lost; agreed
+        record_second_look(settings, record.log, decision, prediction, "B.", REASON)
+    appealed = record.decide(REFUSE, 0.4, PAID)
+    record_appeal(settings, record.log, appealed, "A.", REASON)
+    decide_appeal(settings, record.log, appealed, ACCEPT, "C.", REASON)  # 10 saved
+    judged = judge_overrides(settings)
+    assert {name: (each.overrides, each.difference) for name, each in judged.kinds.items()} == {
+        "override": (1, -10),
+        "second look": (1, 100),
+        "appeal decided": (1, -10),
+    }
+    assert (judged.total.overrides, judged.total.difference, judged.agreed, judged.withdrawn) == (3, 80, 1, 0)
+    assert {row[0] for row in tabulate_overrides(judged)} >= {"override", "second look", "appeal decided"}
+    assert any("1 second looks and answers to appeals" in each for each in describe_overrides(judged))
+
+
+def test_cases_of_a_file_are_judged_as_columns(record, settings):
+    "Two of a file of three clients; one by an appeal after an override, so the appeal counts."
+    segment, rows = "20051001-0a1b2c3d", np.arange(3)
+    shared = Shared(
+        segment, "2005-10-01T09:00:00+00:00", "", "file", {"version": 1}, 0.25, settings.costs.model_dump()
+    )
+    part = make_part(shared, rows, {}, np.array([0.4, 0.1, 0.3]), np.zeros(3, bool))
+    CaseFolder(record.log, shared).write(0, *part)
+    ids = make_ids(segment, 0, 3)
+    record.overrule(ids[0], ACCEPT, "A.")
+    record.overrule(ids[1], REFUSE, "A.")
+    record_appeal(settings, record.log, ids[1], "A.", REASON)
+    decide_appeal(settings, record.log, ids[1], ACCEPT, "B.", REASON)
+    record.log.append({"kind": "outcome", "decision": ids[0], "defaulted": DEFAULTED})
+    judged = judge_overrides(settings, "20051001", "20051001")
+    assert (judged.total.overrides, judged.total.difference, judged.agreed) == (1, 100, 1)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +198,7 @@ def test_the_days_are_those_of_the_decision(record, settings):
         "kind": "decision",
         "caller": "",
         "input": {},
-        "answer": {"prediction": REFUSE, "probability": 0.5},
+        "answer": {"prediction": REFUSE, "probability": 0.5, "refer": False, "model_version": 1},
         "model": {},
     }
     old = Path(record.folder)

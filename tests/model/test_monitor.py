@@ -1,8 +1,10 @@
 "The monitor over a store: each decision is judged by what its own model knew, and a window that cannot be judged is not called quiet."
 
 import json
+import shutil
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,8 +18,10 @@ from rumos_bank.ground.errors import DataError, ParameterError
 from rumos_bank.monitoring.monitor import Monitor, last_watch, watch
 from rumos_bank.monitoring.outcomes import add_outcomes
 from rumos_bank.serving.batch import predict_file
+from rumos_bank.serving.case_parts import erase_rows
+from rumos_bank.serving.cases import record_override
 from rumos_bank.serving.champion import Champion
-from rumos_bank.serving.decision_log import DecisionLog, decide_and_record
+from rumos_bank.serving.decision_log import DecisionLog, decide_and_record, list_folders
 
 
 def like_training(seed: int, clients: int) -> pd.DataFrame:
@@ -35,6 +39,38 @@ def decide(place: Place, clients: pd.DataFrame) -> list[str]:
     recorded = decide_and_record(Champion.load(place.settings), asked, "test", log)
     log.close()
     return [each.id for each in recorded]
+
+
+DAY, DUE = "20051001", "20051130"  # of decisions, and 60 days later
+
+
+def age(place: Place, ids: list[str]) -> list[str]:
+    "As if what was decided today had been decided on `DAY`; the ids that the decisions have then."
+    for path in place.settings.audit_path.glob(f"{ids[0][:8]}-*.jsonl"):
+        written = path.read_bytes().replace(f"{ids[0][:8]}-".encode(), f"{DAY}-".encode())
+        path.with_name(DAY + path.name[8:]).write_bytes(written)
+        path.unlink()
+    return [DAY + each[8:] for each in ids]
+
+
+def decide_file(
+    place: Place, clients: pd.DataFrame, folder: Path, name: str = "june", segment: str = ""
+) -> list[str]:
+    "Decide about these clients as a file; the ids of its output."
+    asked = folder / f"{name}.parquet"
+    clients.drop(columns=TARGET).to_parquet(asked, index=False)
+    done = predict_file(asked, folder / f"{name}.decided.csv", place.settings, segment=segment)
+    return pd.read_csv(done.output)["decision_id"].tolist()
+
+
+def report(place: Place, ids: list[str], defaulted, folder: Path):
+    "Record outcomes, as the back office does."
+    pd.DataFrame({"decision_id": ids, "defaulted": defaulted}).to_csv(folder / "outcomes.csv", index=False)
+    return add_outcomes(place.settings, folder / "outcomes.csv")
+
+
+def through(seen) -> dict[str, int]:
+    return {each.interface: each.clients for each in seen.interfaces}
 
 
 def alarmed(seen) -> set[str]:
@@ -95,17 +131,180 @@ def test_each_decision_is_judged_by_what_its_own_model_knew(promoted, clean):
     }
 
 
-def test_outcomes_are_judged_when_they_are_recorded(promoted, clean, tmp_path):
-    ids = decide(promoted, clean[:300])
-    pd.DataFrame({"decision": ids, "defaulted": 1}).to_csv(tmp_path / "outcomes.csv", index=False)
-    assert watch(promoted.settings).state == "quiet"
-    add_outcomes(promoted.settings, tmp_path / "outcomes.csv")
-    seen = watch(promoted.settings)
-    assert seen.outcomes == 300 and alarmed(seen) == {"defaults"}
+def test_outcomes_are_judged_when_they_are_due(promoted, clean, tmp_path):
+    settings = promoted.settings
+    ids = age(promoted, decide(promoted, clean[:300]))
+    champion = Champion.load(settings)
+    accepted = champion.decide(clean[:300])["probability"] < champion.threshold
+    report(promoted, ids, np.ones(300, int), tmp_path)
+    early = watch(settings, DAY, "20051129")
+    assert (early.due, early.outcomes, early.state) == (0, 0, "quiet"), "the day before, nothing is due"
+    seen = watch(settings, DUE, DUE)
+    assert (seen.due, seen.outcomes, alarmed(seen)) == (accepted.sum(), accepted.sum(), {"defaults"})
+    assert f"{accepted.sum()} of {accepted.sum()} outcomes that are due are known" in str(seen)
+    assert (
+        f"{(~accepted).sum()} outcomes of refused clients are set aside: they had no credit to repay"
+        in seen.notes
+    )
     realised = next(reading for reading in seen.readings if reading.name == "realised")
-    risk = Champion.load(promoted.settings).decide(clean[:300])["probability"]
-    accepted = risk < Champion.load(promoted.settings).threshold
-    assert np.isclose(realised.seen, 3000 * accepted.mean())
+    assert np.isclose(realised.seen, 3000) and realised.model == realised.seen
+
+
+def test_outcomes_recorded_long_after_they_were_due_are_judged_in_the_window_of_the_recording(
+    promoted, clean, tmp_path
+):
+    monitor = Monitor(promoted.settings)
+    ids = age(promoted, decide(promoted, clean[:300]))
+    assert monitor.scan().due == 0
+    report(promoted, ids, clean[TARGET][:300], tmp_path)
+    assert monitor.scan().due > 200 and Monitor(promoted.settings).scan().outcomes == monitor.scan().outcomes
+
+
+def test_too_few_known_outcomes_are_not_judged_and_counted(promoted, clean, tmp_path):
+    champion = Champion.load(promoted.settings)
+    ids = np.array(age(promoted, decide(promoted, clean)))
+    accepted = (champion.decide(clean)["probability"] < champion.threshold).to_numpy()
+    report(promoted, ids[accepted][20:].tolist(), 1, tmp_path)
+    due = int(accepted.sum())
+    seen = watch(promoted.settings, DUE, DUE)
+    assert (seen.due, seen.outcomes, seen.state) == (due, due - 20, "not judged")
+    assert f"{due} outcomes are due, {due - 20} known, 20 missing" in "".join(seen.notes)
+    report(promoted, ids[accepted][:20].tolist(), 1, tmp_path)
+    assert alarmed(watch(promoted.settings, DUE, DUE)) == {"defaults"}
+
+
+def test_an_outcome_before_its_day_waits(promoted, clean, tmp_path):
+    ids = decide(promoted, clean[:250])
+    report(promoted, ids, 1, tmp_path)
+    seen = watch(promoted.settings)
+    assert (seen.outcomes, seen.due, alarmed(seen)) == (0, 0, set())
+    assert any("250 outcomes that were recorded in these days are not due yet" in note for note in seen.notes)
+
+
+@pytest.mark.parametrize("as_file", [False, True])
+def test_the_realised_cost_follows_the_final_decision(promoted, clean, tmp_path, as_file):
+    """An officer accepts ten whom the model refused, of whom two default, and refuses ten whom it accepted.
+
+    Both are counted, whether the clients were decided one by one or in a file.
+    """
+    settings = promoted.settings
+    champion = Champion.load(settings)
+    decided = (
+        decide_file(promoted, clean, tmp_path, segment=f"{DAY}-0a1b2c3d")
+        if as_file
+        else decide(promoted, clean)
+    )
+    ids = np.array(decided if as_file else age(promoted, decided))
+    refused = (champion.decide(clean)["probability"] >= champion.threshold).to_numpy()
+    log, why = DecisionLog(settings), "known to the branch for years"
+    for each in ids[refused][:10]:
+        record_override(settings, log, each, 0, "A. Officer", why)
+    for each in ids[~refused][:10]:
+        record_override(settings, log, each, 1, "A. Officer", why)
+    log.close()
+    defaulted = np.zeros(len(clean), int)
+    defaulted[np.flatnonzero(refused)[:2]] = 1
+    defaulted[np.flatnonzero(~refused)[:30]] = 1  # the first ten are set aside
+    report(promoted, ids.tolist(), defaulted, tmp_path)
+    seen = watch(settings, DUE, DUE)
+    n = int((~refused).sum())  # ten more, ten fewer
+    realised = next(reading for reading in seen.readings if reading.name == "realised")
+    assert (seen.due, seen.outcomes, realised.clients) == (n, n, n)
+    assert np.isclose(realised.seen, (20 + 2) * 3000 / n)
+    assert np.isclose(realised.model, (20 * 3000 + 8 * 1000) / n)
+    (one,) = seen.interfaces
+    assert one.interface == ("file" if as_file else "library") and np.isclose(one.realised, realised.seen)
+    assert one.outcomes == n and np.isclose(one.realised_model, realised.model)
+
+
+def test_every_interface_is_counted_and_shown_apart(promoted, clean, tmp_path):
+    settings = promoted.settings
+    log, asked = DecisionLog(settings), clean.drop(columns=[ID, TARGET])
+    champion = Champion.load(settings)
+    decide_and_record(champion, asked[:50].to_dict("records"), "k", log, interface="api")
+    decide_and_record(champion, asked[50:80], "d", log, interface="upload")
+    log.close()
+    decide_file(promoted, clean[:300], tmp_path)
+    seen = watch(settings)
+    assert seen.clients == 380 and through(seen) == {"api": 50, "file": 300, "upload": 30}
+    assert "380 clients decided: 50 api, 300 file, 30 upload" in str(seen)
+    assert seen.readings and not any("have no entry" in note for note in seen.notes)
+    by_name = {each.interface: each for each in seen.interfaces}
+    refused = champion.decide(clean[:300])["prediction"].mean()
+    assert np.isclose(by_name["file"].refused, refused) and by_name["file"].moved
+
+
+def test_a_file_is_judged_as_if_its_clients_had_been_decided_one_by_one(promoted, clean, tmp_path):
+    decide(promoted, clean)
+    one_by_one = watch(promoted.settings)
+    shutil.rmtree(promoted.settings.audit_path)
+    decide_file(promoted, clean, tmp_path)
+    pd.testing.assert_frame_equal(watch(promoted.settings).table(), one_by_one.table())
+
+
+def test_a_drift_in_a_file_raises_an_alarm(promoted, clean, tmp_path):
+    "No client came through another interface: on the old code there were no decisions in the window."
+    decide_file(promoted, clean.assign(LIMIT_BAL=1_000), tmp_path)
+    assert "LIMIT_BAL" in alarmed(watch(promoted.settings))
+
+
+def test_a_part_is_counted_once_a_folder_that_grows_is_read_on_and_one_taken_back_is_gone(
+    promoted, clean, tmp_path
+):
+    settings, monitor = promoted.settings, Monitor(promoted.settings)
+    decide_file(promoted, clean[:250], tmp_path)
+    assert monitor.scan().clients == monitor.scan().clients == 250
+    (folder,) = list_folders(settings.audit_path)
+    shutil.copy(folder / "part-000000.parquet", folder / "part-000001.parquet")
+    assert monitor.scan().clients == monitor.scan().clients == Monitor(settings).scan().clients == 500
+    shutil.rmtree(folder)
+    assert monitor.scan().clients == 0
+
+
+def test_the_same_clients_in_two_files_are_decided_twice(promoted, clean, tmp_path):
+    for name in ("june", "july"):
+        decide_file(promoted, clean[:250], tmp_path, name)
+    assert watch(promoted.settings).clients == 500
+
+
+def test_a_run_that_was_killed_is_named(promoted, clean, tmp_path):
+    decide_file(promoted, clean[:250], tmp_path)
+    for path in promoted.settings.audit_path.glob("*.jsonl"):
+        path.unlink()
+    seen = watch(promoted.settings)
+    assert seen.clients == 250 and any("1 files of clients have no entry" in note for note in seen.notes)
+
+
+def test_erased_cases_are_passed_over_and_a_part_that_cannot_be_read_is_named(promoted, clean, tmp_path):
+    decide_file(promoted, clean[:250], tmp_path)
+    (folder,) = list_folders(promoted.settings.audit_path)
+    part = folder / "part-000000.parquet"
+    content, _ = erase_rows(part, [3, 7])
+    part.write_bytes(content)
+    assert watch(promoted.settings).clients == 248
+    part.write_bytes(content[:1000])
+    seen = watch(promoted.settings)
+    assert seen.clients == 0 and any("cannot be read" in note and part.name in note for note in seen.notes)
+
+
+def test_counts_outlast_a_restart_and_are_not_trusted_blindly(promoted, clean, tmp_path, monkeypatch):
+    monkeypatch.setattr("rumos_bank.monitoring.monitor._KEEP", 1)
+    decide(promoted, clean[:100])
+    decide_file(promoted, clean[:250], tmp_path)
+    blocks: list[int] = []
+    first = Monitor(promoted.settings).scan(rest=lambda: blocks.append(1))
+    read = len(blocks)
+    again = Monitor(promoted.settings).scan(rest=lambda: blocks.append(1))
+    assert read >= 2 and len(blocks) == read, "nothing was read again"
+    pd.testing.assert_frame_equal(first.table(), again.table())
+    assert again.clients == 350 and through(again) == through(first)
+    decide(promoted, clean[:50])
+    assert Monitor(promoted.settings).scan().clients == 400
+    longest = max(promoted.settings.audit_path.glob("*.jsonl"), key=lambda path: path.stat().st_size)
+    lines = longest.read_bytes().splitlines(keepends=True)
+    longest.write_bytes(b"".join(lines[10:]) + lines[0] * 10)  # as long, with another end
+    assert Monitor(promoted.settings).scan(rest=lambda: blocks.append(1)).clients == 400
+    assert len(blocks) > read + 1
 
 
 def test_a_window_holds_its_days_only(promoted, clean):
@@ -124,16 +323,19 @@ def test_a_window_holds_its_days_only(promoted, clean):
 
 
 def test_a_monitor_that_goes_on_counts_what_a_new_one_counts(promoted, clean, tmp_path):
-    monitor = Monitor(promoted.settings)
+    settings, monitor = promoted.settings, Monitor(promoted.settings)
     for start in range(0, 400, 100):
-        ids = decide(promoted, clean[start : start + 100])
+        ids = age(promoted, decide(promoted, clean[start : start + 100]))
         pd.DataFrame({"decision": ids, "defaulted": clean[TARGET][start : start + 100]}).to_csv(
             tmp_path / "o.csv", index=False
         )
-        add_outcomes(promoted.settings, tmp_path / "o.csv")
-        seen, fresh = monitor.scan(), Monitor(promoted.settings).scan()
+        add_outcomes(settings, tmp_path / "o.csv")
+        seen, fresh = monitor.scan(DAY, DUE), Monitor(settings).scan(DAY, DUE)
         pd.testing.assert_frame_equal(seen.table(), fresh.table())
-    assert (seen.clients, seen.outcomes) == (400, 400)
+        assert (seen.outcomes, seen.due) == (fresh.outcomes, fresh.due)
+    champion = Champion.load(settings)
+    accepted = int((champion.decide(clean)["probability"] < champion.threshold).sum())
+    assert (seen.clients, seen.outcomes, seen.due) == (400, accepted, accepted)
 
 
 def test_a_monitor_reads_what_was_added_and_nothing_twice(promoted, clean):
@@ -164,7 +366,7 @@ def test_a_decision_without_its_input_and_a_foreign_line_are_passed_over(promote
     entry = json.loads(first)
     emptied = [
         json.dumps({**entry, **part}).encode() + b"\n"
-        for part in ({"input": {}}, {"model": 3}, {"model": {}})
+        for part in ({"private": {}}, {"model": 3}, {"model": {}})
     ]
     wrong = {"kind": "outcome", "decision": entry["id"], "defaulted": "no"}
     foreign = [b"5\n", b'{"kind": "decision"}\n', b'{"kind": "batch"}\n', json.dumps(wrong).encode() + b"\n"]
@@ -210,10 +412,11 @@ def test_the_last_scan_is_kept_for_others(promoted, clean):
 def test_a_file_of_decided_clients_is_judged_like_the_log(promoted, clean, tmp_path, ending):
     settings = promoted.settings
     decide(promoted, clean)
+    of_log = watch(settings)
     asked, decided = tmp_path / "in.csv", tmp_path / f"out{ending}"
     clean.drop(columns=TARGET).to_csv(asked, index=False)
     predict_file(asked, decided, settings)
-    of_file, of_log = watch(settings, clients=decided), Monitor(settings).scan()
+    of_file = watch(settings, clients=decided)
     pd.testing.assert_frame_equal(of_file.table(), of_log.table())
     assert of_file.clients == 400 and len(of_file.readings) > 20
 
