@@ -594,7 +594,7 @@ def _count_cohorts(settings: Settings, index: sqlite3.Connection, segment: str) 
 def _shift(day: str, days: int) -> str:
     return f"{datetime.strptime(day, '%Y%m%d') + timedelta(days):%Y%m%d}"
 
-# %% ../../nbs/lib/monitoring/62_monitor.ipynb #62c0c01f
+# %% ../../nbs/lib/monitoring/62_monitor.ipynb #928a3c5b
 class _Due:
     "The cohorts of the segments whose outcomes are due."
 
