@@ -22,9 +22,9 @@ from rumos_bank.ground.errors import DataError
 from rumos_bank.ground.settings import Settings
 from rumos_bank.ground.statistics import chi_squared_p_value, wilson_interval
 from rumos_bank.model.slices import FEWEST, PROTECTED_SLICES
+from rumos_bank.monitoring.outcomes import NAMES
 from rumos_bank.serving.case_columns import Cases, read_segment, split_id
 from rumos_bank.serving.cases import open_cases
-from rumos_bank.serving.decision_log import DECISION_ID
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -186,8 +186,8 @@ class _Groups:
 def _open(place: Place, columns: Sequence[str], selection: Selection) -> tuple[Source, str, tuple[str, ...]]:
     "The file, the column of ids, and the columns that divide the clients."
     first = open_source(place, (), selection, who="a comparison of groups")
-    known = resolve_names(first.columns, ("decision", DECISION_ID, *columns))
-    key = next((name for name in ("decision", DECISION_ID) if name in known), DECISION_ID)
+    known = resolve_names(first.columns, (*NAMES[:2], *columns))
+    key = next((name for name in NAMES[:2] if name in known), NAMES[1])
     protected = [name for name in PROTECTED_SLICES.values() if name != "EDUCATION" and name in known]
     chosen = tuple(columns or protected)
     if not chosen:
@@ -227,7 +227,7 @@ def judge_fairness(
     rates = tuple(_rate_all(groups, counts, settings.cases.least_outcomes))
     return Fairness(rates, found, unknown, groups.repeated, source.describe())
 
-
+# %% ../../nbs/lib/monitoring/65_fairness.ipynb #cac8011f
 def _rate_all(groups: _Groups, counts: Sequence[np.ndarray], share: float) -> Iterator[GroupRates]:
     for column, names, of in zip(groups.columns, groups.names, counts):
         for group in sorted(names, key=lambda name: (name == NOT_GIVEN, name == "under 30" and -1, name)):
@@ -269,7 +269,7 @@ def describe_fairness(
         lines.append(f"too few outcomes are due and known for a share of defaults: {', '.join(waiting)}")
     return lines
 
-
+# %% ../../nbs/lib/monitoring/65_fairness.ipynb #eab5341f
 def tabulate_fairness(
     found: Fairness,
 ) -> list[tuple[str, ...]]:  # the heading, then a row for each group

@@ -141,7 +141,7 @@ class Cohort(NamedTuple):
 
 NO_COHORT = Cohort()
 
-
+# %% ../../nbs/lib/monitoring/60_metrics.ipynb #60c0c01f
 def count_cohort(
     refused: np.ndarray,  # (n,) whether the model refused
     final: np.ndarray,  # (n,) whether the client was refused in the end

@@ -221,7 +221,7 @@ def _name_cells(cells: Mapping[str, np.ndarray]) -> list[str]:
     edges = [f"{edge:,.0f}" if abs(edge) >= 2 or edge == 0 else f"{edge:.3f}" for edge in cells["edges"]]
     return [f"≤ {edge}" for edge in edges] + [f"> {edges[-1]}" if edges else "all"]
 
-
+# %% ../../nbs/lib/monitoring/62_monitor.ipynb #9f135f1f
 def _show_spreads(model: _Model, tally: Tally) -> dict[str, list[Shares]]:
     "The shares behind the metrics of one model."
     assert model.reference
@@ -507,7 +507,7 @@ def _find_mark(path: Path, end: int) -> str:
         opened.seek(max(0, end - 67))
         return opened.read(min(67, end)).decode(errors="replace")
 
-
+# %% ../../nbs/lib/monitoring/62_monitor.ipynb #62c0c01f
 def _keep_counts(counter: _Counter) -> None:
     "Keep the counts, if enough was read since the last time; an error of the disk is passed over."
     used = {key for segment in counter.segments.values() for key, _ in segment.tallies}
@@ -594,7 +594,7 @@ def _count_cohorts(settings: Settings, index: sqlite3.Connection, segment: str) 
 def _shift(day: str, days: int) -> str:
     return f"{datetime.strptime(day, '%Y%m%d') + timedelta(days):%Y%m%d}"
 
-
+# %% ../../nbs/lib/monitoring/62_monitor.ipynb #928a3c5b
 class _Due:
     "The cohorts of the segments whose outcomes are due."
 

@@ -66,7 +66,7 @@ class _Faults:
         "Row and reason of the first."
         return tuple(sorted(self._named.items())[:_MOST])
 
-
+# %% ../../nbs/lib/monitoring/61_outcomes.ipynb #6fce991f
 @dataclass
 class _Lines:
     "Lines of a file of outcomes that name a case, as columns."
@@ -156,7 +156,7 @@ def _name_case(texts: Sequence[str], finder: _Finder | None) -> Iterator[tuple[t
         none = why or f"no case of these days has the reference {text!r}"
         yield split_id(ids[0]) if len(ids) == 1 else None, many if ids else none
 
-
+# %% ../../nbs/lib/monitoring/61_outcomes.ipynb #bf23e21f
 def _check(text: str) -> tuple[str, str]:
     try:
         return check_reference(text), ""

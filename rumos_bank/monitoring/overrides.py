@@ -62,7 +62,7 @@ def _last_decisions(index: sqlite3.Connection, first: str, last: str) -> _Last:
             found.setdefault(known[0], {})[known[1]] = officer, kind
     return found
 
-
+# %% ../../nbs/lib/monitoring/63_overrides.ipynb #a6cd431f
 def _read_cases(settings: Settings, first: str, last: str) -> _Changed:
     "The cases about which an officer decided."
     first, last = (day and require_day(day) for day in (first, last))

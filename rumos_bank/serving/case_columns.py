@@ -142,7 +142,7 @@ def _read_lines(index: sqlite3.Connection, segment: str) -> Cases:
     columns = (table[name].copy() for name, _ in types)
     return _begin(segment, *columns, tuple(groups))
 
-
+# %% ../../nbs/lib/serving/59_case_columns.ipynb #7a75f41f
 def read_segment(
     settings: Settings,  # which log
     index: sqlite3.Connection,  # as `open_cases` opens it

@@ -27,7 +27,8 @@ WHOLE_CLASSES = {  # one idea each, written whole rather than as a chain of base
     "serving.batch": 52,
     "serving.champion": 135,
     "serving.decision_log": 78,
-    "monitoring.monitor": 53,
+    "monitoring.fairness": 47,
+    "monitoring.monitor": 79,
     "desk.state": 135,
     "desk.widgets": 70,
 }
