@@ -139,13 +139,6 @@ class ApiState:
         "The clients in a request."
         return reader.read(await self.read_bytes(request))
 
-    def close(self) -> None:
-        "Let go of threads and files."
-        self.ended.set()
-        for threads in (self.readers, self.officers):
-            threads.shutdown(wait=False, cancel_futures=True)
-        self.log.close()
-
     def refuse_unrecorded(self, error: OSError, entries: int) -> Refusal:
         "The refusal of a decision that cannot be put on record."
         self.metrics.unrecorded.inc(entries)
@@ -421,6 +414,13 @@ def _add_decisions(app: FastAPI, state: ApiState) -> None:
         return _json(answers if sent.is_list else answers[0])
 
 # %% ../../nbs/lib/api/72_app.ipynb #68b1bb63
+def _close(state: ApiState) -> None:
+    "Let go of threads and files."
+    for threads in (state.readers, state.officers):
+        threads.shutdown(wait=False, cancel_futures=True)
+    state.log.close()
+
+
 async def _use_record(state: ApiState, threads: ThreadPoolExecutor, work: Callable[[], T]) -> T:
     "What this finds in the record, in a thread; raises a `Refusal` if the record cannot be read."
     try:
@@ -790,7 +790,7 @@ def make_app(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        state.close()
+        _close(state)
 
     app = FastAPI(
         title="Credit decisions",
