@@ -22,8 +22,8 @@ from rumos_bank.ground.errors import DataError
 from rumos_bank.ground.settings import Settings
 from rumos_bank.ground.statistics import chi_squared_p_value, wilson_interval
 from rumos_bank.model.slices import FEWEST, PROTECTED_SLICES
+from rumos_bank.monitoring.case_columns import Cases, read_segment
 from rumos_bank.monitoring.outcomes import NAMES
-from rumos_bank.serving.case_columns import Cases, read_segment, split_id
 from rumos_bank.serving.cases import open_cases
 
 if TYPE_CHECKING:

@@ -39,6 +39,7 @@ from rumos_bank.ground.errors import DataError, ParameterError, StoreError
 from rumos_bank.ground.files import write_file
 from rumos_bank.ground.settings import Settings
 from rumos_bank.model.portable import PORTABLE
+from rumos_bank.monitoring.case_columns import Group, list_segments, read_segment
 from rumos_bank.monitoring.metrics import (
     NO_COHORT,
     REFUSED,
@@ -53,7 +54,6 @@ from rumos_bank.monitoring.metrics import (
     read_metrics,
 )
 from rumos_bank.monitoring.outcomes import describe_aside
-from rumos_bank.serving.case_columns import Group, list_segments, read_segment
 from rumos_bank.serving.case_parts import PROBABILITY, list_parts, read_columns, read_shared
 from rumos_bank.serving.cases import open_cases
 from rumos_bank.serving.decision_log import list_days, list_folders, open_day, read_line, require_day

@@ -20,8 +20,8 @@ from rumos_bank.governance.events import OutcomeKnown, read_entry
 from rumos_bank.governance.references import check_reference, read_references
 from rumos_bank.ground.errors import DataError
 from rumos_bank.ground.settings import Settings
-from rumos_bank.serving.case_columns import UNKNOWN, list_segments, read_segment, split_id
-from rumos_bank.serving.case_parts import find_many, list_parts, make_ids
+from rumos_bank.monitoring.case_columns import UNKNOWN, list_segments, read_segment
+from rumos_bank.serving.case_parts import find_many, list_parts, make_ids, split_id
 from rumos_bank.serving.cases import open_cases
 from rumos_bank.serving.decision_log import DECISION_ID, DecisionLog, read_log
 

@@ -18,8 +18,9 @@ from rumos_bank.governance.events import EVENTS, Overridden, PersonDecided
 from rumos_bank.ground.settings import Costs, Settings
 from rumos_bank.model.cost import business_cost
 from rumos_bank.model.evaluate import compare_costs
+from rumos_bank.monitoring.case_columns import read_segment
 from rumos_bank.monitoring.outcomes import describe_aside
-from rumos_bank.serving.case_columns import read_segment, split_id
+from rumos_bank.serving.case_parts import split_id
 from rumos_bank.serving.cases import open_cases
 from rumos_bank.serving.decision_log import require_day
 

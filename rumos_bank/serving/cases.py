@@ -47,6 +47,7 @@ from rumos_bank.serving.case_parts import (
     make_ids,
     read_decisions,
     read_shared,
+    split_id,
 )
 
 # %% ../../nbs/lib/serving/55_cases.ipynb #fd2eaa6e
@@ -354,7 +355,12 @@ def find_by_reference(
         for part in list_parts(settings.audit_path / segment):
             number = int(part.stem.rpartition("-")[2])
             found += [(time, make_ids(segment, number, 1, row)[0]) for row in find_rows(part, hidden)]
-    return [each for _, each in sorted(found, reverse=True)]
+    return [
+        each
+        for _, each in sorted(
+            found, key=lambda pair: (pair[0], *(split_id(pair[1]) or ("", 0))), reverse=True
+        )
+    ]
 
 # %% ../../nbs/lib/serving/55_cases.ipynb #79ab22cb
 @dataclass(frozen=True)
@@ -395,8 +401,7 @@ class Summary(NamedTuple):
     @property
     def key(self) -> tuple[str, str, int]:
         "By which lists are ordered."
-        segment, _, position = self.id.rpartition("-")
-        return self.time, segment, int(position, 16)
+        return (self.time, *(split_id(self.id) or ("", 0)))
 
 # %% ../../nbs/lib/serving/55_cases.ipynb #e4919d0a
 @dataclass(frozen=True)
@@ -597,24 +602,15 @@ def list_cases_of_client(
     "A page of one client's cases, the newest first; raises as `list_cases` does, and `DataError` for what is no reference."
     if limit < 1:
         raise ParameterError(f"a page holds at least one case, got {limit}")
-    log, ids = DecisionLog(settings), find_by_reference(settings, reference)
+    ids = find_by_reference(settings, reference)
     if after and after not in ids:
         raise ParameterError(f"there is no case {after!r} of this client")
     with open_cases(settings) as index:
-        theirs, events = _find_officers_cases(index, query.officer), _Events(index)
-        found = [_summarise_entry(events, log.find(each)) for each in ids]
-    found.sort(key=lambda case: case.key, reverse=True)  # those of one file by their rows
+        theirs = _find_officers_cases(index, query.officer)
+    found = summarise_cases(settings, ids)
     begin = 1 + [case.id for case in found].index(after) if after else 0
     wanted = [case for case in found[begin:] if _fits(case, query) and _is_wanted(case, query, theirs)]
     return Page(tuple(wanted[:limit]), wanted[limit - 1].id if len(wanted) > limit else "")
-
-
-def _summarise_entry(events: _Events, entry: Mapping[str, Any]) -> Summary:
-    made = Case(entry).made
-    who, answer = (made.interface, made.caller, made.officer), made.answer
-    return events.summarise(
-        entry["id"], entry["time"], who, answer["model_version"], answer["prediction"], answer["refer"]
-    )
 
 # %% ../../nbs/lib/serving/55_cases.ipynb #ace6436b
 def _require_person(officer: str) -> str:
