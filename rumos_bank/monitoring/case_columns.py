@@ -16,7 +16,15 @@ import numpy as np
 
 from rumos_bank.governance.events import EVENTS, OutcomeKnown, PersonDecided
 from rumos_bank.ground.settings import Settings
-from rumos_bank.serving.case_parts import PROBABILITY, REFER, list_parts, make_ids, read_columns, read_shared
+from rumos_bank.serving.case_parts import (
+    PROBABILITY,
+    REFER,
+    list_parts,
+    make_ids,
+    read_columns,
+    read_shared,
+    split_id,
+)
 from rumos_bank.serving.decision_log import list_days, list_folders
 
 # %% ../../nbs/lib/monitoring/59_case_columns.ipynb #c61fe526

@@ -24,6 +24,7 @@ from rumos_bank.ground.statistics import chi_squared_p_value, wilson_interval
 from rumos_bank.model.slices import FEWEST, PROTECTED_SLICES
 from rumos_bank.monitoring.case_columns import Cases, read_segment
 from rumos_bank.monitoring.outcomes import NAMES
+from rumos_bank.serving.case_parts import split_id
 from rumos_bank.serving.cases import open_cases
 
 if TYPE_CHECKING:
