@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['ROW', 'PROBABILITY', 'REFER', 'make_ids', 'find_place', 'name_part', 'Shared', 'make_part', 'read_shared',
-           'read_case', 'make_case', 'find_rows', 'read_reference', 'erase_rows', 'list_parts', 'hash_parts',
-           'read_cases']
+           'read_case', 'make_case', 'find_rows', 'read_reference', 'erase_rows', 'holds_same', 'list_parts',
+           'hash_parts', 'read_cases']
 
 # %% ../../nbs/lib/serving/51_case_parts.ipynb #e549b27e
 import hashlib
@@ -117,7 +117,8 @@ def make_part(
     probability: np.ndarray,  # (n,) of default
     refer: np.ndarray,  # (n,) whether a person should decide
     references: Sequence[str]
-    | None = None,  # (n,) keyed hashes, empty where there is none; None: the file has none
+    | np.ndarray
+    | None = None,  # (n,) keyed hashes, empty where there is none, or as `hide_all` gives them; None: no references
 ) -> tuple[bytes, bytes]:  # a Parquet file, and the sorted references (empty: there are none)
     "The cases of a chunk."
     import pyarrow as pa
@@ -126,7 +127,7 @@ def make_part(
     columns |= {name: pa.array(values).cast(_choose_type(name)) for name, values in fields.items()}
     columns |= {PROBABILITY: pa.array(probability, pa.float64()), REFER: pa.array(refer, pa.bool_())}
     table = pa.table(columns).replace_schema_metadata({"rumos": json.dumps(asdict(shared))})
-    return _write_part(table), _sort_references(references or ())
+    return _write_part(table), _sort_references(() if references is None else references)
 
 
 def _write_part(table: "pa.Table") -> bytes:
@@ -141,9 +142,16 @@ def _write_part(table: "pa.Table") -> bytes:
     return sink.getvalue()
 
 
-def _sort_references(references: Sequence[str]) -> bytes:
-    pairs = [(int(each[:16], 16), row) for row, each in enumerate(references) if each]
-    return np.sort(np.array(pairs, _REFERENCES), order=("hash", "row")).tobytes()
+def _sort_references(references: Sequence[str] | np.ndarray) -> bytes:
+    if isinstance(references, np.ndarray):
+        hashes = references
+    else:
+        hashes = np.array([int(each[:16] or "0", 16) for each in references], np.uint64)
+    order = np.argsort(hashes, kind="stable")
+    order = order[np.count_nonzero(hashes == 0) :]  # 0 stands for none, and comes first
+    pairs = np.empty(len(order), _REFERENCES)
+    pairs["hash"], pairs["row"] = hashes[order], order
+    return pairs.tobytes()
 
 # %% ../../nbs/lib/serving/51_case_parts.ipynb #479a5942
 def _open(path: Path) -> "pq.ParquetFile":
@@ -254,11 +262,27 @@ def erase_rows(
     return _write_part(table), known[~np.isin(known["row"], rows)].tobytes()
 
 
+def holds_same(
+    part: Path,  # its path
+    content: bytes,  # a part, as `make_part` returns it
+) -> bool:
+    "Whether a part on record holds these decisions; what was erased of it does not count. Raises `StoreError`."
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    names = [ROW, PROBABILITY, REFER]
+    with _open(part) as file:
+        known = file.read(names, use_threads=False)
+    given: pa.Table = pq.read_table(io.BytesIO(content), columns=names, use_threads=False)
+    return bool(known.replace_schema_metadata(None) == given.replace_schema_metadata(None))
+
+
 def list_parts(
     folder: Path,  # of the cases of one file
 ) -> list[Path]:  # in their order
     "The parts of a file's cases."
-    return sorted(path for path in folder.iterdir() if re.fullmatch(r"part-\d{6}\.parquet", path.name))
+    found = folder.iterdir() if folder.is_dir() else ()
+    return sorted(path for path in found if re.fullmatch(r"part-\d{6}\.parquet", path.name))
 
 
 def hash_parts(
