@@ -886,7 +886,8 @@ def find_replaced(
     Raises `DataError` if the input has a column of such a name that is not an earlier run's.
     """
     there, answers = set(source.columns), (*Decision._fields, DECISION_ID)
-    whole = [names for names in ((ROW, REASONS), answers, Decision._fields) if set(names) <= there]
+    known: tuple[tuple[str, ...], ...] = (ROW, REASONS), answers, Decision._fields
+    whole = [names for names in known if set(names) <= there]
     if answers in whole and set(EXPLAINED) <= there:
         whole.append(EXPLAINED)
     replaced = list(dict.fromkeys(name for names in whole for name in names))
@@ -974,8 +975,7 @@ _TRIED = 32  # refused clients, whose explanation is timed
 
 def _foresee(champion: Champion, source: Source) -> str:
     "A sentence about the time that the reasons of a file will take; empty if it cannot be known."
-    with closing(source.chunks()) as chunks:
-        first = next(chunks, None)
+    first = next(iter(source.chunks()), None)
     if first is None:
         return ""
     fields = {name: source.fields.read(first.table, name)[:5000] for name in champion.seen}

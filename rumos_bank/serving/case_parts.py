@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ROW', 'PROBABILITY', 'REFER', 'make_ids', 'find_place', 'name_part', 'Shared', 'make_part', 'read_shared',
            'read_case', 'make_case', 'find_rows', 'read_reference', 'erase_rows', 'holds_same', 'list_parts',
-           'hash_parts', 'read_cases']
+           'hash_parts', 'read_cases', 'Columns', 'read_columns', 'count_cases']
 
 # %% ../../nbs/lib/serving/51_case_parts.ipynb #e549b27e
 import hashlib
@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -306,3 +306,45 @@ def read_cases(
             for values in batch.to_pylist():
                 yield make_case(shared, part, row, values)
                 row += 1
+
+# %% ../../nbs/lib/serving/51_case_parts.ipynb #f0608049
+class Columns(NamedTuple):
+    "Some cases of a part, in columns."
+
+    shared: Shared
+    number: int  # of the part, from 0
+    start: int  # row in the part of the first of them
+    values: dict[str, np.ndarray]  # column → (n,); 0 where it was erased
+    there: np.ndarray  # (n,) whether what the champion looked at is on record
+
+
+def read_columns(
+    part: Path,  # its path
+) -> Iterator[Columns]:  # some thousand cases at a time
+    "Every case of a part in columns, for what is done to all; raises `StoreError` if it cannot be read."
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    (shared, _), number, start = read_shared(part), int(part.stem.rpartition("-")[2]), 0
+    with _open(part) as file:
+        for batch in file.iter_batches(2**14, use_threads=False):
+            there, values = np.ones(batch.num_rows, bool), {}
+            for name, column in zip(batch.schema.names, batch.columns):
+                if column.null_count:
+                    there &= column.is_valid().to_numpy(zero_copy_only=False)
+                    column = pc.fill_null(column, pa.scalar(0, column.type))
+                values[name] = column.to_numpy(zero_copy_only=False)
+                if pa.types.is_integer(column.type):
+                    values[name] = values[name].astype(np.int64)
+            yield Columns(shared, number, start, values, there)
+            start += batch.num_rows
+
+
+def count_cases(
+    part: Path,  # its path
+) -> int:  # 0: it cannot be read
+    "How many cases a part holds."
+    try:
+        return read_shared(part)[1]
+    except (StoreError, KeyError, TypeError, ValueError):
+        return 0
