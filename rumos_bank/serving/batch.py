@@ -123,7 +123,7 @@ def list_references(
         for at in np.flatnonzero(np.abs(numbers) >= 2**53).tolist():
             faults[at] = f"the number {numbers[at]:.0f} was rounded by its program: keep it as text"
         written = [
-            "" if each != each else f"{each:.0f}" if each % 1 == 0 else repr(each)
+            "" if each != each else f"{each + 0.0:.0f}" if each % 1 == 0 else repr(each)
             for each in numbers.tolist()
         ]
     elif pa.types.is_decimal(column.type):

@@ -458,7 +458,7 @@ class CaseFolder:
 
     def __init__(self, log: DecisionLog, shared: Shared):
         self.path, self.shared = log.folder / shared.segment, shared
-        self._fsync = log.fsync
+        self._written: list[Path] = []
 
     def write(
         self,
@@ -477,13 +477,18 @@ class CaseFolder:
             if not holds_same(path, part):
                 raise StoreError(f"{path} holds other decisions: give these cases ids of their own")
             return
+        self._written.append(path)
         if references:  # the folder is flushed once, with the part
             write_temporary(path, references, 0o600).replace(path.with_suffix(".refs"))
         write_file(path, part, mode=0o600)
 
     def drop(self) -> None:
-        "Remove what was written, because nobody was told."
-        shutil.rmtree(self.path, ignore_errors=True)
+        "Remove what this run wrote, because nobody was told."
+        for path in self._written:
+            for each in (path, path.with_suffix(".refs")):
+                each.unlink(missing_ok=True)
+        with suppress(OSError):  # parts of an earlier run are in it, or it was never made
+            self.path.rmdir()
 
     def facts(self) -> dict[str, Any]:
         "What the file's entry says about its cases."

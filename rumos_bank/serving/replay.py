@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rumos_bank.data.contract import CLIENT_COLUMNS
-from rumos_bank.data.places import Selection, to_place
+from rumos_bank.data.places import Selection, is_database, list_files, to_place
 from rumos_bank.governance.events import BatchDecided, Decided, is_kind
 from rumos_bank.governance.registry import find_promoted
 from rumos_bank.ground.errors import ParameterError, RumosError, StoreError
@@ -92,7 +92,7 @@ def decide_again(
             "a table that a program decided in memory left only its digest: it cannot be decided again"
         )
     given, ending = to_place(source or entry["input"]["path"]), find_written(entry["output"]["path"])
-    if isinstance(given, Path) and not given.exists():
+    if not is_database(given) and not list_files(given):
         raise FileGoneError(f"the file that was read, {given}, is gone: name a copy of it with --input")
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings(

@@ -13,6 +13,7 @@ from rumos_bank.data.synthetic import make_synthetic_clients
 from rumos_bank.governance.events import Line
 from rumos_bank.ground.settings import Costs
 from rumos_bank.model.decision import make_decision
+from rumos_bank.model.explain import make_reference
 from rumos_bank.model.families import find_family, make_model
 from rumos_bank.model.portable import PORTABLE, SKOPS, make_portable
 from rumos_bank.serving.batch import Cases
@@ -24,13 +25,15 @@ CASES = Cases(Shared(SEGMENT, "2005-10-01T09:00:00+00:00", "test", "file", {"ver
 PROTECTED = ("SEX", "MARRIAGE", "AGE")
 
 
-def make_champion(version: int, seed: int) -> Champion:
+def make_champion(version: int, seed: int, name: str = "LightGBM") -> Champion:
     clients = make_synthetic_clients(2000, seed)
-    family = find_family("LightGBM")
+    family, parameters = find_family(name), {"n_estimators": 20} if name == "LightGBM" else {}
     decision = make_decision(
-        make_model(family, {"n_estimators": 20}, seed, PROTECTED), 0.25, Costs(), PROTECTED, refer_margin=200
+        make_model(family, parameters, seed, PROTECTED), 0.25, Costs(), PROTECTED, refer_margin=200
     )
     decision.fit(clients[list(CLIENT_COLUMNS)], clients[TARGET])
+    probability = decision.predict_proba(clients[list(CLIENT_COLUMNS)])[:, 1]
+    decision.reference_ = make_reference(decision, clients, probability)
     form = make_portable(decision, {"family": family.name})
     content = {PORTABLE: json.dumps(form).encode(), SKOPS: skops.io.dumps(decision)}
     files = {name: hashlib.sha256(written).hexdigest() for name, written in content.items()}
