@@ -3225,6 +3225,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                              'rumos_bank/serving/case_parts.py'),
                                                'rumos_bank.serving.case_parts.make_case': ( 'lib/serving/case_parts.html#make_case',
                                                                                             'rumos_bank/serving/case_parts.py'),
+                                               'rumos_bank.serving.case_parts.make_id_column': ( 'lib/serving/case_parts.html#make_id_column',
+                                                                                                 'rumos_bank/serving/case_parts.py'),
                                                'rumos_bank.serving.case_parts.make_ids': ( 'lib/serving/case_parts.html#make_ids',
                                                                                            'rumos_bank/serving/case_parts.py'),
                                                'rumos_bank.serving.case_parts.make_part': ( 'lib/serving/case_parts.html#make_part',

@@ -60,12 +60,11 @@ from rumos_bank.model.explain import (
 from rumos_bank.serving.champion import Champion, Decision
 
 # %% ../../nbs/lib/serving/53_batch.ipynb #bc264ee3
-from rumos_bank.serving.case_parts import Shared, make_ids, make_part, name_part
+from rumos_bank.serving.case_parts import Shared, make_id_column, make_part, name_part
 from rumos_bank.serving.decision_log import (
     DECISION_ID,
     CaseFolder,
     DecisionLog,
-    add_ids,
     begin_cases,
     read_log,
     record_batch,
@@ -193,7 +192,7 @@ def score_table(
     told = explain_refused(champion, used, answers["prediction"] == 1) if reasons else {}
     for name, texts in told.items():
         kept = kept.append_column(name, pa.array(texts, pa.string()))
-    kept = add_ids(kept, make_ids(cases.shared.segment, chunk.number, n))
+    kept = kept.append_column(DECISION_ID, make_id_column(cases.shared.segment, chunk.number, n))
     bad = np.flatnonzero(~good)
     rejected = _reject(chunk, table, fields, numbers, bad, faults)
     seen = used, answers["probability"], answers["refer"]
