@@ -102,10 +102,10 @@ class References:
         self,
         texts: Iterable[str],  # n, as `check_reference` returns them; an empty one stands for none
     ) -> np.ndarray:  # (n,) the first 16 digits of each hash as a number; 0: there is no reference
-        "The keyed hashes of a file's references; the two halves of the key are hashed once for all of them."
+        "The keyed hashes of a file's references; the key is hashed once for all."
         padded = self.key.ljust(64, b"\0")  # RFC 2104
         inside, outside = (hashlib.sha256(bytes(each ^ mask for each in padded)) for mask in (0x36, 0x5C))
-        digests = []
+        digests: list[bytes] = []
         for text in texts:
             inner, outer = inside.copy(), outside.copy()
             inner.update(text.encode())
@@ -123,7 +123,7 @@ class References:
         plain = check_reference(text)
         return {"reference": self.hide(plain)} | ({"reference_text": plain} if self.clear else {})
 
-
+# %% ../../nbs/lib/governance/44_references.ipynb #da9fbd2a
 def read_references(
     settings: Settings,  # where the key is, and whether references are kept in the clear
 ) -> References:

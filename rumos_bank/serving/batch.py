@@ -161,7 +161,7 @@ class Cases:
     column: str = ""  # of the input, with the bank's own references; empty: none
     references: References | None = None  # hashes them
 
-
+# %% ../../nbs/lib/serving/53_batch.ipynb #1f4de360
 def score_table(
     champion: Champion,
     chunk: Chunk,
@@ -200,7 +200,7 @@ def score_table(
     part = make_part(cases.shared, chunk.rows[good], *seen, of_good) if n else None
     return Scored(kept, rejected, _count(answers, len(bad), len(chunk.broken)), part)
 
-
+# %% ../../nbs/lib/serving/53_batch.ipynb #3a414e0b
 def _hide_references(cases: Cases, chunk: Chunk) -> tuple[np.ndarray | None, dict[int, str]]:
     "The hashed reference of each row, None where there is no column; and what is wrong with some, by position."
     if not cases.column or not cases.references:
@@ -275,7 +275,8 @@ def explain_refused(
     for name in champion.seen:
         rows[:, CLIENT_COLUMNS.index(name)] = fields[name]
     if refused is None:
-        refused = champion.score_columns(list(rows.T))["prediction"] == 1
+        answers = champion.score_columns(list(rows.T))
+        refused = answers["prediction"] == 1
     at = np.flatnonzero(refused)
     columns: dict[str, list[str | None]] = {name: [None] * n for name in EXPLAINED}
     model = champion.model if getattr(champion.model, "reference_", None) else champion.decision
@@ -390,7 +391,7 @@ class _FarFolder:
             with suppress(FileNotFoundError):
                 self._files.delete_file(f"{self._inside}/{name}")
 
-
+# %% ../../nbs/lib/serving/53_batch.ipynb #86fda36c
 Folder = _Folder | _FarFolder
 
 
@@ -464,7 +465,7 @@ class _Manifest:
         self.folder, self.identity = folder, dict(identity)
         first, *lines = self._read() or [{}]
         lines = lines if first == self.identity else []
-        self.segment = next((line["segment"] for line in lines if "segment" in line), "")
+        self.segment = next((line["ids"] for line in lines if "ids" in line), "")
         self.chunks = {line["chunk"]: line for line in lines if "chunk" in line}
         self.entry = next(
             (line["entry"] for line in lines if "entry" in line), ""
@@ -477,7 +478,7 @@ class _Manifest:
             for number, line in self.chunks.items()
             if _is_whole(parts, line["part"])
             and _is_whole(rejects, line["rejects"])
-            and (not line["totals"]["scored"] or (record / self.segment / name_part(number)).exists())
+            and (not Totals(**line["totals"]).scored or (record / self.segment / name_part(number)).exists())
         }
         self.entry = self.entry if kept == self.chunks else ""
         self.chunks = kept
@@ -487,7 +488,7 @@ class _Manifest:
         self.folder.write(MANIFEST, b"".join(map(_to_line, self._expect())))
 
     def _expect(self) -> list[Mapping[str, Any]]:
-        return [self.identity, {"segment": self.segment}, *self.chunks.values()]
+        return [self.identity, {"ids": self.segment}, *self.chunks.values()]
 
     def append(self, line: Mapping[str, Any]) -> None:
         "Add one line, which is on the disk when this returns."
@@ -504,7 +505,7 @@ class _Manifest:
         "The lines that were written whole."
         return [json.loads(line) for line in self.folder.read(MANIFEST).split(b"\n")[:-1]]
 
-
+# %% ../../nbs/lib/serving/53_batch.ipynb #faede3e9
 def _to_line(value: Mapping[str, Any]) -> bytes:
     return json.dumps(value).encode() + b"\n"
 
@@ -710,7 +711,7 @@ class Done(NamedTuple):
     )
     held: bool = False  # whether its parts are held
 
-
+# %% ../../nbs/lib/serving/53_batch.ipynb #da8d1512
 @dataclass(frozen=True)
 class Work:
     "The work on every chunk, for any thread on any machine."
@@ -980,7 +981,8 @@ def _foresee(champion: Champion, source: Source) -> str:
     fields = {name: source.fields.read(first.table, name)[:5000] for name in champion.seen}
     good = find_good_rows(fields)
     used = {name: values[good].astype(np.int64) for name, values in fields.items()}
-    refused = _decide(champion, used, int(good.sum()))["prediction"] == 1
+    answers = _decide(champion, used, int(good.sum()))
+    refused = answers["prediction"] == 1
     tried = np.flatnonzero(refused)[:_TRIED]
     if not len(tried):
         return "reasons: of the first clients none is refused"
@@ -1115,7 +1117,7 @@ def _find_entry(job: _Job, output: str) -> str:
             return str(entry["id"])
     return ""
 
-
+# %% ../../nbs/lib/serving/53_batch.ipynb #09f3b50a
 def _record(job: _Job, facts: Mapping[str, Any], caller: str, settings: Settings) -> str:
     "The batch's entry in the decision log."
     with closing(DecisionLog(settings)) as log:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from rumos_bank.data.contract import FIELD_OF
+from rumos_bank.governance.events import Decided
 from rumos_bank.ground.errors import ParameterError, StoreError
 from rumos_bank.ground.settings import Costs
 from rumos_bank.model.cost import expected_costs
@@ -68,7 +69,7 @@ def make_id_column(
     ends = np.arange(n + 1, dtype=np.int32) * text.shape[1]
     return pa.StringArray.from_buffers(n, pa.py_buffer(ends), pa.py_buffer(text))
 
-
+# %% ../../nbs/lib/serving/51_case_parts.ipynb #a3d07966
 def find_place(
     position: int,  # the number at the end of an id
 ) -> tuple[str, int]:  # the part's name, and the row in it from 0
@@ -149,7 +150,7 @@ def make_part(
     table = pa.table(columns).replace_schema_metadata({"rumos": json.dumps(asdict(shared))})
     return _write_part(table), _sort_references(() if references is None else references)
 
-
+# %% ../../nbs/lib/serving/51_case_parts.ipynb #81bad4bf
 def _write_part(table: "pa.Table") -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -221,7 +222,7 @@ def read_case(
             start += n
     raise StoreError(f"there is no row {row} in {path}")
 
-
+# %% ../../nbs/lib/serving/51_case_parts.ipynb #33dc7a57
 def make_case(
     shared: Shared,  # of the part
     path: Path,  # of the part
@@ -231,7 +232,11 @@ def make_case(
     "A row of a part as an entry of the decision log; what was erased is missing."
     position = int(path.stem.rpartition("-")[2]) * _ROWS + row
     asked = {name: value for name, value in values.items() if name not in (ROW, PROBABILITY, REFER)}
-    entry: dict[str, Any] = {"id": f"{shared.segment}-{position:x}", "time": shared.time, "kind": "decision"}
+    entry: dict[str, Any] = {
+        "id": f"{shared.segment}-{position:x}",
+        "time": shared.time,
+        "kind": Decided.name,
+    }
     entry |= {"caller": shared.caller, "interface": shared.interface, "model": dict(shared.model)}
     entry |= {"officer": shared.officer} if shared.officer else {}
     entry |= {"answer": shared.answer(values[PROBABILITY], values[REFER])}
@@ -304,7 +309,7 @@ def holds_same(
     given: pa.Table = pq.read_table(io.BytesIO(content), columns=names, use_threads=False)
     return bool(known.replace_schema_metadata(None) == given.replace_schema_metadata(None))
 
-
+# %% ../../nbs/lib/serving/51_case_parts.ipynb #6da495d8
 def list_parts(
     folder: Path,  # of the cases of one file
 ) -> list[Path]:  # in their order

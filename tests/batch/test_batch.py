@@ -853,4 +853,4 @@ def test_the_manifest_names_what_the_output_is_made_of(champion, settings, tmp_p
     assert first["input"] == batch.digest_file(tmp_path / "in.parquet")
     assert first["model"] == {"version": 3, "digest": champion.digest}
     assert (chunk["totals"]["scored"], last) == (50, {"entry": done.entry})
-    assert cases == {"segment": done.segment}
+    assert cases == {"ids": done.segment}
