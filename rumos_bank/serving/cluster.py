@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -77,6 +77,8 @@ class Kit:
 
 def _pack(work: Work, source: Source, parts: Folder) -> Kit:
     name, path = f"rumos-{secrets.token_hex(4)}", _require_shared(source.place)
+    assert isinstance(work.write, PartWriter)
+    work = replace(work, record=None, write=replace(work.write, holds=True))  # it does not see the record
     return Kit(name, work, source.read, path, _sizes(path), parts, _mark(parts), list_versions())
 
 

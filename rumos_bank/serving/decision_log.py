@@ -36,16 +36,19 @@ from rumos_bank.governance.events import (
 )
 from rumos_bank.governance.references import NOTE, References, read_references
 from rumos_bank.ground.errors import ParameterError, StoreError
-from rumos_bank.ground.files import write_file
+from rumos_bank.ground.files import write_file, write_temporary
 from rumos_bank.ground.settings import Settings, read_settings
 from rumos_bank.serving.case_parts import (
     Shared,
     find_place,
     hash_parts,
+    holds_same,
+    list_parts,
     make_ids,
     make_part,
     name_part,
     read_case,
+    read_shared,
 )
 
 if TYPE_CHECKING:
@@ -491,7 +494,7 @@ class CaseFolder:
 
     def __init__(self, log: DecisionLog, shared: Shared):
         self.path, self.shared = log.folder / shared.segment, shared
-        self._fsync = log.fsync
+        self._written: list[Path] = []
 
     def write(
         self,
@@ -499,18 +502,29 @@ class CaseFolder:
         part: bytes,  # as `make_part` returns it
         references: bytes,  # the same
     ) -> None:
-        "Put a part on record, whole or not at all, unless it is there; raises `OSError` as the disk does."
+        """Put a part on record, whole or not at all.
+
+        What is on record already stays as it is, because a person may have been erased from it. Raises `OSError` as the disk
+        does, `StoreError` if other decisions are on record under these ids.
+        """
         self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
         path = self.path / name_part(number)
         if path.exists():
-            return  # of a run that was killed: what is on record stays, and what was erased stays erased
-        if references:
-            write_file(path.with_suffix(".refs"), references, mode=0o600)
+            if not holds_same(path, part):
+                raise StoreError(f"{path} holds other decisions: give these cases ids of their own")
+            return
+        self._written.append(path)
+        if references:  # the folder is flushed once, with the part
+            write_temporary(path, references, 0o600).replace(path.with_suffix(".refs"))
         write_file(path, part, mode=0o600)
 
     def drop(self) -> None:
-        "Remove what was written, because nobody was told."
-        shutil.rmtree(self.path, ignore_errors=True)
+        "Remove what this run wrote, because nobody was told."
+        for path in self._written:
+            for each in (path, path.with_suffix(".refs")):
+                each.unlink(missing_ok=True)
+        with suppress(OSError):  # parts of an earlier run are in it, or it was never made
+            self.path.rmdir()
 
     def facts(self) -> dict[str, Any]:
         "What the file's entry says about its cases."
@@ -529,6 +543,9 @@ def begin_cases(
     "The folder for the cases of a file; nothing is written yet."
     now = datetime.now(UTC)
     model = {"version": champion.version, "digest": champion.digest}
+    begun = list_parts(log.folder / segment) if segment else []
+    if begun and (known := read_shared(begun[0])[0]).model == model:
+        return CaseFolder(log, known)  # decided at one time, for one caller, whoever finishes it
     shared = Shared(
         segment=segment or f"{now:%Y%m%d}-{secrets.token_hex(4)}",
         time=now.isoformat(),

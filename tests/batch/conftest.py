@@ -31,6 +31,16 @@ def settings(tmp_path) -> Settings:
 
 
 @pytest.fixture
+def elsewhere(tmp_path) -> Callable[[str], Settings]:
+    "Settings with a log of another name."
+
+    def make(name: str) -> Settings:
+        return read_settings(TOP, environ={"RUMOS_STORE_PATH": str(tmp_path / "logs" / name)})
+
+    return make
+
+
+@pytest.fixture
 def portfolio() -> pd.DataFrame:
     "Fifty clients, with a column of the bank's own."
     made = make_synthetic_clients(50, seed=8)[[ID, *CLIENT_COLUMNS]]

@@ -9,6 +9,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ import pytest
 from crashes import Crash
 from hypothesis import given
 from hypothesis import strategies as st
-from portfolios import DIES, PROTECTED, read_answers
+from portfolios import CASES, DIES, DIES_EVERYWHERE, PROTECTED, SEGMENT, read_answers
 
 from rumos_bank.data import columnar, delimited, places
 from rumos_bank.data.columns import Fields
@@ -32,11 +33,14 @@ from rumos_bank.data.contract import (
 from rumos_bank.data.places import Chunk
 from rumos_bank.data.readers import open_source
 from rumos_bank.data.synthetic import make_synthetic_clients
+from rumos_bank.governance.references import read_references
 from rumos_bank.ground.errors import DataError, ParameterError, RumosError, StoreError
+from rumos_bank.ground.settings import Settings
 from rumos_bank.serving import batch, writers
 from rumos_bank.serving.batch import predict_file, score_table
+from rumos_bank.serving.case_parts import find_rows, hash_parts
 from rumos_bank.serving.champion import Decision
-from rumos_bank.serving.decision_log import read_log
+from rumos_bank.serving.decision_log import DECISION_ID, DecisionLog, read_log
 from rumos_bank.serving.writers import defuse_cells
 
 ANSWERS = list(Decision._fields)
@@ -60,7 +64,10 @@ def test_a_row_that_is_rejected_always_has_a_reason(champion):
         frame.iloc[at, frame.columns.get_loc(field.name)] = field.high + 1
     table = pa.Table.from_pandas(frame.infer_objects(), preserve_index=False)
     scored = score_table(
-        champion, Chunk(0, np.arange(1, 41), table), Fields({name: name for name in table.column_names})
+        champion,
+        Chunk(0, np.arange(1, 41), table),
+        Fields({name: name for name in table.column_names}),
+        CASES,
     )
     reasons = scored.rejected.to_pandas().set_index("input_row")["reasons"]
     expected = {at + 1 for at, field in enumerate(FIELDS) if field.name not in PROTECTED}
@@ -93,7 +100,7 @@ def test_every_format_gives_the_librarys_answers_bit_for_bit(
     numbers = [name for name in (ID, *CLIENT_COLUMNS) if name in (*champion.seen,)]
     pd.testing.assert_frame_equal(answers[numbers], portfolio[numbers])
     assert answers["branch"].tolist() == portfolio["branch"].tolist()
-    assert list(answers.columns) == [*portfolio.columns, *ANSWERS]
+    assert list(answers.columns) == [*portfolio.columns, *ANSWERS, DECISION_ID]
     assert (done.read, done.scored, done.rejected, done.rejects) == (50, 50, 0, None)
     assert (done.refused, done.referred) == (expected["prediction"].sum(), expected["refer"].sum())
     chosen = np.where(
@@ -131,7 +138,7 @@ def test_a_file_of_bad_rows_only_still_gives_both_files(champion, settings, tmp_
         source = write(portfolio.assign(PAY_0=11), tmp_path / f"in{ending}")
         done = predict_file(source, tmp_path / f"out{ending}", settings, champion=champion)
         assert (done.scored, done.rejected) == (0, 50)
-        assert list(read_answers(done.output).columns) == [*portfolio.columns, *ANSWERS]
+        assert list(read_answers(done.output).columns) == [*portfolio.columns, *ANSWERS, DECISION_ID]
         assert len(read_answers(done.rejects)) == 50
 
 
@@ -316,36 +323,40 @@ def read_manifest(folder: Path) -> list[dict]:
 
 
 def test_a_run_killed_at_any_write_is_completed_to_the_same_bytes(
-    champion, settings, tmp_path, portfolio, write, small_chunks, monkeypatch
+    champion, elsewhere, tmp_path, portfolio, write, small_chunks, monkeypatch
 ):
     portfolio.loc[[9, 33], "PAY_0"] = 44
     source = write(portfolio, tmp_path / "in.parquet")
     (tmp_path / "whole").mkdir()
-    whole = predict_file(source, tmp_path / "whole" / "out.parquet", settings, champion=champion)
+    asked = {"champion": champion, "segment": SEGMENT}
+    whole = predict_file(source, tmp_path / "whole" / "out.parquet", elsewhere("whole"), **asked)
     expected = contents(whole.output, whole.rejects)
     assert len(expected) == 7 + 2
-    calls, fsync, scored = [0], os.fsync, []
+    lock, calls, fsync, scored = threading.Lock(), [0], os.fsync, []
 
     def fail(descriptor: int) -> None:
-        calls[0] -= 1
-        if calls[0] == 0:
-            raise Crash
+        with lock:
+            calls[0] -= 1
+            if calls[0] <= 0:  # a dead process writes nothing more
+                raise Crash
         fsync(descriptor)
 
     real = batch.score_table
     monkeypatch.setattr(batch, "score_table", lambda *given: scored.append(given[1].number) or real(*given))
-    for moment in range(1, 40):
+    for moment in range(1, 80):
         target, calls[0] = tmp_path / f"{moment}" / "out.parquet", moment
         target.parent.mkdir()
+        settings = elsewhere(f"{moment}")
         monkeypatch.setattr(os, "fsync", fail)
         try:
-            predict_file(source, target, settings, champion=champion)
+            predict_file(source, target, settings, **asked)
             break
         except Crash:
-            calls[0] = -1
+            monkeypatch.setattr(os, "fsync", fsync)
+        require_on_record(target, settings)
         kept = read_manifest(target)[1:]
         scored.clear()
-        again = predict_file(source, target, settings, champion=champion)
+        again = predict_file(source, target, settings, champion=champion, segment=SEGMENT)
         assert contents(target, again.rejects) == expected
         assert replace(
             again, output=whole.output, rejects=whole.rejects, resumed=0, seconds=0, entry=""
@@ -354,10 +365,49 @@ def test_a_run_killed_at_any_write_is_completed_to_the_same_bytes(
         assert again.resumed == sum(
             line["totals"]["scored"] + line["totals"]["rejected"] for line in kept if "chunk" in line
         )
-    assert moment > 20
+    assert moment > 40
 
 
-def test_after_kill_9_the_next_run_goes_on(champion, settings, tmp_path, monkeypatch):
+def require_on_record(target: Path, settings: Settings) -> list[str]:
+    "Every id that a person can see in this output is found, and no two are the same."
+    if not target.exists() or (target.is_dir() and not list(target.glob("part-*"))):
+        return []
+    ids = read_answers(target)[DECISION_ID].tolist()
+    log = DecisionLog(settings)
+    assert [log.find(each)["id"] for each in ids] == ids and len(set(ids)) == len(ids)
+    return ids
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".csv"])
+def test_kill_9_at_every_step_leaves_no_decision_that_is_not_on_record(
+    ending, champion, elsewhere, tmp_path, portfolio, write, monkeypatch
+):
+    source = write(portfolio.assign(ref=[f"R{n}" for n in range(50)]), tmp_path / "in.parquet")
+    (tmp_path / "champion").write_bytes(pickle.dumps(champion))
+    subprocess.run([sys.executable, "-c", DIES_EVERYWHERE, str(tmp_path), ending], check=True)
+    for module in (places, columnar):
+        monkeypatch.setattr(module, "CHUNK_ROWS", 20)
+    moments = int((tmp_path / "moments").read_text())
+    assert moments > 12
+    for moment in range(moments):
+        settings, target = elsewhere(f"{moment}"), tmp_path / f"{moment}" / f"out{ending}"
+        before = require_on_record(target, settings)
+        done = predict_file(source, target, settings, champion=champion, references="ref")
+        after = require_on_record(target, settings)
+        assert len(after) == 50 and (set(before) <= set(after) or ending == ".csv")
+        entries = [each for each in read_log(settings.audit_path) if each.get("segment") == done.segment]
+        assert [each["id"] for each in entries] == [done.entry]
+        parts = hash_parts(settings.audit_path / done.segment)
+        assert entries[0]["parts"] == parts and len(parts) == 6
+        (row,) = find_rows(settings.audit_path / done.segment / "part-000001.parquet", hide(settings, "R23"))
+        assert after[23].endswith(f"{2**24 + row:x}")
+
+
+def hide(settings: Settings, reference: str) -> str:
+    return read_references(settings).hide(reference)
+
+
+def test_after_kill_9_the_next_run_goes_on(champion, settings, elsewhere, tmp_path, monkeypatch):
     make_synthetic_clients(5000, seed=6).to_parquet(tmp_path / "in.parquet", index=False)
     environ = os.environ | {"RUMOS_STORE_PATH": str(tmp_path / "store")}
     (tmp_path / "champion").write_bytes(pickle.dumps(champion))
@@ -367,7 +417,8 @@ def test_after_kill_9_the_next_run_goes_on(champion, settings, tmp_path, monkeyp
         monkeypatch.setattr(module, "CHUNK_ROWS", 500)
     done = predict_file(tmp_path / "in.parquet", tmp_path / "out.parquet", settings, champion=champion)
     assert (done.read, done.resumed) == (5000, 2000)
-    clean = predict_file(tmp_path / "in.parquet", tmp_path / "clean.parquet", settings, champion=champion)
+    same = {"champion": champion, "segment": done.segment}
+    clean = predict_file(tmp_path / "in.parquet", tmp_path / "clean.parquet", elsewhere("clean"), **same)
     assert list(contents(done.output).values()) == list(contents(clean.output).values())
 
 
@@ -423,7 +474,7 @@ def test_a_single_file_is_whole_or_not_there(
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != "store") == sorted(
         ["in.parquet", target.name]
     )
-    assert not settings.audit_path.exists()
+    assert not list(settings.audit_path.rglob("*"))  # nobody was told anything
 
 
 def test_a_file_that_no_batch_wrote_is_not_replaced(champion, settings, tmp_path, portfolio, write):
@@ -498,7 +549,7 @@ def test_its_own_output_can_be_read_again(
     first = predict_file(came, tmp_path / f"one{ending}", settings, champion=champion)
     again = predict_file(first.output, tmp_path / f"two{ending}", settings, champion=other_champion)
     answers = read_answers(again.output)
-    assert again.scored == 49 and list(answers.columns) == [*portfolio.columns, *ANSWERS]
+    assert again.scored == 49 and list(answers.columns) == [*portfolio.columns, *ANSWERS, DECISION_ID]
     assert set(answers["model_version"]) == {other_champion.version}
     rejects = predict_file(first.rejects, tmp_path / f"three{ending}", settings, champion=champion)
     assert rejects.rejected == 1 and list(read_answers(rejects.rejects).columns) == [
@@ -610,7 +661,7 @@ def test_a_dry_run_changes_nothing(champion, settings, tmp_path, portfolio, writ
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.parquet"]
     predict_file(source, tmp_path / "out.parquet", settings, champion=champion)
     lines = (tmp_path / "out.parquet" / "_manifest.jsonl").read_bytes().splitlines(keepends=True)
-    (tmp_path / "out.parquet" / "_manifest.jsonl").write_bytes(b"".join(lines[:3]) + lines[3][:10])
+    (tmp_path / "out.parquet" / "_manifest.jsonl").write_bytes(b"".join(lines[:4]) + lines[4][:10])
     planned = predict_file(source, tmp_path / "out.parquet", settings, dry_run=True, champion=champion)
     assert planned.resumed == 16 and "16 of them are finished" in str(planned)
 
@@ -798,7 +849,8 @@ def test_the_manifest_names_what_the_output_is_made_of(champion, settings, tmp_p
     done = predict_file(
         write(portfolio, tmp_path / "in.parquet"), tmp_path / "out.parquet", settings, champion=champion
     )
-    first, chunk, last = map(json.loads, (done.output / "_manifest.jsonl").read_text().splitlines())
+    first, cases, chunk, last = map(json.loads, (done.output / "_manifest.jsonl").read_text().splitlines())
     assert first["input"] == batch.digest_file(tmp_path / "in.parquet")
     assert first["model"] == {"version": 3, "digest": champion.digest}
     assert (chunk["totals"]["scored"], last) == (50, {"entry": done.entry})
+    assert cases == {"ids": done.segment}

@@ -18,7 +18,7 @@ from distributed import LocalCluster, get_worker
 from hypothesis import given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
-from portfolios import DIES, make_champion, read_answers
+from portfolios import DIES, SEGMENT, make_champion, read_answers
 
 from rumos_bank.data import columnar, places
 from rumos_bank.data.columnar import plan_chunks
@@ -29,8 +29,9 @@ from rumos_bank.data.synthetic import make_synthetic_clients
 from rumos_bank.ground.errors import DataError, PackageError, ParameterError, StoreError
 from rumos_bank.serving import cluster
 from rumos_bank.serving.batch import Done, predict_file
+from rumos_bank.serving.case_parts import list_parts, read_cases
 from rumos_bank.serving.cluster import find_difference, find_fault, list_versions, run_on_dask
-from rumos_bank.serving.decision_log import read_log
+from rumos_bank.serving.decision_log import DecisionLog, read_log
 
 
 @pytest.fixture(scope="module")
@@ -70,15 +71,16 @@ def contents(*folders: Path) -> dict[str, bytes]:
 
 
 def test_a_cluster_gives_the_bits_of_one_machine(
-    machines, champion, settings, tmp_path, clients, chunks_of_500
+    machines, champion, settings, elsewhere, tmp_path, clients, chunks_of_500
 ):
-    near = predict_file(clients, tmp_path / "near.parquet", settings, champion=champion)
+    asked = {"champion": champion, "segment": SEGMENT, "references": "branch"}
+    near = predict_file(clients, tmp_path / "near.parquet", elsewhere("near"), **asked)
     reports = []
     far = predict_file(
         clients,
         tmp_path / "far.parquet",
         settings,
-        champion=champion,
+        **asked,
         engine=run_on_dask(machines.scheduler_address),
         notify=lambda *news: reports.append(news[:2]),
     )
@@ -88,23 +90,38 @@ def test_a_cluster_gives_the_bits_of_one_machine(
     assert far == same and (far.scored, far.rejected) == (3998, 2)
     assert read_answers(far.rejects)["input_row"].tolist() == [10, 2601]
     assert reports[-1] == (4000, 4000) and len(reports) == 8
-    one, other = read_log(settings.audit_path)
+    (one,), (other,) = (read_log(each.audit_path) for each in (elsewhere("near"), settings))
     assert one["output"]["sha256"] == other["output"]["sha256"]
-    assert {one["id"], other["id"]} == {near.entry, far.entry}
+    assert (one["id"], other["id"]) == (near.entry, far.entry)
+    assert list(one["parts"]) == list(other["parts"]) and len(one["parts"]) == 16
+    assert_each_case_is_on_record_once(far, settings)
+
+
+def assert_each_case_is_on_record_once(done, settings) -> None:
+    "The ids of the output are those of the record; each is found, with its own values."
+    answers, log = read_answers(done.output), DecisionLog(settings)
+    folder = settings.audit_path / done.segment
+    on_record = [case for part in list_parts(folder) for case in read_cases(part)]
+    assert sorted(case["id"] for case in on_record) == sorted(answers["decision_id"])
+    assert {path.suffix for path in folder.iterdir()} <= {".parquet", ".refs"}
+    for _, row in answers.iloc[:: len(answers) // 20].iterrows():
+        case = log.find(row["decision_id"])
+        assert case["input"]["BILL_AMT1"] == row["BILL_AMT1"]
+        assert case["answer"]["probability"] == row["probability"]
 
 
 def test_a_worker_that_is_killed_in_the_middle_loses_nothing(
-    champion, settings, tmp_path, clients, chunks_of_500, monkeypatch
+    champion, settings, elsewhere, tmp_path, clients, chunks_of_500, monkeypatch
 ):
     monkeypatch.setattr(cluster, "_do", die_once)
     monkeypatch.setenv("RUMOS_TEST_TALLY", str(tmp_path))
-    near = predict_file(clients, tmp_path / "near.parquet", settings, champion=champion)
-    far = predict_file(
-        clients, tmp_path / "far.parquet", settings, champion=champion, engine=run_on_dask(workers=2)
-    )
+    asked = {"champion": champion, "segment": SEGMENT}
+    near = predict_file(clients, tmp_path / "near.parquet", elsewhere("near"), **asked)
+    far = predict_file(clients, tmp_path / "far.parquet", settings, **asked, engine=run_on_dask(workers=2))
     assert contents(far.output, far.rejects) == contents(near.output, near.rejects)
     lines = (far.output / "_manifest.jsonl").read_text().splitlines()
-    assert len(lines) == 1 + 8 + 1 and not list(far.output.glob("*.tmp"))
+    assert len(lines) == 2 + 8 + 1 and not list(far.output.glob(".*.tmp"))
+    assert_each_case_is_on_record_once(far, settings)
     begun = Counter((tmp_path / "begun").read_text().split())
     assert begun["3"] == 2 and set(begun) == set("01234567")
 
@@ -123,20 +140,26 @@ def die_once(name: str, plan: Plan) -> Done:
 
 
 def test_after_the_client_was_killed_the_next_run_goes_on_with_or_without_a_cluster(
-    machines, champion, settings, tmp_path, clients, chunks_of_500
+    machines, champion, settings, elsewhere, tmp_path, clients, chunks_of_500
 ):
     environ = os.environ | {"RUMOS_STORE_PATH": str(tmp_path / "store")}
     (tmp_path / "champion").write_bytes(pickle.dumps(champion))
     command = [sys.executable, "-c", DIES, str(tmp_path), "in", machines.scheduler_address]
     died = subprocess.run(command, env=environ, check=False)
     assert died.returncode == -signal.SIGKILL
+    told = read_answers(tmp_path / "out.parquet")["decision_id"]
+    assert len(told) >= 1500 and all(DecisionLog(settings).find(each)["id"] == each for each in told[::50])
     engine = run_on_dask(machines.scheduler_address)
     first = predict_file(clients, tmp_path / "out.parquet", settings, champion=champion, engine=engine)
     assert (first.read, first.resumed) == (4000, 2000)
+    assert set(told) <= set(read_answers(first.output)["decision_id"])
     sorted(first.output.glob("part-*"))[5].unlink()
     done = predict_file(clients, first.output, settings, champion=champion)
     assert (done.read, done.resumed) == (4000, 3500)
-    clean = predict_file(clients, tmp_path / "clean.parquet", settings, champion=champion)
+    assert_each_case_is_on_record_once(done, settings)
+    assert done.entry == first.entry and len(list(read_log(settings.audit_path))) == 1
+    same = {"champion": champion, "segment": done.segment}
+    clean = predict_file(clients, tmp_path / "clean.parquet", elsewhere("clean"), **same)
     assert contents(done.output, done.rejects) == contents(clean.output, clean.rejects)
     again = predict_file(
         clients, done.output, settings, champion=champion, engine=run_on_dask("tcp://127.0.0.1:1")
@@ -144,8 +167,22 @@ def test_after_the_client_was_killed_the_next_run_goes_on_with_or_without_a_clus
     assert again == replace(done, resumed=4000, seconds=0)  # nothing is left to be done: no machine is asked
 
 
-def test_no_disk_is_shared_but_input_and_output(champion, settings, tmp_path, clients, chunks_of_500):
-    near = predict_file(clients, tmp_path / "near.parquet", settings, champion=champion)
+def test_a_run_that_is_resumed_with_another_log_decides_again(
+    champion, settings, elsewhere, tmp_path, clients, chunks_of_500
+):
+    first = predict_file(clients, tmp_path / "out.parquet", settings, champion=champion)
+    other = elsewhere("other")
+    again = predict_file(clients, tmp_path / "out.parquet", other, champion=champion, engine=run_on_dask())
+    assert (again.resumed, again.segment, again.read) == (0, first.segment, 4000)
+    for each in (settings, other):
+        assert_each_case_is_on_record_once(again, each)
+
+
+def test_no_disk_is_shared_but_input_and_output(
+    champion, settings, elsewhere, tmp_path, clients, chunks_of_500
+):
+    asked = {"champion": champion, "segment": SEGMENT}
+    near = predict_file(clients, tmp_path / "near.parquet", elsewhere("near"), **asked)
     memory = fsspec.filesystem("memory")
     for path in clients.iterdir():
         memory.pipe_file(f"/bank/portfolio/{path.name}", path.read_bytes())
@@ -156,7 +193,7 @@ def test_no_disk_is_shared_but_input_and_output(champion, settings, tmp_path, cl
             "memory://bank/portfolio",
             "memory://bank/out.parquet",
             settings,
-            champion=champion,
+            **asked,
             engine=run_on_dask(made.scheduler_address),
         )
     assert (far.output, far.rejects) == ("memory://bank/out.parquet", "memory://bank/out.rejects.parquet")
@@ -167,6 +204,8 @@ def test_no_disk_is_shared_but_input_and_output(champion, settings, tmp_path, cl
         if path.endswith(".parquet")
     }
     assert found == contents(near.output, near.rejects)
+    assert not [path for path in memory.find("/bank") if path.endswith(".tmp")]
+    assert len(list_parts(settings.audit_path / SEGMENT)) == 8
     again = predict_file("memory://bank/portfolio", far.output, settings, champion=champion)
     assert again.resumed == 4000 and again.entry == far.entry
     memory.pipe_file("/bank/portfolio/0.parquet", memory.cat_file("/bank/portfolio/1.parquet"))
@@ -373,7 +412,7 @@ def test_what_another_batch_wrote_meanwhile_is_noticed(champion, settings, tmp_p
             champion=champion,
             notify=lambda *_: memory.pipe_file(path, b"{}\n" + memory.cat_file(path)),
         )
-    assert not settings.audit_path.exists()
+    assert not list(read_log(settings.audit_path))
 
 
 def test_an_input_that_changes_in_another_store_is_noticed(champion, settings, clients):

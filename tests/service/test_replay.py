@@ -7,6 +7,10 @@ from collections import Counter
 from pathlib import Path
 
 import fsspec
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from rumos_bank.data.contract import CLIENT_COLUMNS
@@ -16,9 +20,11 @@ from rumos_bank.governance.registry import read_promotions
 from rumos_bank.ground.errors import ParameterError, StoreError
 from rumos_bank.ground.settings import AuditSettings, Settings
 from rumos_bank.serving.batch import predict_file
+from rumos_bank.serving.case_parts import erase_rows, find_place, list_parts
+from rumos_bank.serving.cases import record_override
 from rumos_bank.serving.champion import Champion
-from rumos_bank.serving.decision_log import DecisionLog, decide_and_record, record_override
-from rumos_bank.serving.replay import load_promoted, replay, replay_days
+from rumos_bank.serving.decision_log import DecisionLog, decide_and_record, read_line
+from rumos_bank.serving.replay import judge_missing, load_promoted, replay, replay_days
 
 DECISIONS = 1000
 
@@ -29,13 +35,14 @@ def with_log(settings: Settings, folder: Path) -> Settings:
 
 
 def lines_of(settings: Settings) -> list[tuple[Path, list[bytes]]]:
-    return [(path, path.read_bytes().splitlines(keepends=True)) for path in settings.audit_path.iterdir()]
+    paths = sorted(settings.audit_path.glob("*.jsonl"))
+    return [(path, path.read_bytes().splitlines(keepends=True)) for path in paths]
 
 
 def rewrite(settings: Settings, change) -> None:
     "Change the entries of the log, line by line."
     for path, lines in lines_of(settings):
-        changed = [change(json.loads(line)) for line in lines]
+        changed = [change(read_line(line)) for line in lines]
         path.write_bytes(b"".join(json.dumps(entry).encode() + b"\n" for entry in changed))
 
 
@@ -171,7 +178,7 @@ def test_only_the_days_asked_for_are_replayed(few):
 def test_what_no_model_gave_is_not_replayed(few):
     settings, ids = few
     log = DecisionLog(settings)
-    override = record_override(log, ids[0], 1, "A. Officer", "a reason")
+    override = record_override(settings, log, ids[0], 1, "A. Officer", "the pay slip was checked by hand")
     log.close()
     with pytest.raises(ParameterError, match="is of the kind override"):
         replay(settings, override)
@@ -201,7 +208,8 @@ def test_a_file_of_clients_is_decided_again_by_the_retired_champion(few, champio
     done = predict_file(portfolio, tmp_path / f"decided{ending}", settings, champion=champions[0])
     assert replay(settings, done.entry).outcome == "identical"
     moved = portfolio.rename(tmp_path / "moved.csv")
-    assert "is gone" in replay(settings, done.entry).why
+    assert replay(settings, done.entry) == (done.entry, "identical", "", 1)  # from its cases
+    assert "is gone" in replay(settings, done.entry, portfolio).why
     assert replay(settings, done.entry, moved).outcome == "identical"
     rewrite(settings, lambda entry: entry | {"refused": 41} if entry["kind"] == "batch" else entry)
     assert replay(settings, done.entry, moved).why == f"refused: 41 then, {done.refused} now"
@@ -216,7 +224,7 @@ def test_files_in_another_store_and_a_folder_without_an_ending_are_decided_again
         done = predict_file("memory://replayed/portfolio.parquet", target, settings, champion=champions[0])
         assert replay(settings, done.entry).outcome == "identical"
     fsspec.filesystem("memory").rm_file("/replayed/portfolio.parquet")
-    assert "does not exist" in replay(settings, done.entry).why
+    assert replay(settings, done.entry).outcome == "identical"  # its cases are on record
 
 
 def test_another_file_is_not_taken_for_the_one_that_was_read(few, champions, tmp_path):
@@ -227,3 +235,98 @@ def test_another_file_is_not_taken_for_the_one_that_was_read(few, champions, tmp
     done = predict_file(one, tmp_path / "decided.csv", settings, champion=champions[1])
     replayed = replay(settings, done.entry, other)
     assert replayed.outcome == "impossible" and "is not the file that was read then" in replayed.why
+
+
+# Cases of files
+
+
+@pytest.fixture
+def decided(few, champions, tmp_path):
+    "Forty clients of a file, of whom one has a wrong status and one no reference; thirty of a table; and their settings."
+    settings, _ = few
+    clients = make_synthetic_clients(40, seed=7)[list(CLIENT_COLUMNS)]
+    clients.loc[3, "PAY_0"] = 44
+    source = tmp_path / "clients.csv"
+    clients.assign(account=["", *[f"A{n}" for n in range(39)]]).to_csv(source, index=False)
+    asked = {"champion": champions[0], "references": "account"}
+    done = predict_file(source, tmp_path / "decided.csv", settings, **asked)
+    log = DecisionLog(settings)
+    table = decide_and_record(champions[1], make_synthetic_clients(30, seed=8), "test", log)
+    log.close()
+    return settings, done, list(pd.read_csv(done.output)["decision_id"]), list(table["decision_id"])
+
+
+def part_of(settings: Settings, case: str) -> tuple[Path, int]:
+    segment, _, position = case.rpartition("-")
+    name, row = find_place(int(position, 16))
+    return settings.audit_path / segment / name, row
+
+
+def test_every_case_of_a_file_is_replayed_by_its_id(decided):
+    settings, done, ids, of_table = decided
+    assert len(ids) == 39 and len(of_table) == 30
+    for case in (*ids, *of_table):
+        assert replay(settings, case) == (case, "identical", "", 1 if case in ids else 2)
+    with pytest.raises(StoreError, match="there is no row 39"):
+        replay(settings, f"{done.segment}-{39:x}")
+
+
+def test_days_count_the_cases_of_files_and_the_files(decided, tmp_path):
+    settings, done, _, _ = decided
+    tally = replay_days(settings)
+    assert tally.counts == {
+        "identical": 6 + 39 + 30 + 2
+    }  # single decisions, a file, a table, and the two as a whole
+    assert tally.models == {1: 2 + 39 + 1, 2: 2 + 30 + 1, 3: 2}
+    for path in (tmp_path / "clients.csv", done.output):
+        path.unlink()
+    assert replay_days(settings).counts == tally.counts  # the cases speak for a file that is gone
+
+
+def test_one_bit_of_one_case_of_a_file_is_seen(decided):
+    settings, done, ids, _ = decided
+    path, row = part_of(settings, ids[11])
+    table = pq.read_table(path)
+    values = table["probability"].to_numpy().copy()
+    values[row] = np.nextafter(values[row], 1)
+    at = table.column_names.index("probability")
+    pq.write_table(table.set_column(at, "probability", pa.array(values)), path)
+    tally = replay_days(settings)
+    assert tally.counts == {"identical": 6 + 38 + 30 + 2, "different": 1}
+    assert tally.examples[0].id == ids[11] and tally.examples[0].why.startswith("probability: ")
+    assert replay(settings, ids[11]).outcome == "different"
+    assert replay(settings, ids[10]).outcome == "identical"
+    Path(DecisionLog(settings).find(done.entry)["input"]["path"]).unlink()
+    assert replay(settings, done.entry).outcome == "different"
+
+
+def test_an_erased_case_of_a_file_is_never_different(decided):
+    settings, _, ids, _ = decided
+    path, row = part_of(settings, ids[4])
+    content, references = erase_rows(path, [row])
+    path.write_bytes(content)
+    path.with_suffix(".refs").write_bytes(references)
+    assert replay(settings, ids[4]).outcome == judge_missing({})[0]
+    tally = replay_days(settings)
+    assert tally.counts["different"] == 0 and tally.counts["identical"] == 6 + 38 + 30 + 2
+    assert tally.counts[judge_missing({})[0]] == 1
+
+
+def test_a_part_that_cannot_be_read_is_reported_and_stops_nothing(decided):
+    settings, done, ids, _ = decided
+    part_of(settings, ids[0])[0].write_bytes(b"PAR1")
+    tally = replay_days(settings)
+    assert tally.counts["identical"] == 6 + 30 + 2 and tally.counts["impossible"] == 1
+    assert "cannot be read" in next(iter(tally.obstacles))
+    assert len(list_parts(settings.audit_path / done.segment)) == 1
+
+
+def test_a_file_with_references_and_reasons_is_decided_again(few, tmp_path, champions):
+    settings, _ = few
+    source = tmp_path / "clients.csv"
+    clients = make_synthetic_clients(30, seed=7)[list(CLIENT_COLUMNS)]
+    clients.assign(account=["x" * 65, *["A"] * 29]).to_csv(source, index=False)
+    asked = {"champion": champions[0], "references": "account", "reasons": True}
+    done = predict_file(source, tmp_path / "decided.csv", settings, **asked)
+    assert (done.scored, done.rejected) == (29, 1)
+    assert replay(settings, done.entry) == (done.entry, "identical", "", 1)
