@@ -488,11 +488,9 @@ class CaseFolder:
         part: bytes,  # as `make_part` returns it
         references: bytes,  # the same
     ) -> None:
-        "Put a part on record, whole or not at all, unless it is there; raises `OSError` as the disk does."
+        "Put a part on record, whole or not at all; raises `OSError` as the disk does."
         self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
         path = self.path / name_part(number)
-        if path.exists():
-            return  # of a run that was killed: what is on record stays, and what was erased stays erased
         if references:
             write_file(path.with_suffix(".refs"), references, mode=0o600)
         write_file(path, part, mode=0o600)
