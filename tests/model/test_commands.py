@@ -306,6 +306,7 @@ def test_what_is_held_about_a_client_is_exported_and_erased(typed, promoted: Pla
     shown, code = typed("person", "erase", "4711-A", "--why", WHY)  # nobody answers the question
     assert code == 1 and "Erase what 1 cases hold" in shown
     assert typed("person", "export", "4711-A")[1] == 0
+    assert "nothing is on record" in typed("person", "erase", "4799-Z", "--why", WHY)[0]
     shown, code = typed("person", "erase", "4711-A", "--why", "please", "--yes")
     assert code == 2 and "in your own words why this client's data are erased" in shown
     shown, code = typed("person", "erase", "4711-A", "--why", WHY, "--yes")
