@@ -433,7 +433,7 @@ class RecordState:
             lines += [f"{word} … and {len(found) - _SHOWN:,} more"] if len(found) > _SHOWN else []
         return "\n".join(lines)
 
-
+# %% ../../nbs/lib/serving/57_audit.ipynb #99b5cc25
 def verify_record(
     settings: Settings,  # which record, which ledger
     notify: Notify = lambda lines: None,  # called with the number of lines read so far
