@@ -1323,8 +1323,7 @@ def erase(
     from rumos_bank.serving.person import erase_person
 
     settings = read_settings()
-    if not yes:
-        cases = len(find_by_reference(settings, reference))
+    if not yes and (cases := len(find_by_reference(settings, reference))):
         typer.confirm(f"Erase what {cases:,} cases hold about this client? It cannot be undone", abort=True)
     print(erase_person(settings, reference, why))
 

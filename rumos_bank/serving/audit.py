@@ -406,6 +406,9 @@ def _find_missing(settings: Settings, evidence: _Evidence, found: _Found) -> lis
     return faults
 
 # %% ../../nbs/lib/serving/57_audit.ipynb #35177f4b
+_SHOWN = 50  # faults, and notes
+
+
 @dataclass(frozen=True)
 class RecordState:
     "What an audit found."
@@ -425,11 +428,12 @@ class RecordState:
         )
         verdict = f"{len(self.faults):,} FAULTS" if self.faults else "all as it was written"
         lines = [f"{counts}; {until}", verdict]
-        return "\n".join(
-            [*lines, *(f"FAULT {each}" for each in self.faults), *(f"note  {each}" for each in self.notes)]
-        )
+        for word, found in (("FAULT", self.faults), ("note ", self.notes)):
+            lines += [f"{word} {each}" for each in found[:_SHOWN]]
+            lines += [f"{word} … and {len(found) - _SHOWN:,} more"] if len(found) > _SHOWN else []
+        return "\n".join(lines)
 
-
+# %% ../../nbs/lib/serving/57_audit.ipynb #99b5cc25
 def verify_record(
     settings: Settings,  # which record, which ledger
     notify: Notify = lambda lines: None,  # called with the number of lines read so far

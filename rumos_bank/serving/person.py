@@ -49,7 +49,7 @@ def _describe_file(log: DecisionLog, entry: str) -> dict[str, Any]:
     given = batch.input if isinstance(batch.input, Mapping) else {"sha256": batch.input}
     return {"batch": entry, **given}
 
-
+# %% ../../nbs/lib/serving/59_person.ipynb #dea27275
 def export_person(
     settings: Settings,  # which record, and the key of references
     reference: str,  # the bank's own of the client, as it was given

@@ -35,13 +35,12 @@ from rumos_bank.model.portable import PORTABLE, SKOPS, make_portable
 from rumos_bank.monitoring.monitor import watch
 from rumos_bank.monitoring.overrides import judge_overrides
 from rumos_bank.serving import decision_log as audit
-from rumos_bank.serving.case_parts import erase_rows, list_parts, read_shared
+from rumos_bank.serving.case_parts import list_parts, read_shared
 from rumos_bank.serving.cases import record_override
 from rumos_bank.serving.champion import Champion
 from rumos_bank.serving.decision_log import (
     DECISION_ID,
     DecisionLog,
-    begin_cases,
     blank_line,
     check_line,
     decide_and_record,
@@ -743,19 +742,6 @@ def test_blanks_are_blanks_and_nothing_else(champion, log, place):
     at = blank.index(b"{}  ") + 10
     for other in (b"\t", b"x", b"}"):
         assert check_all(path.stem, [blank[:at] + other + blank[at + 1 :]]) != [""]
-
-
-def test_a_part_that_is_on_record_is_not_written_again(champion, log, place):
-    "A batch that is finished after a kill does not bring back what was erased meanwhile."
-    clients = make_synthetic_clients(3, seed=5).set_index("ID")
-    decided = decide_and_record(champion, clients, "test", log)
-    segment = decided[DECISION_ID].iloc[0].rpartition("-")[0]
-    (part,) = list_parts(place.audit_path / segment)
-    blank, _ = erase_rows(part, [1])
-    part.write_bytes(blank)
-    folder = begin_cases(champion, log, "test", "file", segment=segment)
-    folder.write(0, b"other", b"")
-    assert part.read_bytes() == blank and not part.with_suffix(".refs").exists()
 
 
 PARTS = """

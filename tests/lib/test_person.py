@@ -276,6 +276,14 @@ def test_parts_that_another_library_writes_otherwise_are_erased_again_with_a_lin
     assert second.event.entries == first.event.entries and "erased again" in second.event.reason
 
 
+def test_a_batch_that_is_run_once_more_brings_nobody_back(place, log, known):
+    erase_person(place, "4711-A", WHY)
+    before = {path: path.read_bytes() for path in place.audit_path.rglob("part-*")}
+    decide_file(log, ["4712-B", "4711-A", "4713-C"], name_today())
+    assert {path: path.read_bytes() for path in place.audit_path.rglob("part-*")} == before
+    assert verify_record(place).faults == () and len(find_by_reference(place, "4712-B")) == 2
+
+
 def test_a_part_that_was_changed_is_not_written_anew(place, known):
     erase_person(place, "4711-A", WHY)
     part = next(place.audit_path.rglob("part-000000.parquet"))
@@ -291,6 +299,7 @@ def test_a_part_that_was_changed_is_not_written_anew(place, known):
 
 WRITER = """
 import sys
+import time
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from test_audit import decide, settings_in
@@ -300,6 +309,7 @@ number = 0
 while True:
     print(decide(log, f"R-{number % 5}"), flush=True)
     number += 1
+    time.sleep(0.002)
 """
 
 

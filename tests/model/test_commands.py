@@ -14,8 +14,9 @@ from rumos_bank.ground.keys import KeyRing
 from rumos_bank.monitoring.shadow import check_shadow
 from rumos_bank.operations import cli, experiments
 from rumos_bank.operations.cli import app
+from rumos_bank.serving import audit
 from rumos_bank.serving.champion import Champion
-from rumos_bank.serving.decision_log import DecisionLog, decide_and_record, read_log
+from rumos_bank.serving.decision_log import DecisionLog, decide_and_record, list_days, read_log
 
 WHY = "its refusals are easier to explain to the clients who ask"
 
@@ -227,3 +228,92 @@ def test_a_full_disk_is_a_sentence_and_another_failure_is_not(monkeypatch, capsy
     fail(RuntimeError("a defect"))
     with pytest.raises(RuntimeError, match="a defect"):
         cli.main()
+
+
+def test_the_record_is_sealed_and_verified(typed, promoted: Place):
+    log = DecisionLog(promoted.settings)
+    known = decide_and_record(Champion.load(promoted.settings), [EXAMPLE_CLIENT] * 3, "test", log)
+    shown, code = typed("audit", "verify")
+    assert (
+        code == 0 and "3 lines, 3 cases, 0 erased; never sealed" in shown and "all as it was written" in shown
+    )
+    lines = len(read_ledger(promoted.settings))
+    shown, code = typed("audit", "seal")
+    assert code == 0 and shown == (
+        f"line {lines + 1} of the ledger: record sealed: 1 files and folders since the seal before\n"
+    )
+    assert typed("audit", "seal") == ("nothing grew since the last seal\n", 0)
+    assert "sealed up to " in typed("audit", "verify")[0]
+    (path,) = list_days(promoted.settings.audit_path)
+    path.write_bytes(path.read_bytes().replace(b'"PAY_0":0', b'"PAY_0":1', 1))
+    shown, code = typed("audit", "verify")
+    assert code == 1 and "1 FAULTS" in shown
+    assert f"FAULT {path.name}, line 1: does not hold the values that were written" in shown
+    assert typed("replay", known[1].id)[1] == 0
+
+
+def test_retention_is_shown_and_nothing_is_taken(typed, promoted: Place, monkeypatch):
+    assert typed("audit", "retention") == ("[audit] keep_days is 0: nothing is ever removed\n", 0)
+    monkeypatch.setenv("RUMOS_AUDIT_KEEP_DAYS", "30")
+    assert "30 days are kept, 30 at least: nothing would be removed today" in typed("audit", "retention")[0]
+    for day in ("20260101", "20260401"):
+        promoted.settings.audit_path.mkdir(exist_ok=True)
+        (promoted.settings.audit_path / f"{day}-0a1b2c3d.jsonl").write_bytes(b'{"kind":"decision"}\n')
+    shown, code = typed("audit", "retention")
+    assert code == 0 and "1 files and folders of 20260101 to 20260101 would be removed, 1 cases" in shown
+    assert len(list_days(promoted.settings.audit_path)) == 2
+    monkeypatch.setenv("RUMOS_AUDIT_KEEP_DAYS", "29")
+    assert "the bank keeps at least 30 days" in typed("audit", "retention")[0]
+
+
+def test_a_change_of_keys_seals_first(typed, promoted: Place):
+    log = DecisionLog(promoted.settings)
+    decide_and_record(Champion.load(promoted.settings), EXAMPLE_CLIENT, "test", log)
+    assert typed("ledger", "rotate")[1] == 0
+    assert [line.event.name for line in read_ledger(promoted.settings)][-2:] == [
+        "record sealed",
+        "keys changed",
+    ]
+    assert typed("audit", "verify")[1] == 0
+
+
+def test_a_batch_seals_the_record_once_a_day(typed, promoted: Place, tmp_path, monkeypatch):
+    monkeypatch.setattr(audit, "_LOOKED", {})
+    names = list(EXAMPLE_CLIENT)
+    (tmp_path / "in.csv").write_text(
+        ",".join(names) + "\n" + ",".join(str(EXAMPLE_CLIENT[name]) for name in names) + "\n"
+    )
+    for out in ("one.csv", "two.csv"):
+        assert typed("predict", str(tmp_path / "in.csv"), str(tmp_path / out))[1] == 0
+    names = [line.event.name for line in read_ledger(promoted.settings)]
+    assert names.count("record sealed") == 1 and names[-1] == "record sealed"
+    shown, code = typed("audit", "verify")
+    assert code == 0 and "2 cases" in shown and "note" not in shown
+
+
+def test_what_is_held_about_a_client_is_exported_and_erased(typed, promoted: Place, tmp_path):
+    log = DecisionLog(promoted.settings)
+    model = Champion.load(promoted.settings)
+    known = decide_and_record(model, [EXAMPLE_CLIENT] * 2, "test", log, ["4711-A", "4712-B"])
+    shown, code = typed("person", "export", "4711-A")
+    assert code == 0 and [case["id"] for case in json.loads(shown)["cases"]] == [known[0].id]
+    for name, part in (("client.json", known[0].id), ("client.html", "What is held about 4711-A")):
+        shown, code = typed("person", "export", "4711-A", "--out", str(tmp_path / name))
+        assert (shown, code) == (f"1 cases: {tmp_path / name}\n", 0)
+        assert part in (tmp_path / name).read_text() and (tmp_path / name).stat().st_mode & 0o77 == 0
+    assert "must end in .json or .html" in typed("person", "export", "4711-A", "--out", "x.txt")[0]
+    assert typed("person", "export", "4799-Z")[1] == 1
+    shown, code = typed("person", "erase", "4711-A", "--why", WHY)  # nobody answers the question
+    assert code == 1 and "Erase what 1 cases hold" in shown
+    assert typed("person", "export", "4711-A")[1] == 0
+    assert "nothing is on record" in typed("person", "erase", "4799-Z", "--why", WHY)[0]
+    shown, code = typed("person", "erase", "4711-A", "--why", "please", "--yes")
+    assert code == 2 and "in your own words why this client's data are erased" in shown
+    shown, code = typed("person", "erase", "4711-A", "--why", WHY, "--yes")
+    assert code == 0 and shown.startswith("erased: 1 lines and 0 files of parts; line ")
+    assert typed("person", "export", "4711-A")[1] == 1 and typed("person", "export", "4712-B")[1] == 0
+    assert typed("audit", "verify")[1] == 0
+    shown, code = typed("replay", known[0].id)
+    assert code == 0 and "1 erased" in shown
+    assert typed("person", "finish") == ("every erasure in the ledger is complete\n", 0)
+    assert f"person erased: {WHY}" in typed("history")[0]
