@@ -161,7 +161,7 @@ docs: $(READY)  ## build the documentation into _site; it opens without a server
 
 lock: $(READY)  ## pin the newest version of every package, and the parts for each image (needs uv)
 	@$(COMPILE) --universal --upgrade --python-version 3.11 pyproject.toml \
-	  --extra api --extra desk --extra cluster --extra postgres --extra statistics --extra lakes --extra sql --group dev --group lint --group docs -o requirements.lock
+	  --extra api --extra desk --extra letters --extra cluster --extra postgres --extra statistics --extra lakes --extra sql --group dev --group lint --group docs -o requirements.lock
 	@$(MAKE) --no-print-directory image-locks
 
 image-locks: $(READY)  ## write the pins that each image installs (needs uv)

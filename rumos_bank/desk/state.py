@@ -25,7 +25,7 @@ from rumos_bank.data.columns import TableError, resolve_names
 from rumos_bank.data.contract import BILLS, CLIENT_COLUMNS, EXAMPLE_CLIENT, ID, PAYMENTS, STATUSES, TARGET
 from rumos_bank.data.places import Held, Source
 from rumos_bank.data.readers import open_source
-from rumos_bank.desk.texts import LANGUAGES, OfficerError, read_whole, write_number
+from rumos_bank.desk.texts import OfficerError, read_whole
 from rumos_bank.desk.uploads import (
     Upload,
     describe_problem,
@@ -41,6 +41,7 @@ from rumos_bank.monitoring.monitor import REST, Monitor, keep_watch, last_watch
 from rumos_bank.serving.cases import record_override
 from rumos_bank.serving.champion import Champion, Decision, Follower
 from rumos_bank.serving.decision_log import DecisionLog, decide_and_record, decide_table
+from rumos_bank.serving.words import LANGUAGES, write_number
 
 if TYPE_CHECKING:
     import pandas as pd

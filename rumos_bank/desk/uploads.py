@@ -23,9 +23,10 @@ from rumos_bank.data.columns import TableError, list_readings
 from rumos_bank.data.contract import FIELD_OF, ID, judge_value
 from rumos_bank.data.places import Broken, Held, Source, find_suffix, readable_errors
 from rumos_bank.data.readers import FORMATS, open_source
-from rumos_bank.desk.texts import OfficerError, translate, write_number
+from rumos_bank.desk.texts import OfficerError, translate
 from rumos_bank.ground.errors import DataError
 from rumos_bank.serving.batch import REASONS, ROW, find_replaced, write_parquet
+from rumos_bank.serving.words import write_number
 from rumos_bank.serving.writers import PLAIN, choose_dialect, find_like, show_printable, write_table
 
 if TYPE_CHECKING:

@@ -25,14 +25,10 @@ import numpy as np
 from rumos_bank.data.contract import CLIENT_COLUMNS, ID
 from rumos_bank.desk.state import PRESETS, Batch, Desk, Weighed, weigh_costs
 from rumos_bank.desk.texts import (
-    LANGUAGES,
     describe_change,
-    describe_group,
     name_metric,
     translate,
     write_euros,
-    write_number,
-    write_percent,
     write_probability,
     write_time,
 )
@@ -40,6 +36,7 @@ from rumos_bank.desk.uploads import Upload, describe_line, write_rejected, write
 from rumos_bank.ground.settings import Settings
 from rumos_bank.ground.templates import render
 from rumos_bank.model.cost import decide
+from rumos_bank.serving.words import LANGUAGES, describe_group, write_number, write_percent
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -22,20 +22,11 @@ from typing import Any
 from rumos_bank.data.contract import BILLS, FIELD_OF, PAYMENTS, STATUSES
 from rumos_bank.desk import views
 from rumos_bank.desk.state import PRESETS, Desk, open_desk
-from rumos_bank.desk.texts import (
-    LANGUAGES,
-    OfficerError,
-    list_choices,
-    name_field,
-    name_month,
-    read_whole,
-    translate,
-    write_euros,
-    write_number,
-)
+from rumos_bank.desk.texts import OfficerError, read_whole, translate, write_euros
 from rumos_bank.desk.uploads import UPLOADED
 from rumos_bank.ground.errors import NoChampionError, ParameterError, RumosError, SettingsError, require_extra
 from rumos_bank.ground.settings import Costs, Settings, find_settings, read_settings
+from rumos_bank.serving.words import LANGUAGES, list_choices, name_field, name_month, write_number
 
 _LOG = logging.getLogger(__name__)
 

@@ -65,6 +65,7 @@ EXTRAS = {  # of pyproject.toml, and the modules that each must bring
     "cluster": ("distributed",),
     "desk": ("babel", "ipywidgets", "itables", "voila"),
     "lakes": ("deltalake", "pyiceberg"),
+    "letters": ("babel", "typst"),
     "postgres": ("psycopg",),
     "statistics": ("pyreadstat",),
     "sql": ("adbc_driver_postgresql", "duckdb"),

@@ -6,8 +6,8 @@
 __all__ = ['Words', 'DATABASE', 'ONE_THREAD', 'PACKAGED', 'BEHIND_LOOPBACK', 'OTHER_VARIABLES', 'Section', 'Costs',
            'DataSettings', 'SplitSettings', 'ModelSettings', 'LeakSettings', 'ReferSettings', 'StoreSettings',
            'PortSettings', 'MlflowSettings', 'AuditSettings', 'CasesSettings', 'ApiSettings', 'DeskSettings',
-           'LedgerSettings', 'GateSettings', 'CanarySettings', 'WatchSettings', 'ShadowSettings', 'Places', 'Settings',
-           'find_settings', 'read_settings']
+           'LetterSettings', 'LedgerSettings', 'GateSettings', 'CanarySettings', 'WatchSettings', 'ShadowSettings',
+           'Places', 'Settings', 'find_settings', 'read_settings']
 
 # %% ../../nbs/lib/ground/01_settings.ipynb #e20a08a0
 import configparser
@@ -171,6 +171,20 @@ class DeskSettings(Section):
     idle_seconds: int = Field(600, ge=10, le=86400)  # after which a page without a viewer loses its kernel
     max_upload: int = Field(20, ge=1, le=500)  # megabytes of a file of clients
 
+
+class LetterSettings(Section):
+    "The letter that tells a client the decision."
+
+    folder: Path = Path()  # of the bank's own templates; empty: the packaged ones alone
+    bank: str = Field(
+        "", max_length=100
+    )  # the bank's name; without this and the next four, no letter is written
+    address: str = Field("", max_length=200)  # of the bank, in one line
+    contact: str = Field("", max_length=200)  # where a client asks for a review by a person
+    data_protection: str = Field("", max_length=200)  # how to reach the data protection officer
+    authority: str = Field("", max_length=200)  # that supervises data protection
+    debt_advice: str = Field("", max_length=200)  # where a refused client finds advice; empty: not mentioned
+
 # %% ../../nbs/lib/ground/01_settings.ipynb #489bbc1c
 class LedgerSettings(Section):
     "Who promoted which model."
@@ -281,6 +295,7 @@ class Settings(Places):
     mlflow: MlflowSettings = MlflowSettings()
     api: ApiSettings = ApiSettings()
     desk: DeskSettings = DeskSettings()
+    letters: LetterSettings = LetterSettings()
     gates: GateSettings = GateSettings()
     canary: CanarySettings = CanarySettings()
     watch: WatchSettings = WatchSettings()

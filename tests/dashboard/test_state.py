@@ -29,7 +29,7 @@ from loops import run_alone
 from rumos_bank.data.contract import CLIENT_COLUMNS, FIELDS, ID, STATUSES
 from rumos_bank.desk import views
 from rumos_bank.desk.state import NOTICE_SECONDS, PRESETS, Receipt, open_desk, read_row, weigh_costs
-from rumos_bank.desk.texts import LANGUAGES, OfficerError, list_choices, name_field, read_whole, write_number
+from rumos_bank.desk.texts import OfficerError, read_whole
 from rumos_bank.desk.uploads import (
     UPLOADED,
     describe_line,
@@ -67,6 +67,7 @@ from rumos_bank.ground.settings import Costs, read_settings
 from rumos_bank.serving.batch import predict_file
 from rumos_bank.serving.champion import Decision
 from rumos_bank.serving.decision_log import DecisionLog, read_log
+from rumos_bank.serving.words import LANGUAGES, list_choices, name_field, write_number
 
 EVIL = '<img src=x onerror="alert(1)">'
 

@@ -10,13 +10,13 @@ from loops import run_alone
 
 from rumos_bank.data.contract import EXAMPLE_CLIENT
 from rumos_bank.desk.state import open_desk
-from rumos_bank.desk.texts import LANGUAGES
 from rumos_bank.desk.views import show_warnings
 from rumos_bank.desk.widgets import Page, follow_champion
 from rumos_bank.ground.settings import DATABASE
 from rumos_bank.monitoring.monitor import keep_watch, watch
 from rumos_bank.serving.champion import Champion
 from rumos_bank.serving.decision_log import DecisionLog, decide_and_record
+from rumos_bank.serving.words import LANGUAGES
 
 
 def wait_for_alarm(desk) -> None:
