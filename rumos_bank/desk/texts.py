@@ -262,6 +262,7 @@ _CASE = {
         "Cases of this reference, the newest first ({shown} of {count})",
         "Processos com esta referência, primeiro o mais recente ({shown} de {count})",
     ),
+    "facts card": ("The model's decision", "A decisão do modelo"),
     "case decided": ("Decided", "Decidido"),
     "case through": ("Through", "Através de"),
     "case caller": ("Asked by", "Pedido por"),
@@ -466,7 +467,10 @@ _FILE = {
 # %% ../../nbs/lib/desk/75_texts.ipynb #a0baf875
 _RESULT = {
     "done": ("{name}: decided and recorded", "{name}: decidido e registado"),
-    "batch": ("Recorded under the number {id}, {time}.", "Registado com o número {id}, {time}."),
+    "batch": (
+        "Recorded, {time}. Each client's case has its own number, in its row; {id} is the number of the whole file.",
+        "Registado, {time}. O processo de cada cliente tem o seu número, na linha dele; {id} é o número do ficheiro inteiro.",
+    ),
     "decided": ("Decided", "Decididos"),
     "refused": ("Refused", "Recusados"),
     "expected": ("Expected cost", "Custo esperado"),

@@ -343,14 +343,14 @@ def show_receipt(
     receipt, language = desk.receipt, desk.language
     if receipt is None:
         return ""
-    reference = translate(language, "reference is", reference=desk.reference) if desk.reference else ""
     return _fill(
         language,
         "receipt",
         answer=_say_answer(language, receipt.prediction),
         id=receipt.id,
         time=write_time(language, receipt.time),
-        lines=[*_name_decider(language, receipt), reference],
+        lines=_name_decider(language, receipt),
+        reference=desk.reference,
     )
 
 

@@ -515,6 +515,7 @@ def _show_table(
         maxBytes=0,
         showIndex=False,
         pageLength=25,
+        autoWidth=False,
         language={"search": words, "lengthMenu": "_MENU_", "info": "_START_ – _END_ / _TOTAL_"},
         classes="compact t",
         style="width: 100%",
@@ -690,9 +691,9 @@ class ActCard:
         self.taken = _make(
             "VBox", "tall", children=[page.heading("appeal card"), *self.client.fields, record]
         )
-        page.do(self._label, "case")
         children = [title, *self.words.fields, buttons, self.taken]
         self.card = _make("VBox", "card", "act", children=children)
+        page.do(self._label, "case")
 
     def _head(self, desk: Desk) -> str:
         "What a decision would be."
@@ -731,9 +732,10 @@ class LetterCard:
         self.use = _button(page, "letter use", self.cases.record_letter, "btn")
         buttons = _make("Box", "btns", children=[show, self.use])
         letter = page.part(views.show_letter, "letter")
-        page.do(self._label, "case", "letter")
         children = [page.heading("letter card"), self.language, self.reasons, buttons, letter]
         self.card = _make("VBox", "card", "letters", children=children)
+        page.do(self._label, "case", "letter")
+        page.do(lambda: setattr(self.language, "value", page.desk.language))
 
     def _label(self) -> None:
         "A person's reasons are asked for where a person decided; only a preview can be recorded."
@@ -754,9 +756,7 @@ def _case_page(page: Page) -> Any:
         "VBox", "card", "answer", "a-case", children=[page.part(views.show_case, "case", "a11y-live")]
     )
     facts = _make("VBox", "card", children=[page.part(views.show_case_facts, "case case_reference")])
-    why = _make(
-        "VBox", "card", children=[page.heading("why card"), page.part(views.show_case_reasons, "case why")]
-    )
+    why = _make("VBox", "card", children=[page.part(views.show_case_reasons, "case why")])
     events = _make("VBox", "card", children=[page.part(views.show_events, "case")])
 
     def hide() -> None:
