@@ -752,9 +752,7 @@ class LetterCard:
 
 def _case_page(page: Page) -> Any:
     "An earlier case: found, shown, decided and written about."
-    case = _make(
-        "VBox", "card", "answer", "a-case", children=[page.part(views.show_case, "case", "a11y-live")]
-    )
+    case = _make("VBox", "card", "a-case", children=[page.part(views.show_case, "case", "a11y-live")])
     facts = _make("VBox", "card", children=[page.part(views.show_case_facts, "case case_reference")])
     why = _make("VBox", "card", children=[page.part(views.show_case_reasons, "case why")])
     events = _make("VBox", "card", children=[page.part(views.show_events, "case")])

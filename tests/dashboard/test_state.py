@@ -580,7 +580,6 @@ def test_nothing_is_decided_about_a_case_that_another_officer_changed(desk, plac
 def test_the_widgets_offer_what_the_case_allows(desk):
     page = show_desk(desk)
     desk.fill(PRESETS["late"], "W-1")
-    Page(desk)
     (record,) = find_widgets(page, "record")
     record.click()
     (act,) = find_widgets(page, "act")
@@ -635,7 +634,6 @@ def test_a_letter_is_recorded_after_it_was_looked_at(desk, place):
     (written,) = desk.cases.case.events
     assert written["language"] == "pt" and len(written["hashed"]) == 64
     desk.cases.preview("en")
-    open_desk(place.settings).cases.__class__  # another page of the same desk
     desk.record_otherwise("A. Officer", OWN)
     assert desk.cases.letter is None, "an old letter does not stand beside a new decision"
 
@@ -1356,6 +1354,7 @@ def show_everything(place, folder, language: str, text: str) -> str:
     frame = make_file(2).astype({"LIMIT_BAL": object}).assign(**{f"note {text}": f"x{text}"})
     frame.loc[0, "LIMIT_BAL"] = f"x{text}"
     desk.take_file(f"{text}.csv", frame.to_csv(index=False).encode())
+    desk.repeated = {"id": text, "time": "2026-11-21T15:31:40+00:00"}
     report = read_report(desk.settings)
     shown = [show(desk) for show in (getattr(views, name) for name in ONE_DESK)]
     shown += [show_board(desk, report), show_links(desk, report), *views.show_curves(desk)]
