@@ -490,7 +490,7 @@ def list_answers(
     "What an officer can decide about a case: what stands already only if it waits for a person."
     return (0, 1) if case.waiting else (1 - case.final.prediction,)
 
-
+# %% ../../nbs/lib/desk/77_state.ipynb #34279495
 @dataclass(frozen=True)
 class Letter:
     "A letter about a case; a preview until it is recorded."

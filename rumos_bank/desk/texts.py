@@ -341,7 +341,10 @@ _ACT = {
         "Not recorded: the case was changed meanwhile. Check what it says now, then decide.",
         "Não registado: o processo mudou entretanto. Verifique o que diz agora e decida.",
     ),
-    "letter": ("Letter …", "Carta …"),
+}
+
+# %% ../../nbs/lib/desk/75_texts.ipynb #48486e7a
+_LETTER = {
     "letter card": ("Letter to the client", "Carta ao cliente"),
     "letter language": ("Language of the letter", "Língua da carta"),
     "letter reasons": (
@@ -427,6 +430,10 @@ _FILE = {
     ),
     "row": ("Row", "Linha"),
     "why not": ("What is wrong", "O que está mal"),
+}
+
+# %% ../../nbs/lib/desk/75_texts.ipynb #e0e5a94d
+_BEFORE = {
     "reference column": (
         "Which column holds your own reference of each client?",
         "Que coluna tem a sua referência de cada cliente?",
@@ -598,8 +605,10 @@ TEXTS: dict[str, tuple[str, str]] = (
     | _CASE
     | _EVENTS
     | _ACT
+    | _LETTER
     | _WHAT_IF
     | _FILE
+    | _BEFORE
     | _RESULT
     | _WRONG_FILE
     | _MODEL

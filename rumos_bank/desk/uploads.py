@@ -153,7 +153,7 @@ class Upload:
     digest: str  # SHA-256 of the file
     table: "pa.Table"  # (n, any) every cell as it was written
     rows: np.ndarray  # (n,) the number of each row, as the spreadsheet shows it
-    broken: tuple[Broken, ...]  # lines that are no rows
+    broken: Sequence[Broken]  # lines that are no rows
     faults: Mapping[str, Mapping[int, object]]  # field → position of a row → the wrong value in it
     allowed: "pd.DataFrame"  # (k, fields) clients within the contract, as whole numbers; the index is the row's number
     replaced: Sequence[str]  # columns that an earlier run added
@@ -206,9 +206,6 @@ def describe_row(
     return "; ".join(said)
 
 # %% ../../nbs/lib/desk/76_uploads.ipynb #648db3e3
-WHY, CHANGE = "why_refused", "what_would_have_changed_it"  # columns that may be added to the results
-
-
 def _find_wrong(source: Source, table: "pa.Table", field: str, numbers: np.ndarray) -> dict[int, object]:
     "Position of a row → its value that breaks the contract: the number, or the cell where it is none."
     at = np.flatnonzero(~FIELD_OF[field].allows(numbers))
@@ -246,6 +243,9 @@ def divide_upload(
     broken = tuple(line for chunk in chunks for line in chunk.broken)
     digest = hashlib.sha256(source.place.content).hexdigest() if isinstance(source.place, Held) else ""
     return Upload(source, digest, table, rows, broken, faults, allowed, replaced)
+
+# %% ../../nbs/lib/desk/76_uploads.ipynb #c81dec23
+WHY, CHANGE = "why_refused", "what_would_have_changed_it"  # columns that may be added to the results
 
 
 def _find_replaced(source: Source) -> list[str]:

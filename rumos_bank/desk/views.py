@@ -321,7 +321,7 @@ def _list_reasons(language: str, why: "Explanation", client: Mapping[str, int]) 
         )
     return _fill(language, "reasons", rows=rows, base=write_percent(language, why.base))
 
-
+# %% ../../nbs/lib/desk/78_views.ipynb #fc99d2a4
 def show_changes(
     desk: Desk,
 ) -> str:
@@ -466,7 +466,7 @@ def show_case(
     verdict = _fill(language, "verdict", kind=kind, key=key, lines=lines)
     return _fill(language, "case", verdict=verdict, id=case.id, waiting=_say_waiting(language, case))
 
-
+# %% ../../nbs/lib/desk/78_views.ipynb #7b22ea02
 _MOST_FOUND = 20  # cases of one reference that are listed
 
 
@@ -485,7 +485,7 @@ def is_by_person(
     "Whether a person made the final decision."
     return bool(case.final.how != Decided.name)
 
-
+# %% ../../nbs/lib/desk/78_views.ipynb #e311f4b3
 def show_case_facts(
     desk: Desk,
 ) -> str:
@@ -614,7 +614,7 @@ def show_upload(
         before=_name_repeated(language, desk.repeated),
     )
 
-
+# %% ../../nbs/lib/desk/78_views.ipynb #b7ce49cf
 def _name_repeated(language: str, entry: Mapping[str, Any] | None) -> dict[str, str]:
     "When the same clients were decided before, and the number of it; empty if they were not."
     return {"time": write_time(language, entry["time"]), "id": entry["id"]} if entry else {}

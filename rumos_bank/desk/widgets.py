@@ -620,10 +620,8 @@ class FileCard:
 
     def _explained(self, done: int, total: int) -> None:
         "Show how many refused clients have their reasons."
-        numbers = {
-            name: write_number(self.desk.language, each) for name, each in (("done", done), ("all", total))
-        }
-        self._working("explaining", 20 + 79 * done // max(total, 1), **numbers)
+        counts = [write_number(self.desk.language, each) for each in (done, total)]
+        self._working("explaining", 20 + 79 * done // max(total, 1), **dict(zip(("done", "all"), counts)))
 
     def _list(self) -> None:
         "List the results in the language of the page."
