@@ -79,8 +79,9 @@ servers:  ## install Debian's PostgreSQL and nginx for the tests of production (
 	    $(APT_INSTALL) --no-install-recommends postgresql nginx >/dev/null 2>&1; } || \
 	  echo "PostgreSQL and nginx could not both be installed: tests that need them will be skipped."
 
-screens: $(READY) browser  ## take pictures of the desk and measure it, into reports/record/screens
+screens: $(READY) browser  ## take pictures of the desk and of letters, and measure the desk, into reports/record/screens
 	@$(BIN)/python tests/dashboard/record_screens.py
+	@$(BIN)/python tests/production/record_letters.py
 
 readers: $(READY)  ## read every format with every interface, into reports/record/readers.md
 	@READERS_RECORD=1 $(BIN)/python -m pytest tests/formats/test_matrix.py

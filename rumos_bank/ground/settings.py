@@ -171,7 +171,7 @@ class DeskSettings(Section):
     idle_seconds: int = Field(600, ge=10, le=86400)  # after which a page without a viewer loses its kernel
     max_upload: int = Field(20, ge=1, le=500)  # megabytes of a file of clients
 
-
+# %% ../../nbs/lib/ground/01_settings.ipynb #d4158b89
 class LetterSettings(Section):
     "The letter that tells a client the decision."
 

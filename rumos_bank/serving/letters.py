@@ -67,15 +67,24 @@ class LetterFacts:
 
     @property
     def role(self) -> str:
-        "Who decided: `model`, `confirmed` or `overruled`."
+        "Who decided: `model`, `confirmed` or `against`."
         if not self.by_person:
             return "model"
-        return "confirmed" if self.refused == self.model_refused else "overruled"
+        return "confirmed" if self.refused == self.model_refused else "against"
 
 # %% ../../nbs/lib/serving/58_letters.ipynb #7838f614
 MOST_CHANGES = 2  # that a letter names; more would hide the easiest
 
 
+def _contradict(case: str, version: int, refuses: bool) -> DataError:
+    "The error if the record names another answer than the version gives."
+    given, recorded = ("refuses", "accepts") if refuses else ("accepts", "refuses")
+    return DataError(
+        f"case {case}: version {version} {given} these values, but the record says that it {recorded} them; "
+        "find out why before a letter is written (`rumos replay`)"
+    )
+
+# %% ../../nbs/lib/serving/58_letters.ipynb #6aed599a
 def make_facts(
     champion: "Champion",  # the version that decided; it need not be in production
     values: Mapping[str, Any] | None,  # the fields that it read, by name; None: the case was erased
@@ -103,11 +112,7 @@ def make_facts(
     read = dict(zip(CLIENT_COLUMNS, champion.read_client(seen), strict=True))
     explained = champion.explain(seen)
     if not by_person and explained.refused != refused:
-        words = ("accepts", "refuses") if explained.refused is False else ("refuses", "accepts")
-        raise DataError(
-            f"case {case}: version {version} {words[0]} these values, but the record says that it {words[1]} them; "
-            "no letter is written before `rumos audit` has shown why"
-        )
+        raise _contradict(case, version, explained.refused)
     return LetterFacts(
         case=case,
         decided_on=decided_on,
@@ -134,7 +139,7 @@ NAMES: dict[str, str] = {  # that a template may use → what it is
     "reference": "the bank's own reference of the client; may be empty",
     "date": "day of the decision",
     "refused": "true or false: the final decision",
-    "role": "model, confirmed or overruled",
+    "role": "model, confirmed or against",
     "synthetic": "true: the model knows synthetic clients only",
     "reasons": "the model's, the strongest first; empty after an overruling",
     "person_reasons": "of the person who decided; may be empty",
@@ -183,7 +188,7 @@ def _list_months(language: str, values: Mapping[str, int]) -> list[dict[str, str
 
 def _write_values(facts: LetterFacts, language: str, settings: Settings) -> dict[str, Any]:
     "A value for each of `NAMES`."
-    of_model = facts.model_refused and facts.role != "overruled"
+    of_model = facts.model_refused and facts.role != "against"
     lists = {
         "reasons": [describe_group(language, group, facts.values) for group in facts.reasons if of_model],
         "changes": [describe_past(language, *change) for change in facts.changes if of_model],
@@ -306,6 +311,7 @@ def _fill_template(facts: LetterFacts, language: str, settings: Settings) -> tup
 # %% ../../nbs/lib/serving/58_letters.ipynb #30ce6049
 _INLINE = {"strong", "b", "em", "i", "a", "span"}
 _EMPTY = {"meta", "br", "img"}
+_WORDS = _INLINE | {"p", "h1", "h2", "li", "th", "td", "title"}  # hold words
 _PARTS = {"header", "main", "section"}  # hold blocks
 _BLOCKS = {"p", "h1", "h2", "ul", "ol", "table"}
 _INSIDE = {"html", "head", "title", "style", "body", "li", "thead", "tbody", "tr", "th", "td"}
@@ -360,6 +366,10 @@ class _Tree(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag not in TAGS:
             raise _Refused(f"<{tag}> cannot stand in a letter; these can: {', '.join(sorted(TAGS))}")
+        if self.open[-1].tag in _WORDS and tag not in _INLINE | _EMPTY:
+            raise _Refused(
+                f"<{tag}> stands in <{self.open[-1].tag}>, which holds words only; is that one closed?"
+            )
         if unknown := [name for name, _ in attrs if name not in ATTRIBUTES]:
             raise _Refused(f"<{tag}> has {unknown[0]}; a letter allows {', '.join(sorted(ATTRIBUTES))}")
         element = _Element(tag, {name: value or "" for name, value in attrs})
@@ -411,7 +421,7 @@ def _read_image(element: _Element) -> Run:
         raise _Refused("<img> has no alt: say what it shows, for those who cannot see it")
     return Run(element.attributes["alt"], "image", bytes=list(content))
 
-
+# %% ../../nbs/lib/serving/58_letters.ipynb #10d4afc3
 def _read_runs(element: _Element, style: Run) -> list[Run]:
     "What an element holds, in its own style and that of the elements around it."
     runs: list[Run] = []
@@ -556,15 +566,8 @@ def write_letter(
     return _fill_and_read(facts, language, settings)[0]
 
 # %% ../../nbs/lib/serving/58_letters.ipynb #2640019d
-def write_letter_pdf(
-    facts: LetterFacts,
-    language: str,  # `en` or `pt`
-    settings: Settings,  # as for `write_letter`
-) -> bytes:  # PDF/UA-1
-    """The letter to the client as PDF: the words of `write_letter`, the same bytes for the same facts.
-
-    Raises what `write_letter` raises, and `SettingsError` for what cannot be set, such as a character without a font.
-    """
+def _set_letter(facts: LetterFacts, language: str, settings: Settings, **form: Any) -> bytes:
+    "The letter, set by Typst in this form."
     _, title, blocks = _fill_and_read(facts, language, settings)
     import typst
 
@@ -577,15 +580,25 @@ def write_letter_pdf(
             root=str(look.parent),
             font_paths=[str(folder) for folder in _folders(settings)],
             ignore_system_fonts=True,
-            format="pdf",
-            pdf_standards="ua-1",
             sys_inputs={"letter": json.dumps(letter, default=vars)},
             timestamp=int(datetime.combine(day, time(), UTC).timestamp()),
+            **form,
         )
     except typst.TypstError as error:
         raise SettingsError(f"the letter cannot be set as PDF with {look}: {error}") from None
-    assert isinstance(made, bytes)
-    return made
+    return bytes(made[0] if isinstance(made, list) else made)
+
+
+def write_letter_pdf(
+    facts: LetterFacts,
+    language: str,  # `en` or `pt`
+    settings: Settings,  # as for `write_letter`
+) -> bytes:  # PDF/UA-1
+    """The letter to the client as PDF: the words of `write_letter`, the same bytes for the same facts.
+
+    Raises what `write_letter` raises, and `SettingsError` for what cannot be set, such as a character without a font.
+    """
+    return _set_letter(facts, language, settings, format="pdf", pdf_standards="ua-1")
 
 # %% ../../nbs/lib/serving/58_letters.ipynb #9227df33
 _FORMS: dict[str, Callable[[LetterFacts, str, Settings], str | bytes]] = {

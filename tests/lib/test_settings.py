@@ -38,7 +38,7 @@ def test_the_file_holds_the_defaults():
             if (section, key) not in lists_without_default:
                 assert getattr(getattr(read, section), key) == getattr(getattr(default, section), key)
                 compared += 1
-    assert compared == 59
+    assert compared == 66
 
 
 def test_every_key_stands_in_the_file():
@@ -71,7 +71,7 @@ def test_the_bank_costs():
         ("[cost]\nfalse_positive = 1", "did you mean costs?"),
         (
             "[zebra]\nstripes = 1",
-            "allowed: api, audit, canary, costs, data, desk, gates, leak, ledger, mlflow, model, ports, refer, shadow, split, store, watch",
+            "allowed: api, audit, canary, costs, data, desk, gates, leak, ledger, letters, mlflow, model, ports, refer, shadow, split, store, watch",
         ),
         ("[home]\nhome = x", "unknown section"),
         ("[DEFAULT]\nrepo = bank\nlib_name = bank", "[DEFAULT] : unknown section"),
