@@ -38,6 +38,7 @@ from rumos_bank.desk.uploads import (
     describe_problem,
     divide_upload,
     find_fault,
+    list_digests,
     list_reference_columns,
     names_reference,
     read_reference,
@@ -817,7 +818,7 @@ class Desk(Form):
         named = [each for each in list_reference_columns(upload) if names_reference(each)]
         with self.hold_trait_notifications():
             self.upload = choose_references(upload, named[0] if named else "")
-            self.repeated = next(iter(find_batches(self.settings, upload.digests)), None)
+            self.repeated = next(iter(find_batches(self.settings, list_digests(upload))), None)
         return self.upload
 
     def choose_references(
