@@ -45,7 +45,17 @@ from rumos_bank.desk.uploads import (
     read_upload,
     write_results,
 )
-from rumos_bank.governance.events import BatchDecided, Decided, LetterWritten, is_kind
+from rumos_bank.governance.events import (
+    EVENTS,
+    Appealed,
+    BatchDecided,
+    CaseEvent,
+    Decided,
+    LetterWritten,
+    SecondLook,
+    is_kind,
+    read_entry,
+)
 from rumos_bank.governance.reasons import require_own_words
 from rumos_bank.governance.references import LONGEST, check_reference
 from rumos_bank.ground.errors import DataError, ParameterError, RumosError, SettingsError, StoreError
@@ -453,7 +463,8 @@ def find_cases(
             entry = DecisionLog(settings).find(number)
             if is_kind(entry, BatchDecided):
                 raise OfficerError("id of file", id=number)
-            return [entry.get("decision", number)], ""
+            kind: Any = EVENTS.get(entry["kind"])
+            return [read_entry(kind, entry).decision if issubclass(kind, CaseEvent) else number], ""
     try:
         reference = check_reference(typed)
     except DataError as error:
@@ -480,8 +491,8 @@ def require_words(
 # %% ../../nbs/lib/desk/77_state.ipynb #44b5dc00
 _ACTS: dict[str, Callable[..., str]] = {  # what a case waits for → how a person decides it
     "": record_override,
-    "second look": record_second_look,
-    "appeal": decide_appeal,
+    SecondLook.name: record_second_look,
+    Appealed.name: decide_appeal,
 }
 
 
@@ -532,7 +543,7 @@ class Cases(HasTraits):
     case = Instance(Case, allow_none=True)  # that is open
     case_reference = Unicode()  # of its client, as far as it is known in the clear
     why = Anything()  # its explanation; None: the values or the model are gone
-    letter = Instance(Letter, allow_none=True)
+    draft = Instance(Letter, allow_none=True)
 
     def __init__(
         self,
@@ -562,7 +573,7 @@ class Cases(HasTraits):
         with suppress(RumosError):
             why = self._recall(case).explain(case.made.input) if case.made.input else None
         with self.hold_trait_notifications():
-            self.found, self.letter = (case.id,), None
+            self.found, self.draft = (case.id,), None
             self.case, self.why = case, why
             self.case_reference = reference or case.made.reference_text or ""
 
@@ -628,11 +639,11 @@ class Cases(HasTraits):
             page = write_letter(facts, language, self.settings)
         except RumosError as error:
             raise OfficerError("no letter", why=error) from error
-        self.letter = Letter(case.id, case.final.entry, language, facts, page)
+        self.draft = Letter(case.id, case.final.entry, language, facts, page)
 
     def record_letter(self) -> None:
         "Put on record that the client is written to, and set the letter as PDF. Raises `OfficerError` if the case has changed."
-        letter = self.letter
+        letter = self.draft
         if letter is None or letter.pdf:
             return  # a second click
         if find_case(self.settings, letter.case).final.entry != letter.told:
@@ -645,7 +656,7 @@ class Cases(HasTraits):
         event = LetterWritten(decision=letter.case, language=letter.language, hashed=hashed, caller=CALLER)
         self._log.append(event.to_dict())
         self._reread()
-        self.letter = replace(letter, pdf=pdf)
+        self.draft = replace(letter, pdf=pdf)
 
     def _reread(self) -> None:
         "Show what was recorded just now."

@@ -536,7 +536,7 @@ def show_letter(
     desk: Desk,
 ) -> str:
     "The letter about the open case: a preview, or once it is recorded a page to print and a PDF; empty without one."
-    language, letter = desk.language, desk.cases.letter
+    language, letter = desk.language, desk.cases.draft
     if letter is None:
         return ""
     name = f"{letter.case}-{letter.language}.pdf"
@@ -545,7 +545,7 @@ def show_letter(
         if letter.pdf
         else ""
     )
-    return _fill(language, "letter", page=letter.page, recorded=bool(letter.pdf), link=link)
+    return _fill(language, "letter_page", page=letter.page, recorded=bool(letter.pdf), link=link)
 
 # %% ../../nbs/lib/desk/78_views.ipynb #6ad6fdc7
 def _describe_weighed(desk: Desk, weighed: Weighed, key: str) -> str:

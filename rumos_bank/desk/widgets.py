@@ -729,15 +729,15 @@ class LetterCard:
         show = _button(page, "letter show", self._preview, "btn", "ghost")
         self.use = _button(page, "letter use", self.cases.record_letter, "btn")
         buttons = _make("Box", "btns", children=[show, self.use])
-        letter = page.part(views.show_letter, "letter")
+        letter = page.part(views.show_letter, "draft")
         children = [page.heading("letter card"), self.language, self.reasons, buttons, letter]
         self.card = _make("VBox", "card", "letters", children=children)
-        page.do(self._label, "case", "letter")
+        page.do(self._label, "case", "draft")
         page.do(lambda: setattr(self.language, "value", page.desk.language))
 
     def _label(self) -> None:
         "A person's reasons are asked for where a person decided; only a preview can be recorded."
-        case, letter = self.cases.case, self.cases.letter
+        case, letter = self.cases.case, self.cases.draft
         self.language.description = self.page.translate("letter language")
         self.reasons.description = self.page.translate("letter reasons")
         _toggle(self.card, "gone", case is None)

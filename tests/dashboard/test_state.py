@@ -624,18 +624,16 @@ def test_a_letter_is_recorded_after_it_was_looked_at(desk, place):
     desk.record()
     desk.cases.find("L-1")
     desk.cases.preview("pt")
-    assert (
-        desk.cases.letter.pdf == b"" and not desk.cases.case.events and 'lang="pt"' in desk.cases.letter.page
-    )
-    assert desk.receipt.id in desk.cases.letter.page and "L-1" in desk.cases.letter.page
+    assert desk.cases.draft.pdf == b"" and not desk.cases.case.events and 'lang="pt"' in desk.cases.draft.page
+    assert desk.receipt.id in desk.cases.draft.page and "L-1" in desk.cases.draft.page
     for _ in range(2):
         desk.cases.record_letter()
-    assert desk.cases.letter.pdf.startswith(b"%PDF") and "letter" in views.show_letter(desk)
+    assert desk.cases.draft.pdf.startswith(b"%PDF") and "letter" in views.show_letter(desk)
     (written,) = desk.cases.case.events
     assert written["language"] == "pt" and len(written["hashed"]) == 64
     desk.cases.preview("en")
     desk.record_otherwise("A. Officer", OWN)
-    assert desk.cases.letter is None, "an old letter does not stand beside a new decision"
+    assert desk.cases.draft is None, "an old letter does not stand beside a new decision"
 
 
 def test_without_a_named_bank_no_letter_is_written(desk):
@@ -644,7 +642,7 @@ def test_without_a_named_bank_no_letter_is_written(desk):
     desk.open_case()
     with pytest.raises(OfficerError, match="No letter can be written") as refused:
         desk.cases.preview("en")
-    assert "Não se pode escrever a carta" in refused.value.translate("pt") and desk.cases.letter is None
+    assert "Não se pode escrever a carta" in refused.value.translate("pt") and desk.cases.draft is None
 
 
 # Cases of a file
@@ -1350,7 +1348,7 @@ def show_everything(place, folder, language: str, text: str) -> str:
     desk.reference = text
     desk.receipt = Receipt(text, "2026-11-21T15:31:40+00:00", 0, text, 1)
     desk.cases.case, desk.cases.case_reference, desk.cases.why = make_case(desk, text), text, desk.explanation
-    desk.cases.letter = Letter(text, text, "en", SimpleNamespace(), f"<p>{text}</p>", b"x")
+    desk.cases.draft = Letter(text, text, "en", SimpleNamespace(), f"<p>{text}</p>", b"x")
     frame = make_file(2).astype({"LIMIT_BAL": object}).assign(**{f"note {text}": f"x{text}"})
     frame.loc[0, "LIMIT_BAL"] = f"x{text}"
     desk.take_file(f"{text}.csv", frame.to_csv(index=False).encode())
