@@ -28,6 +28,7 @@ _PAGE = {
     "title": ("credit desk", "balcão de crédito"),
     "tab client": ("One client", "Um cliente"),
     "tab file": ("A file of clients", "Um ficheiro"),
+    "tab case": ("Earlier case", "Processo anterior"),
     "tab model": ("The model", "O modelo"),
     "badge": ("{family}, version {version}", "{family}, versão {version}"),
     "real data": ("real data", "dados reais"),
@@ -104,6 +105,14 @@ _FORM = {
     ),
     "found": ("Client {id} is in the form.", "O cliente {id} está no formulário."),
     "filled": ("The row is in the form.", "A linha está no formulário."),
+    "client ref": (
+        "Client reference (optional; the model never reads it)",
+        "Referência do cliente (facultativa; o modelo nunca a lê)",
+    ),
+    "reference wrong": (
+        "A reference has at most {most} characters, all of them printable",
+        "Uma referência tem no máximo {most} caracteres, todos visíveis",
+    ),
     "not whole": ("A whole number, please", "Um número inteiro, por favor"),
     "not between": ("Between {low} and {high}", "Entre {low} e {high}"),
 }
@@ -180,19 +189,26 @@ _DECIDE = {
     "officer": ("Your name", "O seu nome"),
     "reason": ("Your reason, in your own words", "A sua razão, por palavras suas"),
     "record otherwise": ("Record: {answer}, against the model", "Registar: {answer}, contra o modelo"),
+    "record as model": ("Record: {answer}, as the model", "Registar: {answer}, como o modelo"),
     "officer needed": ("Your name, please", "O seu nome, por favor"),
-    "reason needed": ("A reason, please", "Uma razão, por favor"),
-    "recorded": ("Recorded: {answer}. Number {id}, {time}.", "Registado: {answer}. Número {id}, {time}."),
-    "overridden": (
-        "Recorded: {answer}, against the model, by {officer}. Number {id}, {time}.",
-        "Registado: {answer}, contra o modelo, por {officer}. Número {id}, {time}.",
+    "reason needed": (
+        "A reason, please: at least three different words and {letters} letters",
+        "Uma razão, por favor: pelo menos três palavras diferentes e {letters} letras",
     ),
+    "recorded": ("Recorded, {time}: {answer}.", "Registado, {time}: {answer}."),
+    "by model": ("Decided by the model.", "Decidido pelo modelo."),
+    "against model": ("Decided by {officer}, against the model.", "Decidido por {officer}, contra o modelo."),
+    "as model": ("Decided by {officer}, as by the model.", "Decidido por {officer}, tal como pelo modelo."),
+    "model said": ("The model: {answer}.", "O modelo: {answer}."),
+    "case": ("Case", "Processo"),
+    "reference is": ("Client reference {reference}", "Referência do cliente {reference}"),
+    "open case": ("Open the case", "Abrir o processo"),
     "changed": (
         "Not recorded: the model changed just now, and the answer with it. Check the new answer, then decide.",
         "Não registado: o modelo acabou de mudar, e com ele a resposta. Verifique a nova resposta e decida.",
     ),
     "preview": ("Preview, not recorded", "Pré-visualização, sem registo"),
-    "decision": ("Decision {id}", "Decisão {id}"),
+    "decision": ("Case {id}", "Processo {id}"),
     "foot": (
         "{state} · {family}, version {version} · digest {digest} · data {source} {fingerprint} · {time}",
         "{state} · {family}, versão {version} · resumo {digest} · dados {source} {fingerprint} · {time}",
@@ -223,6 +239,131 @@ _REASONS = {
     "no change": (
         "No change within reach was found that would have brought the risk below the limit.",
         "Não se encontrou nenhuma mudança ao alcance que pusesse o risco abaixo do limite.",
+    ),
+}
+
+# %% ../../nbs/lib/desk/75_texts.ipynb #1f8f8171
+_CASE = {
+    "case card": ("Find a case", "Procurar um processo"),
+    "case label": (
+        "Number of the case, or the client's reference",
+        "Número do processo, ou referência do cliente",
+    ),
+    "case find": ("Find the case", "Procurar processo"),
+    "no case": (
+        "There is no case for “{text}”. Check the number or the reference.",
+        "Não há nenhum processo para “{text}”. Verifique o número ou a referência.",
+    ),
+    "id of file": (
+        "{id} is the number of a whole file. The number of a client's own case stands in the client's row of the results.",
+        "{id} é o número de um ficheiro inteiro. O número do processo de um cliente está na linha dele nos resultados.",
+    ),
+    "found cases": (
+        "Cases of this reference, the newest first ({shown} of {count})",
+        "Processos com esta referência, primeiro o mais recente ({shown} de {count})",
+    ),
+    "facts card": ("The model's decision", "A decisão do modelo"),
+    "case decided": ("Decided", "Decidido"),
+    "case through": ("Through", "Através de"),
+    "case caller": ("Asked by", "Pedido por"),
+    "case officer": ("Officer", "Analista"),
+    "case model": ("Model", "Modelo"),
+    "case version": ("version {version}, digest {digest}", "versão {version}, resumo {digest}"),
+    "case row": ("Row of the file", "Linha do ficheiro"),
+    "case reference": ("Client reference", "Referência do cliente"),
+    "case values": ("What the model looked at", "O que o modelo leu"),
+    "case erased": (
+        "The client's values and reference were erased. What was decided, when and by whom stays on record.",
+        "Os valores e a referência do cliente foram apagados. O que se decidiu, quando e por quem continua registado.",
+    ),
+    "through library": ("a program", "um programa"),
+    "through command line": ("the command line", "a linha de comandos"),
+    "through api": ("the API", "a API"),
+    "through desk": ("the desk", "o balcão"),
+    "through file": ("a file", "um ficheiro"),
+    "through upload": ("a file on the desk", "um ficheiro no balcão"),
+}
+
+# %% ../../nbs/lib/desk/75_texts.ipynb #adc73ba6
+_EVENTS = {
+    "events card": ("What happened since", "O que aconteceu depois"),
+    "no events": ("Nothing.", "Nada."),
+    "event override": ("{officer} decided otherwise: {answer}", "{officer} decidiu de outra forma: {answer}"),
+    "event second look": ("Second look by {officer}: {answer}", "Segunda análise por {officer}: {answer}"),
+    "event appeal": (
+        "The client appealed ({officer} took it); to be answered by {due}",
+        "O cliente contestou (recebido por {officer}); a responder até {due}",
+    ),
+    "event appeal decided": (
+        "Appeal answered by {officer}: {answer}",
+        "Contestação respondida por {officer}: {answer}",
+    ),
+    "event letter": ("Letter to the client ({name})", "Carta ao cliente ({name})"),
+    "event outcome 0": ("Outcome: the client paid", "Desfecho: o cliente pagou"),
+    "event outcome 1": ("Outcome: the client defaulted", "Desfecho: o cliente entrou em incumprimento"),
+    "reason erased": ("the words were erased", "as palavras foram apagadas"),
+    "waits second look": (
+        "This case waits for a second look: the model asked for a person to decide.",
+        "Este processo espera uma segunda análise: o modelo pediu que decidisse uma pessoa.",
+    ),
+    "waits appeal": (
+        "This case waits for the answer to an appeal, due by {due}. An officer who has not decided it before answers.",
+        "Este processo espera a resposta a uma contestação, até {due}. Responde um analista que ainda não o tenha decidido.",
+    ),
+    "waits overdue": (
+        "The answer to an appeal was due by {due} and is overdue. An officer who has not decided this case before answers.",
+        "A resposta a uma contestação era devida até {due} e está em atraso. Responde um analista que ainda não o tenha decidido.",
+    ),
+}
+
+# %% ../../nbs/lib/desk/75_texts.ipynb #4f827185
+_ACT = {
+    "act override": ("Decide otherwise", "Decidir de outra forma"),
+    "act second look": ("Second look: you decide", "Segunda análise: decide o analista"),
+    "act appeal": ("Answer the appeal", "Responder à contestação"),
+    "appeal card": ("The client appeals", "O cliente contesta"),
+    "appeal words": ("What the client says", "O que diz o cliente"),
+    "record appeal": ("Record the appeal", "Registar a contestação"),
+    "other officer": (
+        "{officer} decided about this client before. Another officer answers an appeal.",
+        "{officer} já decidiu sobre este cliente. A uma contestação responde outro analista.",
+    ),
+    "appeal first": (
+        "The client has appealed. Open the case and answer the appeal first.",
+        "O cliente contestou a decisão. Abra o processo e responda primeiro à contestação.",
+    ),
+    "nothing to appeal": (
+        "This client was accepted: there is nothing to appeal against.",
+        "Este cliente foi aceite: não há nada a contestar.",
+    ),
+    "no appeal": ("No appeal waits for an answer.", "Nenhuma contestação espera resposta."),
+    "case changed": (
+        "Not recorded: the case was changed meanwhile. Check what it says now, then decide.",
+        "Não registado: o processo mudou entretanto. Verifique o que diz agora e decida.",
+    ),
+}
+
+# %% ../../nbs/lib/desk/75_texts.ipynb #48486e7a
+_LETTER = {
+    "letter card": ("Letter to the client", "Carta ao cliente"),
+    "letter language": ("Language of the letter", "Língua da carta"),
+    "letter reasons": (
+        "Your reasons for the client to read, one a line, in the letter's language (optional)",
+        "As suas razões, para o cliente ler, uma por linha, na língua da carta (facultativo)",
+    ),
+    "letter show": ("Preview", "Pré-visualizar"),
+    "letter use": ("Record this letter", "Registar esta carta"),
+    "letter print": ("Print", "Imprimir"),
+    "letter pdf": ("Download as PDF", "Descarregar em PDF"),
+    "letter preview": (
+        "A preview. Once it is recorded it can be printed or saved.",
+        "Uma pré-visualização. Depois de registada, pode ser impressa ou guardada.",
+    ),
+    "letter recorded": ("Recorded in the case.", "Registada no processo."),
+    "no letter": ("No letter can be written: {why}", "Não se pode escrever a carta: {why}"),
+    "letter changed": (
+        "Not recorded: the case was changed after this preview. Make a new one.",
+        "Não registada: o processo mudou depois desta pré-visualização. Faça uma nova.",
     ),
 }
 
@@ -289,6 +430,32 @@ _FILE = {
     ),
     "row": ("Row", "Linha"),
     "why not": ("What is wrong", "O que está mal"),
+}
+
+# %% ../../nbs/lib/desk/75_texts.ipynb #e0e5a94d
+_BEFORE = {
+    "reference column": (
+        "Which column holds your own reference of each client?",
+        "Que coluna tem a sua referência de cada cliente?",
+    ),
+    "no reference column": ("None", "Nenhuma"),
+    "decided before": (
+        "These clients, with these same values, were decided already: {time}, number {id}. If you go on, they are decided and "
+        "recorded once more.",
+        "Estes clientes, com estes mesmos valores, já foram decididos: {time}, número {id}. Se continuar, são decididos e "
+        "registados outra vez.",
+    ),
+    "with reasons": (
+        "Add to the results why each client was refused, and what would have changed it",
+        "Juntar aos resultados porque foi recusado cada cliente, e o que teria mudado a resposta",
+    ),
+    "explaining": ("Reasons: {done} of {all} …", "Razões: {done} de {all} …"),
+    "too many reasons": (
+        "All clients are decided and recorded. {refused} of them are refused, and the desk gives reasons for {most} at most: "
+        "`rumos predict --reasons` gives them for any number.",
+        "Todos os clientes estão decididos e registados. {refused} foram recusados, e o balcão dá razões para {most} no máximo: "
+        "`rumos predict --reasons` dá-as para qualquer número.",
+    ),
     "decide all": ("Decide {clients} clients", "Decidir {clients} clientes"),
     "deciding": ("Deciding …", "A decidir …"),
     "row problem": ("{column}: {why} (got “{value}”)", "{column}: {why} (recebido “{value}”)"),
@@ -307,7 +474,10 @@ _FILE = {
 # %% ../../nbs/lib/desk/75_texts.ipynb #a0baf875
 _RESULT = {
     "done": ("{name}: decided and recorded", "{name}: decidido e registado"),
-    "batch": ("Recorded under the number {id}, {time}.", "Registado com o número {id}, {time}."),
+    "batch": (
+        "Recorded, {time}. Each client's case has its own number, in its row; {id} is the number of the whole file.",
+        "Registado, {time}. O processo de cada cliente tem o seu número, na linha dele; {id} é o número do ficheiro inteiro.",
+    ),
     "decided": ("Decided", "Decididos"),
     "refused": ("Refused", "Recusados"),
     "expected": ("Expected cost", "Custo esperado"),
@@ -320,6 +490,8 @@ _RESULT = {
     ),
     "search": ("Search", "Procurar"),
     "column id": ("Client", "Cliente"),
+    "column case": ("Case", "Processo"),
+    "column reference": ("Client reference", "Referência do cliente"),
     "column answer": ("Answer", "Resposta"),
     "column probability": ("Probability of default", "Probabilidade de incumprimento"),
     "column accept": ("Cost of accepting", "Custo de aceitar"),
@@ -430,8 +602,13 @@ TEXTS: dict[str, tuple[str, str]] = (
     | _ANSWER
     | _DECIDE
     | _REASONS
+    | _CASE
+    | _EVENTS
+    | _ACT
+    | _LETTER
     | _WHAT_IF
     | _FILE
+    | _BEFORE
     | _RESULT
     | _WRONG_FILE
     | _MODEL

@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['heading', 'note', 'label', 'link_download', 'draw_gauge', 'draw_curve', 'draw_calibration', 'show_verdict',
            'show_answer', 'show_reasons', 'show_changes', 'show_receipt', 'show_footer', 'show_brand', 'show_badge',
-           'show_warnings', 'show_costs', 'show_cost_curve', 'show_upload_hint', 'show_upload', 'show_rows',
-           'show_totals', 'show_downloads', 'list_results', 'Report', 'read_report', 'show_champion', 'show_curves',
-           'show_board', 'show_fairness', 'show_links', 'show_closed']
+           'show_warnings', 'show_case', 'list_found', 'is_by_person', 'show_case_facts', 'show_case_reasons',
+           'show_events', 'show_letter', 'show_costs', 'show_cost_curve', 'show_upload_hint', 'show_upload',
+           'show_rows', 'show_totals', 'show_downloads', 'list_results', 'Report', 'read_report', 'show_champion',
+           'show_curves', 'show_board', 'show_fairness', 'show_links', 'show_closed']
 
 # %% ../../nbs/lib/desk/78_views.ipynb #78ce2902
 import base64
@@ -15,6 +16,7 @@ import csv
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
@@ -23,7 +25,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rumos_bank.data.contract import CLIENT_COLUMNS, ID
-from rumos_bank.desk.state import PRESETS, Batch, Desk, Weighed, weigh_costs
+from rumos_bank.desk.state import (
+    PRESETS,
+    Batch,
+    Desk,
+    Receipt,
+    Weighed,
+    make_receipt,
+    weigh_costs,
+)
 from rumos_bank.desk.texts import (
     describe_change,
     name_metric,
@@ -32,15 +42,38 @@ from rumos_bank.desk.texts import (
     write_probability,
     write_time,
 )
-from rumos_bank.desk.uploads import Upload, describe_line, write_rejected, write_template
+from rumos_bank.desk.uploads import Upload, describe_line, describe_row, write_rejected, write_template
+from rumos_bank.governance.events import (
+    EVENTS,
+    AppealDecided,
+    Appealed,
+    Decided,
+    LetterWritten,
+    OutcomeKnown,
+    Overridden,
+    SecondLook,
+    read_entry,
+)
 from rumos_bank.ground.settings import Settings
 from rumos_bank.ground.templates import render
 from rumos_bank.model.cost import decide
-from rumos_bank.serving.words import LANGUAGES, describe_group, write_number, write_percent
+from rumos_bank.serving.cases import Case
+from rumos_bank.serving.decision_log import DECISION_ID, DecisionLog
+from rumos_bank.serving.words import (
+    LANGUAGES,
+    describe_group,
+    name_field,
+    write_date,
+    write_number,
+    write_percent,
+    write_value,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
     from markupsafe import Markup
+
+    from rumos_bank.model.explain import Explanation
 
 # %% ../../nbs/lib/desk/78_views.ipynb #401f0340
 def _fill(language: str, template: str, **values: Any) -> "Markup":
@@ -194,23 +227,43 @@ def draw_calibration(
     return axes.draw(language, "calibration", keys, bins=drawn, ideal=axes.points(ideal, ideal))
 
 # %% ../../nbs/lib/desk/78_views.ipynb #45aeda3f
+_KINDS_OF_ANSWER = {0: ("good", "accept"), 1: ("bad", "refuse")}  # class of the style sheet, key of the text
+
+
+def _say_answer(language: str, prediction: int) -> str:
+    "Accept or refuse."
+    return translate(language, _KINDS_OF_ANSWER[prediction][1])
+
+
+def _name_decider(language: str, receipt: Receipt) -> list[str]:
+    "Who made the final decision, and what the model had decided; nothing where the model's stands."
+    if not receipt.officer:
+        return []
+    key = "as model" if receipt.prediction == receipt.model else "against model"
+    model = translate(language, "model said", answer=_say_answer(language, receipt.model).lower())
+    return [translate(language, key, officer=receipt.officer), model]
+
+
 def show_verdict(
     desk: Desk,
 ) -> "Markup":
-    "Accept, refuse or ask a colleague, with the probability behind it."
-    language, decision = desk.language, desk.decision
+    "Accept, refuse or ask a colleague, with the probability behind it; first what an officer decided, if one did."
+    language, decision, receipt = desk.language, desk.decision, desk.receipt
     if decision is None:
         return _fill(language, "verdict", kind="wait", key="correct first", lines=[])
     probability, limit = write_probability(language, decision.probability, decision.threshold)
     place = "over" if decision.prediction else "under"
     lines = [translate(language, place, probability=probability, limit=limit)]
+    if receipt and receipt.officer:
+        kind, key = _KINDS_OF_ANSWER[receipt.prediction]
+        return _fill(language, "verdict", kind=kind, key=key, lines=_name_decider(language, receipt) + lines)
     if decision.refer:
         lines.append(translate(language, "close call"))
         return _fill(language, "verdict", kind="ask", key="refer", lines=lines)
-    kind, key = ("bad", "refuse") if decision.prediction else ("good", "accept")
+    kind, key = _KINDS_OF_ANSWER[decision.prediction]
     return _fill(language, "verdict", kind=kind, key=key, lines=lines)
 
-
+# %% ../../nbs/lib/desk/78_views.ipynb #30d178f1
 def show_answer(
     desk: Desk,
 ) -> "Markup":
@@ -242,9 +295,11 @@ def show_reasons(
     desk: Desk,
 ) -> str:
     "The groups of fields that moved this client's risk; empty without an answer."
-    language, why = desk.language, desk.explanation
-    if why is None:
-        return ""
+    return _list_reasons(desk.language, desk.explanation, desk.client) if desk.explanation else ""
+
+
+def _list_reasons(language: str, why: "Explanation", client: Mapping[str, int]) -> "Markup":
+    "The groups of fields, each with its points."
     moved = [(group, points) for group, points in why.groups if abs(points) >= _LEAST]
     if_typical = {
         reason.group: write_percent(language, reason.if_typical)
@@ -257,7 +312,7 @@ def show_reasons(
         signed = f"{'+' if points > 0 else '−'}{size}"
         rows.append(
             {
-                "statement": describe_group(language, group, desk.client),
+                "statement": describe_group(language, group, client),
                 "if_typical": if_typical.get(group, ""),
                 "kind": "up" if points > 0 else "down",
                 "share": f"{abs(points) / max(abs(each) for _, each in moved):.3f}",
@@ -266,7 +321,7 @@ def show_reasons(
         )
     return _fill(language, "reasons", rows=rows, base=write_percent(language, why.base))
 
-
+# %% ../../nbs/lib/desk/78_views.ipynb #fc99d2a4
 def show_changes(
     desk: Desk,
 ) -> str:
@@ -284,18 +339,18 @@ def show_changes(
 def show_receipt(
     desk: Desk,
 ) -> str:
-    "The decision that was recorded about the client in the form; empty if there is none."
+    "What is on record about the client in the form, its number large enough to read out; empty if there is nothing."
     receipt, language = desk.receipt, desk.language
     if receipt is None:
         return ""
     return _fill(
         language,
         "receipt",
-        key="overridden" if receipt.officer else "recorded",
-        answer=translate(language, "refuse" if receipt.prediction else "accept"),
+        answer=_say_answer(language, receipt.prediction),
         id=receipt.id,
         time=write_time(language, receipt.time),
-        officer=receipt.officer,
+        lines=_name_decider(language, receipt),
+        reference=desk.reference,
     )
 
 
@@ -351,6 +406,146 @@ def show_warnings(
     if desk.watched:
         lines.append(translate(language, "watched", what=_name_metrics(language, desk.watched)))
     return _fill(language, "warnings", lines=lines)
+
+# %% ../../nbs/lib/desk/78_views.ipynb #959855d7
+def _describe_event(language: str, entry: Mapping[str, Any]) -> tuple[str, str | None]:
+    "What happened, and the words of a person about it; None: there are none."
+    kind: Any = EVENTS.get(entry["kind"])
+    if kind in (Overridden, SecondLook, AppealDecided):
+        made = read_entry(kind, entry)
+        answer = _say_answer(language, made.prediction).lower()
+        said = translate(language, f"event {kind.name}", officer=made.officer, answer=answer)
+        return said, made.reason or translate(language, "reason erased")
+    if kind is Appealed:
+        appeal = read_entry(Appealed, entry)
+        said = translate(
+            language, "event appeal", officer=appeal.officer, due=_write_day(language, appeal.due)
+        )
+        return said, appeal.reason or translate(language, "reason erased")
+    if kind is LetterWritten:
+        name = LANGUAGES[read_entry(LetterWritten, entry).language]
+        return translate(language, "event letter", name=name), None
+    if kind is OutcomeKnown:
+        return translate(language, f"event outcome {read_entry(OutcomeKnown, entry).defaulted}"), None
+    return str(entry["kind"]), None
+
+
+def _write_day(language: str, day: str) -> str:
+    "A day that the record has as YYYYMMDD."
+    return write_date(language, _read_day(day))
+
+
+def _read_day(day: str) -> date:
+    return datetime.strptime(day, "%Y%m%d").date()
+
+
+def _say_waiting(language: str, case: Case) -> str:
+    "What the case waits for, in a sentence; empty: for nothing."
+    if case.open_appeal:
+        due = read_entry(Appealed, case.open_appeal).due
+        late = _read_day(due) < datetime.now(UTC).date()
+        return translate(language, "waits overdue" if late else "waits appeal", due=_write_day(language, due))
+    return translate(language, "waits second look") if case.waiting else ""
+
+# %% ../../nbs/lib/desk/78_views.ipynb #046d84ff
+def show_case(
+    desk: Desk,
+) -> str:
+    "The open case: its final decision, the model's, its number, and what it waits for; empty if none is open."
+    language, case = desk.language, desk.cases.case
+    if case is None:
+        return ""
+    receipt, answer = make_receipt(case), case.made.answer
+    probability, limit = write_probability(language, answer["probability"], answer["threshold"])
+    lines = _name_decider(language, receipt) or [translate(language, "by model")]
+    place = "over" if receipt.model else "under"
+    lines.append(translate(language, place, probability=probability, limit=limit))
+    kind, key = _KINDS_OF_ANSWER[receipt.prediction]
+    if case.waiting and not receipt.officer and answer["refer"]:
+        kind, key = "ask", "refer"
+    verdict = _fill(language, "verdict", kind=kind, key=key, lines=lines)
+    return _fill(language, "case", verdict=verdict, id=case.id, waiting=_say_waiting(language, case))
+
+# %% ../../nbs/lib/desk/78_views.ipynb #7b22ea02
+_MOST_FOUND = 20  # cases of one reference that are listed
+
+
+def list_found(
+    desk: Desk,
+) -> list[tuple[str, str]]:  # time and number, and the number alone
+    "The cases of one client, the newest first, to choose from."
+    log = DecisionLog(desk.settings)
+    ids = desk.cases.found[:_MOST_FOUND]
+    return [(f"{write_time(desk.language, log.find(each)['time'])} · {each}", each) for each in ids]
+
+
+def is_by_person(
+    case: Case,
+) -> bool:
+    "Whether a person made the final decision."
+    return bool(case.final.how != Decided.name)
+
+# %% ../../nbs/lib/desk/78_views.ipynb #e311f4b3
+def show_case_facts(
+    desk: Desk,
+) -> str:
+    "When, through what and by whom the open case was decided, and what the model looked at; empty if none is open."
+    language, cases = desk.language, desk.cases
+    if cases.case is None:
+        return ""
+    made, row = cases.case.made, cases.case.entry.get("row")
+    version, digest = made.model["version"], str(made.model["digest"])[:12]
+    facts = {
+        "case decided": write_time(language, str(cases.case.entry["time"])),
+        "case reference": cases.case_reference,
+        "case through": translate(language, f"through {made.interface}"),
+        "case caller": made.caller,
+        "case officer": made.officer,
+        "case model": translate(language, "case version", version=version, digest=digest),
+        "case row": "" if row is None else write_number(language, row),
+    }
+    values = [
+        (name_field(language, name), write_value(language, name, int(value)))
+        for name, value in (made.input or {}).items()
+    ]
+    return _fill(language, "case_facts", facts=facts, values=values, erased=cases.case.erased)
+
+
+def show_case_reasons(
+    desk: Desk,
+) -> str:
+    "Why the model decided the open case so; empty if that cannot be explained any more."
+    cases = desk.cases
+    if cases.case is None or cases.why is None:
+        return ""
+    return _list_reasons(desk.language, cases.why, cases.case.made.input or {})
+
+
+def show_events(
+    desk: Desk,
+) -> str:
+    "What happened to the open case since, the oldest first; empty if none is open."
+    language, case = desk.language, desk.cases.case
+    if case is None:
+        return ""
+    events = [(write_time(language, each["time"]), *_describe_event(language, each)) for each in case.events]
+    return _fill(language, "events", events=events)
+
+# %% ../../nbs/lib/desk/78_views.ipynb #7fd74338
+def show_letter(
+    desk: Desk,
+) -> str:
+    "The letter about the open case: a preview, or once it is recorded a page to print and a PDF; empty without one."
+    language, letter = desk.language, desk.cases.draft
+    if letter is None:
+        return ""
+    name = f"{letter.case}-{letter.language}.pdf"
+    link = (
+        link_download(name, letter.pdf, translate(language, "letter pdf"), "application/pdf")
+        if letter.pdf
+        else ""
+    )
+    return _fill(language, "letter_page", page=letter.page, recorded=bool(letter.pdf), link=link)
 
 # %% ../../nbs/lib/desk/78_views.ipynb #6ad6fdc7
 def _describe_weighed(desk: Desk, weighed: Weighed, key: str) -> str:
@@ -416,7 +611,13 @@ def show_upload(
         kind="problem" if wrong else "fine",
         how=upload.source.describe().removeprefix("read as "),
         account=_account(language, upload),
+        before=_name_repeated(language, desk.repeated),
     )
+
+# %% ../../nbs/lib/desk/78_views.ipynb #b7ce49cf
+def _name_repeated(language: str, entry: Mapping[str, Any] | None) -> dict[str, str]:
+    "When the same clients were decided before, and the number of it; empty if they were not."
+    return {"time": write_time(language, entry["time"]), "id": entry["id"]} if entry else {}
 
 
 def _account(language: str, upload: Upload) -> dict[str, str]:
@@ -437,11 +638,12 @@ def _preview_rows(language: str, upload: Upload) -> list[dict[str, Any]]:
     bad, good = (np.flatnonzero(mask)[: _SHOWN - len(lines)] for mask in (~upload.good, upload.good))
     fields, names = upload.faults.items(), upload.source.fields.names
     wrong = {(at, names[field]) for field, cells in fields for at in bad.tolist() if at in cells}
+    wrong |= {(at, upload.column) for at in upload.misnamed}
     shown = [*bad.tolist(), *good[: _SHOWN - len(lines) - len(bad)].tolist()]
     rows = [
         {
             "number": int(upload.rows[at]),
-            "reasons": upload.describe(language, at),
+            "reasons": describe_row(language, upload, at),
             "cells": [
                 ("" if cell is None else str(cell)[:60], (at, name) in wrong) for name, cell in row.items()
             ],
@@ -526,10 +728,14 @@ def list_results(
     answers, upload = batch.answers, batch.upload
     own = upload.source.fields.names.get(ID)
     ids = [str(each) for each in upload.table[own].filter(pa.array(upload.good)).to_pylist()] if own else None
-    words = {0: translate(language, "accept"), 1: translate(language, "refuse")}
+    words = {each: _say_answer(language, each) for each in (0, 1)}
+    given = [each for each, good in zip(upload.references, upload.good) if good]
+    references = given if upload.column and upload.column != own else None
     columns = {
         "row": answers.index.to_series(),
         "column id": ids,
+        "column reference": references,
+        "column case": answers[DECISION_ID],
         "column answer": answers["prediction"].map(words),
         "column probability": (100 * answers["probability"]).round(1),
         "column accept": answers["expected_cost_accept"].round().astype(int),

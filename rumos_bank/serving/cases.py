@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['MODEL', 'Notify', 'Key', 'Final', 'Case', 'open_cases', 'forget_references', 'find_case', 'find_by_reference',
-           'Query', 'Summary', 'Page', 'list_cases', 'summarise_cases', 'list_cases_of_client', 'record_override',
-           'record_second_look', 'record_appeal', 'decide_appeal']
+           'find_batches', 'Query', 'Summary', 'Page', 'list_cases', 'summarise_cases', 'list_cases_of_client',
+           'record_override', 'record_second_look', 'record_appeal', 'decide_appeal']
 
 # %% ../../nbs/lib/serving/55_cases.ipynb #d572e362
 import hashlib
@@ -361,6 +361,30 @@ def find_by_reference(
             found, key=lambda pair: (pair[0], *(split_id(pair[1]) or ("", 0))), reverse=True
         )
     ]
+
+# %% ../../nbs/lib/serving/55_cases.ipynb #24351ba9
+_LATEST = 1000  # files of clients that are compared: a repetition comes soon
+
+
+def find_batches(
+    settings: Settings,  # which log
+    digests: Sequence[str],  # SHA-256 of a file, or of a table as `hash_table` gives it
+) -> list[Mapping[str, Any]]:  # entries of the kind `batch`, the newest first
+    "The latest files of clients whose content was this."
+    log = DecisionLog(settings)
+    with open_cases(settings) as index:
+        ids = [each for (each,) in index.execute("select id from batches")]
+    entries: list[Mapping[str, Any]] = []
+    for each in sorted(ids, reverse=True)[:_LATEST]:
+        with suppress(StoreError):  # cleared meanwhile
+            entries.append(log.find(each))
+    found = [entry for entry in entries if _get_digest(entry) in digests]
+    return sorted(found, key=lambda entry: str(entry["time"]), reverse=True)
+
+
+def _get_digest(entry: Mapping[str, Any]) -> str:
+    made_of = read_entry(BatchDecided, entry).input
+    return made_of if isinstance(made_of, str) else str(made_of.get("sha256", ""))
 
 # %% ../../nbs/lib/serving/55_cases.ipynb #79ab22cb
 @dataclass(frozen=True)

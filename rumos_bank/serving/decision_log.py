@@ -6,7 +6,7 @@
 __all__ = ['ERASED', 'DECISION_ID', 'INTERFACES', 'start_chain', 'make_line', 'Checked', 'check_line', 'blank_line', 'read_line',
            'DecisionLog', 'require_day', 'end_of_day', 'list_days', 'list_folders', 'list_record', 'open_day',
            'find_old', 'clear', 'find_state', 'read_log', 'Recorded', 'make_entry', 'decide_and_record', 'CaseFolder',
-           'begin_cases', 'record_batch', 'RecordedTable', 'decide_table', 'add_ids']
+           'begin_cases', 'record_batch', 'RecordedTable', 'decide_table', 'add_ids', 'hash_table']
 
 # %% ../../nbs/lib/serving/52_decision_log.ipynb #0df3b443
 import hashlib
@@ -622,8 +622,12 @@ def _summarise(clients: Any, decided: Any) -> dict[str, Any]:
         table.to_pandas() if hasattr(table, "to_pandas") else table for table in (clients, decided)
     )
 
-    def digest(frame: Any) -> str:
-        return hashlib.sha256(frame.to_csv(index=False).encode()).hexdigest()
-
     counts = {"clients": len(decided), "refused": int(decided["prediction"].sum())}
-    return {"input": digest(clients), "output": digest(decided), **counts}
+    return {"input": hash_table(clients), "output": hash_table(decided), **counts}
+
+
+def hash_table(
+    frame: Any,  # a DataFrame; its index does not count
+) -> str:  # 64 hexadecimal digits
+    "SHA-256 of a table in memory, by which the record knows it again."
+    return hashlib.sha256(frame.to_csv(index=False).encode()).hexdigest()

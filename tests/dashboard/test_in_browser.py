@@ -60,7 +60,7 @@ def test_an_answer_is_given_and_recorded(page, place):
     expect(page.locator(".foot")).to_contain_text("Preview, not recorded")
     page.get_by_role("button", name="Record: refuse").click()
     receipt = page.locator(".receipt")
-    expect(receipt).to_contain_text("Recorded: Refuse. Number")
+    expect(receipt).to_contain_text(": Refuse.")
     entry = logged(place)[-1]
     assert entry["id"] in receipt.inner_text() and entry["id"] in page.locator(".foot").inner_text()
     assert entry["answer"]["prediction"] == 1 and entry["caller"] == "desk"
@@ -78,15 +78,61 @@ def test_deciding_otherwise_needs_a_name_and_a_reason(page, place):
     expect(page.get_by_label("Your name")).to_have_attribute("aria-invalid", "true")
     expect(page.locator(".alert")).to_contain_text("Your name, please")
     page.get_by_label("Your name").fill(EVIL)
+    page.get_by_label("Your reason").fill("too short")
     against.click()
     expect(page.get_by_label("Your reason")).to_have_attribute("aria-invalid", "true")
+    expect(page.locator(".alert")).to_contain_text("three different words and 15 letters")
     page.get_by_label("Your reason").fill(f"Salary comes late {EVIL}")
     against.click()
-    expect(page.locator(".receipt")).to_contain_text("against the model, by <img")
+    receipt = page.locator(".receipt")
+    expect(receipt).to_contain_text("Decided by <img")
     model, own = logged(place)[-2:]
+    for shown in (receipt, page.locator(".foot")):
+        expect(shown).to_contain_text(model["id"])
+    expect(page.locator(VERDICT)).to_contain_text("Accept")
+    expect(page.locator(VERDICT)).to_contain_text("The model: refuse.")
+    page.emulate_media(media="print")
+    expect(receipt.locator(".number b")).to_be_visible()
+    expect(page.get_by_role("button", name="Decide otherwise")).to_be_hidden()
+    page.emulate_media(media="screen")
     assert own["kind"] == "override" and own["decision"] == model["id"] and own["officer"] == EVIL
     assert (own["model_prediction"], own["prediction"]) == (1, 0) and own["reason"].endswith(EVIL)
     assert not page.locator("img[src=x]").count()
+
+
+def test_an_earlier_case_is_found_and_lives_on_by_keyboard(page, place):
+    preset(page, "A late payer", "bad")
+    page.get_by_label("Client reference").fill("B-17")
+    page.get_by_role("button", name="Record: refuse").click()
+    number = page.locator(".receipt .number b").inner_text()
+    page.get_by_role("button", name="Earlier case").click()
+    field = page.get_by_label("Number of the case")
+    field.fill("no such client")
+    field.press("Enter")
+    expect(page.locator(".alert")).to_contain_text("There is no case for “no such client”")
+    field.fill("B-17")
+    field.press("Enter")
+    case = page.locator(".a-case")
+    expect(case.locator(".number b")).to_have_text(number)
+    expect(case).to_contain_text("Decided by the model.")
+    appeal = page.locator(".act .tall")
+    appeal.get_by_label("Your name").fill("A. Officer")
+    appeal.get_by_label("What the client says").fill("She has found other work already")
+    appeal.get_by_role("button", name="Record the appeal").press("Enter")
+    expect(case).to_contain_text("waits for the answer to an appeal, due by")
+    assert not find_barriers(page)
+    act = page.locator(".act")
+    act.get_by_label("Your name").first.fill("B. Officer")
+    act.get_by_label("Your reason").fill("The new employer confirms her salary")
+    act.get_by_role("button", name="Record: accept").press("Enter")
+    expect(case).to_contain_text("Decided by B. Officer, against the model.")
+    expect(page.locator(".events")).to_contain_text("Appeal answered by B. Officer: accept")
+    assert [each["kind"] for each in logged(place)[-3:]] == ["decision", "appeal", "appeal decided"]
+    page.get_by_role("button", name="PT", exact=True).click()
+    expect(page.locator(".events")).to_contain_text("Contestação respondida por B. Officer: aceitar")
+    assert not find_barriers(page)
+    page.get_by_role("button", name="Um cliente").click()
+    expect(page.locator(".receipt")).to_contain_text("Decidido por B. Officer, contra o modelo.")
 
 
 def test_what_cannot_be_is_explained_at_its_field(page, tmp_path):
@@ -218,6 +264,8 @@ def test_a_file_is_checked_decided_and_returned(page, place, shared, tmp_path):
         page.get_by_text("Download the results").click()
     lines = results.value.path().read_text(encoding="utf-8-sig").splitlines()
     given = text.splitlines()
+    number = lines[1].rpartition(",")[2]
+    assert page.locator(".result td", has_text=number).count()
     assert len(lines) == 40 and lines[0].startswith(f"{given[0]},prediction,probability,")
     assert all(line.startswith(f"{one},") for line, one in zip(lines[1:], [given[1], *given[3:]]))
     with page.expect_download() as rejected:
@@ -301,7 +349,7 @@ def test_each_screen_is_free_of_barriers(served, chromium, screen, tmp_path):
     assert not find_barriers(page)
     keep_screen(page, tmp_path / f"{screen}-refuse.png")
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-    for tab in ("A file of clients", "The model"):
+    for tab in ("A file of clients", "Earlier case", "The model"):
         page.get_by_role("button", name=tab).click()
         page.wait_for_timeout(300)
         assert not find_barriers(page)

@@ -118,7 +118,7 @@ OTHER_TABLES = {  # by the name of what is indexed: no line of the ledger and no
         "parameters",
     ),
     *("about", "form", "loads", "manifest", "champion", "facts", "each", "json", "model_version"),
-    *("folds", "tested", "job", "table", "board", "set_index", "cells", "answers", "decided"),
+    *("folds", "tested", "job", "table", "board", "set_index", "cells", "answers", "decided", "sums", "row"),
     *(
         "answer",
         "fault",

@@ -131,6 +131,12 @@
     setTimeout(() => { button.textContent = words; }, 1500);
   });
 
+  // A recorded letter is printed from its frame, alone.
+  document.addEventListener("click", (event) => {
+    const frame = event.target.closest?.("button.print") && event.target.closest(".widget-html-content").querySelector("iframe.letter");
+    if (frame) { frame.contentWindow.focus(); frame.contentWindow.print(); }
+  });
+
   // Roles, names and states that ipywidgets does not set.
   let seen = null; // the answer itself, or else the small one at the bottom of a phone
   const watchAnswer = () => {
