@@ -1110,8 +1110,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                     'rumos_bank/desk/uploads.py'),
                                          'rumos_bank.desk.uploads._exceeds': ( 'lib/desk/uploads.html#_exceeds',
                                                                                'rumos_bank/desk/uploads.py'),
-                                         'rumos_bank.desk.uploads._find_replaced': ( 'lib/desk/uploads.html#_find_replaced',
-                                                                                     'rumos_bank/desk/uploads.py'),
                                          'rumos_bank.desk.uploads._find_wrong': ( 'lib/desk/uploads.html#_find_wrong',
                                                                                   'rumos_bank/desk/uploads.py'),
                                          'rumos_bank.desk.uploads._may_refer': ( 'lib/desk/uploads.html#_may_refer',

@@ -31,8 +31,6 @@ from rumos_bank.data.places import Held, Source
 from rumos_bank.data.readers import open_source
 from rumos_bank.desk.texts import OfficerError, describe_change, read_whole
 from rumos_bank.desk.uploads import (
-    CHANGE,
-    WHY,
     Upload,
     choose_references,
     describe_problem,
@@ -61,6 +59,7 @@ from rumos_bank.governance.references import LONGEST, check_reference
 from rumos_bank.ground.errors import DataError, ParameterError, RumosError, SettingsError, StoreError
 from rumos_bank.ground.settings import Costs, Settings
 from rumos_bank.monitoring.monitor import REST, Monitor, keep_watch, last_watch
+from rumos_bank.serving.batch import CHANGE_COLUMNS, EXPLAINED, REASON_COLUMNS
 from rumos_bank.serving.cases import (
     Case,
     decide_appeal,
@@ -425,7 +424,7 @@ def explain_file(
     champion: Champion,  # that decided
     batch: Batch,
     notify: Callable[[int, int], object],  # called with how many are explained, and of how many
-) -> "pd.DataFrame":  # (n, 2) a row per client; empty texts for those who were accepted
+) -> "pd.DataFrame":  # (n, EXPLAINED) a row per client; empty texts for those who were accepted
     "Why each client was refused, and what would have changed it. Raises `OfficerError` if there are too many."
     refused = batch.upload.clients[(batch.answers["prediction"] == 1).to_numpy()]
     if len(refused) > MOST_EXPLAINED:
@@ -443,10 +442,12 @@ def explain_file(
             describe_change(language, each.on_time, each.fields, each.probability, why.threshold)
             for each in why.changes
         )
-        reasons = "; ".join(describe_group(language, each.group, values) for each in why.reasons)
-        texts[row] = {WHY: reasons, CHANGE: " ".join(changes)}
-    rows = [texts.get(row, {WHY: "", CHANGE: ""}) for row in batch.upload.clients.index]
-    return batch.upload.clients[[]].assign(**{name: [row[name] for row in rows] for name in (WHY, CHANGE)})
+        reasons = (describe_group(language, each.group, values) for each in why.reasons)
+        texts[row] = dict(zip(REASON_COLUMNS, reasons)) | dict(zip(CHANGE_COLUMNS, changes))
+    rows = [texts.get(row, {}) for row in batch.upload.clients.index]
+    return batch.upload.clients[[]].assign(
+        **{name: [row.get(name, "") for row in rows] for name in EXPLAINED}
+    )
 
 # %% ../../nbs/lib/desk/77_state.ipynb #ae5c1ef2
 _CASE_ID = re.compile(r"[0-9]{8}-[0-9a-f]{8}-[0-9a-f]{1,12}")

@@ -84,7 +84,7 @@ from rumos_bank.governance.events import (
 )
 from rumos_bank.ground.errors import DataError, NoChampionError, SettingsError
 from rumos_bank.ground.settings import Costs, read_settings
-from rumos_bank.serving.batch import predict_file
+from rumos_bank.serving.batch import EXPLAINED, predict_file
 from rumos_bank.serving.cases import Case, find_by_reference, find_case
 from rumos_bank.serving.champion import Decision
 from rumos_bank.serving.decision_log import DECISION_ID, DecisionLog, decide_and_record, read_log
@@ -731,11 +731,12 @@ def test_a_file_gets_its_reasons(desk):
     back = pd.read_csv(io.BytesIO(desk.batch.results[1]))
     refused = back["prediction"] == 1
     assert steps == [(0, 2)] and refused.sum() == 2
-    assert back.loc[refused, "why_refused"].str.contains("Último pagamento: dois meses de atraso").all()
-    assert back.loc[refused, "what_would_have_changed_it"].str.startswith("Se ").all()
-    assert back.loc[~refused, "why_refused"].isna().all()
+    reasons = back.loc[refused, [name for name in EXPLAINED if name.startswith("reason")]].fillna("")
+    assert reasons.agg("; ".join, axis=1).str.contains("Último pagamento: dois meses de atraso").all()
+    assert back.loc[refused, "change_1"].str.startswith("Se ").all()
+    assert back.loc[~refused, "reason_1"].isna().all()
     desk.take_file(*desk.batch.results)
-    assert set(desk.upload.replaced) > {"why_refused", "what_would_have_changed_it", DECISION_ID}
+    assert set(desk.upload.replaced) > {*EXPLAINED, DECISION_ID}
 
 
 def test_more_reasons_than_the_desk_can_give_are_refused_and_the_decisions_stay(desk):
