@@ -284,8 +284,9 @@ def _predict_one(text: str, explained: bool) -> None:
         ) from None
     if not isinstance(client, dict):
         raise DataError(f"one client is a JSON object of names and numbers, got {type(client).__name__}")
-    champion = _load_champion()
-    recorded = decide_and_record(champion, client, f"cli {find_user()}", interface="command line")
+    champion, reference = _load_champion(), client.pop("client_ref", None)  # as the API names it
+    about: dict[str, Any] = {"references": reference, "interface": "command line"}
+    recorded = decide_and_record(champion, client, f"cli {find_user()}", **about)
     answer = {"id": recorded.id, **recorded.decision.to_dict()}
     if explained:
         answer["explanation"] = champion.explain(client).texts()
@@ -356,7 +357,9 @@ Reasons = Annotated[bool, typer.Option("--reasons", help="of each refused client
 def predict(
     source: Annotated[str, typer.Argument(metavar="[IN]", help="a file, a folder, or an address")] = "",
     target: Annotated[str, typer.Argument(metavar="[OUT]", help="empty: beside IN, in its format")] = "",
-    client: Annotated[str, typer.Option("--json", help="one client, as JSON")] = "",
+    client: Annotated[
+        str, typer.Option("--json", help="one client, as JSON; client_ref may hold your reference")
+    ] = "",
     explain: Annotated[bool, typer.Option("--explain", help="with reasons (one client only)")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="only show what would be done")] = False,
     engine: Annotated[str, typer.Option(help="threads, or dask: Parquet on many machines")] = "threads",

@@ -456,9 +456,7 @@ def decide_and_record(
     clients: Any,  # a dict, a list of dicts, a DataFrame or an Arrow table
     caller: str,  # who asks: a key's name, a user, an interface
     log: DecisionLog | None = None,  # None: this process's own
-    references: Sequence[str | None]
-    | str
-    | None = None,  # the bank's own of the client, or one for each of a list
+    references: Sequence[str | None] | str | None = None,  # the bank's own of the client, or of each
     interface: str = "library",  # of INTERFACES
     officer: str = "",  # who asks for it on the desk
 ) -> Any:  # Recorded, a list of them, or the table of decisions with their ids, as `decide_table` gives it
@@ -472,9 +470,10 @@ def decide_and_record(
             champion, clients, caller, log, references, interface=interface, officer=officer
         ).table
     is_one = isinstance(clients, Mapping)
+    if isinstance(references, str) and not is_one:
+        raise ParameterError("give one reference for each client of a list, got one text")
     values = [champion.read_client(clients)] if is_one else champion.read_clients(clients)
-    given = [references] if isinstance(references, str | None) else list(references)
-    given = given if len(given) == len(values) else given * len(values) if given == [None] else given
+    given = [references] * len(values) if isinstance(references, str | None) else list(references)
     if len(given) != len(values):
         raise ParameterError(
             f"give one reference for each of {len(values)} clients, or none; got {len(given)}"

@@ -49,7 +49,7 @@ def ask_library(settings: Settings, folder: Path) -> str:
 
 def ask_command_line(settings: Settings, folder: Path) -> str:
     environment = variables_of(settings.store_path, PYTHONPATH=str(ROOT), PATH="/usr/bin:/bin")
-    words = ["predict", "--json", json.dumps(LATE_CLIENT), "--reference", REFERENCE]
+    words = ["predict", "--json", json.dumps(LATE_CLIENT | {"client_ref": REFERENCE})]
     return json.loads(subprocess.check_output([*RUMOS, *words], env=environment, text=True))["id"]
 
 
@@ -61,7 +61,7 @@ def ask_api(settings: Settings, folder: Path) -> str:
 def ask_desk(settings: Settings, folder: Path) -> str:
     desk = open_desk(settings)
     desk.fill(LATE_CLIENT, REFERENCE)
-    return desk.record().decision
+    return desk.record().id
 
 
 def ask_file(settings: Settings, folder: Path) -> str:
