@@ -993,7 +993,7 @@ def _foresee(champion: Champion, source: Source) -> str:
     each = (time.monotonic() - start) / len(tried)
     share, rows = float(refused.mean()), source.rows or 1_000_000
     seconds = each * share * rows / count_cores()
-    took = f"{seconds:,.0f} s" if seconds < 120 else f"{seconds / 60:,.0f} minutes"
+    took = f"{max(1, seconds):,.0f} s" if seconds < 120 else f"{seconds / 60:,.0f} minutes"
     per = "" if source.rows else f" for each {rows:,} clients"
     return f"reasons for some {share * rows:,.0f} refused clients{per} take about {took} ({1000 * each:.1f} ms each)"
 
