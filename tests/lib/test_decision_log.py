@@ -495,7 +495,7 @@ def test_a_day_is_eight_digits_that_a_calendar_has(day, place):
             judge_overrides(place, *days)
 
 
-def _refuse(*_: object) -> None:
+def _refuse(*_, **__) -> None:
     raise PermissionError(errno.EACCES, "Permission denied")
 
 
@@ -758,7 +758,7 @@ shared = Shared("20051001-1a2b3c4d", "2005-10-01T09:00:00+00:00", "test", "file"
 folder, number, n = CaseFolder(log, shared), 0, 500
 fields = {name: np.full(n, value) for name, value in EXAMPLE_CLIENT.items()}
 while True:
-    part = make_part(shared, np.arange(n), fields, np.full(n, 0.1), np.zeros(n, bool), [f"{row:024x}" for row in range(n)])
+    part = make_part(shared, np.arange(n), fields, np.full(n, 0.1), np.zeros(n, bool), [f"{row + 1:016x}{0:08x}" for row in range(n)])
     folder.write(number, *part)
     print(make_ids(shared.segment, number, n)[-1], flush=True)
     print(log.append({"number": number}), flush=True)
