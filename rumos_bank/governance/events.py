@@ -345,7 +345,7 @@ class Overridden(PersonDecided, name="override", writer="API, desk, `rumos cases
 class SecondLook(PersonDecided, name="second look", writer="API, desk, `rumos cases review`"):
     "A person decided about a client whom the model referred; the answer may be the model's."
 
-
+# %% ../../nbs/lib/governance/37_events.ipynb #2099cf03
 @dataclass(frozen=True, kw_only=True)
 class Appealed(CaseEvent, name="appeal", writer="API, desk, `rumos cases appeal`"):
     "The client contests the decision and asks for a person."

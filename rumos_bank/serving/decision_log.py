@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['ERASED', 'DECISION_ID', 'INTERFACES', 'start_chain', 'make_line', 'Checked', 'check_line', 'blank_line', 'read_line',
-           'DecisionLog', 'require_day', 'end_of_day', 'list_days', 'list_folders', 'list_record', 'open_day',
-           'find_old', 'clear', 'find_state', 'read_log', 'Recorded', 'make_entry', 'decide_and_record', 'CaseFolder',
-           'begin_cases', 'record_batch', 'RecordedTable', 'decide_table', 'add_ids', 'hash_table']
+           'DecisionLog', 'find_entry', 'require_day', 'end_of_day', 'list_days', 'list_folders', 'list_record',
+           'open_day', 'find_old', 'clear', 'find_state', 'read_log', 'Recorded', 'make_entry', 'decide_and_record',
+           'CaseFolder', 'begin_cases', 'record_batch', 'RecordedTable', 'decide_table', 'add_ids', 'hash_table']
 
 # %% ../../nbs/lib/serving/52_decision_log.ipynb #0df3b443
 import hashlib
@@ -37,7 +37,7 @@ from rumos_bank.governance.events import (
 from rumos_bank.governance.references import NOTE, References, read_references
 from rumos_bank.ground.errors import ParameterError, StoreError
 from rumos_bank.ground.files import write_file, write_temporary
-from rumos_bank.ground.settings import Settings, read_settings
+from rumos_bank.ground.settings import AuditSettings, Settings, read_settings
 from rumos_bank.serving.case_parts import (
     Shared,
     find_place,
@@ -49,6 +49,7 @@ from rumos_bank.serving.case_parts import (
     name_part,
     read_case,
     read_shared,
+    split_id,
 )
 
 if TYPE_CHECKING:
@@ -170,9 +171,6 @@ class _DayFile:
     def close(self) -> None:
         os.close(self._file)
 
-# %% ../../nbs/lib/serving/52_decision_log.ipynb #52a3eec3
-_ID = re.compile(r"(\d{8}-[0-9a-f]{8})-([0-9a-f]{1,12})")
-
 # %% ../../nbs/lib/serving/52_decision_log.ipynb #349c7d38
 class DecisionLog:
     "An append-only log of decisions; safe to share between threads."
@@ -223,20 +221,8 @@ class DecisionLog:
         self,
         decision_id: str,  # as `append` returned it
     ) -> dict[str, Any]:  # the entry
-        "What was asked and answered, also of a case in a file; raises `StoreError` if there is no such entry."
-        if read := _ID.fullmatch(decision_id):
-            if (self.folder / read[1]).is_dir():
-                name, row = find_place(int(read[2], 16))
-                return read_case(self.folder / read[1] / name, row)
-            with (
-                open_day(self.folder / f"{read[1]}.jsonl") as opened,
-                suppress(ValueError, OSError),
-            ):  # forged: no offset that a file has
-                opened.seek(int(read[2], 16))
-                entry = read_line(opened.readline())
-                if entry.get("id") == decision_id:
-                    return entry
-        raise StoreError(f"there is no decision {decision_id!r} in {self.folder}")
+        "What was asked and answered; raises as `find_entry`."
+        return find_entry(self.folder, decision_id)
 
     def describe(
         self,
@@ -261,26 +247,48 @@ class DecisionLog:
         if not (self._file and self._file.is_of(day)):
             self._close()
             self._file = _DayFile(self.folder, day)
-            self._clear(self._file)
+            _clear_before(self._file, self.folder, self._settings)
         return self._file
-
-    def _clear(self, file: _DayFile) -> None:
-        "Say in the new file what is older than the bank keeps, and remove it."
-        old = find_old(self.folder, self._settings.keep_days, self._settings.keep_at_least_days)
-        if old:
-            states = {}
-            for path in old:
-                with suppress(FileNotFoundError):  # another process was first
-                    states[path.name] = find_state(path)
-            event = RecordCleared(keep_days=self._settings.keep_days, segments=states).to_dict()
-            about = {"id": f"{file.name}-{file.end:x}", "time": datetime.now(UTC)}
-            file.append(*make_line(about | event, file.chain), self._settings.fsync)
-            clear(old)
 
     def _close(self) -> None:
         file, self._file = self._file, None
         if file:
             file.close()
+
+# %% ../../nbs/lib/serving/52_decision_log.ipynb #0f773fb7
+def find_entry(
+    folder: Path,  # of a decision log
+    decision_id: str,  # as it was answered
+) -> dict[str, Any]:  # the entry
+    "What was asked and answered, also of a case in a file; raises `StoreError` if there is no such entry."
+    if read := split_id(decision_id):
+        segment, position = read
+        if (folder / segment).is_dir():
+            name, row = find_place(position)
+            return read_case(folder / segment / name, row)
+        with (
+            open_day(folder / f"{segment}.jsonl") as opened,
+            suppress(ValueError, OSError),
+        ):  # forged: no offset that a file has
+            opened.seek(position)
+            entry = read_line(opened.readline())
+            if entry.get("id") == decision_id:
+                return entry
+    raise StoreError(f"there is no decision {decision_id!r} in {folder}")
+
+
+def _clear_before(file: _DayFile, folder: Path, settings: AuditSettings) -> None:
+    "Say in the new file what is older than the bank keeps, and remove it."
+    old = find_old(folder, settings.keep_days, settings.keep_at_least_days)
+    if old:
+        states = {}
+        for path in old:
+            with suppress(FileNotFoundError):  # another process was first
+                states[path.name] = find_state(path)
+        event = RecordCleared(keep_days=settings.keep_days, segments=states).to_dict()
+        about = {"id": f"{file.name}-{file.end:x}", "time": datetime.now(UTC)}
+        file.append(*make_line(about | event, file.chain), settings.fsync)
+        clear(old)
 
 # %% ../../nbs/lib/serving/52_decision_log.ipynb #d9b323d0
 _FILE = re.compile(r"[0-9]{8}-[0-9a-f]{8}\.jsonl")

@@ -26,6 +26,7 @@ WHOLE_CLASSES = {  # one idea each, written whole rather than as a chain of base
     "model.decision": 85,
     "serving.batch": 52,
     "serving.champion": 135,
+    "serving.cases": 75,
     "serving.decision_log": 78,
     "monitoring.fairness": 47,
     "monitoring.monitor": 79,
