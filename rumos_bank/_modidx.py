@@ -3960,8 +3960,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                            'rumos_bank/serving/decision_log.py'),
                                                  'rumos_bank.serving.decision_log.DecisionLog.find': ( 'lib/serving/decision_log.html#decisionlog.find',
                                                                                                        'rumos_bank/serving/decision_log.py'),
-                                                 'rumos_bank.serving.decision_log.DecisionLog.fsync': ( 'lib/serving/decision_log.html#decisionlog.fsync',
-                                                                                                        'rumos_bank/serving/decision_log.py'),
                                                  'rumos_bank.serving.decision_log.Recorded': ( 'lib/serving/decision_log.html#recorded',
                                                                                                'rumos_bank/serving/decision_log.py'),
                                                  'rumos_bank.serving.decision_log.RecordedTable': ( 'lib/serving/decision_log.html#recordedtable',

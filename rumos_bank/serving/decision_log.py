@@ -184,11 +184,6 @@ class DecisionLog:
         self._file: _DayFile | None = None
         self._references: References | None = None
 
-    @property
-    def fsync(self) -> bool:
-        "Whether every write waits for the disk."
-        return self._settings.fsync
-
     def append(
         self,
         entry: Mapping[str, Any],  # what JSON can hold; id and time are added
