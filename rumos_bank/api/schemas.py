@@ -608,6 +608,9 @@ class CaseSummary(BaseModel):
     prediction: Literal[0, 1] = Field(description="In the end")
     how: str = Field(description="Kind of the entry that decided in the end")
     waiting: str = Field(description=f"For what: {Appealed.name}, {SecondLook.name}, or empty")
+    due: str = Field(
+        description="Day as YYYYMMDD until which an appeal is to be decided; empty: none is open"
+    )
 
 
 class CasesAnswer(BaseModel):

@@ -857,7 +857,8 @@ def _show_cases(found: "Sequence[Summary]") -> None:
     rows = [
         (
             *(each.id, each.time[:16].replace("T", " "), each.interface, each.caller, each.officer),
-            *(str(each.version), words[each.model_refused], words[each.refused], each.how, each.waiting),
+            *(str(each.version), words[each.model_refused], words[each.refused], each.how),
+            f"{each.waiting}, due {each.due}" if each.due else each.waiting,
         )
         for each in found
     ]

@@ -147,7 +147,7 @@ class Case:
         return {**self.entry, **own, "events": [dict(each) for each in self.events]}
 
 # %% ../../nbs/lib/serving/55_cases.ipynb #a9d01916
-_FORM = "2"  # of the tables below: an index of another form is made anew
+_FORM = "3"  # of the tables below: an index of another form is made anew
 _TABLES = """
 create table files (name text primary key, read integer not null) without rowid;
 create table cases (
@@ -156,7 +156,8 @@ create table cases (
 create index cases_time on cases (time, segment, position);
 create index cases_reference on cases (reference) where reference is not null;
 create table events (
-  id text primary key, case_id text not null, time text not null, kind text, officer text, prediction integer) without rowid;
+  id text primary key, case_id text not null, time text not null, kind text, officer text, prediction integer, due text)
+  without rowid;
 create index events_case on events (case_id, time);
 create index events_officer on events (officer) where officer is not null;
 create table folders (
@@ -212,7 +213,8 @@ def _row_of_event(entry: Mapping[str, Any]) -> tuple[Any, ...]:
     prediction = event.prediction if isinstance(event, PersonDecided) else None
     if isinstance(event, OutcomeKnown):
         prediction = event.defaulted
-    return entry["id"], event.decision, entry["time"], event.name, officer, prediction
+    due = event.due if isinstance(event, Appealed) else None
+    return entry["id"], event.decision, entry["time"], event.name, officer, prediction, due
 
 
 def _add_lines(index: sqlite3.Connection, name: str, lines: Sequence[bytes], begin: int) -> None:
@@ -230,7 +232,7 @@ def _add_lines(index: sqlite3.Connection, name: str, lines: Sequence[bytes], beg
                 batches.append((segment, entry["id"]))
         begin += len(line)
     index.executemany(f"insert or replace into cases values ({','.join('?' * 12)})", cases)
-    index.executemany("insert or replace into events values (?, ?, ?, ?, ?, ?)", events)
+    index.executemany("insert or replace into events values (?, ?, ?, ?, ?, ?, ?)", events)
     index.executemany("insert or replace into batches values (?, ?)", batches)
 
 # %% ../../nbs/lib/serving/55_cases.ipynb #0429de9b
@@ -421,6 +423,7 @@ class Summary(NamedTuple):
     refused: bool  # in the end
     how: str  # kind of the entry that decided in the end
     waiting: str  # what the case waits for; empty: nothing
+    due: str  # day as YYYYMMDD until which an open appeal is to be decided; empty: none is open
 
     @property
     def key(self) -> tuple[str, str, int]:
@@ -446,20 +449,17 @@ class _Events:
         self, id_: str, time: str, who: Sequence[str | None], version: int, refused: Any, referred: Any
     ) -> Summary:
         interface, caller, officer = (each or "" for each in who)
-        how, final, waiting = Decided.name, bool(refused), ""
-        appeals = 0
-        asked = "select kind, officer, prediction from events where case_id = ? order by time, id"
-        for kind, person, prediction in self._index.execute(asked, (id_,)):
+        how, final, open_until = Decided.name, bool(refused), ""
+        asked = "select kind, officer, prediction, due from events where case_id = ? order by time, id"
+        for kind, person, prediction, due in self._index.execute(asked, (id_,)):
             if kind == Appealed.name:
-                appeals += 1
+                open_until = due
             elif issubclass(EVENTS[kind], PersonDecided):
-                appeals -= kind == AppealDecided.name
+                open_until = "" if kind == AppealDecided.name else open_until
                 how, final, officer = kind, bool(prediction), person
-        if appeals > 0:
-            waiting = Appealed.name
-        elif referred and how == Decided.name:
-            waiting = SecondLook.name
-        return Summary(id_, time, interface, caller, officer, version, bool(refused), final, how, waiting)
+        look = SecondLook.name if referred and how == Decided.name else ""
+        waits = (Appealed.name if open_until else look), open_until
+        return Summary(id_, time, interface, caller, officer, version, bool(refused), final, how, *waits)
 
 
 def _is_wanted(found: Summary, query: Query, officers_cases: set[str]) -> bool:
