@@ -22,30 +22,28 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-from ratios import describe_machine
+from ratios import a_champion, describe_machine
 
 from rumos_bank.data.contract import CLIENT_COLUMNS
 from rumos_bank.data.synthetic import make_synthetic_clients
 from rumos_bank.governance.events import Decided
 from rumos_bank.governance.references import read_references
-from rumos_bank.ground.settings import Costs, DataSettings, LedgerSettings, Settings, StoreSettings
+from rumos_bank.ground.settings import Costs, Settings, read_settings
+from rumos_bank.operations.backup import write_backup
 from rumos_bank.serving.case_parts import Shared, make_ids, make_part
 from rumos_bank.serving.cases import open_cases
-from rumos_bank.serving.decision_log import CaseFolder, DecisionLog
+from rumos_bank.serving.champion import Champion
+from rumos_bank.serving.decision_log import CaseFolder, DecisionLog, list_days, list_folders
 
 CHUNK, SEEN = 50_000, [name for name in CLIENT_COLUMNS if name not in ("SEX", "MARRIAGE", "AGE")]
 TIMED = """
 import sys, time, json
 from pathlib import Path
 import numpy, pyarrow.parquet, orjson, sqlite3
-from rumos_bank.ground.settings import DataSettings, LedgerSettings, Settings, StoreSettings
+from rumos_bank.ground.settings import read_settings
 from rumos_bank.serving.cases import Query, find_by_reference, find_case, list_cases
-root, id_, reference = sys.argv[1:]
-settings = Settings(
-    store=StoreSettings(path=Path(root) / "store"),
-    ledger=LedgerSettings(folder=Path(root) / "keys"),
-    data=DataSettings(cache=str(Path(root) / "cache")),
-)
+id_, reference = sys.argv[1:]
+settings = read_settings()
 took = {}
 for name, work in (
     ("id", lambda: find_case(settings, id_)),
@@ -59,14 +57,28 @@ for name, work in (
         assert id_ in found, found
 print(json.dumps(took))
 """
+LOOK = """
+import sys, time
+from rumos_bank.ground.settings import read_settings
+from rumos_bank.monitoring.monitor import Monitor
+settings = read_settings()
+monitor, start = Monitor(settings), time.process_time()
+seen = monitor.scan(sys.argv[1], sys.argv[1])
+print(1000 * (time.process_time() - start), seen.clients)
+"""
 
 
 def settings_in(root: Path) -> Settings:
-    return Settings(
-        store=StoreSettings(path=root / "store"),
-        ledger=LedgerSettings(folder=root / "keys"),
-        data=DataSettings(cache=str(root / "cache")),
-    )
+    "The champion's store, with record, keys of references and cache below a folder of our own."
+    os.environ |= {"RUMOS_AUDIT_FOLDER": str(root / "decisions"), "RUMOS_DATA_CACHE": str(root / "cache")}
+    return read_settings()
+
+
+def look(day: str, times: int = 1) -> float:
+    "CPU milliseconds of the monitor's first look at one day in a new process."
+    runs = [subprocess.check_output([sys.executable, "-c", LOOK, day]).split() for _ in range(times)]
+    assert all(int(clients) for _, clients in runs)
+    return statistics.median(float(took) for took, _ in runs)
 
 
 def write_files(settings: Settings, n: int) -> tuple[str, str]:
@@ -74,12 +86,13 @@ def write_files(settings: Settings, n: int) -> tuple[str, str]:
     clients = make_synthetic_clients(CHUNK, seed=7)
     fields = {name: clients[name].to_numpy() for name in SEEN}
     references, log = read_references(settings), DecisionLog(settings)
-    rng, wanted = np.random.default_rng(1), ("", "")
+    rng, wanted, champion = np.random.default_rng(1), ("", ""), Champion.load(settings)
+    model = {"version": champion.version, "digest": champion.digest}
     for first in range(0, n, 1_000_000):
         segment = f"202611{1 + first // 1_000_000 % 28:02}-{first // 1_000_000:08x}"
         now = datetime(2026, 11, 1 + first // 1_000_000 % 28, tzinfo=UTC).isoformat()
         costs = Costs().model_dump()
-        shared = Shared(segment, now, "cli", "file", {"version": 1, "digest": "0" * 64}, 0.25, costs)
+        shared = Shared(segment, now, "cli", "file", model, 0.25, costs)
         folder = CaseFolder(log, shared)
         for number, start in enumerate(range(first, min(first + 1_000_000, n), CHUNK)):
             rows = min(CHUNK, n - start)
@@ -124,11 +137,23 @@ def measure(write: object, n: int, repeat: int) -> dict[str, float]:
             pass
         indexed = time.process_time() - start
         runs = [
-            json.loads(subprocess.check_output([sys.executable, "-c", TIMED, str(root), id_, reference]))
+            json.loads(subprocess.check_output([sys.executable, "-c", TIMED, id_, reference]))
             for _ in range(repeat)
         ]
         took = {name: statistics.median(run[name] for run in runs) for name in runs[0]}
-        return {"bytes": size / n, "index": indexed, **took}
+        day = min(
+            path.name[:8] for path in (*list_days(settings.audit_path), *list_folders(settings.audit_path))
+        )
+        first, again = look(day), look(day, repeat)
+        whole, more = (back_up(settings, root / "backups", later) for later in (False, True))
+        return {"bytes": size / n, "index": indexed, **took} | {
+            **{"look": first, "restart": again, "backup": whole, "incremental": more}
+        }
+
+
+def back_up(settings: Settings, folder: Path, later: bool) -> float:
+    "Megabytes that a backup writes; a later one leaves out what the first one has."
+    return write_backup(settings, folder, incremental=later).path.stat().st_size / 1e6
 
 
 def find_exponent(sizes: Sequence[int], values: Sequence[float]) -> float:
@@ -140,6 +165,10 @@ NAMES = {
     "id": "look-up by id, CPU ms",
     "reference": "look-up by reference, CPU ms",
     "page": "the newest 50 cases, CPU ms",
+    "look": "the monitor's first look at one day (a million cases at most), CPU ms",
+    "restart": "the same look after a restart, CPU ms",
+    "backup": "a whole backup, MB",
+    "incremental": "an incremental backup after it, MB",
     "index": "first listing of the whole record, CPU s",
     "bytes": "bytes on disk per case, with a reference",
 }
@@ -172,18 +201,15 @@ def main() -> None:
     asked = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
     found: dict[str, dict[int, dict[str, float]]] = {}
-    for title, write, sizes in (
-        ("Cases of files", write_files, asked.sizes),
-        ("Cases decided one by one", write_lines, asked.lines),
-    ):
-        for n in map(int, sizes.split(",")):
-            found.setdefault(title, {})[n] = measure(write, n, asked.repeat)
-            print(
-                title,
-                f"{n:,}",
-                {name: round(value, 2) for name, value in found[title][n].items()},
-                flush=True,
-            )
+    with a_champion():
+        for title, write, sizes in (
+            ("Cases of files", write_files, asked.sizes),
+            ("Cases decided one by one", write_lines, asked.lines),
+        ):
+            for n in map(int, sizes.split(",")):
+                found.setdefault(title, {})[n] = measure(write, n, asked.repeat)
+                rounded = {name: round(value, 2) for name, value in found[title][n].items()}
+                print(title, f"{n:,}", rounded, flush=True)
     table = write_table(found)
     print(table)
     if asked.write:
