@@ -107,14 +107,15 @@ def write_files(settings: Settings, n: int) -> tuple[str, str]:
 
 def write_lines(settings: Settings, n: int) -> tuple[str, str]:
     "Cases decided one by one; the id and the reference of one in the middle."
-    log, wanted = DecisionLog(settings), ("", "")
+    log, wanted, champion = DecisionLog(settings), ("", ""), Champion.load(settings)
+    model = {"version": champion.version, "digest": champion.digest}
     asked = make_synthetic_clients(CHUNK, seed=7)[SEEN].to_dict("records")
     answer = {"prediction": 1, "probability": 0.4, "threshold": 0.25, "refer": False, "model_version": 1}
     for start in range(0, n, 1000):
         known = log.describe([f"client {start + each}" for each in range(1000)], "api")
         entries = [
             Decided(
-                caller="key", answer=answer, model={"version": 1}, input=asked[(start + at) % CHUNK], **about
+                caller="key", answer=answer, model=model, input=asked[(start + at) % CHUNK], **about
             ).to_dict()
             for at, about in enumerate(known)
         ]
