@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['app', 'Profiles', 'Families', 'Sheet', 'Table', 'Query', 'References', 'Reasons', 'ledger', 'Environments', 'Day',
-           'cases', 'Case', 'Officer', 'Reason', 'Decision_', 'outcomes', 'audit', 'person', 'Reference', 'keys', 'run',
-           'data', 'leaderboard', 'champion', 'predict', 'serve', 'gate', 'propose', 'approve', 'reject', 'rollback',
-           'history', 'inventory', 'gc', 'verify', 'show_key', 'rotate', 'accept', 'reproduce', 'canary', 'replay',
-           'overrides', 'list_all', 'find', 'show_case', 'override_case', 'review_case', 'appeal_case',
+           'cases', 'Case', 'Officer', 'Reason', 'AsJson', 'Decision_', 'outcomes', 'audit', 'person', 'Reference',
+           'keys', 'run', 'data', 'leaderboard', 'champion', 'predict', 'serve', 'gate', 'propose', 'approve', 'reject',
+           'rollback', 'history', 'inventory', 'gc', 'verify', 'show_key', 'rotate', 'accept', 'reproduce', 'canary',
+           'replay', 'overrides', 'list_all', 'find', 'show_case', 'override_case', 'review_case', 'appeal_case',
            'decide_an_appeal', 'letter', 'shadow', 'watch', 'add_outcomes', 'fairness', 'seal', 'verify_audit',
            'retention', 'export', 'erase', 'finish', 'add_key', 'list_keys', 'revoke_key', 'backup', 'restore',
            'record', 'main']
@@ -839,8 +839,15 @@ Officer = Annotated[str, typer.Option(help="who decides: a name that colleagues 
 Reason = Annotated[str, typer.Option("--why", help="reason in own words, about this client")]
 
 
-def _show_cases(found: "Sequence[Summary]") -> None:
-    "Print cases as a table, those that wait for a person in red."
+AsJson = Annotated[bool, typer.Option("--json", help="for programs")]
+
+
+def _show_cases(found: "Sequence[Summary]", as_json: bool) -> None:
+    "Print cases as a table, those that wait for a person in red, or as JSON."
+    if as_json:
+        import json
+
+        return print(json.dumps([each._asdict() for each in found], ensure_ascii=False, indent=1))
     columns = (
         "case",
         "time",
@@ -877,6 +884,7 @@ def list_all(
     waiting: Annotated[bool, typer.Option("--waiting", help="only those that wait for a person")] = False,
     limit: Annotated[int, typer.Option(min=1, help="cases in a page")] = 50,
     after: Annotated[str, typer.Option(help="id of the last case of the page before")] = "",
+    as_json: AsJson = False,
 ) -> None:
     """List cases, the newest first.
 
@@ -887,16 +895,19 @@ def list_all(
 
     query = Query(first, last, version, caller, interface, officer, decision, waiting)
     page = list_cases(read_settings(), query, limit, after)
-    if page.cases:
-        _show_cases(page.cases)
+    if page.cases or as_json:
+        _show_cases(page.cases, as_json)
     else:
         print("no case is like that" + (" after this one" if after else ""))
-    if page.after:
+    if page.after and not as_json:
         print(f"more: --after {page.after}")
 
 # %% ../../nbs/lib/operations/87_cli.ipynb #ad810b4e
 @cases.command("find")
-def find(reference: Annotated[str, typer.Argument(help="the bank's own reference of the client")]) -> None:
+def find(
+    reference: Annotated[str, typer.Argument(help="the bank's own reference of the client")],
+    as_json: AsJson = False,
+) -> None:
     """Find the cases of one client by the bank's own reference (exit code 1 if there is none).
 
     Example: `rumos cases find 4711-A`
@@ -909,13 +920,11 @@ def find(reference: Annotated[str, typer.Argument(help="the bank's own reference
     if not found:
         print("no case of this client is on record")
         raise typer.Exit(1)
-    _show_cases(summarise_cases(settings, found))
+    _show_cases(summarise_cases(settings, found), as_json)
 
 # %% ../../nbs/lib/operations/87_cli.ipynb #58a73fbd
 @cases.command("show")
-def show_case(
-    case: Case, as_json: Annotated[bool, typer.Option("--json", help="for programs")] = False
-) -> None:
+def show_case(case: Case, as_json: AsJson = False) -> None:
     """Show the whole life of a case: decision, reasons, what persons decided, outcome, and whether a replay agrees.
 
     Example: `rumos cases show 20261129-1a2b3c4d-0`

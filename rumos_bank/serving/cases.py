@@ -11,11 +11,13 @@ __all__ = ['MODEL', 'Notify', 'Key', 'Final', 'Case', 'open_cases', 'forget_refe
 import hashlib
 import heapq
 import sqlite3
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
+from operator import index
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,6 +41,7 @@ from rumos_bank.governance.events import (
 from rumos_bank.governance.reasons import require_own_words
 from rumos_bank.governance.references import check_reference, read_references
 from rumos_bank.ground.errors import ParameterError, StoreError
+from rumos_bank.ground.files import hold_lock
 from rumos_bank.ground.settings import Settings
 from rumos_bank.serving.case_parts import (
     find_place,
@@ -52,6 +55,7 @@ from rumos_bank.serving.case_parts import (
 
 # %% ../../nbs/lib/serving/55_cases.ipynb #fd2eaa6e
 from rumos_bank.serving.decision_log import (
+    INTERFACES,
     DecisionLog,
     list_days,
     list_folders,
@@ -136,6 +140,8 @@ class Case:
     @property
     def waiting(self) -> str:
         "What the case waits for: `appeal`, `second look`, or nothing."
+        if self.erased:
+            return ""  # nobody can decide about what is gone
         if self.open_appeal:
             return Appealed.name
         referred = self.made.answer["refer"] and not self.of_kind(PersonDecided)
@@ -408,6 +414,12 @@ class Query:
             require_day(day)
         if self.decision not in ("", "accept", "refuse"):
             raise ParameterError(f"decision must be accept or refuse, got {self.decision!r}")
+        if self.interface not in ("", *INTERFACES):
+            raise ParameterError(f"interface must be one of {', '.join(INTERFACES)}, got {self.interface!r}")
+        if self.last and self.first > self.last:
+            raise ParameterError(
+                f"the first day {self.first} is after the last day {self.last}: exchange them"
+            )
 
 
 class Summary(NamedTuple):
@@ -494,7 +506,10 @@ def _limit(query: Query) -> tuple[str, list[Any]]:
 
 
 def _next_day(day: str) -> str:
-    return f"{datetime.strptime(day, '%Y%m%d') + timedelta(1):%Y%m%d}"
+    "The end of a day, as times are written: after all of them."
+    with suppress(OverflowError):  # the calendar ends
+        return f"{datetime.strptime(day, '%Y%m%d') + timedelta(1):%Y%m%d}"
+    return "99991232"
 
 
 def _walk_lines(index: sqlite3.Connection, query: Query, before: Key) -> Iterator[Summary]:
@@ -637,15 +652,43 @@ def list_cases_of_client(
     return Page(tuple(wanted[:limit]), wanted[limit - 1].id if len(wanted) > limit else "")
 
 # %% ../../nbs/lib/serving/55_cases.ipynb #ace6436b
+_LONGEST_NAME = 100  # characters of an officer's name
+
+
 def _require_person(officer: str) -> str:
-    if not officer.strip():
-        raise ParameterError(f"deciding otherwise needs the officer's name, got {officer!r}")
-    return officer.strip()
+    "The name as it is written down; raises `ParameterError` for none, and for one that nobody could read."
+    name = " ".join(unicodedata.normalize("NFKC", officer).split())
+    if not name or not _plain(name):
+        raise ParameterError(f"deciding otherwise needs the officer's name, got {officer[:40]!r}")
+    if len(name) > _LONGEST_NAME or not name.isprintable():
+        raise ParameterError(
+            f"an officer's name is 1 to {_LONGEST_NAME} printable characters, got {officer[:40]!r}"
+        )
+    return name
 
 
-def _require_prediction(prediction: int) -> None:
-    if prediction not in (0, 1):
-        raise ParameterError(f"prediction must be 0 (accept) or 1 (refuse), got {prediction!r}")
+def _require_prediction(prediction: int) -> int:
+    with suppress(TypeError):  # of what is no whole number
+        if not isinstance(prediction, bool) and index(prediction) in (0, 1):
+            return index(prediction)
+    raise ParameterError(f"prediction must be 0 (accept) or 1 (refuse), got {prediction!r}")
+
+
+@contextmanager
+def _alone(settings: Settings) -> Iterator[None]:
+    "While a person's statement is checked and written, no other process writes one."
+    folder = settings.audit_path
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with hold_lock(folder / ".cases.lock", "another statement about a case is being written: try again", 60):
+        yield
+
+
+def _find_open(settings: Settings, decision_id: str) -> Case:
+    "The case; raises as `find_case`, and `ParameterError` if it was erased: nothing is written about that person again."
+    case = find_case(settings, decision_id)
+    if case.erased:
+        raise ParameterError(f"{decision_id} was erased: nothing more is written about this client")
+    return case
 
 
 def record_override(
@@ -687,20 +730,19 @@ def _decide(
     reason: str,
     caller: str,
 ) -> str:
-    officer = _require_person(officer)
-    _require_prediction(prediction)
-    case = find_case(settings, decision_id)
-    if case.open_appeal:
-        raise ParameterError(f"the client has appealed against {decision_id}: decide about the appeal")
-    if kind is SecondLook and not case.made.answer["refer"]:
-        raise ParameterError(f"the model did not refer {decision_id}: override it, if you decide otherwise")
+    officer, prediction = _require_person(officer), _require_prediction(prediction)
     said = require_own_words(reason, what="this client is decided so")
-    facts = {
-        "decision": decision_id,
-        "model_prediction": case.made.answer["prediction"],
-        "prediction": prediction,
-    }
-    return log.append(kind(**facts, officer=officer, reason=said, caller=caller).to_dict())
+    with _alone(settings):
+        case = _find_open(settings, decision_id)
+        if case.open_appeal:
+            raise ParameterError(f"the client has appealed against {decision_id}: decide about the appeal")
+        if kind is SecondLook and not case.made.answer["refer"]:
+            raise ParameterError(
+                f"the model did not refer {decision_id}: override it, if you decide otherwise"
+            )
+        model = case.made.answer["prediction"]
+        facts = {"decision": decision_id, "model_prediction": model, "prediction": prediction}
+        return log.append(kind(**facts, officer=officer, reason=said, caller=caller).to_dict())
 
 # %% ../../nbs/lib/serving/55_cases.ipynb #38b5405b
 def record_appeal(
@@ -712,15 +754,16 @@ def record_appeal(
     caller: str = "",  # the interface: a key's name, or the desk
 ) -> str:  # the id of the appeal
     "Record that the client appeals; raises `ParameterError` if the client was accepted, or an appeal waits already."
-    officer, case = _require_person(officer), find_case(settings, decision_id)
-    if not case.final.prediction:
-        raise ParameterError(f"{decision_id} was accepted: there is nothing to appeal against")
-    if case.open_appeal:
-        raise ParameterError(f"an appeal against {decision_id} waits already: {case.open_appeal['id']}")
-    said = require_own_words(reason, what="the client appeals")
-    due = f"{datetime.now(UTC) + timedelta(days=settings.cases.appeal_days):%Y%m%d}"
-    appeal = Appealed(decision=decision_id, officer=officer, due=due, reason=said, caller=caller)
-    return log.append(appeal.to_dict())
+    officer, said = _require_person(officer), require_own_words(reason, what="the client appeals")
+    with _alone(settings):
+        case = _find_open(settings, decision_id)
+        if not case.final.prediction:
+            raise ParameterError(f"{decision_id} was accepted: there is nothing to appeal against")
+        if case.open_appeal:
+            raise ParameterError(f"an appeal against {decision_id} waits already: {case.open_appeal['id']}")
+        due = f"{datetime.now(UTC) + timedelta(days=settings.cases.appeal_days):%Y%m%d}"
+        appeal = Appealed(decision=decision_id, officer=officer, due=due, reason=said, caller=caller)
+        return log.append(appeal.to_dict())
 
 # %% ../../nbs/lib/serving/55_cases.ipynb #acaaacfe
 def decide_appeal(
@@ -733,25 +776,24 @@ def decide_appeal(
     caller: str = "",  # the interface: a key's name, or the desk
 ) -> str:  # the id of this entry
     "Record the answer to an appeal; raises `ParameterError` without one, and for an officer who decided before."
-    _require_prediction(prediction)
-    officer, case = _require_person(officer), find_case(settings, decision_id)
-    appeal = case.open_appeal
-    if not appeal:
-        raise ParameterError(f"no appeal against {decision_id} waits for an answer")
-    before = {_plain(each) for each in (*case.deciders, case.made.officer or "")}
-    if _plain(officer) in before:
-        raise ParameterError(
-            f"{officer} decided about {decision_id} before: another officer answers an appeal"
-        )
+    officer, prediction = _require_person(officer), _require_prediction(prediction)
     said = require_own_words(reason, what="the appeal is answered so")
-    facts = {
-        "decision": decision_id,
-        "model_prediction": case.made.answer["prediction"],
-        "appeal": appeal["id"],
-    }
-    answered = AppealDecided(**facts, prediction=prediction, officer=officer, reason=said, caller=caller)
-    return log.append(answered.to_dict())
+    with _alone(settings):
+        case = _find_open(settings, decision_id)
+        appeal = case.open_appeal
+        if not appeal:
+            raise ParameterError(f"no appeal against {decision_id} waits for an answer")
+        before = {_plain(each) for each in (*case.deciders, case.made.officer or "")}
+        if _plain(officer) in before:
+            raise ParameterError(
+                f"{officer} decided about {decision_id} before: another officer answers an appeal"
+            )
+        model = case.made.answer["prediction"]
+        facts = {"decision": decision_id, "model_prediction": model, "appeal": appeal["id"]}
+        answered = AppealDecided(**facts, prediction=prediction, officer=officer, reason=said, caller=caller)
+        return log.append(answered.to_dict())
 
 
 def _plain(name: str) -> str:
-    return " ".join(name.casefold().split())
+    "The letters and digits of a name: spelling it otherwise makes nobody another person."
+    return "".join(filter(str.isalnum, unicodedata.normalize("NFKD", name.casefold())))

@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['ERASED', 'DECISION_ID', 'INTERFACES', 'start_chain', 'make_line', 'Checked', 'check_line', 'blank_line', 'read_line',
            'DecisionLog', 'find_entry', 'require_day', 'end_of_day', 'list_days', 'list_folders', 'list_record',
-           'open_day', 'find_old', 'clear', 'find_state', 'read_log', 'Recorded', 'make_entry', 'decide_and_record',
-           'CaseFolder', 'begin_cases', 'record_batch', 'RecordedTable', 'decide_table', 'add_ids', 'hash_table']
+           'open_day', 'find_old', 'clear', 'find_state', 'read_log', 'Recorded', 'make_entry', 'list_references',
+           'decide_and_record', 'CaseFolder', 'begin_cases', 'record_batch', 'RecordedTable', 'decide_table', 'add_ids',
+           'hash_table']
 
 # %% ../../nbs/lib/serving/52_decision_log.ipynb #0df3b443
 import hashlib
@@ -17,7 +18,7 @@ import re
 import secrets
 import shutil
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -453,6 +454,25 @@ def make_entry(
     answer = decision._asdict()
     return Decided(caller=caller, input=asked, answer=answer, model=model, **about or {}).to_dict()
 
+# %% ../../nbs/lib/serving/52_decision_log.ipynb #8cd2403d
+def list_references(
+    references: Iterable[str | None]
+    | str
+    | None,  # the bank's own of each client, None or NaN where there is none
+    n: int,  # clients
+) -> list[str | None]:  # (n,)
+    "One reference for each client; raises `ParameterError` if there are more or fewer, or one text for all."
+    if references is None:
+        return [None] * n
+    if isinstance(references, str | bytes | Mapping):
+        raise ParameterError(
+            f"give a list with one reference for each of {n} clients, got one {type(references).__name__}"
+        )
+    given = [None if each is None or str(each) == "<NA>" or each != each else each for each in references]
+    if len(given) != n:
+        raise ParameterError(f"give one reference for each of {n} clients, or none; got {len(given)}")
+    return given
+
 # %% ../../nbs/lib/serving/52_decision_log.ipynb #ea42621f
 def decide_and_record(
     champion: "Champion",
@@ -473,14 +493,9 @@ def decide_and_record(
             champion, clients, caller, log, references, interface=interface, officer=officer
         ).table
     is_one = isinstance(clients, Mapping)
-    if isinstance(references, str) and not is_one:
-        raise ParameterError("give one reference for each client of a list, got one text")
     values = [champion.read_client(clients)] if is_one else champion.read_clients(clients)
-    given = [references] * len(values) if isinstance(references, str | None) else list(references)
-    if len(given) != len(values):
-        raise ParameterError(
-            f"give one reference for each of {len(values)} clients, or none; got {len(given)}"
-        )
+    one: Any = [references] if is_one and isinstance(references, str | None) else references
+    given = list_references(one, len(values))
     about = log.describe(given, interface, officer)
     decisions = [champion.score(each) for each in values]
     entries = [
@@ -593,11 +608,11 @@ def decide_table(
 ) -> RecordedTable:
     "The decisions, which are on record before this returns; raises as `decide_and_record` does."
     decided, n = champion.decide(clients), len(clients)
+    known = list_references(references, n)
     rows = np.arange(1, n + 1) if rows is None else rows
     folder = begin_cases(champion, log, caller, interface, officer)
     columns = {name: np.asarray(clients[name]).astype(np.int64) for name in champion.seen}
     answers = {name: np.asarray(decided[name]) for name in ("probability", "refer")}
-    known = references or ()
     about = log.describe(known, interface) if any(known) else ()
     hidden = [each.get("reference", "") for each in about]
     folder.write(0, *make_part(folder.shared, rows, columns, **answers, references=hidden))
