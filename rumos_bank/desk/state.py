@@ -852,7 +852,7 @@ class Desk(Form):
         clients, rejected = upload.clients, len(upload.rows) - len(upload.clients)
         references = [each for each, good in zip(upload.references, upload.good) if good]
         facts: dict[str, Any] = {"interface": "upload", "rejected": rejected, "broken": lost}
-        facts |= {"rows": clients.index.to_numpy(), "references": references, "officer": self.officer}
+        facts |= {"rows": clients.index.to_numpy(), "references": references or None, "officer": self.officer}
         answers, number = decide_table(self.champion, clients, CALLER, self._log, **facts)
         self.batch = Batch(upload, answers, number, self._log.find(number)["time"])
         return self.batch

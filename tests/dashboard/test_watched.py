@@ -73,7 +73,7 @@ def test_a_desk_uses_a_fresh_scan_and_starts_no_other(troubled):
     watch(troubled.settings)
     troubled.check_monitor()
     scanner = troubled._scanner
-    assert "LIMIT_BAL" in troubled.watched and not scanner.thread.is_alive() and not scanner.monitor._read
+    assert "LIMIT_BAL" in troubled.watched and not scanner.thread.is_alive() and not scanner.monitor._begun
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -1,5 +1,7 @@
 "Drift: as few false alarms in clean windows as promised, and an alarm for every drift that is put in."
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -290,6 +292,27 @@ def test_outcomes_of_clients_whom_an_officer_accepted_do_not_judge_the_model(wor
         ("defaults", 1000, False),
         ("realised", 2000, False),
     ]
+
+
+def test_the_reference_holds_no_clients_and_is_small(world):
+    text = json.dumps(world.held, default=np.ndarray.tolist)
+    assert len(text) < 10_000 and not set(PROTECTED) & set(world.held["cells"])
+    smallest = [
+        counts.min()
+        for name, counts in world.held["counts"].items()
+        if "edges" in world.held["cells"].get(name, {})
+    ]
+    assert min(smallest) >= 0.05 * 4000
+
+
+def test_tallies_of_parts_add_up_to_the_tally_of_all(world):
+    def count(rows: slice) -> Tally:
+        fields = {name: values[rows] for name, values in world.fields.items()}
+        return count_decided(world.held["cells"], world.rule, fields, world.risk[rows])
+
+    whole, parts = count(slice(0, 900)), count(slice(0, 250)) + count(slice(250, 900))
+    assert all((whole.counts[name] == parts.counts[name]).all() for name in whole.counts)
+    assert np.allclose(whole.cost, parts.cost)
 
 
 def test_cohorts_join(world):
