@@ -17,6 +17,7 @@ import math
 import os
 import re
 import secrets
+import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -66,6 +67,7 @@ from rumos_bank.serving.decision_log import (
     CaseFolder,
     DecisionLog,
     begin_cases,
+    list_folders,
     read_log,
     record_batch,
 )
@@ -1089,6 +1091,7 @@ def _run(job: _Job, engine: Engine, settings: Settings, notify: Notify, caller: 
     work = Work(job.champion, *asked, record=job.record, reasons=job.reasons)
     steps = engine(work, job.source, job.sink.done)  # may refuse, before anything is written
     job.sink.begin(shared.segment)
+    note = _note_begun(job)
     try:
         with closing(steps):
             totals, resumed = _add_all(job, steps, notify)
@@ -1104,6 +1107,8 @@ def _run(job: _Job, engine: Engine, settings: Settings, notify: Notify, caller: 
         job.sink.close(entry)
         if not entry and not is_folder(job.sink.target):
             job.folder.drop()  # nothing was told: the next run begins anew
+        if note:
+            note.unlink(missing_ok=True)
     return job.result(totals, resumed, time.monotonic() - start, entry)
 
 
@@ -1116,6 +1121,26 @@ def _find_entry(job: _Job, output: str) -> str:
         if (known.segment, written) == (shared.segment, output):
             return str(entry["id"])
     return ""
+
+# %% ../../nbs/lib/serving/53_batch.ipynb #88582880
+def _note_begun(job: _Job) -> Path | None:
+    "The note about this run, written after a killed run's cases were removed; None where the output is continued."
+    target, folder = job.sink.target, job.folder.path
+    if is_folder(target) or not isinstance(target, Path):
+        return None
+    note = target.with_name(f".{target.name}.cases")
+    if note.is_file():
+        dead = folder.parent / note.read_text(encoding="utf-8").strip()
+        if dead in list_folders(folder.parent) and not _has_entry(dead):
+            shutil.rmtree(dead)
+    write_file(note, folder.name)
+    return note
+
+
+def _has_entry(folder: Path) -> bool:
+    "Whether the log has the entry of these cases: then they count."
+    entries = read_log(folder.parent, folder.name[:8], kind=BatchDecided.name)
+    return any(read_entry(BatchDecided, entry).segment == folder.name for entry in entries)
 
 # %% ../../nbs/lib/serving/53_batch.ipynb #09f3b50a
 def _record(job: _Job, facts: Mapping[str, Any], caller: str, settings: Settings) -> str:

@@ -40,7 +40,7 @@ from rumos_bank.serving import batch, writers
 from rumos_bank.serving.batch import predict_file, score_table
 from rumos_bank.serving.case_parts import find_rows, hash_parts
 from rumos_bank.serving.champion import Decision
-from rumos_bank.serving.decision_log import DECISION_ID, DecisionLog, read_log
+from rumos_bank.serving.decision_log import DECISION_ID, DecisionLog, list_folders, read_log
 from rumos_bank.serving.writers import defuse_cells
 
 ANSWERS = list(Decision._fields)
@@ -397,6 +397,9 @@ def test_kill_9_at_every_step_leaves_no_decision_that_is_not_on_record(
         assert len(after) == 50 and (set(before) <= set(after) or ending == ".csv")
         entries = [each for each in read_log(settings.audit_path) if each.get("segment") == done.segment]
         assert [each["id"] for each in entries] == [done.entry]
+        segments = {each.get("segment") for each in read_log(settings.audit_path)}
+        assert {path.name for path in list_folders(settings.audit_path)} <= segments  # nobody is there twice
+        assert not list(target.parent.glob(".*.cases"))
         parts = hash_parts(settings.audit_path / done.segment)
         assert entries[0]["parts"] == parts and len(parts) == 6
         (row,) = find_rows(settings.audit_path / done.segment / "part-000001.parquet", hide(settings, "R23"))
