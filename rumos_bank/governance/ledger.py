@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['LEDGER', 'CHAMPION', 'START', 'E', 'find_public_key', 'can_sign', 'trust_key', 'read_ledger', 'Verified',
-           'verify_ledger', 'find_user', 'append_event', 'keep_head', 'finish_rotation', 'find_former_key',
-           'rotate_key', 'accept_ledger', 'require_acceptable', 'last_change', 'find_changes', 'allowed_versions']
+           'verify_ledger', 'find_user', 'require_signer', 'append_event', 'keep_head', 'finish_rotation',
+           'find_former_key', 'rotate_key', 'accept_ledger', 'require_acceptable', 'last_change', 'find_changes',
+           'allowed_versions']
 
 # %% ../../nbs/lib/governance/38_ledger.ipynb #4bf86511
 import getpass
@@ -341,6 +342,13 @@ def _write(settings: Settings, key: "Ed25519PrivateKey", event: E) -> Line[E]:
     return replace(line, signature=signature)
 
 # %% ../../nbs/lib/governance/38_ledger.ipynb #4ac360a9
+def require_signer(
+    settings: Settings,  # which store, which key
+) -> None:
+    "Raises `StoreError` unless this machine may write the next line, so that nothing is prepared in vain."
+    _signing_key(settings, not _split(settings.store_path / LEDGER)[0])
+
+
 def append_event(
     settings: Settings,  # which store, which key
     event: E,  # what happened

@@ -31,7 +31,7 @@ from rumos_bank.governance.events import (
     read_entry,
     select,
 )
-from rumos_bank.governance.ledger import append_event, can_sign, finish_rotation, read_ledger
+from rumos_bank.governance.ledger import append_event, can_sign, finish_rotation, read_ledger, require_signer
 from rumos_bank.governance.promotion_state import lock_promotions
 from rumos_bank.governance.references import NOTE
 from rumos_bank.governance.tracking import Store
@@ -154,6 +154,7 @@ def append_seal(
     seal = _make_seal(settings, before)
     if not (grown := _count_grown(seal, before)):
         return None
+    require_signer(settings)  # a list that no line names would be left
     folder = settings.audit_path / SEALS
     folder.mkdir(exist_ok=True, mode=0o700)
     name = f"{datetime.fromisoformat(seal.time):%Y%m%dT%H%M%S}-{secrets.token_hex(4)}.json"
@@ -347,11 +348,11 @@ def _check_folder(path: Path, evidence: _Evidence, found: _Found) -> None:
             evidence.add_state(f"{name}/{part}", hashed, "the entry of its batch")
     actual = {f"{name}/{part}": hashed for part, hashed in hash_parts(path).items()}
     strange = [part for part in actual if part not in evidence.states]
-    if strange and name in found.batches:
+    if name in found.batches:
         found.faults += [f"{part}: the entry of its batch does not name it" for part in strange]
-    elif strange:
+    elif actual:  # sealed or not: a seal says that it was there, not why
         found.notes.append(
-            f"{name}: {len(strange)} files of a run that has no entry: killed, or not yet ended"
+            f"{name}: {len(actual)} files of a run that has no entry: killed, or not yet ended"
         )
     for part, states in evidence.states.items():
         if part in actual:
@@ -362,7 +363,10 @@ def _check_folder(path: Path, evidence: _Evidence, found: _Found) -> None:
     for part_path in list_parts(path):
         found.files += 1
         try:
-            found.cases += read_shared(part_path)[1]
+            shared, n = read_shared(part_path)
+            found.cases += n
+            if shared.segment != name:
+                found.faults.append(f"{name}/{part_path.name}: is a copy of cases of {shared.segment}")
         except (StoreError, ValueError, LookupError, TypeError):
             if f"{name}/{part_path.name}" in strange:
                 found.faults.append(f"{name}/{part_path.name}: cannot be read")

@@ -37,7 +37,7 @@ from rumos_bank.governance.events import (
     read_entry,
 )
 from rumos_bank.governance.reasons import require_own_words
-from rumos_bank.governance.references import check_reference, read_references
+from rumos_bank.governance.references import check_reference, explain_lost_key, find_references
 from rumos_bank.ground.errors import ParameterError, StoreError
 from rumos_bank.ground.settings import Settings
 from rumos_bank.serving.case_parts import (
@@ -268,7 +268,7 @@ def _list_folder(index: sqlite3.Connection, path: Path) -> None:
     if index.execute("select 1 from folders where segment = ? and stamp = ?", (path.name, stamp)).fetchone():
         return
     parts = [read_shared(part) for part in list_parts(path)]
-    if parts:
+    if parts and all(each.segment == path.name for each, _ in parts):  # a copy holds no cases of its own
         shared, n = parts[0][0], sum(rows for _, rows in parts)
         referenced = any(part.with_suffix(".refs").exists() for part in list_parts(path))
         who = shared.caller, shared.interface, shared.officer or None, shared.model["version"]
@@ -349,8 +349,13 @@ def find_by_reference(
     reference: str,  # the bank's own of the client, as it was given
 ) -> list[str]:  # ids, the newest first
     "The cases of one client; raises `DataError` for what is no reference."
-    hidden = read_references(settings).hide(check_reference(reference))
+    plain, references = check_reference(reference), find_references(settings)
     with open_cases(settings) as index:
+        if references is None:
+            if index.execute("select 1 from cases where reference is not null limit 1").fetchone():
+                raise explain_lost_key(settings)
+            return []
+        hidden = references.hide(plain)
         found = list(index.execute("select time, id from cases where reference = ?", (hidden,)))
         folders = list(index.execute("select segment, time from folders where referenced"))
     for segment, time in folders:

@@ -260,7 +260,9 @@ def find_entry(
         segment, position = read
         if (folder / segment).is_dir():
             name, row = find_place(position)
-            return read_case(folder / segment / name, row)
+            entry = read_case(folder / segment / name, row)
+            if entry["id"] == decision_id:  # a copied folder holds the cases of another
+                return entry
         with (
             open_day(folder / f"{segment}.jsonl") as opened,
             suppress(ValueError, OSError),

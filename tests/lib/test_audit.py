@@ -611,3 +611,18 @@ def test_the_state_names_how_many_faults_there_are():
         "FAULT … and 1,002 more",
         "note  c",
     ]
+
+
+def test_without_the_private_key_no_list_of_a_seal_is_left(place, log):
+    decide(log)
+    (place.ledger_path / "private.pem").rename(place.ledger_path / "elsewhere.pem")
+    with pytest.raises(StoreError, match="only its holder may write"):
+        seal_record(place)
+    assert not (place.audit_path / SEALS).exists()
+
+
+def test_a_seal_makes_no_run_without_an_entry_a_normal_one(place, log):
+    decide_file(log, ["4711-A"], name_today(), entry=False)
+    for _ in range(2):
+        assert any("of a run that has no entry" in note for note in verify_record(place).notes)
+        seal_record(place)

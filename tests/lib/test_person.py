@@ -1,6 +1,7 @@
 "One person's data: all of it is handed out, all of it is erased, and the record stays verifiable."
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from test_audit import WHY, decide, decide_file, name_today, settings_in
 from rumos_bank.data.contract import EXAMPLE_CLIENT, LATE_CLIENT
 from rumos_bank.governance.events import DataChanged, OutcomeKnown, PersonErased, RecordSealed, select
 from rumos_bank.governance.ledger import append_event, find_public_key, read_ledger
+from rumos_bank.governance.references import KEY, NOTE, find_references, read_references
 from rumos_bank.ground.errors import DataError, ParameterError, StoreError
 from rumos_bank.ground.settings import LedgerSettings, Settings
 from rumos_bank.serving import person
@@ -108,6 +110,51 @@ def test_the_page_holds_the_same_and_is_safe(place, log, known):
         export_person(place, "")
 
 
+def test_a_look_up_makes_neither_key_nor_note(place):
+    export_person(place, "4711-A")
+    assert find_by_reference(place, "4711-A") == []
+    assert not (place.ledger_path / KEY).exists() and not (place.audit_path / NOTE).exists()
+
+
+def test_a_look_up_without_the_key_asks_for_it_even_without_a_note(place, log):
+    decide(log)
+    (place.ledger_path / KEY).unlink()
+    (place.audit_path / NOTE).unlink()
+    with pytest.raises(StoreError, match=f"copy {KEY} from the machine that has it"):
+        find_by_reference(place, "4711-A")
+    assert not (place.ledger_path / KEY).exists() and not (place.audit_path / NOTE).exists()
+
+
+def test_a_file_with_references_asks_for_the_key_before_another_is_made(place, log):
+    decide_file(log, ["4711-A"], name_today())
+    (place.ledger_path / KEY).unlink()
+    (place.audit_path / NOTE).unlink()
+    for act in (find_references, read_references):
+        with pytest.raises(StoreError, match=f"copy {KEY} from the machine that has it"):
+            act(place)
+    assert not (place.ledger_path / KEY).exists()
+
+
+def test_a_wrong_note_is_mended_as_the_message_says(place, log):
+    id_, key, note = decide(log), place.ledger_path / KEY, place.audit_path / NOTE
+    note.write_text("0" * 16)
+    with pytest.raises(StoreError, match=f"delete {note}: the next reference writes it anew"):
+        find_by_reference(place, "4711-A")
+    note.unlink()
+    assert find_by_reference(place, "4711-A") == [id_] and not note.exists() and key.exists()
+    read_references(place)
+    assert note.exists()
+
+
+def test_a_copied_folder_holds_no_cases(place, log, known):
+    before = len(list_cases(place, Query()).cases), find_by_reference(place, "4713-C")
+    shutil.copytree(place.audit_path / name_today(), place.audit_path / f"{name_today()[:8]}-00000000")
+    assert (len(list_cases(place, Query()).cases), find_by_reference(place, "4713-C")) == before
+    with pytest.raises(StoreError, match="there is no decision"):
+        find_case(place, f"{name_today()[:8]}-00000000-0")
+    assert any(f"is a copy of cases of {name_today()}" in fault for fault in verify_record(place).faults)
+
+
 # erasing
 
 
@@ -162,8 +209,8 @@ def test_a_reason_is_in_own_words_and_does_not_name_the_client(why, place, known
     assert len(read_ledger(place)) == lines and len(find_by_reference(place, "4711-A")) == 2
 
 
-def test_without_the_ledgers_key_nothing_is_erased(place, known):
-    before = everything(place)
+def test_without_the_ledgers_key_nothing_is_erased_or_written(place, known):
+    before = {path: path.read_bytes() for path in place.audit_path.rglob("*") if path.is_file()}
     reader = LedgerSettings(folder=place.store_path / "none", public_key=find_public_key(place))
     (place.store_path / "none").mkdir(mode=0o700)
     key = place.store_path / "none" / "references.key"
@@ -171,7 +218,8 @@ def test_without_the_ledgers_key_nothing_is_erased(place, known):
     key.chmod(0o600)
     with pytest.raises(StoreError, match="only its holder may write"):
         erase_person(place.model_copy(update={"ledger": reader}), "4711-A", WHY)
-    assert len(find_by_reference(place, "4711-A")) == 2 and before
+    assert len(find_by_reference(place, "4711-A")) == 2
+    assert {path: path.read_bytes() for path in place.audit_path.rglob("*") if path.is_file()} == before
 
 
 def test_who_is_not_on_record_cannot_be_erased(place, known):
