@@ -147,7 +147,7 @@ def read_references(
         write_file(note, _name_key(key) + "\n", mode=0o600)
     return References(key, settings.audit.clear_references)
 
-
+# %% ../../nbs/lib/governance/44_references.ipynb #24b1912b
 def find_references(
     settings: Settings,  # as for `read_references`
 ) -> References | None:  # None: no reference was ever hashed here

@@ -1347,7 +1347,7 @@ def finish() -> None:
     from rumos_bank.ground.settings import read_settings
     from rumos_bank.serving.person import finish_erasures
 
-    print(finish_erasures(read_settings()) or "every erasure in the ledger is complete")
+    print(finish_erasures(read_settings()) or "every erasure is complete")
 
 # %% ../../nbs/lib/operations/87_cli.ipynb #d52ba660
 _KEYS = """Add, list and revoke the keys of the API.

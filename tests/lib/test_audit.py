@@ -176,7 +176,7 @@ def test_a_record_that_nobody_changed_is_whole(record):
     assert state.faults == () and state.notes == ()
     assert (state.cases, state.erased) == (2 + 3, 2 + 1)  # the decision and the reason, the row of the file
     assert sum(name.startswith(SEALS) for name in files) == 3  # an erasure seals what was there before
-    assert len(files) == 2 + 4 + 3 + 1 and state.files == 2 + 2  # the last: the note about the key
+    assert len(files) == 2 + 4 + 3 + 2 and state.files == 2 + 2  # the last: the key's note, what was erased
     assert "all as it was written" in str(state)
 
 
@@ -532,8 +532,9 @@ def test_an_erased_line_without_a_line_of_the_ledger_is_found(place, log):
 def test_an_erasure_that_did_not_happen_is_found(place, log):
     id_ = decide(log)
     append_event(place, PersonErased(reason=WHY, entries=(id_,), parts={}))
-    (fault,) = verify_record(place).faults
+    fault, left = verify_record(place).faults
     assert "line 1: should be erased, as line 2 of the ledger says: `rumos person finish`" in fault
+    assert left.startswith("erased.txt: is not the list") and left.endswith("`rumos person finish`")
 
 
 def keep(settings: Settings, **audit: int) -> Settings:

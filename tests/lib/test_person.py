@@ -12,10 +12,10 @@ from test_audit import WHY, decide, decide_file, name_today, settings_in
 
 from rumos_bank.data.contract import EXAMPLE_CLIENT, LATE_CLIENT
 from rumos_bank.governance.events import DataChanged, OutcomeKnown, PersonErased, RecordSealed, select
-from rumos_bank.governance.ledger import append_event, find_public_key, read_ledger
+from rumos_bank.governance.ledger import LEDGER, accept_ledger, append_event, find_public_key, read_ledger
 from rumos_bank.governance.references import KEY, NOTE, find_references, read_references
 from rumos_bank.ground.errors import DataError, ParameterError, StoreError
-from rumos_bank.ground.settings import LedgerSettings, Settings
+from rumos_bank.ground.settings import DataSettings, LedgerSettings, Settings
 from rumos_bank.serving import person
 from rumos_bank.serving.audit import verify_record
 from rumos_bank.serving.cases import (
@@ -365,15 +365,126 @@ def test_a_process_that_appends_to_the_same_file_is_not_disturbed(place):
     command = [sys.executable, "-c", WRITER, str(place.store_path.parent), str(Path(__file__).parent)]
     environment = clean_environment() | {"PYTHONPATH": ":".join(sys.path)}
     writer = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
-    told = [writer.stdout.readline().strip() for _ in range(200)]
-    for number in range(4):
-        assert erase_person(place, f"R-{number}", WHY).entries >= 40
+    told: list[str] = []
+    try:
+        for number in range(4):
+            told += [writer.stdout.readline().strip() for _ in range(100)]
+            assert erase_person(place, f"R-{number}", WHY).entries >= 20 * (number + 1)
         told += [writer.stdout.readline().strip() for _ in range(100)]
-    writer.terminate()
-    writer.wait(timeout=30)
+    finally:
+        writer.terminate()
     told += [line.strip() for line in writer.stdout if line.endswith("\n")]
+    writer.wait(timeout=60)
     log = DecisionLog(place)
-    assert len(list_days(place.audit_path)) == 1 and len(set(told)) == len(told) > 600
+    assert len(list_days(place.audit_path)) == 1 and len(set(told)) == len(told) >= 500
     found = [log.find(each) for each in told]
     assert all("input" in each for each in found[4::5]) and "input" not in found[0]
     assert verify_record(place).faults == ()
+
+
+# restores, other indexes, later events
+
+
+def save(settings: Settings) -> dict[Path, bytes]:
+    folders = (settings.audit_path, settings.store_path)
+    files = {path for folder in folders for path in folder.rglob("*") if path.is_file()}
+    return {path: path.read_bytes() for path in files if path.suffix != ".lock"}
+
+
+def bring_back(settings: Settings, saved: dict[Path, bytes], ledger_only: bool = False) -> None:
+    "An older state, and its ledger accepted, as a restore does it."
+    for path, content in saved.items():
+        if not ledger_only or path.name == LEDGER:
+            path.unlink(missing_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+    accept_ledger(settings, "restored from the backup")
+
+
+@pytest.mark.parametrize("ledger_only", [False, True])
+def test_an_erasure_survives_a_restore_of_the_ledger(ledger_only, place, log, known):
+    "With the log as it was before, or with the log that lives on."
+    append_event(place, DataChanged(fingerprint="1" * 64, twin=True, clients=2000))
+    saved = save(place)
+    erase_person(place, "4711-A", WHY)
+    erase_person(place, "4712-B", WHY)
+    erased = [line.event for line in select(read_ledger(place), PersonErased)]
+    bring_back(place, saved, ledger_only)
+    faults = verify_record(place).faults
+    assert sum("were erased before a restore" in fault for fault in faults) == 2
+    assert finish_erasures(place)
+    again = [line.event for line in select(read_ledger(place), PersonErased)]
+    assert [each.reason for each in again] == [f"erased before the restore: {WHY}"] * 2
+    assert [(each.entries, each.parts) for each in again] == [(each.entries, each.parts) for each in erased]
+    assert verify_record(place).faults == () and finish_erasures(place) is None
+    assert find_by_reference(place, "4711-A") == find_by_reference(place, "4712-B") == []
+    assert ASKED.encode() not in everything(place)
+
+
+def test_a_lost_erasure_without_the_key_is_never_called_complete(place, known):
+    saved = save(place)
+    erase_person(place, "4711-A", WHY)
+    bring_back(place, saved)
+    (place.ledger_path / "private.pem").rename(place.ledger_path / "elsewhere.pem")
+    with pytest.raises(StoreError, match="only its holder may write"):
+        finish_erasures(place)
+    assert "were erased before a restore" in " ".join(verify_record(place).faults)
+
+
+def test_the_list_of_erasures_holds_neither_values_nor_references(place, known):
+    hidden = DecisionLog(place).find(known["first"])["reference"]
+    erase_person(place, "4711-A", WHY)
+    (kept,) = (place.ledger_path / "erased").glob("*.json")
+    text = kept.read_text()
+    assert known["first"] in text and WHY in text and kept.stat().st_mode & 0o077 == 0
+    assert not [each for each in (hidden, hidden[:16], "4711", "PAY_0", SAID, ASKED) if each in text]
+
+
+def test_a_list_that_a_crash_left_behind_is_completed(place, known):
+    erase_person(place, "4711-A", WHY)
+    (kept,) = (place.ledger_path / "erased").glob("*.json")
+    kept.unlink()
+    assert finish_erasures(place) is None and kept.exists()
+
+
+def test_every_other_index_forgets_an_erased_reference(place, known, tmp_path):
+    other = place.model_copy(update={"data": DataSettings(cache=str(tmp_path / "other"))})
+    hidden = DecisionLog(place).find(known["first"])["reference"]
+    assert len(find_by_reference(other, "4711-A")) == 2
+    erase_person(place, "4711-A", WHY)
+    assert find_by_reference(other, "4711-A") == []
+    left = b"".join(path.read_bytes() for path in other.cache_path.rglob("*") if path.is_file())
+    assert hidden.encode() not in left
+
+
+def test_an_index_sees_that_the_log_was_put_back(place, log, known):
+    "Its file is as long as before, ends in the same hash, and holds the reference again."
+    saved = save(place)
+    erase_person(place, "4711-A", WHY)
+    assert find_by_reference(place, "4711-A") == []
+    for path, content in saved.items():
+        if place.audit_path in path.parents:
+            path.with_suffix(".new").write_bytes(content)
+            path.with_suffix(".new").replace(path)
+    (place.audit_path / "erased.txt").unlink()
+    assert set(find_by_reference(place, "4711-A")) == {known["first"], known["in_file"]}
+
+
+def test_an_index_forgets_what_a_shorter_log_lacks(place, log):
+    first = decide(log)
+    (path,) = list_days(place.audit_path)
+    short = path.read_bytes()
+    assert decide(log, "4712-B") in find_by_reference(place, "4712-B")
+    log.close()
+    path.write_bytes(short)
+    assert find_by_reference(place, "4712-B") == [] and find_by_reference(place, "4711-A") == [first]
+
+
+@pytest.mark.parametrize("finish", [finish_erasures, lambda place: erase_person(place, "4712-B", WHY)])
+def test_what_is_written_about_an_erased_case_is_erased_too(finish, place, log, known):
+    erase_person(place, "4711-A", WHY)
+    later = record_override(place, log, known["in_file"], 1, "A. Officer", "the pension fund has answered")
+    assert b"pension fund" in everything(place)
+    finish(place)
+    assert b"pension fund" not in everything(place) and verify_record(place).faults == ()
+    assert find_case(place, known["in_file"]).final.entry == later and finish_erasures(place) is None
