@@ -74,7 +74,7 @@ def explain_lost_key(
         "it, or set RUMOS_LEDGER_FOLDER to its folder"
     )
 
-
+# %% ../../nbs/lib/governance/44_references.ipynb #f745508b
 def _read_key(settings: Settings) -> bytes | None:
     "The key, None where there is neither key nor note; raises `StoreError` if it is not the one that was used before."
     path, used = settings.ledger_path / KEY, _read_note(settings)

@@ -144,7 +144,7 @@ class _Finder:
         asked = self._index.execute("select id, segment from cases where reference = ?", (hidden,))
         return [id_ for id_, segment in asked if segment in self._segments]
 
-
+# %% ../../nbs/lib/monitoring/62_outcomes.ipynb #5df29803
 def _name_case(texts: Sequence[str], finder: _Finder | None) -> Iterator[tuple[tuple[str, int] | None, str]]:
     "The case that each cell names, or why it names none."
     if finder is None:

@@ -666,7 +666,7 @@ def _require_client(settings: Settings, case_id: str, recorded: str, reference: 
             f"case {case_id} is about another client than {reference!r}: correct the reference or the id"
         )
 
-
+# %% ../../nbs/lib/serving/58_letters.ipynb #c356b61c
 def find_facts(
     settings: Settings,  # which store, which log
     case_id: str,  # of a case

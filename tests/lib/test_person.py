@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,10 @@ from rumos_bank.data.contract import EXAMPLE_CLIENT, LATE_CLIENT
 from rumos_bank.governance.events import DataChanged, OutcomeKnown, PersonErased, RecordSealed, select
 from rumos_bank.governance.ledger import LEDGER, accept_ledger, append_event, find_public_key, read_ledger
 from rumos_bank.governance.references import KEY, NOTE, find_references, read_references
-from rumos_bank.ground.errors import DataError, ParameterError, StoreError
+from rumos_bank.ground.errors import DataError, ParameterError, RumosError, StoreError
 from rumos_bank.ground.settings import DataSettings, LedgerSettings, Settings
-from rumos_bank.serving import person
+from rumos_bank.operations import cli
+from rumos_bank.serving import letters, person
 from rumos_bank.serving.audit import verify_record
 from rumos_bank.serving.cases import (
     Query,
@@ -27,6 +29,7 @@ from rumos_bank.serving.cases import (
     record_override,
 )
 from rumos_bank.serving.decision_log import DecisionLog, list_days
+from rumos_bank.serving.letters import LetterFacts
 from rumos_bank.serving.person import erase_person, export_person, finish_erasures, render_person
 from rumos_bank.serving.replay import replay, replay_days
 
@@ -153,6 +156,17 @@ def test_a_copied_folder_holds_no_cases(place, log, known):
     with pytest.raises(StoreError, match="there is no decision"):
         find_case(place, f"{name_today()[:8]}-00000000-0")
     assert any(f"is a copy of cases of {name_today()}" in fault for fault in verify_record(place).faults)
+
+
+def test_a_file_that_cannot_be_written_is_a_sentence(place, known, tmp_path, monkeypatch):
+    monkeypatch.setattr("rumos_bank.ground.settings.read_settings", lambda: place)
+    with pytest.raises(RumosError, match=r"gone/x\.json cannot be written: No such file or directory"):
+        cli.export("4711-A", str(tmp_path / "gone" / "x.json"))
+    facts = LetterFacts("x-0", date(2026, 1, 31), True, False, True, LATE_CLIENT)
+    monkeypatch.setattr(letters, "find_facts", lambda *_: facts)
+    monkeypatch.setitem(letters._FORMS, ".html", lambda *_: "a page")
+    with pytest.raises(RumosError, match=r"gone/x\.html cannot be written: No such file or directory"):
+        cli.letter("x-0", str(tmp_path / "gone" / "x.html"), "pt", "", "")
 
 
 # erasing
