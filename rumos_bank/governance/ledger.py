@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['LEDGER', 'CHAMPION', 'START', 'E', 'find_public_key', 'can_sign', 'trust_key', 'read_ledger', 'Verified',
-           'verify_ledger', 'find_user', 'append_event', 'keep_head', 'finish_rotation', 'find_former_key',
-           'rotate_key', 'accept_ledger', 'require_acceptable', 'last_change', 'find_changes', 'allowed_versions']
+           'verify_ledger', 'find_user', 'require_signer', 'append_event', 'keep_head', 'name_erasure', 'list_erasures',
+           'keep_erasures', 'finish_rotation', 'find_former_key', 'rotate_key', 'accept_ledger', 'require_acceptable',
+           'last_change', 'find_changes', 'allowed_versions']
 
 # %% ../../nbs/lib/governance/38_ledger.ipynb #4bf86511
 import getpass
@@ -28,6 +29,7 @@ from rumos_bank.governance.events import (
     KeysChanged,
     LedgerEvent,
     Line,
+    PersonErased,
     read_line,
     select,
 )
@@ -341,6 +343,13 @@ def _write(settings: Settings, key: "Ed25519PrivateKey", event: E) -> Line[E]:
     return replace(line, signature=signature)
 
 # %% ../../nbs/lib/governance/38_ledger.ipynb #4ac360a9
+def require_signer(
+    settings: Settings,  # which store, which key
+) -> None:
+    "Raises `StoreError` unless this machine may write the next line, so that nothing is prepared in vain."
+    _signing_key(settings, not _split(settings.store_path / LEDGER)[0])
+
+
 def append_event(
     settings: Settings,  # which store, which key
     event: E,  # what happened
@@ -348,7 +357,10 @@ def append_event(
     "The line that now ends the chain; raises `StoreError` if the chain is broken or this machine may not sign."
     finish_rotation(settings)
     before = read_ledger(settings)  # never continue a broken chain
-    return _write(settings, _signing_key(settings, not before), event)
+    line = _write(settings, _signing_key(settings, not before), event)
+    if isinstance(event, PersonErased):
+        keep_erasures(settings)
+    return line
 
 
 def keep_head(
@@ -358,6 +370,60 @@ def keep_head(
     head, lines = _read_head(_head_file(settings)), read_ledger(settings)
     if lines and (head is None or head["number"] < len(lines)):
         _write_head(settings, _split(settings.store_path / LEDGER)[0], lines[-1].when)
+
+# %% ../../nbs/lib/governance/38_ledger.ipynb #3708349b
+_Erased = tuple[tuple[str, ...], str]
+
+
+def name_erasure(
+    event: PersonErased,
+) -> _Erased:  # the same where a restored ledger says it again in other words
+    "Which erasure this is."
+    return tuple(event.entries), json.dumps(
+        {name: list(pair) for name, pair in event.parts.items()}, sort_keys=True
+    )
+
+
+def _read_erasures(settings: Settings) -> tuple[list[PersonErased], list[str]]:
+    "The list, and the hashes of first lines of its ledgers: of this store's place, and of the same ledger at its old one."
+    folder, lines = settings.ledger_path / "erased", _split(settings.store_path / LEDGER)[0]
+    found: dict[_Erased, PersonErased] = {}
+    firsts = [_digest(lines[0])] if lines else []
+    for path in sorted(folder.glob("*.json"), key=lambda each: each.name != _head_file(settings).name):
+        facts = _read_head(path) or {}
+        if path.name == _head_file(settings).name or set(firsts) & set(facts["firsts"]):
+            firsts += [each for each in facts["firsts"] if each not in firsts]
+            for each in facts["erased"]:
+                event = PersonErased(
+                    reason=each["reason"], entries=tuple(each["entries"]), parts=each["parts"]
+                )
+                found.setdefault(name_erasure(event), event)
+    return list(found.values()), firsts
+
+# %% ../../nbs/lib/governance/38_ledger.ipynb #5bd3ce37
+def list_erasures(
+    settings: Settings,  # which store, which key
+) -> list[PersonErased]:  # the oldest first
+    "Every erasure that this machine knows of, also where the ledger was put back; raises `StoreError` for a harmed list."
+    return _read_erasures(settings)[0]
+
+
+def keep_erasures(
+    settings: Settings,  # which store, which key
+) -> None:
+    "Let the list of erasures hold all that the ledger says."
+    (known, firsts), names = _read_erasures(settings), set()
+    names = {name_erasure(each) for each in known}
+    signed = [line.event for line in select(read_ledger(settings), PersonErased)]
+    if new := [each for each in signed if name_erasure(each) not in names]:
+        path = settings.ledger_path / "erased" / _head_file(settings).name
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        erased = [
+            {"reason": each.reason, "entries": each.entries, "parts": dict(each.parts)}
+            for each in [*known, *new]
+        ]
+        facts = {"store": str(settings.store_path), "firsts": firsts, "erased": erased}
+        write_file(path, json.dumps(facts), mode=0o600)
 
 # %% ../../nbs/lib/governance/38_ledger.ipynb #4491817a
 def finish_rotation(

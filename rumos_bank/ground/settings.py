@@ -196,14 +196,17 @@ class DeskSettings(Section):
     max_upload: int = Field(20, ge=1, le=500)  # megabytes of a file of clients
 
 # %% ../../nbs/lib/ground/01_settings.ipynb #d4158b89
+_ONE_LINE = r"^[^\r\n]*$"
+
+
 class LetterSettings(Section):
     "The letter that tells a client the decision."
 
     folder: Path = Path()  # of the bank's own templates; empty: the packaged ones alone
     bank: str = Field(
-        "", max_length=100
-    )  # the bank's name; without this and the next four, no letter is written
-    address: str = Field("", max_length=200)  # of the bank, in one line
+        "", max_length=100, pattern=_ONE_LINE
+    )  # the bank's name, in one line; without this and the next four, no letter is written
+    address: str = Field("", max_length=200, pattern=_ONE_LINE)  # of the bank, in one line
     contact: str = Field("", max_length=200)  # where a client asks for a review by a person
     data_protection: str = Field("", max_length=200)  # how to reach the data protection officer
     authority: str = Field("", max_length=200)  # that supervises data protection

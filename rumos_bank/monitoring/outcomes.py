@@ -17,7 +17,7 @@ import numpy as np
 from rumos_bank.data.places import WHOLE, Place, Selection, Source
 from rumos_bank.data.readers import open_source
 from rumos_bank.governance.events import OutcomeKnown, read_entry
-from rumos_bank.governance.references import check_reference, read_references
+from rumos_bank.governance.references import check_reference, explain_lost_key, find_references
 from rumos_bank.ground.errors import DataError
 from rumos_bank.ground.settings import Settings
 from rumos_bank.monitoring.case_columns import UNKNOWN, list_segments, read_segment
@@ -119,7 +119,10 @@ class _Finder:
     "Finds the cases of references."
 
     def __init__(self, settings: Settings, index: sqlite3.Connection, first: str, last: str):
-        self._index, self._hash = index, read_references(settings)
+        references = find_references(settings)
+        if references is None and index.execute("select 1 from cases where reference is not null").fetchone():
+            raise explain_lost_key(settings)
+        self._index, self._hash = index, references
         self._segments = list_segments(settings, first, last)
         referenced = {name for (name,) in index.execute("select segment from folders where referenced")}
         folders = [self._segments[name] for name in sorted(referenced & self._segments.keys())]
@@ -127,6 +130,8 @@ class _Finder:
 
     def find(self, texts: Sequence[str]) -> list[list[str]]:
         "The ids of each reference's cases; raises `DataError` for what is no reference."
+        if self._hash is None:
+            return [[] for _ in texts]
         hidden = [self._hash.hide(text) for text in texts]
         found = [self._find_lines(each) for each in hidden]
         for segment, part in self._parts:
@@ -139,7 +144,7 @@ class _Finder:
         asked = self._index.execute("select id, segment from cases where reference = ?", (hidden,))
         return [id_ for id_, segment in asked if segment in self._segments]
 
-
+# %% ../../nbs/lib/monitoring/62_outcomes.ipynb #5df29803
 def _name_case(texts: Sequence[str], finder: _Finder | None) -> Iterator[tuple[tuple[str, int] | None, str]]:
     "The case that each cell names, or why it names none."
     if finder is None:

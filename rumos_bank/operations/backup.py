@@ -26,8 +26,10 @@ from rumos_bank.data.contract import EXAMPLE_CLIENT
 from rumos_bank.governance.ledger import (
     LEDGER,
     accept_ledger,
+    can_sign,
     find_former_key,
     find_public_key,
+    keep_erasures,
     keep_head,
     read_ledger,
     require_acceptable,
@@ -41,8 +43,10 @@ from rumos_bank.ground.files import hold_lock, rename_durably, sync_path, write_
 from rumos_bank.ground.keys import KEYS, Key, list_keys, merge_keys
 from rumos_bank.ground.settings import DATABASE, Settings
 from rumos_bank.operations.serve import Service, find_host
+from rumos_bank.serving.audit import find_lost_erasures
 from rumos_bank.serving.champion import Champion
 from rumos_bank.serving.decision_log import list_record
+from rumos_bank.serving.person import finish_erasures
 
 # %% ../../nbs/lib/operations/86_backup.ipynb #98399f72
 DECISIONS = "decisions"  # the log's name in a backup, wherever it lies
@@ -523,7 +527,8 @@ def _describe_key(settings: Settings, backup: Backup) -> list[str]:
         return []
     return [
         f"no key was known here: {backup.public_key} is trusted from now on; "
-        "compare it with `rumos ledger key` of the bank"
+        "compare it with `rumos ledger key` of the bank; this machine knows of no erasure, so do again what was erased "
+        f"since {backup.when} (`rumos person erase`)"
     ]
 
 # %% ../../nbs/lib/operations/86_backup.ipynb #b249ce61
@@ -561,6 +566,24 @@ def _find_unsettled(store: Path, backup: Backup) -> Restored | None:
     return Restored(backup, Path(left["former"]) if left["former"] else None, tuple(left["notices"]))
 
 # %% ../../nbs/lib/operations/86_backup.ipynb #7db30468
+def _erase_again(settings: Settings) -> list[str]:  # sentences for the person who restores
+    "Carry out again what was erased after the backup."
+    try:
+        lost = find_lost_erasures(settings, read_ledger(settings))
+        if can_sign(settings):
+            done = finish_erasures(settings)
+            return [f"what was erased since the backup was erased again ({done})"] if done else []
+    except StoreError as error:
+        return [
+            f"what was erased since the backup is not erased again: {error}; then run `rumos person finish`"
+        ]
+    return [
+        f"erased since the backup, and back now: {len(each.entries):,} entries from {each.entries[0]} on "
+        f"({each.reason}): run `rumos person finish` where the ledger's private key is, with {settings.ledger_path}/erased"
+        for each in lost
+    ]
+
+
 def _settle(settings: Settings, restored: Restored) -> Restored:  # with what was written into the ledger
     "Repair the paths, and make key and head those of the restored ledger."
     store, backup, notices = open_store(settings), restored.backup, restored.notices
@@ -573,6 +596,7 @@ def _settle(settings: Settings, restored: Restored) -> Restored:  # with what wa
             accept_ledger(settings, f"restored from the backup {backup.path.name} of {backup.when}")
             notices += ("the ledger here was further: a line in it now records that it was put back",)
     verify_ledger(settings)
+    notices += (*_erase_again(settings),)
     (store.path / _MARK).unlink()
     return dataclasses.replace(restored, notices=notices)
 
@@ -626,6 +650,8 @@ def _put_in_place(settings: Settings, backup: Backup, work: Path, replace: bool,
         _require_free(settings, replace)  # a service may have started meanwhile
         notices = [*_describe_key(settings, backup), *_join_keys(settings, backup, made)]
         _join_logs(settings, made)
+        with suppress(StoreError):  # the ledger here may be harmed: that may be why an older one is put back
+            keep_erasures(settings)
         with suppress(FileNotFoundError):  # the folder's own note, which git keeps
             shutil.copy2(store / "README.md", made)
         was_empty = _is_empty(store)

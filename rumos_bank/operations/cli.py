@@ -1044,7 +1044,10 @@ def letter(
     if path.exists():
         raise RumosError(f"{path} is there already: name another file with --out")
     facts = letters.find_facts(settings, case, reference)
-    letters.save_letter(facts, language, settings, path)
+    try:
+        letters.save_letter(facts, language, settings, path)
+    except OSError as error:
+        raise RumosError(f"{path} cannot be written: {error.strerror or error}") from None
     with closing(DecisionLog(settings)) as log:
         letters.record_letter(log, facts, language, path.read_bytes(), f"cli {find_user()}")
     print(f"{path}: {('accepted', 'refused')[facts.refused]}")
@@ -1312,7 +1315,10 @@ def export(
     held = export_person(read_settings(), reference)
     text = render_person(held) if out.endswith(".html") else json.dumps(held, indent=1, ensure_ascii=False)
     if out:
-        write_file(Path(out), text, mode=0o600)
+        try:
+            write_file(Path(out), text, mode=0o600)
+        except OSError as error:
+            raise RumosError(f"{out} cannot be written: {error.strerror or error}") from None
         print(f"{len(held['cases']):,} cases: {out}")
     else:
         print(text)
@@ -1350,7 +1356,7 @@ def finish() -> None:
     from rumos_bank.ground.settings import read_settings
     from rumos_bank.serving.person import finish_erasures
 
-    print(finish_erasures(read_settings()) or "every erasure in the ledger is complete")
+    print(finish_erasures(read_settings()) or "every erasure is complete")
 
 # %% ../../nbs/lib/operations/87_cli.ipynb #d52ba660
 _KEYS = """Add, list and revoke the keys of the API.

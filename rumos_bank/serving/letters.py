@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from rumos_bank.data.contract import BILLS, CLIENT_COLUMNS, EXAMPLE_CLIENT, PAYMENTS, STATUSES
 from rumos_bank.governance.events import LetterWritten
+from rumos_bank.governance.references import check_reference, explain_lost_key, find_references
 from rumos_bank.ground.errors import DataError, ParameterError, SettingsError, require_extra
 from rumos_bank.ground.files import write_file
 from rumos_bank.ground.settings import Settings
@@ -655,6 +656,17 @@ def check_letters(
     return len(specimens) * len(LANGUAGES)
 
 # %% ../../nbs/lib/serving/58_letters.ipynb #3013a941
+def _require_client(settings: Settings, case_id: str, recorded: str, reference: str) -> None:
+    "Raise `DataError` for a letter that would tell one client what was decided about another."
+    references = find_references(settings)
+    if references is None:
+        raise explain_lost_key(settings)
+    if not references.hide(reference).startswith(recorded):  # of a case in a file, the beginning is recorded
+        raise DataError(
+            f"case {case_id} is about another client than {reference!r}: correct the reference or the id"
+        )
+
+# %% ../../nbs/lib/serving/58_letters.ipynb #c356b61c
 def find_facts(
     settings: Settings,  # which store, which log
     case_id: str,  # of a case
@@ -663,12 +675,15 @@ def find_facts(
     """The facts of a letter about a case.
 
     Raises `StoreError` if there is no such case or its model is not to be had, `DataError` if it was erased or waits for
-    a person.
+    a person, and for the reference of another client.
     """
+    reference = reference and check_reference(reference)
     case = find_case(settings, case_id)
     if case.waiting:
         raise DataError(f"case {case_id} waits for a person ({case.waiting}): write when it is decided")
     made, final = case.made, case.final
+    if reference and made.reference:
+        _require_client(settings, case_id, made.reference, reference)
     version = int(made.answer["model_version"])
     return make_facts(
         load_promoted(settings, version, str(made.model["digest"])),

@@ -9,14 +9,14 @@ __all__ = ['export_person', 'render_person', 'Erasure', 'finish_erasures', 'eras
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from rumos_bank.data.contract import FIELD_OF
 from rumos_bank.governance.events import BatchDecided, Decided, PersonErased, read_entry, select
-from rumos_bank.governance.ledger import append_event, finish_rotation, read_ledger
+from rumos_bank.governance.ledger import append_event, finish_rotation, keep_erasures, read_ledger
 from rumos_bank.governance.promotion_state import lock_promotions
 from rumos_bank.governance.reasons import require_own_words
 from rumos_bank.governance.references import check_reference
@@ -25,9 +25,15 @@ from rumos_bank.ground.errors import ParameterError, StoreError
 from rumos_bank.ground.files import write_file
 from rumos_bank.ground.settings import Settings
 from rumos_bank.ground.templates import render
-from rumos_bank.serving.audit import append_seal
+from rumos_bank.serving.audit import append_seal, find_lost_erasures
 from rumos_bank.serving.case_parts import erase_rows, find_place
-from rumos_bank.serving.cases import find_by_reference, find_case, forget_references, open_cases
+from rumos_bank.serving.cases import (
+    find_by_reference,
+    find_case,
+    forget_references,
+    has_forgotten,
+    open_cases,
+)
 from rumos_bank.serving.decision_log import DecisionLog, blank_line, check_line, start_chain
 
 # %% ../../nbs/lib/serving/59_person.ipynb #86d38424
@@ -129,8 +135,9 @@ def _locate(record: Path, ids: Sequence[str]) -> tuple[list[tuple[Path, int]], d
         file = record / f"{segment}.jsonl"
         if (record / segment).is_dir():
             name, row = find_place(int(position, 16))
-            rows.setdefault(record / segment / name, []).append(row)
-        elif file.exists():
+            if (part := record / segment / name).exists():
+                rows.setdefault(part, []).append(row)
+        elif file.exists() and int(position, 16) < file.stat().st_size:  # a backup may lack the end
             lines.append((file, int(position, 16)))
     return lines, rows
 
@@ -213,11 +220,47 @@ def _carry_out(
     return blanked, len(changes)
 
 # %% ../../nbs/lib/serving/59_person.ipynb #2869c47d
+_BEFORE = "erased before the restore: "
+
+
+def _sign_lost(settings: Settings) -> int:
+    "Sign again what was erased here, where an older ledger was put back that does not say so; how many lines."
+    keep_erasures(settings)
+    lost = find_lost_erasures(settings, read_ledger(settings))
+    for each in lost:
+        append_event(settings, replace(each, reason=_BEFORE + each.reason.removeprefix(_BEFORE)))
+    return len(lost)
+
+# %% ../../nbs/lib/serving/59_person.ipynb #11d00358
+def _sign_later(settings: Settings) -> int:
+    "Sign that what was said about cases after they were erased is erased too; how many entries."
+    erased = {each for line in select(read_ledger(settings), PersonErased) for each in line.event.entries}
+    later: list[str] = []
+    if erased:
+        with open_cases(settings) as index:
+            for case in sorted(erased):
+                later += [id_ for (id_,) in index.execute("select id from events where case_id = ?", (case,))]
+    places = {each: _locate(settings.audit_path, [each])[0] for each in later if each not in erased}
+    said = [
+        each
+        for each, ((path, at),) in places.items()
+        if (line := _read_place(path, at)[0]) != blank_line(line)
+    ]
+    if said:
+        append_seal(settings)
+        for each in said:
+            _require_written(*places[each][0])
+        reason = "was written about cases after they had been erased"
+        append_event(settings, PersonErased(reason=reason, entries=tuple(said), parts={}))
+    return len(said)
+
+# %% ../../nbs/lib/serving/59_person.ipynb #99901ad3
 def _finish(settings: Settings, newest_only: bool) -> Erasure | None:
     "Erase what the ledger says was erased; None if nothing is left to do."
     finish_rotation(settings)
+    lost, later = _sign_lost(settings), _sign_later(settings)
     erased = select(read_ledger(settings), PersonErased)
-    chosen = erased[-1:] if newest_only else erased
+    chosen = erased[-1:] if newest_only and not (lost or later) else erased
     ids = [each for line in chosen for each in line.event.entries]
     lines, rows = _locate(settings.audit_path, ids)
     changes = _prepare(rows)
@@ -234,8 +277,10 @@ def _finish(settings: Settings, newest_only: bool) -> Erasure | None:
         reason = f"what line {number} erased came back, and was erased again"
         number = append_event(settings, PersonErased(reason=reason, entries=tuple(ids), parts=again)).number
     done = _carry_out(lines, changes)
-    forget_references(settings, ids)
-    return Erasure(number, *done) if any(done) else None
+    all_ids = [each for line in select(read_ledger(settings), PersonErased) for each in line.event.entries]
+    if any(done) or not has_forgotten(settings, all_ids):
+        forget_references(settings, all_ids)
+    return Erasure(number, *done) if any(done) or lost else None
 
 
 def finish_erasures(
@@ -294,5 +339,6 @@ def erase_person(
         event = PersonErased(reason=reason, entries=tuple(entries), parts=_describe(changes))
         number = append_event(settings, event).number
         done = _carry_out(lines, changes)
-        forget_references(settings, cases)
+        erased = select(read_ledger(settings), PersonErased)
+        forget_references(settings, [each for line in erased for each in line.event.entries])
     return Erasure(number, *done)

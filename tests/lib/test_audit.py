@@ -176,7 +176,7 @@ def test_a_record_that_nobody_changed_is_whole(record):
     assert state.faults == () and state.notes == ()
     assert (state.cases, state.erased) == (2 + 3, 2 + 1)  # the decision and the reason, the row of the file
     assert sum(name.startswith(SEALS) for name in files) == 3  # an erasure seals what was there before
-    assert len(files) == 2 + 4 + 3 + 1 and state.files == 2 + 2  # the last: the note about the key
+    assert len(files) == 2 + 4 + 3 + 2 and state.files == 2 + 2  # the last: the key's note, what was erased
     assert "all as it was written" in str(state)
 
 
@@ -532,8 +532,9 @@ def test_an_erased_line_without_a_line_of_the_ledger_is_found(place, log):
 def test_an_erasure_that_did_not_happen_is_found(place, log):
     id_ = decide(log)
     append_event(place, PersonErased(reason=WHY, entries=(id_,), parts={}))
-    (fault,) = verify_record(place).faults
+    fault, left = verify_record(place).faults
     assert "line 1: should be erased, as line 2 of the ledger says: `rumos person finish`" in fault
+    assert left.startswith("erased.txt: is not the list") and left.endswith("`rumos person finish`")
 
 
 def keep(settings: Settings, **audit: int) -> Settings:
@@ -611,3 +612,18 @@ def test_the_state_names_how_many_faults_there_are():
         "FAULT … and 1,002 more",
         "note  c",
     ]
+
+
+def test_without_the_private_key_no_list_of_a_seal_is_left(place, log):
+    decide(log)
+    (place.ledger_path / "private.pem").rename(place.ledger_path / "elsewhere.pem")
+    with pytest.raises(StoreError, match="only its holder may write"):
+        seal_record(place)
+    assert not (place.audit_path / SEALS).exists()
+
+
+def test_a_seal_makes_no_run_without_an_entry_a_normal_one(place, log):
+    decide_file(log, ["4711-A"], name_today(), entry=False)
+    for _ in range(2):
+        assert any("of a run that has no entry" in note for note in verify_record(place).notes)
+        seal_record(place)

@@ -15,15 +15,25 @@ from hypothesis import settings as checks
 from hypothesis import strategies as st
 
 from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT
+from rumos_bank.governance.events import Decided
 from rumos_bank.ground.errors import DataError, PackageError, ParameterError, SettingsError
-from rumos_bank.ground.settings import PACKAGED, Settings, read_settings
+from rumos_bank.ground.settings import (
+    PACKAGED,
+    DataSettings,
+    LedgerSettings,
+    Settings,
+    StoreSettings,
+    read_settings,
+)
 from rumos_bank.model.explain import Change, Explanation, Others, Reason
 from rumos_bank.serving import letters
+from rumos_bank.serving.decision_log import DecisionLog
 from rumos_bank.serving.letters import (
     NAMES,
     LetterFacts,
     check_letters,
     copy_templates,
+    find_facts,
     make_facts,
     save_letter,
     write_letter,
@@ -591,3 +601,29 @@ def test_the_packaged_templates_name_every_value_and_no_other(settings):
         text = (letters.PACKAGED_LETTERS / f"{language}.html").read_text(encoding="utf-8")
         assert not [name for name in NAMES if not re.search(rf"\b{name}\b", text)]
     assert check_letters(settings) == 18
+
+
+@pytest.mark.parametrize("name", ["BANK", "ADDRESS"])
+def test_a_line_break_in_the_banks_name_is_refused(name):
+    with pytest.raises(SettingsError, match=rf"(?i)\[letters\] {name}"):
+        read_settings(PACKAGED, environ=BANK | {f"RUMOS_LETTERS_{name}": "Banco\nExemplo"})
+
+
+def test_a_letter_never_names_another_client(tmp_path, monkeypatch):
+    settings = Settings(
+        store=StoreSettings(path=tmp_path / "store"),
+        ledger=LedgerSettings(folder=tmp_path / "keys"),
+        data=DataSettings(cache=str(tmp_path / "cache")),
+    )
+    log = DecisionLog(settings)
+    answer = {"prediction": 1, "probability": 0.4, "threshold": 0.25, "refer": False, "model_version": 7}
+    made = Decided(caller="test", input=EXAMPLE_CLIENT, answer=answer, model={"version": 7, "digest": "0"})
+    id_ = log.append(made.to_dict() | log.describe(["4711-A"], "desk")[0])
+    log.close()
+    monkeypatch.setattr("rumos_bank.serving.letters.load_promoted", lambda *_: Champion())
+    assert find_facts(settings, id_, " 4711-A ").reference == "4711-A"
+    assert find_facts(settings, id_).reference == ""
+    with pytest.raises(DataError, match="is about another client than '4712-B'"):
+        find_facts(settings, id_, "4712-B")
+    with pytest.raises(DataError, match="1 to 64 printable"):
+        find_facts(settings, id_, "4711\nA")

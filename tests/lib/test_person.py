@@ -1,8 +1,10 @@
 "One person's data: all of it is handed out, all of it is erased, and the record stays verifiable."
 
 import json
+import shutil
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -11,10 +13,12 @@ from test_audit import WHY, decide, decide_file, name_today, settings_in
 
 from rumos_bank.data.contract import EXAMPLE_CLIENT, LATE_CLIENT
 from rumos_bank.governance.events import DataChanged, OutcomeKnown, PersonErased, RecordSealed, select
-from rumos_bank.governance.ledger import append_event, find_public_key, read_ledger
-from rumos_bank.ground.errors import DataError, ParameterError, StoreError
-from rumos_bank.ground.settings import LedgerSettings, Settings
-from rumos_bank.serving import person
+from rumos_bank.governance.ledger import LEDGER, accept_ledger, append_event, find_public_key, read_ledger
+from rumos_bank.governance.references import KEY, NOTE, find_references, read_references
+from rumos_bank.ground.errors import DataError, ParameterError, RumosError, StoreError
+from rumos_bank.ground.settings import DataSettings, LedgerSettings, Settings
+from rumos_bank.operations import cli
+from rumos_bank.serving import letters, person
 from rumos_bank.serving.audit import verify_record
 from rumos_bank.serving.cases import (
     Query,
@@ -25,6 +29,7 @@ from rumos_bank.serving.cases import (
     record_override,
 )
 from rumos_bank.serving.decision_log import DecisionLog, list_days
+from rumos_bank.serving.letters import LetterFacts
 from rumos_bank.serving.person import erase_person, export_person, finish_erasures, render_person
 from rumos_bank.serving.replay import replay, replay_days
 
@@ -108,6 +113,62 @@ def test_the_page_holds_the_same_and_is_safe(place, log, known):
         export_person(place, "")
 
 
+def test_a_look_up_makes_neither_key_nor_note(place):
+    export_person(place, "4711-A")
+    assert find_by_reference(place, "4711-A") == []
+    assert not (place.ledger_path / KEY).exists() and not (place.audit_path / NOTE).exists()
+
+
+def test_a_look_up_without_the_key_asks_for_it_even_without_a_note(place, log):
+    decide(log)
+    (place.ledger_path / KEY).unlink()
+    (place.audit_path / NOTE).unlink()
+    with pytest.raises(StoreError, match=f"copy {KEY} from the machine that has it"):
+        find_by_reference(place, "4711-A")
+    assert not (place.ledger_path / KEY).exists() and not (place.audit_path / NOTE).exists()
+
+
+def test_a_file_with_references_asks_for_the_key_before_another_is_made(place, log):
+    decide_file(log, ["4711-A"], name_today())
+    (place.ledger_path / KEY).unlink()
+    (place.audit_path / NOTE).unlink()
+    for act in (find_references, read_references):
+        with pytest.raises(StoreError, match=f"copy {KEY} from the machine that has it"):
+            act(place)
+    assert not (place.ledger_path / KEY).exists()
+
+
+def test_a_wrong_note_is_mended_as_the_message_says(place, log):
+    id_, key, note = decide(log), place.ledger_path / KEY, place.audit_path / NOTE
+    note.write_text("0" * 16)
+    with pytest.raises(StoreError, match=f"delete {note}: the next reference writes it anew"):
+        find_by_reference(place, "4711-A")
+    note.unlink()
+    assert find_by_reference(place, "4711-A") == [id_] and not note.exists() and key.exists()
+    read_references(place)
+    assert note.exists()
+
+
+def test_a_copied_folder_holds_no_cases(place, log, known):
+    before = len(list_cases(place, Query()).cases), find_by_reference(place, "4713-C")
+    shutil.copytree(place.audit_path / name_today(), place.audit_path / f"{name_today()[:8]}-00000000")
+    assert (len(list_cases(place, Query()).cases), find_by_reference(place, "4713-C")) == before
+    with pytest.raises(StoreError, match="there is no decision"):
+        find_case(place, f"{name_today()[:8]}-00000000-0")
+    assert any(f"is a copy of cases of {name_today()}" in fault for fault in verify_record(place).faults)
+
+
+def test_a_file_that_cannot_be_written_is_a_sentence(place, known, tmp_path, monkeypatch):
+    monkeypatch.setattr("rumos_bank.ground.settings.read_settings", lambda: place)
+    with pytest.raises(RumosError, match=r"gone/x\.json cannot be written: No such file or directory"):
+        cli.export("4711-A", str(tmp_path / "gone" / "x.json"))
+    facts = LetterFacts("x-0", date(2026, 1, 31), True, False, True, LATE_CLIENT)
+    monkeypatch.setattr(letters, "find_facts", lambda *_: facts)
+    monkeypatch.setitem(letters._FORMS, ".html", lambda *_: "a page")
+    with pytest.raises(RumosError, match=r"gone/x\.html cannot be written: No such file or directory"):
+        cli.letter("x-0", str(tmp_path / "gone" / "x.html"), "pt", "", "")
+
+
 # erasing
 
 
@@ -162,8 +223,8 @@ def test_a_reason_is_in_own_words_and_does_not_name_the_client(why, place, known
     assert len(read_ledger(place)) == lines and len(find_by_reference(place, "4711-A")) == 2
 
 
-def test_without_the_ledgers_key_nothing_is_erased(place, known):
-    before = everything(place)
+def test_without_the_ledgers_key_nothing_is_erased_or_written(place, known):
+    before = {path: path.read_bytes() for path in place.audit_path.rglob("*") if path.is_file()}
     reader = LedgerSettings(folder=place.store_path / "none", public_key=find_public_key(place))
     (place.store_path / "none").mkdir(mode=0o700)
     key = place.store_path / "none" / "references.key"
@@ -171,7 +232,8 @@ def test_without_the_ledgers_key_nothing_is_erased(place, known):
     key.chmod(0o600)
     with pytest.raises(StoreError, match="only its holder may write"):
         erase_person(place.model_copy(update={"ledger": reader}), "4711-A", WHY)
-    assert len(find_by_reference(place, "4711-A")) == 2 and before
+    assert len(find_by_reference(place, "4711-A")) == 2
+    assert {path: path.read_bytes() for path in place.audit_path.rglob("*") if path.is_file()} == before
 
 
 def test_who_is_not_on_record_cannot_be_erased(place, known):
@@ -317,15 +379,126 @@ def test_a_process_that_appends_to_the_same_file_is_not_disturbed(place):
     command = [sys.executable, "-c", WRITER, str(place.store_path.parent), str(Path(__file__).parent)]
     environment = clean_environment() | {"PYTHONPATH": ":".join(sys.path)}
     writer = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
-    told = [writer.stdout.readline().strip() for _ in range(200)]
-    for number in range(4):
-        assert erase_person(place, f"R-{number}", WHY).entries >= 40
+    told: list[str] = []
+    try:
+        for number in range(4):
+            told += [writer.stdout.readline().strip() for _ in range(100)]
+            assert erase_person(place, f"R-{number}", WHY).entries >= 20 * (number + 1)
         told += [writer.stdout.readline().strip() for _ in range(100)]
-    writer.terminate()
-    writer.wait(timeout=30)
+    finally:
+        writer.terminate()
     told += [line.strip() for line in writer.stdout if line.endswith("\n")]
+    writer.wait(timeout=60)
     log = DecisionLog(place)
-    assert len(list_days(place.audit_path)) == 1 and len(set(told)) == len(told) > 600
+    assert len(list_days(place.audit_path)) == 1 and len(set(told)) == len(told) >= 500
     found = [log.find(each) for each in told]
     assert all("input" in each for each in found[4::5]) and "input" not in found[0]
     assert verify_record(place).faults == ()
+
+
+# restores, other indexes, later events
+
+
+def save(settings: Settings) -> dict[Path, bytes]:
+    folders = (settings.audit_path, settings.store_path)
+    files = {path for folder in folders for path in folder.rglob("*") if path.is_file()}
+    return {path: path.read_bytes() for path in files if path.suffix != ".lock"}
+
+
+def bring_back(settings: Settings, saved: dict[Path, bytes], ledger_only: bool = False) -> None:
+    "An older state, and its ledger accepted, as a restore does it."
+    for path, content in saved.items():
+        if not ledger_only or path.name == LEDGER:
+            path.unlink(missing_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+    accept_ledger(settings, "restored from the backup")
+
+
+@pytest.mark.parametrize("ledger_only", [False, True])
+def test_an_erasure_survives_a_restore_of_the_ledger(ledger_only, place, log, known):
+    "With the log as it was before, or with the log that lives on."
+    append_event(place, DataChanged(fingerprint="1" * 64, twin=True, clients=2000))
+    saved = save(place)
+    erase_person(place, "4711-A", WHY)
+    erase_person(place, "4712-B", WHY)
+    erased = [line.event for line in select(read_ledger(place), PersonErased)]
+    bring_back(place, saved, ledger_only)
+    faults = verify_record(place).faults
+    assert sum("were erased before a restore" in fault for fault in faults) == 2
+    assert finish_erasures(place)
+    again = [line.event for line in select(read_ledger(place), PersonErased)]
+    assert [each.reason for each in again] == [f"erased before the restore: {WHY}"] * 2
+    assert [(each.entries, each.parts) for each in again] == [(each.entries, each.parts) for each in erased]
+    assert verify_record(place).faults == () and finish_erasures(place) is None
+    assert find_by_reference(place, "4711-A") == find_by_reference(place, "4712-B") == []
+    assert ASKED.encode() not in everything(place)
+
+
+def test_a_lost_erasure_without_the_key_is_never_called_complete(place, known):
+    saved = save(place)
+    erase_person(place, "4711-A", WHY)
+    bring_back(place, saved)
+    (place.ledger_path / "private.pem").rename(place.ledger_path / "elsewhere.pem")
+    with pytest.raises(StoreError, match="only its holder may write"):
+        finish_erasures(place)
+    assert "were erased before a restore" in " ".join(verify_record(place).faults)
+
+
+def test_the_list_of_erasures_holds_neither_values_nor_references(place, known):
+    hidden = DecisionLog(place).find(known["first"])["reference"]
+    erase_person(place, "4711-A", WHY)
+    (kept,) = (place.ledger_path / "erased").glob("*.json")
+    text = kept.read_text()
+    assert known["first"] in text and WHY in text and kept.stat().st_mode & 0o077 == 0
+    assert not [each for each in (hidden, hidden[:16], "4711", "PAY_0", SAID, ASKED) if each in text]
+
+
+def test_a_list_that_a_crash_left_behind_is_completed(place, known):
+    erase_person(place, "4711-A", WHY)
+    (kept,) = (place.ledger_path / "erased").glob("*.json")
+    kept.unlink()
+    assert finish_erasures(place) is None and kept.exists()
+
+
+def test_every_other_index_forgets_an_erased_reference(place, known, tmp_path):
+    other = place.model_copy(update={"data": DataSettings(cache=str(tmp_path / "other"))})
+    hidden = DecisionLog(place).find(known["first"])["reference"]
+    assert len(find_by_reference(other, "4711-A")) == 2
+    erase_person(place, "4711-A", WHY)
+    assert find_by_reference(other, "4711-A") == []
+    left = b"".join(path.read_bytes() for path in other.cache_path.rglob("*") if path.is_file())
+    assert hidden.encode() not in left
+
+
+def test_an_index_sees_that_the_log_was_put_back(place, log, known):
+    "Its file is as long as before, ends in the same hash, and holds the reference again."
+    saved = save(place)
+    erase_person(place, "4711-A", WHY)
+    assert find_by_reference(place, "4711-A") == []
+    for path, content in saved.items():
+        if place.audit_path in path.parents:
+            path.with_suffix(".new").write_bytes(content)
+            path.with_suffix(".new").replace(path)
+    (place.audit_path / "erased.txt").unlink()
+    assert set(find_by_reference(place, "4711-A")) == {known["first"], known["in_file"]}
+
+
+def test_an_index_forgets_what_a_shorter_log_lacks(place, log):
+    first = decide(log)
+    (path,) = list_days(place.audit_path)
+    short = path.read_bytes()
+    assert decide(log, "4712-B") in find_by_reference(place, "4712-B")
+    log.close()
+    path.write_bytes(short)
+    assert find_by_reference(place, "4712-B") == [] and find_by_reference(place, "4711-A") == [first]
+
+
+@pytest.mark.parametrize("finish", [finish_erasures, lambda place: erase_person(place, "4712-B", WHY)])
+def test_what_is_written_about_an_erased_case_is_erased_too(finish, place, log, known):
+    erase_person(place, "4711-A", WHY)
+    later = record_override(place, log, known["in_file"], 1, "A. Officer", "the pension fund has answered")
+    assert b"pension fund" in everything(place)
+    finish(place)
+    assert b"pension fund" not in everything(place) and verify_record(place).faults == ()
+    assert find_case(place, known["in_file"]).final.entry == later and finish_erasures(place) is None

@@ -19,6 +19,7 @@ from stores import LENIENT, TOP, Place, retired, settings_for
 
 from rumos_bank.data.contract import CLIENT_COLUMNS
 from rumos_bank.data.synthetic import make_synthetic_clients
+from rumos_bank.governance.events import PersonErased, select
 from rumos_bank.governance.ledger import append_event, find_former_key, read_ledger, rotate_key, verify_ledger
 from rumos_bank.governance.promotion_state import read_champion, repair
 from rumos_bank.governance.tracking import ARTIFACTS, find_searches, open_store
@@ -34,8 +35,11 @@ from rumos_bank.operations.backup import (
     restore_backup,
     write_backup,
 )
+from rumos_bank.serving.audit import verify_record
+from rumos_bank.serving.cases import find_by_reference, find_case
 from rumos_bank.serving.champion import Champion
 from rumos_bank.serving.decision_log import DecisionLog, decide_and_record, list_days, read_log
+from rumos_bank.serving.person import erase_person, finish_erasures
 from rumos_bank.serving.replay import replay
 
 CLIENTS = make_synthetic_clients(20, seed=4)[list(CLIENT_COLUMNS)].to_dict("records")
@@ -576,3 +580,49 @@ def test_an_incremental_backup_holds_what_is_new_and_needs_the_one_before(promot
     whole.path.rename(tmp_path / "safe" / "lost")
     with pytest.raises(StoreError, match=f"what is new since {whole.path.name}: put that file beside it"):
         restore_backup(settings_for(tmp_path / "third" / "store"), third.path)
+
+
+# erasures
+
+
+def decide_about(settings: Settings, *references: str) -> list[str]:
+    log = DecisionLog(settings)
+    recorded = decide_and_record(
+        Champion.load(settings), CLIENTS[: len(references)], "test", log, references=list(references)
+    )
+    log.close()
+    return [each.id for each in recorded]
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_who_was_erased_after_the_backup_stays_erased(promoted: Place, tmp_path, lost):
+    settings = promoted.settings
+    first, second = decide_about(settings, "4711-A", "4712-B")
+    made = write_backup(settings, tmp_path / "safe")
+    erase_person(settings, "4711-A", "the client asked for it in writing")
+    if lost:
+        shutil.rmtree(settings.store_path)
+    restored = restore_backup(settings, made.path, replace=not lost)
+    assert any("was erased again" in notice for notice in restored.notices)
+    (line,) = select(read_ledger(settings), PersonErased)
+    assert line.event.reason == "erased before the restore: the client asked for it in writing"
+    assert find_by_reference(settings, "4711-A") == [] and find_case(settings, first).erased
+    assert find_by_reference(settings, "4712-B") == [second] and verify_record(settings).faults == ()
+    assert finish_erasures(settings) is None
+
+
+def test_a_machine_that_cannot_sign_says_which_erasures_are_lost(promoted: Place, tmp_path, monkeypatch):
+    settings = promoted.settings
+    (first,) = decide_about(settings, "4711-A")
+    made = write_backup(settings, tmp_path / "safe")
+    erase_person(settings, "4711-A", "the client asked for it in writing")
+    monkeypatch.setattr(backup_module, "can_sign", lambda settings: False)
+    restored = restore_backup(settings, made.path, replace=True)
+    (notice,) = [each for each in restored.notices if "erased since the backup" in each]
+    assert first in notice and "the client asked for it" in notice and "rumos person finish" in notice
+
+
+def test_a_new_machine_is_told_that_it_knows_of_no_erasure(promoted: Place, tmp_path):
+    made, other = write_backup(promoted.settings, tmp_path / "safe"), settings_for(tmp_path / "other")
+    (notice,) = restore_backup(other, made.path).notices
+    assert f"do again what was erased since {made.when}" in notice
