@@ -47,7 +47,9 @@ def test_a_reference_is_kept_as_it_was_written(ending, champion, settings, tmp_p
 def test_numbers_of_a_workbook_are_whole(champion, settings, tmp_path, portfolio, write):
     source = write(portfolio[:3].assign(account=[4711.0, None, 9.5]), tmp_path / "in.xlsx")
     done = predict_file(source, tmp_path / "out.csv", settings, champion=champion, references="account")
-    assert find(settings, done, "4711") == [0] and find(settings, done, "9.5") == [2]
+    assert find(settings, done, "4711") == [0] and (done.scored, done.rejected) == (2, 1)
+    why = "account: a reference is text or a whole number, got 9.5: format the column as text"
+    assert why in done.rejects.read_text()
     assert "reference" not in DecisionLog(settings).find(f"{done.segment}-1")
 
 
@@ -56,15 +58,48 @@ def test_numbers_of_a_workbook_are_whole(champion, settings, tmp_path, portfolio
     [
         (pa.array([12345678901234567, 0, -3]), [LONG, "0", "-3"]),
         (pa.array([4711.0, -0.0, 1e15]), ["4711", "0", "1000000000000000"]),
-        (pa.array(["4711.00", "12.50", None]).cast(pa.decimal128(19, 2)), ["4711", "12.5", ""]),
+        (pa.array(["4711.00", "-0.00", None]).cast(pa.decimal128(19, 2)), ["4711", "0", ""]),
         (pa.array(["a", "b", "a"]).dictionary_encode(), ["a", "b", "a"]),
         (pa.array(["a", None, " "], pa.large_string()), ["a", "", ""]),
-        (pa.array([0, 1, None], pa.date32()), ["1970-01-01", "1970-01-02", ""]),
         (pa.nulls(2), ["", ""]),
     ],
 )
 def test_every_type_of_column_is_read(values, texts):
     assert list_references(pa.chunked_array([values])) == (texts, {})
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        (pa.array([True, None]), "True"),
+        (pa.array([0, None], pa.date32()), "1970-01-01"),
+        (pa.array([0, None], pa.timestamp("us")), "1970-01-01 00:00:00"),
+        (pa.array([0, None], pa.time64("us")), "00:00:00"),
+        (pa.array([0, None], pa.duration("us")), "0:00:00"),
+        (pa.array([12.5, None]), "12.5"),
+        (pa.array(["12.50", None]).cast(pa.decimal128(19, 2)), "12.50"),
+    ],
+)
+def test_what_programs_write_in_different_ways_is_no_reference(values, shown):
+    "On the old code a truth value was `true`, a moment `1970-01-01 00:00:00.000000`, and 12.50 was 12.5."
+    why = f"a reference is text or a whole number, got {shown}: format the column as text"
+    assert list_references(pa.chunked_array([values])) == (["", ""], {0: why})
+
+
+@pytest.mark.parametrize("ending", [".csv", ".xlsx", ".parquet", ".jsonl"])
+def test_a_client_has_the_same_reference_in_every_kind_of_file_or_none(
+    ending, champion, settings, tmp_path, portfolio, write
+):
+    clients = portfolio[:3].assign(number=[4711, 12, 9], truth=[True, False, True])
+    source = tmp_path / f"in{ending}"
+    if ending == ".jsonl":
+        clients.to_json(source, orient="records", lines=True)
+    else:
+        write(clients, source)
+    done = predict_file(source, tmp_path / "a.csv", settings, champion=champion, references="number")
+    assert find(settings, done, "4711") == [0]
+    done = predict_file(source, tmp_path / "b.csv", settings, champion=champion, references="truth")
+    assert (done.scored, done.rejected) == ((3, 0) if ending == ".csv" else (0, 3))
 
 
 def test_a_number_that_its_program_rounded_is_no_reference():
