@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['ROW', 'PROBABILITY', 'REFER', 'make_ids', 'make_id_column', 'find_place', 'name_part', 'split_id', 'Shared',
            'make_part', 'read_shared', 'read_case', 'read_decisions', 'make_case', 'find_rows', 'find_many',
-           'read_reference', 'read_columns', 'erase_rows', 'holds_same', 'list_parts', 'hash_parts', 'read_cases',
-           'Columns', 'read_blocks', 'count_cases']
+           'read_reference', 'read_hashes', 'read_columns', 'erase_rows', 'holds_same', 'list_parts', 'hash_parts',
+           'read_cases', 'Columns', 'read_blocks', 'count_cases']
 
 # %% ../../nbs/lib/serving/51_case_parts.ipynb #e549b27e
 import hashlib
@@ -311,6 +311,19 @@ def read_reference(
     known = _read_references(part)
     at = np.flatnonzero(known["row"] == row)
     return f"{int(known['hash'][at[0]]):016x}" if len(at) else ""
+
+
+def read_hashes(
+    part: Path,  # its path
+    rows: np.ndarray,  # (m,) in it, from 0
+) -> np.ndarray:  # (m,) as `References.hide_all` gives them; 0: there is none
+    "The references of many rows: one pass over the part for all of them."
+    known, found = _read_references(part), np.zeros(len(rows), np.uint64)
+    if len(known):
+        order = np.argsort(known["row"])
+        at = order[np.minimum(np.searchsorted(known["row"], rows, sorter=order), len(known) - 1)]
+        found[:] = np.where(known["row"][at] == rows, known["hash"][at], 0)
+    return found
 
 # %% ../../nbs/lib/serving/51_case_parts.ipynb #7c0b11ab
 def read_columns(
