@@ -233,7 +233,7 @@ def _read_lines(
             faults.add(line.row, f"{line.reason}: {line.text}")
     return lines
 
-# %% ../../nbs/lib/monitoring/62_outcomes.ipynb #c579326c
+# %% ../../nbs/lib/monitoring/62_outcomes.ipynb #1179af3f
 def _find_hashes(
     settings: Settings, index: sqlite3.Connection, segment: str, position: np.ndarray
 ) -> np.ndarray:

@@ -179,7 +179,7 @@ def score_table(
 
     numbers = {name: fields.read(chunk.table, name) for name in champion.seen}
     good = find_good_rows(numbers)
-    hidden, faults = _hide_references(cases, chunk)
+    hidden, texts, faults = _hide_references(cases, chunk)
     good[list(faults)] = False
     table = chunk.table.drop_columns(list(dropped))
     kept = table if good.all() else table.filter(pa.array(good))
@@ -200,16 +200,21 @@ def score_table(
     rejected = _reject(chunk, table, fields, numbers, bad, faults)
     seen = used, answers["probability"], answers["refer"]
     of_good = None if hidden is None else hidden[good]
-    part = make_part(cases.shared, chunk.rows[good], *seen, of_good) if n else None
+    kept_texts = None if texts is None else [texts[at] for at in np.flatnonzero(good).tolist()]
+    part = make_part(cases.shared, chunk.rows[good], *seen, of_good, kept_texts) if n else None
     return Scored(kept, rejected, _count(answers, len(bad), len(chunk.broken)), part)
 
 # %% ../../nbs/lib/serving/53_batch.ipynb #3a414e0b
-def _hide_references(cases: Cases, chunk: Chunk) -> tuple[np.ndarray | None, dict[int, str]]:
-    "The hashed reference of each row, None where there is no column; and what is wrong with some, by position."
+def _hide_references(
+    cases: Cases, chunk: Chunk
+) -> tuple[np.ndarray | None, list[str] | None, dict[int, str]]:
+    """The hashed reference of each row, None where there is no column; its text, if the bank keeps it; and what is wrong with
+    some, by position."""
     if not cases.column or not cases.references:
-        return None, {}
-    texts, faults = list_references(chunk.table[cases.column])
-    return cases.references.hide_all(texts), {at: f"{cases.column}: {why}" for at, why in faults.items()}
+        return None, None, {}
+    texts, found = list_references(chunk.table[cases.column])
+    faults = {at: f"{cases.column}: {why}" for at, why in found.items()}
+    return cases.references.hide_all(texts), texts if cases.references.clear else None, faults
 
 
 _AT_ONCE = 10_000  # rows: their engineered columns take 10 MB

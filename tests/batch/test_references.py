@@ -2,14 +2,16 @@
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from portfolios import SEGMENT, read_answers
 
+from rumos_bank.data.contract import CLIENT_COLUMNS
 from rumos_bank.governance.references import read_references
 from rumos_bank.ground.errors import DataError
 from rumos_bank.serving.batch import list_references, predict_file
-from rumos_bank.serving.case_parts import find_rows
-from rumos_bank.serving.decision_log import DecisionLog
+from rumos_bank.serving.case_parts import erase_rows, find_rows, read_blocks, read_cases
+from rumos_bank.serving.decision_log import DecisionLog, decide_table
 
 LONG = "12345678901234567"  # no floating-point number holds it
 WRITTEN = ["00012", LONG, "4711-A", "", "José", " 12 ", "Mu\u0308ller", "4711.0"]
@@ -147,8 +149,6 @@ def test_another_column_of_references_is_another_batch(champion, settings, tmp_p
 
 
 def test_what_was_erased_does_not_come_back(champion, settings, tmp_path, portfolio, write):
-    from rumos_bank.serving.case_parts import erase_rows
-
     source, asked = write(portfolio, tmp_path / "in.parquet"), {"champion": champion, "references": "branch"}
     done = predict_file(source, tmp_path / "out.parquet", settings, **asked)
     part = settings.audit_path / done.segment / "part-000000.parquet"
@@ -171,3 +171,54 @@ def test_ids_that_are_taken_are_refused(champion, other_champion, settings, tmp_
         predict_file(source, tmp_path / "two.csv", settings, champion=other_champion, segment=SEGMENT)
     assert {path: path.read_bytes() for path in settings.audit_path.rglob("*") if path.is_file()} == before
     assert not (tmp_path / "two.csv").exists() and pd.read_csv(tmp_path / "one.csv").shape[0] == 50
+
+
+# References as they were given
+
+
+@pytest.fixture
+def clear(settings):
+    "The bank keeps references readable too."
+    return settings.model_copy(update={"audit": settings.audit.model_copy(update={"clear_references": True})})
+
+
+def test_references_are_kept_as_they_were_given_if_the_bank_wants_it(
+    champion, settings, clear, tmp_path, portfolio, write
+):
+    "On the old code no part held them."
+    rows = portfolio[:8].assign(account=WRITTEN)
+    rows.loc[2, "PAY_0"] = 44
+    source, meant = write(rows, tmp_path / "in.csv"), [*MEANT[:2], *MEANT[3:]]
+    done = predict_file(source, tmp_path / "out.csv", clear, champion=champion, references="account")
+    part, log = settings.audit_path / done.segment / "part-000000.parquet", DecisionLog(clear)
+    ids = [f"{done.segment}-{row:x}" for row in range(7)]
+    assert [log.find(each).get("reference_text", "") for each in ids] == meant
+    assert [each.get("reference_text", "") for each in read_cases(part)] == meant
+    assert all("reference_text" not in log.find(each)["input"] for each in ids)
+    assert next(read_blocks(part)).there.all()  # a client without a reference is not one who was erased
+    content, references = erase_rows(part, [0])
+    part.write_bytes(content)
+    part.with_suffix(".refs").write_bytes(references)
+    erased, other = log.find(ids[0]), log.find(ids[1])
+    assert not {"input", "reference", "reference_text"} & erased.keys() and b"00012" not in content
+    assert other["reference_text"] == LONG and other["input"]
+    for asked, column in ((settings, "account"), (clear, "")):
+        done = predict_file(
+            source, tmp_path / f"of-{column}.csv", asked, champion=champion, references=column
+        )
+        part = settings.audit_path / done.segment / "part-000000.parquet"
+        assert "reference_text" not in pq.read_schema(part).names
+
+
+@pytest.mark.parametrize("as_arrow", [False, True])
+def test_references_of_a_table_are_kept_as_they_were_given_too(
+    champion, settings, clear, portfolio, as_arrow
+):
+    table = portfolio[:3][list(CLIENT_COLUMNS)]
+    table = pa.Table.from_pandas(table, preserve_index=False) if as_arrow else table
+    for asked, expected in ((clear, ["4711-A", None, "00012"]), (settings, [None] * 3)):
+        log = DecisionLog(asked)
+        made = decide_table(champion, table, "test", log, ["4711-A", None, "00012"]).table
+        found = [log.find(str(each)) for each in made["decision_id"]]
+        assert [each.get("reference_text") for each in found] == expected
+        assert [bool(each.get("reference")) for each in found] == [True, False, True]
