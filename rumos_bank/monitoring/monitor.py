@@ -401,7 +401,7 @@ def _count_part(model: _Model, part: Path, rest: Callable[[], object]) -> Tally:
     names = _name_fields(model)
     tally = _count(model, [])
     for columns in read_columns(part, [*names, PROBABILITY]):
-        gone = np.logical_or.reduce([np.ma.getmaskarray(values) for values in columns.values()])
+        gone = np.stack([np.ma.getmaskarray(values) for values in columns.values()]).any(axis=0)
         fields = {name: np.asarray(columns[name]) for name in names}
         probability = np.asarray(columns[PROBABILITY])
         tally += count_decided(model.cells, model.rule, fields, probability, ~gone)

@@ -187,7 +187,7 @@ def _open_outcomes(place: Place, selection: Selection) -> tuple[Source, str]:
     assert fault
     raise fault
 
-
+# %% ../../nbs/lib/monitoring/62_outcomes.ipynb #040a4503
 def _read_names(chunk: Chunk, column: str, finder: _Finder | None) -> tuple[list[str], dict[int, str]]:
     "The cells that name cases, and what is wrong with some of them as references."
     if finder:
@@ -205,7 +205,7 @@ def _hide_beside(chunk: Chunk, column: str, hasher: References | None) -> list[i
     hidden[list(wrong)] = 1  # what is no reference is nobody's
     return [int(each) for each in hidden]
 
-
+# %% ../../nbs/lib/monitoring/62_outcomes.ipynb #1e6aec71
 def _read_lines(
     source: Source, name: str, finder: _Finder | None, hasher: References | None, faults: _Faults
 ) -> _Lines:

@@ -174,7 +174,7 @@ class Overrides:
         "The numbers as JSON can hold them."
         return asdict(self)
 
-
+# %% ../../nbs/lib/monitoring/64_overrides.ipynb #e6e3e0f8
 def judge_overrides(
     settings: Settings,  # which log, which costs
     first: str = "",  # day of the decisions as YYYYMMDD; empty: from the beginning

@@ -193,8 +193,8 @@ def score_table(
     for name, values in answers.items():
         kept = kept.append_column(name, pa.array(values))
     told = explain_refused(champion, used, answers["prediction"] == 1) if reasons else {}
-    for name, texts in told.items():
-        kept = kept.append_column(name, pa.array(texts, pa.string()))
+    for name, sentences in told.items():
+        kept = kept.append_column(name, pa.array(sentences, pa.string()))
     kept = kept.append_column(DECISION_ID, make_id_column(cases.shared.segment, chunk.number, n))
     bad = np.flatnonzero(~good)
     rejected = _reject(chunk, table, fields, numbers, bad, faults)

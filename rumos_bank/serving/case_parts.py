@@ -319,7 +319,7 @@ def read_reference(
     at = np.flatnonzero(known["row"] == row)
     return f"{int(known['hash'][at[0]]):016x}" if len(at) else ""
 
-
+# %% ../../nbs/lib/serving/51_case_parts.ipynb #54bf6dc4
 def read_hashes(
     part: Path,  # its path
     rows: np.ndarray,  # (m,) in it, from 0
