@@ -392,7 +392,7 @@ def _count(model: _Model, decided: Sequence[Decided]) -> Tally:
     "The tally of some entries."
     names = _name_fields(model)
     *fields, probability = _read_rows(names, decided).T
-    there = ~np.isnan(fields).any(axis=0) if names else slice(None)
+    there = np.asarray(~np.isnan(fields).any(axis=0)) if names else slice(None)
     return count_decided(model.cells, model.rule, dict(zip(names, fields)), probability, there)
 
 
@@ -401,7 +401,7 @@ def _count_part(model: _Model, part: Path, rest: Callable[[], object]) -> Tally:
     names = _name_fields(model)
     tally = _count(model, [])
     for columns in read_columns(part, [*names, PROBABILITY]):
-        gone = np.stack([np.ma.getmaskarray(values) for values in columns.values()]).any(axis=0)
+        gone = np.asarray(np.stack([np.ma.getmaskarray(values) for values in columns.values()]).any(axis=0))
         fields = {name: np.asarray(columns[name]) for name in names}
         probability = np.asarray(columns[PROBABILITY])
         tally += count_decided(model.cells, model.rule, fields, probability, ~gone)
