@@ -78,9 +78,12 @@ def count_decided(
     rule: Rule,
     fields: Mapping[str, np.ndarray],  # (n,) numbers of every field that is seen
     probability: np.ndarray,  # (n,) of default, as recorded
+    there: np.ndarray | slice = slice(
+        None
+    ),  # (n,) whether the fields are on record; those of erased clients are not
 ) -> Tally:
     "The tally of clients who were decided."
-    values = {**fields, SCORE: probability}
+    values = {name: column[there] for name, column in fields.items()} | {SCORE: probability}
     counts = {name: count_cells(of, values[name]) for name, of in cells.items()}
     counts[REFUSED] = np.bincount(rule.refuses(probability), minlength=2)
     return Tally(counts, sum_up(rule.expected_cost(probability)), np.zeros((2, 4)))
@@ -226,9 +229,11 @@ _SENTENCES = {
 }
 
 # %% ../../nbs/lib/monitoring/61_metrics.ipynb #f06cdc84
-def _compare_spreads(seen: Tally, expected: Tally, version: int) -> Iterator[Reading]:
-    "The metrics that are counts in cells."
+def _compare_spreads(seen: Tally, expected: Tally, version: int, least: int) -> Iterator[Reading]:
+    "The metrics that are counts in cells; fields that too few clients still have are not judged."
     for name in seen.counts:
+        if seen.counts[name].sum() < least:
+            continue
         counts, other = join_rare_cells(seen.counts[name], expected.counts[name])
         clients = int(counts.sum())
         reading = Reading(name, version, clients, p_value=compare_counts(counts, other))
@@ -298,7 +303,10 @@ def read_metrics(
     "Every metric of a window of one model."
     readings = []
     if seen.cost[0] >= least:
-        readings += [*_compare_spreads(seen, reference, version), _compare_costs(seen, reference, version)]
+        readings += [
+            *_compare_spreads(seen, reference, version, least),
+            _compare_costs(seen, reference, version),
+        ]
     if cohort.outcomes[0, 0] >= least:
         readings.append(_compare_defaults(cohort, reference, version))
     if cohort.known >= least:

@@ -39,7 +39,7 @@ from rumos_bank.ground.errors import DataError, ParameterError, StoreError
 from rumos_bank.ground.files import write_file
 from rumos_bank.ground.settings import Settings
 from rumos_bank.model.portable import PORTABLE
-from rumos_bank.monitoring.case_columns import Group, list_segments, read_segment
+from rumos_bank.monitoring.case_columns import Group, find_due_day, list_segments, read_segment
 from rumos_bank.monitoring.metrics import (
     NO_COHORT,
     REFUSED,
@@ -189,6 +189,11 @@ def _describe_missing(parts: Sequence[Part], least: int, share: float) -> Iterat
             continue
         covered = cohort.covers(share)
         counts = (int(tally.cost[0]), "clients"), (cohort.known if covered else 0, "outcomes")
+        if erased := max((tally.cost[0] - tally.counts[name].sum() for name in model.cells), default=0):
+            yield (
+                f"version {model.version}: the values of {int(erased):,} clients were erased: they count among decisions, "
+                "costs and outcomes, and not in the spreads of fields"
+            )
         if few := [f"{n:,} {what}" for n, what in counts if 0 < n < least]:
             yield f"version {model.version}: {' and '.join(few)} are too few to judge, {least:,} are needed"
         if not covered:
@@ -228,6 +233,8 @@ def _show_spreads(model: _Model, tally: Tally) -> dict[str, list[Shares]]:
     found = {}
     for name, cells in model.cells.items():
         seen, expected = tally.counts[name], model.reference.counts[name]
+        if not seen.sum():  # all were erased
+            continue
         shares = zip((seen / seen.sum()).tolist(), (expected / expected.sum()).tolist())
         found[f"{model.version} {name}"] = [(cell, *pair) for cell, pair in zip(_name_cells(cells), shares)]
     return found
@@ -366,11 +373,12 @@ def _sort_entries(lines: Sequence[bytes]) -> _Entries:
 
 # %% ../../nbs/lib/monitoring/63_monitor.ipynb #f418a3be
 def _read_rows(names: Sequence[str], decided: Sequence[Decided]) -> np.ndarray:
-    "These fields and the probability of each decision that still has them, (n, fields + 1)."
-    rows = []
+    "These fields, NaN where they were erased, and the probability of each decision, (n, fields + 1)."
+    rows, erased = [], dict.fromkeys(names, np.nan)
     for entry in decided:
         with suppress(ValueError, LookupError, TypeError):
-            fields = [float((entry.input or {})[name]) for name in names]
+            asked = erased if entry.input is None else entry.input
+            fields = [float(asked[name]) for name in names]
             rows.append([*fields, float(entry.answer["probability"])])
     return np.array(rows, float).reshape(-1, len(names) + 1)
 
@@ -384,7 +392,8 @@ def _count(model: _Model, decided: Sequence[Decided]) -> Tally:
     "The tally of some entries."
     names = _name_fields(model)
     *fields, probability = _read_rows(names, decided).T
-    return count_decided(model.cells, model.rule, dict(zip(names, fields)), probability)
+    there = np.asarray(~np.isnan(fields).any(axis=0)) if names else slice(None)
+    return count_decided(model.cells, model.rule, dict(zip(names, fields)), probability, there)
 
 
 def _count_part(model: _Model, part: Path, rest: Callable[[], object]) -> Tally:
@@ -392,11 +401,10 @@ def _count_part(model: _Model, part: Path, rest: Callable[[], object]) -> Tally:
     names = _name_fields(model)
     tally = _count(model, [])
     for columns in read_columns(part, [*names, PROBABILITY]):
-        gone = np.logical_or.reduce([np.ma.getmaskarray(values) for values in columns.values()])
-        if gone.any():
-            columns = {name: values[~gone] for name, values in columns.items()}
+        gone = np.asarray(np.stack([np.ma.getmaskarray(values) for values in columns.values()]).any(axis=0))
         fields = {name: np.asarray(columns[name]) for name in names}
-        tally += count_decided(model.cells, model.rule, fields, np.asarray(columns[PROBABILITY]))
+        probability = np.asarray(columns[PROBABILITY])
+        tally += count_decided(model.cells, model.rule, fields, probability, ~gone)
         rest()
     return tally
 
@@ -492,7 +500,7 @@ class _Counter:
         segment.add((key, shared.interface), tally)
 
 # %% ../../nbs/lib/monitoring/63_monitor.ipynb #62c0c006
-_FORM = 1  # of the file below
+_FORM = 2  # of the file below
 _KEEP = 2**22  # bytes of the record after whose counting it is worth a write
 
 
@@ -590,10 +598,6 @@ def _count_cohorts(settings: Settings, index: sqlite3.Connection, segment: str) 
             found[group] = found[group].join(cohort) if group in found else cohort
     return found
 
-
-def _shift(day: str, days: int) -> str:
-    return f"{datetime.strptime(day, '%Y%m%d') + timedelta(days):%Y%m%d}"
-
 # %% ../../nbs/lib/monitoring/63_monitor.ipynb #928a3c5b
 class _Due:
     "The cohorts of the segments whose outcomes are due."
@@ -607,8 +611,8 @@ class _Due:
         self, first: str, last: str, recorded: Iterable[str], changed: set[str], rest: Callable[[], object]
     ) -> dict[str, _Cohorts]:  # by segment
         "The cohorts that fall due in a window, and those that are due and had outcomes in it."
-        days, today = self._settings.cases.outcome_days, f"{datetime.now(UTC):%Y%m%d}"
-        begin, end = _shift(first, -days), _shift(min(last, today), -days)
+        today = f"{datetime.now(UTC):%Y%m%d}"
+        begin, end = (find_due_day(self._settings, day) for day in (first, min(last, today)))
         if not self._day == last == today:  # events may have been recorded on days that were not read
             self._known.clear()
         self._day = last

@@ -14,14 +14,23 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from rumos_bank.data.places import WHOLE, Place, Selection, Source
+from rumos_bank.data.columns import resolve_names
+from rumos_bank.data.places import WHOLE, Chunk, Place, Selection, Source
 from rumos_bank.data.readers import open_source
 from rumos_bank.governance.events import OutcomeKnown, read_entry
-from rumos_bank.governance.references import check_reference, explain_lost_key, find_references
+from rumos_bank.governance.references import (
+    NOTE,
+    References,
+    check_reference,
+    explain_lost_key,
+    find_references,
+    read_references,
+)
 from rumos_bank.ground.errors import DataError
 from rumos_bank.ground.settings import Settings
 from rumos_bank.monitoring.case_columns import UNKNOWN, list_segments, read_segment
-from rumos_bank.serving.case_parts import find_many, list_parts, make_ids, split_id
+from rumos_bank.serving.batch import list_references
+from rumos_bank.serving.case_parts import count_cases, find_many, list_parts, make_ids, read_hashes, split_id
 from rumos_bank.serving.cases import open_cases
 from rumos_bank.serving.decision_log import DECISION_ID, DecisionLog, read_log
 
@@ -29,7 +38,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 COLUMNS = ("decision", "defaulted")  # of a file of outcomes
-NAMES = ("decision", DECISION_ID, "reference")  # of the column that names the case; the first that there is
+_REFERENCE = "reference"
+NAMES = ("decision", DECISION_ID, _REFERENCE)  # of the column that names the case; the first that there is
 
 # %% ../../nbs/lib/monitoring/62_outcomes.ipynb #fc77f3fb
 def read_outcomes(
@@ -76,26 +86,29 @@ class _Lines:
     position: "array[int]" = field(default_factory=lambda: array("q"))  # in the segment
     row: "array[int]" = field(default_factory=lambda: array("q"))  # number in the file
     defaulted: "array[int]" = field(default_factory=lambda: array("b"))
+    reference: "array[int]" = field(
+        default_factory=lambda: array("Q")
+    )  # hashed; 0: the line has none beside the id
 
-    def add(self, name: str, position: int, row: int, defaulted: int) -> None:
+    def add(self, name: str, position: int, row: int, defaulted: int, reference: int = 0) -> None:
         self.segment.append(self.segments.setdefault(name, len(self.segments)))
         self.position.append(position)
         self.row.append(row)
         self.defaulted.append(defaulted)
+        self.reference.append(reference)
 
     def columns(self) -> tuple[np.ndarray, ...]:
-        "Segment, position, row, defaulted; (n,) each."
-        each = self.segment, self.position, self.row, self.defaulted
+        "Segment, position, row, defaulted, reference; (n,) each."
+        each = self.segment, self.position, self.row, self.defaulted, self.reference
         return tuple(
             np.frombuffer(column, column.typecode) if column else np.zeros(0, int) for column in each
         )
 
 # %% ../../nbs/lib/monitoring/62_outcomes.ipynb #f03ea892
-def _compare_lines(lines: _Lines, faults: _Faults) -> tuple[np.ndarray, ...]:
+def _compare_lines(columns: Sequence[np.ndarray], faults: _Faults) -> tuple[np.ndarray, ...]:
     "Segment, position, row, defaulted of the one line for each case; repetitions and contradictions are faults."
-    columns = lines.columns()
     order = np.lexsort((columns[2], columns[1], columns[0]))
-    segment, position, row, defaulted = (column[order] for column in columns)
+    segment, position, row, defaulted = (column[order] for column in columns[:4])
     if not len(row):
         return segment, position, row, defaulted
     new = np.append(True, (np.diff(segment) != 0) | (np.diff(position) != 0))
@@ -144,14 +157,16 @@ class _Finder:
         asked = self._index.execute("select id, segment from cases where reference = ?", (hidden,))
         return [id_ for id_, segment in asked if segment in self._segments]
 
-# %% ../../nbs/lib/monitoring/62_outcomes.ipynb #5df29803
-def _name_case(texts: Sequence[str], finder: _Finder | None) -> Iterator[tuple[tuple[str, int] | None, str]]:
-    "The case that each cell names, or why it names none."
+# %% ../../nbs/lib/monitoring/62_outcomes.ipynb #311b5e21
+def _name_case(
+    texts: Sequence[str], wrong: Sequence[str], finder: _Finder | None
+) -> Iterator[tuple[tuple[str, int] | None, str]]:
+    "The case that each cell names, or why it names none; `wrong` says what is no reference."
     if finder is None:
         for text in texts:
             yield split_id(text), f"there is no decision {text!r} in the log"
         return
-    checked = [_check(text) for text in texts]
+    checked = [("", why) if why else _check(text) for text, why in zip(texts, wrong)]
     found = iter(finder.find([plain for plain, why in checked if not why]))
     for text, (_, why) in zip(texts, checked):
         ids = [] if why else next(found)
@@ -171,25 +186,48 @@ def _check(text: str) -> tuple[str, str]:
 # %% ../../nbs/lib/monitoring/62_outcomes.ipynb #ea7defb6
 def _open_outcomes(place: Place, selection: Selection) -> tuple[Source, str]:
     "The file, and the name of the column that names the case."
-    try:
-        first = open_source(place, COLUMNS, selection, who="an outcome")
-        return first, COLUMNS[0]
-    except DataError as error:
-        for name in NAMES[1:]:
-            try:
-                return open_source(place, (name, COLUMNS[1]), selection, who="an outcome"), name
-            except DataError:
-                continue
-        raise error from None
+    fault: DataError | None = None
+    for name in NAMES:
+        try:
+            source = open_source(place, (name, COLUMNS[1]), selection, who="an outcome")
+        except DataError as error:
+            fault = fault or error
+            continue
+        if name != _REFERENCE and _REFERENCE in resolve_names(source.columns, (_REFERENCE,)):
+            source = open_source(place, (name, COLUMNS[1], _REFERENCE), selection, who="an outcome")
+        return source, name
+    assert fault
+    raise fault
+
+# %% ../../nbs/lib/monitoring/62_outcomes.ipynb #040a4503
+def _read_names(chunk: Chunk, column: str, finder: _Finder | None) -> tuple[list[str], dict[int, str]]:
+    "The cells that name cases, and what is wrong with some of them as references."
+    if finder:
+        return list_references(chunk.table[column])
+    cells = chunk.table[column].to_pylist()
+    return ["" if value is None else str(value).strip() for value in cells], {}
 
 
-def _read_lines(source: Source, name: str, finder: _Finder | None, faults: _Faults) -> _Lines:
+def _hide_beside(chunk: Chunk, column: str, hasher: References | None) -> list[int]:
+    "The hashed references that stand beside the ids; 0: there is none."
+    if not (column and hasher):
+        return [0] * len(chunk.rows)
+    texts, wrong = list_references(chunk.table[column])
+    hidden = hasher.hide_all(texts)
+    hidden[list(wrong)] = 1  # what is no reference is nobody's
+    return [int(each) for each in hidden]
+
+# %% ../../nbs/lib/monitoring/62_outcomes.ipynb #1e6aec71
+def _read_lines(
+    source: Source, name: str, finder: _Finder | None, hasher: References | None, faults: _Faults
+) -> _Lines:
     "Every line that names a case and an outcome."
     lines = _Lines()
     case, defaulted = (source.fields.names[each] for each in (name, COLUMNS[1]))
+    beside = "" if finder else source.fields.names.get(_REFERENCE, "")
     for chunk in source.chunks():
-        cells = chunk.table[case].to_pylist()
-        texts = ["" if value is None else str(value).strip() for value in cells]
+        texts, wrong = _read_names(chunk, case, finder)
+        hidden = _hide_beside(chunk, beside, hasher)
         numbers = source.fields.read(chunk.table, COLUMNS[1])
         good = (numbers == 0) | (numbers == 1)
         rows = chunk.rows.tolist()
@@ -197,15 +235,56 @@ def _read_lines(source: Source, name: str, finder: _Finder | None, faults: _Faul
             given = repr(source.fields.show(defaulted, chunk.table[defaulted][at].as_py()))
             faults.add(rows[at], f"defaulted must be 0 (paid) or 1 (defaulted), got {given}")
         places = np.flatnonzero(good).tolist()
-        named = _name_case([texts[at] for at in places], finder)
+        named = _name_case([texts[at] for at in places], [wrong.get(at, "") for at in places], finder)
         for at, (found, why) in zip(places, named):
             if found:
-                lines.add(*found, rows[at], int(numbers[at]))
+                lines.add(*found, rows[at], int(numbers[at]), hidden[at])
             else:
                 faults.add(rows[at], why)
         for line in chunk.broken:
             faults.add(line.row, f"{line.reason}: {line.text}")
     return lines
+
+# %% ../../nbs/lib/monitoring/62_outcomes.ipynb #1179af3f
+def _find_hashes(
+    settings: Settings, index: sqlite3.Connection, segment: str, position: np.ndarray
+) -> np.ndarray:
+    "The hashed references of the cases at these positions, (n,); 0: there is none."
+    folder, known = settings.audit_path / segment, np.zeros(len(position), np.uint64)
+    if folder.is_dir():
+        for path in list_parts(folder):
+            begun = split_id(make_ids(segment, int(path.stem.rpartition("-")[2]), 1)[0])
+            assert begun
+            here = (position >= begun[1]) & (position < begun[1] + count_cases(path))
+            known[here] = read_hashes(path, position[here] - begun[1])
+        return known
+    asked = "select position, reference from cases where segment = ? and reference is not null"
+    hashes = {at: int(hidden[:16], 16) for at, hidden in index.execute(asked, (segment,))}
+    return np.array([hashes.get(at, 0) for at in position.tolist()], np.uint64)
+
+
+def _reject_others(
+    settings: Settings,
+    index: sqlite3.Connection,
+    names: Sequence[str],
+    columns: tuple[np.ndarray, ...],
+    faults: _Faults,
+) -> tuple[np.ndarray, ...]:
+    "The lines without those whose reference is another client's."
+    segment, position, row, _, given = columns
+    known = np.zeros(len(given), np.uint64)
+    for code in np.unique(segment[given != 0]).tolist():
+        here = (segment == code) & (given != 0)
+        known[here] = _find_hashes(settings, index, names[code], position[here])
+    wrong = (known != 0) & (known != given)
+    ids = segment[wrong], position[wrong]
+    faults.add_many(
+        row[wrong],
+        lambda place: (
+            f"the reference is not that of decision '{names[ids[0][place]]}-{ids[1][place]:x}': correct one of them"
+        ),
+    )
+    return tuple(column[~wrong] for column in columns)
 
 # %% ../../nbs/lib/monitoring/62_outcomes.ipynb #89cb40f6
 class _Found(NamedTuple):
@@ -307,9 +386,11 @@ def add_outcomes(
     faults = _Faults()
     with open_cases(settings) as index:
         finder = _Finder(settings, index, first, last) if name == NAMES[-1] else None
-        lines = _read_lines(source, name, finder, faults)
-        segment, position, row, defaulted = _compare_lines(lines, faults)
+        kept = (settings.audit_path / NOTE).exists()  # otherwise no case has a reference
+        lines = _read_lines(source, name, finder, read_references(settings) if kept else None, faults)
         names = list(lines.segments)
+        columns = _reject_others(settings, index, names, lines.columns(), faults)
+        segment, position, row, defaulted = _compare_lines(columns, faults)
         found = _find_all(settings, index, names, segment, position)
     outcome = found.outcome
     other, gone = (outcome != UNKNOWN) & (outcome != defaulted), ~found.exists

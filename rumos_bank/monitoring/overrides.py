@@ -18,7 +18,7 @@ from rumos_bank.governance.events import EVENTS, Overridden, PersonDecided
 from rumos_bank.ground.settings import Costs, Settings
 from rumos_bank.model.cost import business_cost
 from rumos_bank.model.evaluate import compare_costs
-from rumos_bank.monitoring.case_columns import read_segment
+from rumos_bank.monitoring.case_columns import UNKNOWN, find_due_day, read_segment
 from rumos_bank.monitoring.outcomes import describe_aside
 from rumos_bank.serving.case_parts import split_id
 from rumos_bank.serving.cases import open_cases
@@ -33,7 +33,10 @@ class _Case(NamedTuple):
     refused: int  # 1 = the officer refused
     model_refused: int  # 1 = the model refused
     probability: float  # of default, by the model
-    defaulted: int | None  # 1 = the client defaulted; None: not known, or the client was refused in the end
+    defaulted: (
+        int | None
+    )  # 1 = the client defaulted; None: not known or not due, or the client was refused in the end
+    due: bool = True  # whether the outcome is due
 
 
 class _Changed(NamedTuple):
@@ -64,32 +67,29 @@ def _last_decisions(index: sqlite3.Connection, first: str, last: str) -> _Last:
     return found
 
 # %% ../../nbs/lib/monitoring/64_overrides.ipynb #a6cd431f
-def _read_cases(settings: Settings, first: str, last: str) -> _Changed:
+def _read_cases(settings: Settings, first: str, last: str, today: str) -> _Changed:
     "The cases about which an officer decided."
+    until = find_due_day(settings, today)
     first, last = (day and require_day(day) for day in (first, last))
     cases, counts = list[_Case](), dict.fromkeys(("withdrawn", "agreed", "lost", "aside"), 0)
     with open_cases(settings) as index:
         for segment, decided in _last_decisions(index, first, last).items():
-            positions, left = np.array(list(decided)), len(decided)
+            positions, left, due = np.array(list(decided)), len(decided), segment[:8] <= until
             for part in read_segment(settings, index, segment):
                 places = part.find(positions)
                 left -= int((places >= 0).sum())
                 for (officer, kind), at in zip(decided.values(), places.tolist()):
                     if at < 0:
                         continue
-                    refused, model, outcome = (
-                        bool(part.final[at]),
-                        bool(part.refused[at]),
-                        int(part.outcome[at]),
-                    )
+                    refused, model = bool(part.final[at]), bool(part.refused[at])
+                    outcome = int(part.outcome[at]) if due else UNKNOWN  # early ones are not like the others
                     counts["aside"] += refused and outcome >= 0
                     if refused == model:
                         counts["withdrawn" if kind == Overridden.name else "agreed"] += 1
                         continue
                     known = None if refused or outcome < 0 else outcome
-                    cases.append(
-                        _Case(officer, kind, int(refused), int(model), float(part.probability[at]), known)
-                    )
+                    facts = int(refused), int(model), float(part.probability[at]), known
+                    cases.append(_Case(officer, kind, *facts, due))
             counts["lost"] += left  # older than the bank keeps decisions
     return _Changed(cases, **counts)
 
@@ -168,19 +168,21 @@ class Overrides:
     agreed: int  # second looks and appeals that came to the model's decision
     lost: int  # about cases that are no longer on record
     aside: int  # outcomes of clients refused in the end
+    early: int  # overrides accepted in the end whose outcome is not due yet
 
     def to_dict(self) -> dict[str, Any]:
         "The numbers as JSON can hold them."
         return asdict(self)
 
-
+# %% ../../nbs/lib/monitoring/64_overrides.ipynb #e6e3e0f8
 def judge_overrides(
     settings: Settings,  # which log, which costs
     first: str = "",  # day of the decisions as YYYYMMDD; empty: from the beginning
     last: str = "",  # day as YYYYMMDD; empty: to the end
+    today: str = "",  # day as YYYYMMDD up to which outcomes are due; empty: today
 ) -> Overrides:
     "Officers' decisions against the model's, in euros; raises `ParameterError` for what is no day."
-    changed = _read_cases(settings, first, last)
+    changed = _read_cases(settings, first, last, today)
 
     def tally_by(name_of: Callable[[_Case], str]) -> dict[str, Judged]:
         names = sorted({name_of(case) for case in changed.cases})
@@ -195,6 +197,7 @@ def judge_overrides(
         tally_by(lambda case: case.kind),
         tally_by(lambda case: case.officer),
         **{name: getattr(changed, name) for name in ("withdrawn", "agreed", "lost", "aside")},
+        early=sum(not case.due and not case.refused for case in changed.cases),
     )
 
 # %% ../../nbs/lib/monitoring/64_overrides.ipynb #01625f25
@@ -241,8 +244,11 @@ def describe_overrides(
         f"For {n:,} of {total.overrides:,} overrides the outcome is known: the officers' decisions cost "
         f"{abs(total.difference):,.0f} € {compared} than the model's would have."
         if n
-        else f"Of {total.overrides:,} overrides no outcome is known yet (`rumos outcomes add FILE`)."
+        else f"Of {total.overrides:,} overrides no outcome is due and known yet (`rumos outcomes add FILE`)."
     ]
+    if judged.early:
+        what = "outcome is" if judged.early == 1 else "outcomes are"
+        found.append(f"{judged.early:,} {what} not due yet ([cases] outcome_days after the decision).")
     if 0 < n < LEAST:
         found.append(
             f"Fewer than {LEAST} are judged, so there is no interval: one client can change the sign."

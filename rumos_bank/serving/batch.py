@@ -119,40 +119,43 @@ def list_references(
     import pyarrow.compute as pc
 
     column, faults = plain_column(column), dict[int, str]()
-    if pa.types.is_floating(column.type):
-        numbers = column.to_numpy()
-        for at in np.flatnonzero(np.abs(numbers) >= 2**53).tolist():
-            faults[at] = f"the number {numbers[at]:.0f} was rounded by its program: keep it as text"
-        written = [
-            "" if each != each else f"{each + 0.0:.0f}" if each % 1 == 0 else repr(each)
-            for each in numbers.tolist()
-        ]
-    elif pa.types.is_decimal(column.type):
-        written = ["" if each is None else f"{each.normalize():f}" for each in column.to_pylist()]
-    else:
-        if not is_text(column.type):
-            column = _write_as_text(column)
-        trimmed = pc.fill_null(pc.utf8_trim_whitespace(column), "")
-        written = trimmed.to_pylist()
-        plain = pc.and_(pc.ascii_is_printable(trimmed), pc.less_equal(pc.utf8_length(trimmed), LONGEST))
-        for at in np.flatnonzero(~plain.to_numpy(zero_copy_only=False)).tolist():
-            try:
-                written[at] = check_reference(written[at]) if written[at].strip() else ""
-            except DataError as error:
-                faults[at] = str(error)
+    if not is_text(column.type):
+        if not (pa.types.is_integer(column.type) or pa.types.is_null(column.type)):
+            return _write_as_text(column)
+        column = column.cast(pa.string())
+    trimmed = pc.fill_null(pc.utf8_trim_whitespace(column), "")
+    written = trimmed.to_pylist()
+    plain = pc.and_(pc.ascii_is_printable(trimmed), pc.less_equal(pc.utf8_length(trimmed), LONGEST))
+    for at in np.flatnonzero(~plain.to_numpy(zero_copy_only=False)).tolist():
+        try:
+            written[at] = check_reference(written[at]) if written[at].strip() else ""
+        except DataError as error:
+            faults[at] = str(error)
     return ["" if at in faults else text for at, text in enumerate(written)] if faults else written, faults
 
 
-def _write_as_text(column: "pa.ChunkedArray") -> "pa.ChunkedArray":
-    "Whole numbers, days and the like as text; raises `DataError` for what has none."
+def _write_as_text(column: "pa.ChunkedArray") -> tuple[list[str], dict[int, str]]:
+    """Whole numbers as text, and the faults of all that programs write in different ways, such as days and truth values.
+
+    Raises `DataError` for a column whose cells hold more than one value.
+    """
     import pyarrow as pa
 
-    try:
-        return column.cast(pa.string())
-    except pa.ArrowException:
-        raise DataError(
-            f"a column of the type {column.type} cannot hold references: text or numbers can"
-        ) from None
+    if pa.types.is_nested(column.type) or pa.types.is_binary(column.type):
+        raise DataError(f"a column of the type {column.type} cannot hold references: text or numbers can")
+    floating, number = pa.types.is_floating(column.type), pa.types.is_decimal(column.type)
+    written, faults = list[str](), dict[int, str]()
+    for at, cell in enumerate(column.to_pylist()):
+        written.append("")
+        if cell is None or cell != cell:
+            continue
+        if floating and abs(cell) >= 2**53:
+            faults[at] = f"the number {cell:.0f} was rounded by its program: keep it as text"
+        elif (floating or number) and cell % 1 == 0:
+            written[at] = f"{cell + 0:.0f}"
+        else:
+            faults[at] = f"a reference is text or a whole number, got {cell}: format the column as text"
+    return written, faults
 
 # %% ../../nbs/lib/serving/53_batch.ipynb #f57c53cd
 @dataclass(frozen=True)
@@ -178,7 +181,7 @@ def score_table(
 
     numbers = {name: fields.read(chunk.table, name) for name in champion.seen}
     good = find_good_rows(numbers)
-    hidden, faults = _hide_references(cases, chunk)
+    hidden, texts, faults = _hide_references(cases, chunk)
     good[list(faults)] = False
     table = chunk.table.drop_columns(list(dropped))
     kept = table if good.all() else table.filter(pa.array(good))
@@ -192,23 +195,28 @@ def score_table(
     for name, values in answers.items():
         kept = kept.append_column(name, pa.array(values))
     told = explain_refused(champion, used, answers["prediction"] == 1) if reasons else {}
-    for name, texts in told.items():
-        kept = kept.append_column(name, pa.array(texts, pa.string()))
+    for name, sentences in told.items():
+        kept = kept.append_column(name, pa.array(sentences, pa.string()))
     kept = kept.append_column(DECISION_ID, make_id_column(cases.shared.segment, chunk.number, n))
     bad = np.flatnonzero(~good)
     rejected = _reject(chunk, table, fields, numbers, bad, faults)
     seen = used, answers["probability"], answers["refer"]
     of_good = None if hidden is None else hidden[good]
-    part = make_part(cases.shared, chunk.rows[good], *seen, of_good) if n else None
+    kept_texts = None if texts is None else [texts[at] for at in np.flatnonzero(good).tolist()]
+    part = make_part(cases.shared, chunk.rows[good], *seen, of_good, kept_texts) if n else None
     return Scored(kept, rejected, _count(answers, len(bad), len(chunk.broken)), part)
 
 # %% ../../nbs/lib/serving/53_batch.ipynb #3a414e0b
-def _hide_references(cases: Cases, chunk: Chunk) -> tuple[np.ndarray | None, dict[int, str]]:
-    "The hashed reference of each row, None where there is no column; and what is wrong with some, by position."
+def _hide_references(
+    cases: Cases, chunk: Chunk
+) -> tuple[np.ndarray | None, list[str] | None, dict[int, str]]:
+    """The hashed reference of each row, None where there is no column; its text, if the bank keeps it; and what is wrong with
+    some, by position."""
     if not cases.column or not cases.references:
-        return None, {}
-    texts, faults = list_references(chunk.table[cases.column])
-    return cases.references.hide_all(texts), {at: f"{cases.column}: {why}" for at, why in faults.items()}
+        return None, None, {}
+    texts, found = list_references(chunk.table[cases.column])
+    faults = {at: f"{cases.column}: {why}" for at, why in found.items()}
+    return cases.references.hide_all(texts), texts if cases.references.clear else None, faults
 
 
 _AT_ONCE = 10_000  # rows: their engineered columns take 10 MB

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['ROW', 'PROBABILITY', 'REFER', 'make_ids', 'make_id_column', 'find_place', 'name_part', 'split_id', 'Shared',
            'make_part', 'read_shared', 'read_case', 'read_decisions', 'make_case', 'find_rows', 'find_many',
-           'read_reference', 'read_columns', 'erase_rows', 'holds_same', 'list_parts', 'hash_parts', 'read_cases',
-           'Columns', 'read_blocks', 'count_cases']
+           'read_reference', 'read_hashes', 'read_columns', 'erase_rows', 'holds_same', 'list_parts', 'hash_parts',
+           'read_cases', 'Columns', 'read_blocks', 'count_cases']
 
 # %% ../../nbs/lib/serving/51_case_parts.ipynb #e549b27e
 import hashlib
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 _ROWS = 2**24  # of a part, at most
 ROW = "row"  # column of a part: the row's number as the user's own program shows it
 PROBABILITY, REFER = "probability", "refer"  # columns of a part, beside the fields
+_TEXT = "reference_text"  # column of a part, if the bank keeps references as they were given
 
 
 def make_ids(
@@ -152,6 +153,8 @@ def make_part(
     references: Sequence[str]
     | np.ndarray
     | None = None,  # (n,) keyed hashes, empty where there is none, or as `hide_all` gives them; None: no references
+    texts: Sequence[str]
+    | None = None,  # (n,) the references as they were given, empty where there is none; None: not kept
 ) -> tuple[bytes, bytes]:  # a Parquet file, and the sorted references (empty: there are none)
     "The cases of a chunk."
     import pyarrow as pa
@@ -159,6 +162,7 @@ def make_part(
     columns = {ROW: pa.array(rows, pa.int64())}
     columns |= {name: pa.array(values).cast(_choose_type(name)) for name, values in fields.items()}
     columns |= {PROBABILITY: pa.array(probability, pa.float64()), REFER: pa.array(refer, pa.bool_())}
+    columns |= {} if texts is None else {_TEXT: pa.array([text or None for text in texts], pa.string())}
     table = pa.table(columns).replace_schema_metadata({"rumos": json.dumps(asdict(shared))})
     return _write_part(table), _sort_references(() if references is None else references)
 
@@ -169,13 +173,15 @@ def _write_part(table: "pa.Table") -> bytes:
 
     sink = io.BytesIO()
     codes = [field.name for field in table.schema if pa.types.is_int8(field.type)]
-    encodings = {name: "BYTE_STREAM_SPLIT" for name in table.column_names if name not in (*codes, REFER)}
+    encodings = {
+        name: "BYTE_STREAM_SPLIT" for name in table.column_names if name not in (*codes, REFER, _TEXT)
+    }
     packed = dict.fromkeys(table.column_names, "zstd") | {PROBABILITY: "none"}  # its bits are noise
     pq.write_table(
         table,
         sink,
         compression=packed,
-        use_dictionary=codes,
+        use_dictionary=[*codes, *({_TEXT} & set(table.column_names))],
         column_encoding=encodings | {ROW: "DELTA_BINARY_PACKED", PROBABILITY: "PLAIN"},
         row_group_size=2**14,
         write_statistics=False,
@@ -255,7 +261,7 @@ def make_case(
 ) -> dict[str, Any]:  # an entry of the kind `decision`
     "A row of a part as an entry of the decision log; what was erased is missing."
     position = int(path.stem.rpartition("-")[2]) * _ROWS + row
-    asked = {name: value for name, value in values.items() if name not in (ROW, PROBABILITY, REFER)}
+    asked = {name: value for name, value in values.items() if name not in (ROW, PROBABILITY, REFER, _TEXT)}
     entry: dict[str, Any] = {
         "id": f"{shared.segment}-{position:x}",
         "time": shared.time,
@@ -266,6 +272,7 @@ def make_case(
     entry |= {"answer": shared.answer(values[PROBABILITY], values[REFER])}
     hidden = read_reference(path, row)
     entry |= {"reference": hidden} if hidden else {}
+    entry |= {_TEXT: values[_TEXT]} if values.get(_TEXT) else {}
     return entry | ({"input": asked} if None not in asked.values() else {}) | {ROW: values[ROW]}
 
 # %% ../../nbs/lib/serving/51_case_parts.ipynb #60c0face
@@ -311,6 +318,19 @@ def read_reference(
     known = _read_references(part)
     at = np.flatnonzero(known["row"] == row)
     return f"{int(known['hash'][at[0]]):016x}" if len(at) else ""
+
+# %% ../../nbs/lib/serving/51_case_parts.ipynb #54bf6dc4
+def read_hashes(
+    part: Path,  # its path
+    rows: np.ndarray,  # (m,) in it, from 0
+) -> np.ndarray:  # (m,) as `References.hide_all` gives them; 0: there is none
+    "The references of many rows: one pass over the part for all of them."
+    known, found = _read_references(part), np.zeros(len(rows), np.uint64)
+    if len(known):
+        order = np.argsort(known["row"])
+        at = order[np.minimum(np.searchsorted(known["row"], rows, sorter=order), len(known) - 1)]
+        found[:] = np.where(known["row"][at] == rows, known["hash"][at], 0)
+    return found
 
 # %% ../../nbs/lib/serving/51_case_parts.ipynb #7c0b11ab
 def read_columns(
@@ -422,6 +442,8 @@ def read_blocks(
         for batch in file.iter_batches(2**14, use_threads=False):
             there, values = np.ones(batch.num_rows, bool), {}
             for name, column in zip(batch.schema.names, batch.columns):
+                if name == _TEXT:
+                    continue
                 if column.null_count:
                     there &= column.is_valid().to_numpy(zero_copy_only=False)
                     column = pc.fill_null(column, pa.scalar(0, column.type))

@@ -618,7 +618,9 @@ def decide_table(
     answers = {name: np.asarray(decided[name]) for name in ("probability", "refer")}
     about = log.describe(known, interface) if any(known) else ()
     hidden = [each.get("reference", "") for each in about]
-    folder.write(0, *make_part(folder.shared, rows, columns, **answers, references=hidden))
+    clear = [each.get("reference_text", "") for each in about]
+    texts = clear if any(clear) else None
+    folder.write(0, *make_part(folder.shared, rows, columns, **answers, references=hidden, texts=texts))
     facts = _summarise(clients, decided) | {"rejected": rejected, "broken": broken} | folder.facts()
     entry = record_batch(champion, facts, caller, log)
     return RecordedTable(add_ids(decided, make_ids(folder.shared.segment, 0, n)), entry)

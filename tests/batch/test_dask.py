@@ -97,6 +97,21 @@ def test_a_cluster_gives_the_bits_of_one_machine(
     assert_each_case_is_on_record_once(far, settings)
 
 
+def test_a_cluster_keeps_references_as_they_were_given_if_the_bank_wants_it(
+    machines, champion, settings, tmp_path, clients, chunks_of_500
+):
+    clear = settings.model_copy(
+        update={"audit": settings.audit.model_copy(update={"clear_references": True})}
+    )
+    engine = run_on_dask(machines.scheduler_address)
+    done = predict_file(
+        clients, tmp_path / "far.parquet", clear, champion=champion, references="branch", engine=engine
+    )
+    answers, parts = read_answers(done.output), list_parts(clear.audit_path / done.segment)
+    known = {case["id"]: case["reference_text"] for part in parts for case in read_cases(part)}
+    assert known == dict(zip(answers["decision_id"], answers["branch"])) and len(known) == 3998
+
+
 def assert_each_case_is_on_record_once(done, settings) -> None:
     "The ids of the output are those of the record; each is found, with its own values."
     answers, log = read_answers(done.output), DecisionLog(settings)

@@ -41,7 +41,7 @@ from rumos_bank.monitoring.monitor import watch
 from rumos_bank.monitoring.outcomes import add_outcomes, read_outcomes
 from rumos_bank.serving.batch import predict_file
 from rumos_bank.serving.champion import Champion
-from rumos_bank.serving.decision_log import DecisionLog
+from rumos_bank.serving.decision_log import DecisionLog, decide_and_record
 
 RECORD = Path(__file__).parents[2] / "reports/record/readers.md"
 N = 24  # clients in every file
@@ -728,7 +728,8 @@ def by_outcomes(
 ) -> Got:
     added = add_outcomes(log, place, case.selection)
     right = dict(zip(given["decision"], given["defaulted"], strict=True))
-    assert read_outcomes(log).items() <= right.items()
+    recorded = read_outcomes(log)
+    assert recorded.items() <= right.items() and len(recorded) == added.added
     return Got(
         f"{added.added} of {added.added + len(added.rejected)}", "\n".join(why for _, why in added.rejected)
     )
@@ -779,11 +780,13 @@ def run(interface: str, case: Case, bank: Bank, folder: Path, monkeypatch: Any) 
     "What this interface does with this file."
     folder = folder / interface
     folder.mkdir()
-    log = Settings(store=StoreSettings(path=folder / "log"), audit=AuditSettings())
+    cache = DataSettings(cache=str(folder / "cache"))
+    log = Settings(store=StoreSettings(path=folder / "log"), audit=AuditSettings(), data=cache)
     ids: list[str] = []
     if interface == "outcomes":
         written = DecisionLog(log)
-        ids = written.append_many([{"kind": "decision", "answer": {"prediction": 0}}] * N)
+        clients = bank.clients[list(CLIENT_COLUMNS)].to_dict("records")
+        ids = [each.id for each in decide_and_record(bank.champion, clients, "matrix", written)]
         written.close()
     given, amount = bank.frame(interface, ids)
     (folder / "in").mkdir()

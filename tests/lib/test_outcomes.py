@@ -279,6 +279,45 @@ def test_a_reference_names_exactly_one_case_of_the_days(settings, tmp_path):
         add_outcomes(settings, path, first="October")
 
 
+def test_a_reference_that_is_another_clients_rejects_its_line(settings, tmp_path):
+    "On the old code the id counted alone: an outcome of one client was recorded for another."
+    made = decide_file(settings, "20051001-0a1b2c3d", [0.1] * 4, ["4711-A", "4712", "", "4713"])
+    log = DecisionLog(settings)
+    (about,) = log.describe(["4711-D"], "api")
+    alone, plain = log.append_many([make_case(**about), make_case()])
+    log.close()
+    rows = [
+        (made[0], 1, "4711-A"), (made[1], 0, "4711-A"), (made[2], 1, "4711-A"), (made[3], 0, None),
+        (alone, 1, "4711-A"), (alone, 0, " 4711-D "), (plain, 1, "x" * 65), (made[1], 1, "4712"), (made[3], 1, "x" * 65),
+    ]  # fmt: skip
+    frame = pd.DataFrame(rows, columns=["Decision", "defaulted", "Reference"])
+    frame.to_csv(tmp_path / "o.csv", index=False)
+    added = add_outcomes(settings, tmp_path / "o.csv")
+    assert added.rejected == tuple(
+        (row, f"the reference is not that of decision '{made_}': correct one of them")
+        for row, made_ in ((3, made[1]), (6, alone), (10, made[3]))
+    )
+    assert read_outcomes(settings) == {made[0]: 1, made[2]: 1, made[3]: 0, alone: 0, plain: 1, made[1]: 1}
+    frame.rename(columns={"Decision": "decision_id"}).to_parquet(tmp_path / "o.parquet", index=False)
+    again = add_outcomes(settings, tmp_path / "o.parquet")
+    assert (again.added, again.known, again.faults) == (0, 6, 3)
+
+
+def test_a_reference_beside_the_id_needs_no_key_where_no_case_has_one(settings, ids, tmp_path):
+    (tmp_path / "o.csv").write_text(f"decision,reference,defaulted\n{ids[0]},4711,1\n")
+    assert add_outcomes(settings, tmp_path / "o.csv").added == 1
+    assert not settings.ledger_path.exists()
+
+
+def test_numbers_of_a_workbook_are_the_references_that_a_file_of_clients_had(settings, tmp_path):
+    "On the old code 4711.0 was looked up as it is, and found nothing."
+    made = decide_file(settings, "20051001-0a1b2c3d", [0.1] * 3, ["4711", "4712", ""])
+    frame = pd.DataFrame({"reference": [4711.0, 4712.5, None], "defaulted": [1, 0, 0]})
+    frame.to_parquet(tmp_path / "o.parquet", index=False)
+    added = add_outcomes(settings, tmp_path / "o.parquet")
+    assert read_outcomes(settings) == {made[0]: 1} and "format the column as text" in added.rejected[0][1]
+
+
 def test_only_the_first_thousand_faults_are_named_and_all_are_counted(settings, ids, tmp_path):
     rows = [(f"none-{number}", 0) for number in range(1500)] + [(ids[0], 1)]
     added = add_outcomes(settings, write(tmp_path / "o.parquet", rows))

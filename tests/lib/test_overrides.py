@@ -15,7 +15,8 @@ from rumos_bank.ground.settings import (
     Settings,
     StoreSettings,
 )
-from rumos_bank.monitoring.overrides import LEAST, describe_overrides, judge_overrides, tabulate_overrides
+from rumos_bank.monitoring import overrides
+from rumos_bank.monitoring.overrides import LEAST, Overrides, describe_overrides, tabulate_overrides
 from rumos_bank.monitoring.shadow import check_shadow, describe_shadow, judge_shadow
 from rumos_bank.serving.case_parts import Shared, make_ids, make_part
 from rumos_bank.serving.cases import decide_appeal, record_appeal, record_override, record_second_look
@@ -78,6 +79,41 @@ def record(settings) -> Record:
 
 
 # Overrides
+
+LATER = "29991231"  # when the outcomes of all days are due
+
+
+def judge_overrides(settings: Settings, first: str = "", last: str = "") -> Overrides:
+    return overrides.judge_overrides(settings, first, last, today=LATER)
+
+
+def test_an_outcome_that_is_not_due_is_not_judged(record, settings):
+    "On the old code both were judged at once; `rumos watch` waits for the same day."
+    answer = {"prediction": REFUSE, "probability": 0.5, "refer": False, "model_version": 1}
+    record.folder.mkdir(parents=True)
+    record.write(
+        "20051001", {"kind": "decision", "caller": "", "input": {}, "answer": answer, "model": {"version": 1}}
+    )
+    (path,) = record.folder.glob("20051001*")
+    old = json.loads(path.read_text())["id"]
+    record.log.append({"kind": "outcome", "decision": old, "defaulted": DEFAULTED})
+    for each in (old, record.decide(REFUSE, 0.5, PAID), record.decide(REFUSE, 0.5)):
+        record.overrule(each, ACCEPT)
+    record.overrule(record.decide(ACCEPT, 0.1, PAID), REFUSE)  # shows no outcome, ever
+    days = [
+        (overrides.judge_overrides(settings, today=day), day) for day in ("20051129", "20051130", "", LATER)
+    ]
+    assert [(judged.total.judged, judged.early, judged.aside) for judged, _ in days] == [
+        (0, 3, 0),
+        (1, 2, 0),
+        (1, 2, 0),
+        (2, 0, 1),
+    ]
+    assert days[2][0].total.difference == 100
+    said = "2 outcomes are not due yet ([cases] outcome_days after the decision)."
+    assert said in describe_overrides(days[2][0]) and said not in describe_overrides(days[3][0])
+    with pytest.raises(ParameterError, match="YYYYMMDD"):
+        overrides.judge_overrides(settings, today="tomorrow")
 
 
 @pytest.mark.parametrize(

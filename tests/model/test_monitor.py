@@ -21,7 +21,7 @@ from rumos_bank.serving.batch import predict_file
 from rumos_bank.serving.case_parts import erase_rows
 from rumos_bank.serving.cases import record_override
 from rumos_bank.serving.champion import Champion
-from rumos_bank.serving.decision_log import DecisionLog, decide_and_record, list_folders
+from rumos_bank.serving.decision_log import DecisionLog, blank_line, decide_and_record, list_folders
 
 
 def like_training(seed: int, clients: int) -> pd.DataFrame:
@@ -275,16 +275,39 @@ def test_a_run_that_was_killed_is_named(promoted, clean, tmp_path):
     assert seen.clients == 250 and any("1 files of clients have no entry" in note for note in seen.notes)
 
 
-def test_erased_cases_are_passed_over_and_a_part_that_cannot_be_read_is_named(promoted, clean, tmp_path):
+def test_erased_cases_are_counted_without_their_fields_and_a_part_that_cannot_be_read_is_named(
+    promoted, clean, tmp_path
+):
+    "On the old code they vanished: 248 clients."
     decide_file(promoted, clean[:250], tmp_path)
+    whole = watch(promoted.settings)
     (folder,) = list_folders(promoted.settings.audit_path)
     part = folder / "part-000000.parquet"
     content, _ = erase_rows(part, [3, 7])
     part.write_bytes(content)
-    assert watch(promoted.settings).clients == 248
+    seen = watch(promoted.settings)
+    assert seen.clients == 250 and through(seen) == through(whole)
+    before, after = (each.table().set_index("name") for each in (whole, seen))
+    assert after.loc["score"].psi == before.loc["score"].psi
+    for name in ("refused", "cost"):
+        assert after.loc[name].clients == 250 and after.loc[name].seen == before.loc[name].seen
+    assert after.loc["PAY_0"].clients == 248
+    assert any("the values of 2 clients were erased" in note for note in seen.notes)
     part.write_bytes(content[:1000])
     seen = watch(promoted.settings)
     assert seen.clients == 0 and any("cannot be read" in note and part.name in note for note in seen.notes)
+
+
+def test_erased_decisions_of_the_log_are_counted_too(promoted, clean):
+    decide(promoted, clean[:50])
+    whole = watch(promoted.settings)
+    (path,) = (
+        each for each in promoted.settings.audit_path.glob("*.jsonl") if b'"decision"' in each.read_bytes()
+    )
+    path.write_bytes(b"".join(map(blank_line, path.read_bytes().splitlines(keepends=True))))
+    seen = watch(promoted.settings)
+    assert seen.clients == 50 and seen.interfaces[0].cost == whole.interfaces[0].cost
+    assert seen.interfaces[0].refused == whole.interfaces[0].refused
 
 
 def test_counts_outlast_a_restart_and_are_not_trusted_blindly(promoted, clean, tmp_path, monkeypatch):
@@ -359,7 +382,7 @@ def test_a_torn_line_and_a_foreign_line_in_the_log_are_passed_over(promoted, cle
     assert watch(promoted.settings).clients == 250
 
 
-def test_a_decision_without_its_input_and_a_foreign_line_are_passed_over(promoted, clean):
+def test_a_decision_without_its_input_counts_and_a_foreign_line_is_passed_over(promoted, clean):
     decide(promoted, clean[:250])
     (path,) = promoted.settings.audit_path.glob("*.jsonl")
     first, *others = path.read_bytes().splitlines(keepends=True)
@@ -371,10 +394,10 @@ def test_a_decision_without_its_input_and_a_foreign_line_are_passed_over(promote
     wrong = {"kind": "outcome", "decision": entry["id"], "defaulted": "no"}
     foreign = [b"5\n", b'{"kind": "decision"}\n', b'{"kind": "batch"}\n', json.dumps(wrong).encode() + b"\n"]
     path.write_bytes(b"".join([first, *emptied, *foreign, *others]))
-    assert watch(promoted.settings).clients == 250
+    assert watch(promoted.settings).clients == 251
 
 
-def test_rows_of_a_file_that_is_on_record_twice_are_rejected_once(promoted, clean, tmp_path):
+def test_rows_of_a_file_that_is_run_twice_are_rejected_once(promoted, clean, tmp_path):
     "As a run leaves it that was killed between the log's line and the manifest's."
     rows = clean.assign(PAY_0=clean["PAY_0"].where(clean.index >= 5, 77)).drop(columns=TARGET)
     rows.to_parquet(tmp_path / "in.parquet", index=False)
@@ -382,7 +405,7 @@ def test_rows_of_a_file_that_is_on_record_twice_are_rejected_once(promoted, clea
     manifest = done.output / "_manifest.jsonl"
     manifest.write_bytes(b"".join(manifest.read_bytes().splitlines(keepends=True)[:-1]))
     again = predict_file(tmp_path / "in.parquet", tmp_path / "out.parquet", promoted.settings)
-    assert again.entry != done.entry and done.rejected == 5
+    assert again.entry == done.entry and done.rejected == 5
     monitor = Monitor(promoted.settings)
     assert monitor.scan().rejected == monitor.scan().rejected == 5
 
