@@ -107,6 +107,7 @@ class RecordSealed(
 
     file: str  # the list of its parts, in the folder `seals` of the record
     hashed: str  # SHA-256 of that list
+    record: str  # the name that this record gave itself: one ledger may seal more than one
     segments: int  # files and folders that grew since the seal before
 
     def describe(self) -> str:

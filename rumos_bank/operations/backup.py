@@ -412,7 +412,7 @@ def _prove(settings: Settings, backup: Backup, store: Path, work: Path) -> None:
         ) from None
 
 # %% ../../nbs/lib/operations/86_backup.ipynb #4c5da3e5
-_NO_CONTENT = ("README.md", "logs", "open.lock", "pipeline.lock", "promotion.lock", "keys.lock")
+_NO_CONTENT = ("README.md", "logs", "open.lock", "pipeline.lock", "promotion.lock", "keys.lock", "cases.lock")
 
 
 def _is_empty(store: Path) -> bool:

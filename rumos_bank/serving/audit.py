@@ -50,6 +50,7 @@ from rumos_bank.serving.case_parts import find_place, hash_parts, list_parts, re
 from rumos_bank.serving.cases import has_forgotten
 from rumos_bank.serving.decision_log import (
     ERASED_IDS,
+    RECORD,
     Checked,
     check_line,
     end_of_day,
@@ -142,6 +143,30 @@ def _count_grown(seal: Seal, before: Seal | None) -> int:
     lines = sum(tuple(ends.get(name, ())) != end for name, end in seal.ends.items())
     return lines + sum(cases.get(name) != parts for name, parts in seal.cases.items())
 
+# %% ../../nbs/lib/serving/57_audit.ipynb #c913d0f3
+def _read_name(settings: Settings) -> str:
+    "The name that the record gave itself; empty: it was never sealed."
+    path = settings.audit_path / RECORD
+    return path.read_bytes().decode(errors="replace").removesuffix("\n") if path.is_file() else ""
+
+
+def _name_record(settings: Settings, sealed: Sequence[Line[RecordSealed]]) -> str:
+    "The record's name, made for its first seal."
+    name = sealed[-1].event.record if sealed else _read_name(settings) or secrets.token_hex(8)
+    if _read_name(settings) != name:
+        write_file(settings.audit_path / RECORD, name + "\n", mode=0o600)
+    return name
+
+
+def _find_seals(settings: Settings, lines: Sequence[Line[LedgerEvent]]) -> list[Line[RecordSealed]]:
+    "The lines of the ledger that seal this record."
+    own, folder = _read_name(settings), settings.audit_path / SEALS
+    return [
+        line
+        for line in select(lines, RecordSealed)
+        if line.event.record == own or (folder / line.event.file).is_file()
+    ]
+
 # %% ../../nbs/lib/serving/57_audit.ipynb #3a204e2b
 def _read_seal(settings: Settings, event: RecordSealed) -> Seal:
     "The list that a line of the ledger names; raises `StoreError` if it is gone or was changed."
@@ -157,7 +182,7 @@ def append_seal(
 ) -> Line[RecordSealed] | None:  # None: nothing grew
     "The ledger's new line; raises `StoreError` if this machine may not sign, or the ledger is not as it was written."
     finish_rotation(settings)
-    sealed, before = select(read_ledger(settings), RecordSealed), None
+    sealed, before = _find_seals(settings, read_ledger(settings)), None
     if sealed:
         with suppress(StoreError):  # without it, all is listed again; `verify_record` names it
             before = _read_seal(settings, sealed[-1].event)
@@ -170,8 +195,8 @@ def append_seal(
     name = f"{datetime.fromisoformat(seal.time):%Y%m%dT%H%M%S}-{secrets.token_hex(4)}.json"
     content = json.dumps(asdict(seal)).encode()
     write_file(folder / name, content, mode=0o600)
-    event = RecordSealed(file=name, hashed=hashlib.sha256(content).hexdigest(), segments=grown)
-    return append_event(settings, event)
+    hashed, record = hashlib.sha256(content).hexdigest(), _name_record(settings, sealed)
+    return append_event(settings, RecordSealed(file=name, hashed=hashed, record=record, segments=grown))
 
 
 def seal_record(
@@ -197,7 +222,7 @@ def seal_if_due(
         return None
     with suppress(RumosError, OSError):
         if can_sign(settings):
-            sealed = select(read_ledger(settings), RecordSealed)
+            sealed = _find_seals(settings, read_ledger(settings))
             is_due = always or not sealed or sealed[-1].when[:10].replace("-", "") != today
             line = seal_record(settings, timeout=5) if is_due else None
             _LOOKED[record] = today
@@ -219,6 +244,15 @@ class _Evidence:
     lists: set[str] = field(default_factory=set)  # names of the seals' lists
     lines: int = 0  # of the ledger
     faults: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def add_others(self, settings: Settings, lines: Sequence[Line[LedgerEvent]], ours: set[int]) -> None:
+        "Say what the ledger seals beside this record."
+        sealed = select(lines, RecordSealed)
+        if any(line.event.record != _read_name(settings) for line in sealed if line.number in ours):
+            self.faults.append(f"{RECORD}: is gone, or is not what was sealed")
+        if others := len(sealed) - len(ours):
+            self.notes.append(f"the ledger seals another record too ({others:,} lines)")
 
     def add_seal(self, name: str, seal: Seal) -> None:
         for path, (length, chain) in seal.ends.items():
@@ -272,9 +306,11 @@ def _read_evidence(settings: Settings) -> _Evidence:
     except StoreError as error:
         found.faults.append(f"the ledger cannot be trusted, so no seal can: {error}")
         return found
+    ours = {line.number for line in _find_seals(settings, list(lines))}
+    found.add_others(settings, list(lines), ours)
     for line in lines:
         found.lines = line.number
-        if isinstance(line.event, RecordSealed):
+        if line.number in ours and isinstance(line.event, RecordSealed):
             try:
                 found.add_seal(line.event.file, _read_seal(settings, line.event))
             except StoreError as error:
@@ -500,6 +536,7 @@ def verify_record(
         return verify_record(settings, notify)
     unknown = {path.name for path in (settings.audit_path / SEALS).glob("*.json")} - evidence.lists
     found.notes += [f"{SEALS}/{name}: no line of the ledger names it" for name in sorted(unknown)]
+    found.notes += evidence.notes
     counts = found.files, found.lines, found.cases, found.erased
     return RecordState(*counts, evidence.sealed, tuple(faults), tuple(found.notes))
 

@@ -755,9 +755,10 @@ def _require_prediction(prediction: int) -> int:
 @contextmanager
 def _alone(settings: Settings) -> Iterator[None]:
     "While a person's statement is checked and written, no other process writes one."
-    folder = settings.audit_path
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with hold_lock(folder / ".cases.lock", "another statement about a case is being written: try again", 60):
+    settings.store_path.mkdir(parents=True, exist_ok=True)
+    with hold_lock(
+        settings.store_path / "cases.lock", "another statement about a case is being written: try again", 60
+    ):
         yield
 
 

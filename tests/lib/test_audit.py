@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -176,7 +177,7 @@ def test_a_record_that_nobody_changed_is_whole(record):
     assert state.faults == () and state.notes == ()
     assert (state.cases, state.erased) == (2 + 3, 2 + 1)  # the decision and the reason, the row of the file
     assert sum(name.startswith(SEALS) for name in files) == 3  # an erasure seals what was there before
-    assert len(files) == 2 + 4 + 3 + 2 and state.files == 2 + 2  # the last: the key's note, what was erased
+    assert len(files) == 2 + 4 + 3 + 3 and state.files == 2 + 2  # the last: two notes, what was erased
     assert "all as it was written" in str(state)
 
 
@@ -627,3 +628,17 @@ def test_a_seal_makes_no_run_without_an_entry_a_normal_one(place, log):
     for _ in range(2):
         assert any("of a run that has no entry" in note for note in verify_record(place).notes)
         seal_record(place)
+
+
+def test_a_record_elsewhere_does_not_disturb_the_seals_of_this_one(place, tmp_path):
+    "A trial with another folder signs into the same ledger."
+    mine = place
+    other = mine.model_copy(update={"audit": AuditSettings(folder=tmp_path / "trial")})
+    for each in (mine, other, mine):
+        with closing(DecisionLog(each)) as log:
+            log.append({"kind": "example"})
+        assert seal_record(each)
+    assert verify_record(mine).faults == verify_record(other).faults == ()
+    assert "another record" in verify_record(mine).notes[0]
+    (mine.audit_path / "record.txt").write_text("0" * 16 + "\n")
+    assert any("record.txt" in fault for fault in verify_record(mine).faults)

@@ -12,7 +12,14 @@ from processes import clean_environment
 from test_audit import WHY, decide, decide_file, name_today, settings_in
 
 from rumos_bank.data.contract import EXAMPLE_CLIENT, LATE_CLIENT
-from rumos_bank.governance.events import DataChanged, OutcomeKnown, PersonErased, RecordSealed, select
+from rumos_bank.governance.events import (
+    DataChanged,
+    OutcomeKnown,
+    Overridden,
+    PersonErased,
+    RecordSealed,
+    select,
+)
 from rumos_bank.governance.ledger import LEDGER, accept_ledger, append_event, find_public_key, read_ledger
 from rumos_bank.governance.references import KEY, NOTE, find_references, read_references
 from rumos_bank.ground.errors import DataError, ParameterError, RumosError, StoreError
@@ -497,7 +504,9 @@ def test_an_index_forgets_what_a_shorter_log_lacks(place, log):
 @pytest.mark.parametrize("finish", [finish_erasures, lambda place: erase_person(place, "4712-B", WHY)])
 def test_what_is_written_about_an_erased_case_is_erased_too(finish, place, log, known):
     erase_person(place, "4711-A", WHY)
-    later = record_override(place, log, known["in_file"], 1, "A. Officer", "the pension fund has answered")
+    words = {"officer": "A. Officer", "reason": "the pension fund has answered"}
+    override = Overridden(decision=known["in_file"], model_prediction=1, prediction=1, **words)
+    later = log.append(override.to_dict())  # by a process that had read the case before
     assert b"pension fund" in everything(place)
     finish(place)
     assert b"pension fund" not in everything(place) and verify_record(place).faults == ()
