@@ -147,7 +147,10 @@ def _count_grown(seal: Seal, before: Seal | None) -> int:
 def _read_name(settings: Settings) -> str:
     "The name that the record gave itself; empty: it was never sealed."
     path = settings.audit_path / RECORD
-    return path.read_bytes().decode(errors="replace").removesuffix("\n") if path.is_file() else ""
+    if not path.is_file():
+        return ""
+    text = path.read_bytes().decode(errors="replace")
+    return text[:-1] if text.endswith("\n") else f"{text} (cut off)"
 
 
 def _name_record(settings: Settings, sealed: Sequence[Line[RecordSealed]]) -> str:
