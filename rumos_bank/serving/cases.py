@@ -333,7 +333,7 @@ def open_cases(
         for path in folders.values():
             with suppress(FileNotFoundError):
                 _list_folder(index, path)
-        _forget(index, files.keys() | folders.keys())
+        _forget(index, settings.audit_path, files.keys() | folders.keys())
         _forget_erased(index, settings.audit_path / ERASED_IDS)
         yield index
 
@@ -383,14 +383,16 @@ def list_ids(
     return "".join(f"{each}\n" for each in dict.fromkeys(ids))
 
 # %% ../../nbs/lib/serving/55_cases.ipynb #313ffadf
-def _forget(index: sqlite3.Connection, kept: Any) -> None:
-    "Drop what was cleared from the log."
+def _forget(index: sqlite3.Connection, record: Path, kept: Any) -> None:
+    "Drop what was cleared from the log; what another process has begun and listed meanwhile is there."
     known = {
         name
         for table, key in (("files", "name"), ("folders", "segment"))
         for (name,) in index.execute(f"select {key} from {table}")
     }
     for name in known - kept:
+        if (record / name).exists() or (record / f"{name}.jsonl").exists():
+            continue
         _drop_file(index, name)
         index.execute("delete from folders where segment = ?", (name,))
 

@@ -79,12 +79,15 @@ def test_jupyterlab_shows_the_desk_in_its_style_and_keeps_its_own(place, page, o
         opened.goto(f"http://127.0.0.1:{port}/lab/tree/{NOTEBOOK.name}")
         input_of_cell = ".jp-CodeCell .jp-Cell-inputWrapper"  # JupyterLab fills a cell after it has placed it
         opened.locator(input_of_cell).first.wait_for(state="attached", timeout=90_000)
-        outside = f"getComputedStyle(document.querySelector('{input_of_cell}')).display"
-        before = opened.evaluate(outside)
+        cell = (
+            f"document.querySelector('{input_of_cell}')"  # JupyterLab takes it out and puts it back meanwhile
+        )
+        outside = f"{cell} && getComputedStyle({cell}).display"
+        before = opened.wait_for_function(outside, timeout=90_000).json_value()
         opened.wait_for_function(
             "window.jupyterapp.shell.currentWidget?.sessionContext?.isReady", timeout=90_000
         )
         opened.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
         opened.locator(".card.answer .verdict").wait_for(timeout=90_000)
         assert opened.evaluate(LOOKS) == expected
-        assert opened.evaluate(outside) == before != "none"
+        assert opened.wait_for_function(outside, timeout=90_000).json_value() == before != "none"

@@ -22,6 +22,7 @@ from rumos_bank.ground.errors import DataError, ParameterError
 from rumos_bank.ground.settings import Costs, Settings
 from rumos_bank.model.decision import make_decision
 from rumos_bank.model.families import find_family, make_model
+from rumos_bank.serving import cases
 from rumos_bank.serving.cases import (
     Query,
     decide_appeal,
@@ -240,3 +241,20 @@ def test_what_can_be_asked(many):
     for wrong in ({"interface": "cli"}, {"first": "20261201", "last": "20261130"}, {"decision": "yes"}):
         with pytest.raises(ParameterError):
             Query(**wrong)
+
+
+def test_a_file_that_was_begun_while_another_looked_is_not_forgotten(place, log, monkeypatch):
+    "The list of files of the one who looks is older than the index."
+    refuse(log)
+    known = cases.list_days
+
+    def look_before(folder: Path) -> list[Path]:
+        found = known(folder)
+        monkeypatch.setattr(cases, "list_days", known)
+        with closing(DecisionLog(place)) as other:
+            look_before.id = refuse(other)
+        list_cases(place)
+        return found
+
+    monkeypatch.setattr(cases, "list_days", look_before)
+    assert {each.id for each in list_cases(place).cases} >= {look_before.id}
