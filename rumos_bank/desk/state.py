@@ -5,11 +5,10 @@
 # %% auto #0
 __all__ = ['CALLER', 'PRESETS', 'MOST_EXPLAINED', 'NOTICE_SECONDS', 'Pasted', 'read_row', 'check_own', 'Weighed', 'weigh_costs',
            'Receipt', 'make_receipt', 'Batch', 'Form', 'Scanner', 'explain_file', 'find_cases', 'require_words',
-           'list_answers', 'Letter', 'tell_facts', 'Cases', 'Desk', 'open_desk']
+           'list_answers', 'Letter', 'Cases', 'Desk', 'open_desk']
 
 # %% ../../nbs/lib/desk/77_state.ipynb #8debfd37
 import csv
-import hashlib
 import logging
 import re
 from collections.abc import Callable, Mapping
@@ -49,7 +48,6 @@ from rumos_bank.governance.events import (
     BatchDecided,
     CaseEvent,
     Decided,
-    LetterWritten,
     SecondLook,
     is_kind,
     read_entry,
@@ -72,7 +70,13 @@ from rumos_bank.serving.cases import (
 )
 from rumos_bank.serving.champion import Champion, Decision, Follower
 from rumos_bank.serving.decision_log import DecisionLog, decide_and_record, decide_table
-from rumos_bank.serving.letters import LetterFacts, make_facts, write_letter, write_letter_pdf
+from rumos_bank.serving.letters import (
+    LetterFacts,
+    describe_case,
+    record_letter,
+    write_letter,
+    write_letter_pdf,
+)
 from rumos_bank.serving.replay import load_promoted
 from rumos_bank.serving.words import LANGUAGES, describe_group, write_number
 
@@ -515,27 +519,6 @@ class Letter:
     page: str  # HTML
     pdf: bytes = b""  # once it is recorded
 
-
-def tell_facts(
-    case: Case,
-    recall: Callable[[Case], Champion],  # the version that decided a case
-    reference: str,  # of its client, as far as it is known
-    reasons: list[str],  # of the person who decided
-) -> LetterFacts:
-    "What a letter may tell about a case: the final decision. Raises `RumosError` if the values or the model are gone."
-    final, model = case.final, case.made.model
-    return make_facts(
-        recall(case),
-        case.made.input,
-        case=case.id,
-        version=model["version"],
-        decided_on=datetime.fromisoformat(final.time).date(),
-        refused=bool(final.prediction),
-        by_person=final.how != Decided.name,
-        reference=reference,
-        person_reasons=reasons if final.how != Decided.name else (),
-    )
-
 # %% ../../nbs/lib/desk/77_state.ipynb #612cfece
 class Cases(HasTraits):
     "Earlier cases: found, opened, decided by a person, and written about."
@@ -636,7 +619,7 @@ class Cases(HasTraits):
             return
         case, lines = self.case, [line.strip() for line in reasons.splitlines() if line.strip()]
         try:
-            facts = tell_facts(case, self._recall, self.case_reference, lines)
+            facts = describe_case(case, self._recall(case), self.case_reference, lines)
             page = write_letter(facts, language, self.settings)
         except RumosError as error:
             raise OfficerError("no letter", why=error) from error
@@ -653,9 +636,7 @@ class Cases(HasTraits):
             pdf = write_letter_pdf(letter.facts, letter.language, self.settings)
         except RumosError as error:
             raise OfficerError("no letter", why=error) from error
-        hashed = hashlib.sha256(letter.page.encode()).hexdigest()
-        event = LetterWritten(decision=letter.case, language=letter.language, hashed=hashed, caller=CALLER)
-        self._log.append(event.to_dict())
+        record_letter(self._log, letter.facts, letter.language, letter.page.encode(), CALLER)
         self._reread()
         self.draft = replace(letter, pdf=pdf)
 

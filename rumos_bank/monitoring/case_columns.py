@@ -23,6 +23,7 @@ from rumos_bank.serving.case_parts import (
     list_parts,
     make_ids,
     read_columns,
+    read_number,
     read_shared,
     split_id,
 )
@@ -117,7 +118,7 @@ def _read_part(segment: str, path: Path) -> Cases:
         np.concatenate([np.asarray(piece[name]) for piece in read]) if read else np.zeros(0)
         for name in (PROBABILITY, REFER)
     )
-    first = split_id(make_ids(segment, int(path.stem.rpartition("-")[2]), 1)[0])
+    first = split_id(make_ids(segment, read_number(path), 1)[0])
     assert first
     refused, group = probability >= shared.threshold, Group(int(shared.model["version"]), shared.interface)
     return _begin(

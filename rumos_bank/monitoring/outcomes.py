@@ -30,7 +30,15 @@ from rumos_bank.ground.errors import DataError
 from rumos_bank.ground.settings import Settings
 from rumos_bank.monitoring.case_columns import UNKNOWN, list_segments, read_segment
 from rumos_bank.serving.batch import list_references
-from rumos_bank.serving.case_parts import count_cases, find_many, list_parts, make_ids, read_hashes, split_id
+from rumos_bank.serving.case_parts import (
+    count_cases,
+    find_many,
+    list_parts,
+    make_ids,
+    read_hashes,
+    read_number,
+    split_id,
+)
 from rumos_bank.serving.cases import open_cases
 from rumos_bank.serving.decision_log import DECISION_ID, DecisionLog, read_log
 
@@ -148,7 +156,7 @@ class _Finder:
         hidden = [self._hash.hide(text) for text in texts]
         found = [self._find_lines(each) for each in hidden]
         for segment, part in self._parts:
-            number = int(part.stem.rpartition("-")[2])
+            number = read_number(part)
             for place, row in find_many(part, hidden):
                 found[place] += make_ids(segment, number, 1, row)
         return found
@@ -253,7 +261,7 @@ def _find_hashes(
     folder, known = settings.audit_path / segment, np.zeros(len(position), np.uint64)
     if folder.is_dir():
         for path in list_parts(folder):
-            begun = split_id(make_ids(segment, int(path.stem.rpartition("-")[2]), 1)[0])
+            begun = split_id(make_ids(segment, read_number(path), 1)[0])
             assert begun
             here = (position >= begun[1]) & (position < begun[1] + count_cases(path))
             known[here] = read_hashes(path, position[here] - begun[1])

@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -305,12 +305,12 @@ def find_lost_erasures(
 def _read_evidence(settings: Settings) -> _Evidence:
     found = _Evidence(keep_days={settings.audit.keep_days})
     try:
-        lines: Iterable[Line[LedgerEvent]] = read_ledger(settings)
+        lines = read_ledger(settings)
     except StoreError as error:
         found.faults.append(f"the ledger cannot be trusted, so no seal can: {error}")
         return found
-    ours = {line.number for line in _find_seals(settings, list(lines))}
-    found.add_others(settings, list(lines), ours)
+    ours = {line.number for line in _find_seals(settings, lines)}
+    found.add_others(settings, lines, ours)
     for line in lines:
         found.lines = line.number
         if line.number in ours and isinstance(line.event, RecordSealed):
@@ -324,7 +324,7 @@ def _read_evidence(settings: Settings) -> _Evidence:
         found.faults += [
             f"{len(each.entries):,} entries were erased before a restore, from {each.entries[0]} on, and the ledger does "
             "not say so any more: `rumos person finish`"
-            for each in find_lost_erasures(settings, list(lines))
+            for each in find_lost_erasures(settings, lines)
         ]
     except StoreError as error:
         found.faults.append(f"the list of erasures: {error}")

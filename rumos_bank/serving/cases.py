@@ -49,6 +49,7 @@ from rumos_bank.serving.case_parts import (
     list_parts,
     make_ids,
     read_decisions,
+    read_number,
     read_shared,
     split_id,
 )
@@ -94,8 +95,7 @@ class Case:
     @property
     def made(self) -> Decided:
         "The model's decision."
-        facts = {name: value for name, value in self.entry.items() if name != "row"}
-        return read_entry(Decided, facts)
+        return read_entry(Decided, self.entry)
 
     @property
     def erased(self) -> bool:
@@ -115,8 +115,7 @@ class Case:
         "The last decision of a person, or else the model's."
         if decided := self.of_kind(PersonDecided):
             last = decided[-1]
-            kind: Any = EVENTS[last["kind"]]
-            made = read_entry(kind, last)
+            made = read_entry(PersonDecided, last)
             return Final(made.prediction, made.officer, made.name, last["id"], last["time"])
         return Final(self.made.answer["prediction"], MODEL, Decided.name, self.id, self.entry["time"])
 
@@ -135,8 +134,7 @@ class Case:
     @property
     def deciders(self) -> list[str]:
         "The officers who decided about the client, in order."
-        kinds: list[Any] = [EVENTS[each["kind"]] for each in self.of_kind(PersonDecided)]
-        return [read_entry(kind, each).officer for kind, each in zip(kinds, self.of_kind(PersonDecided))]
+        return [read_entry(PersonDecided, each).officer for each in self.of_kind(PersonDecided)]
 
     @property
     def waiting(self) -> str:
@@ -441,7 +439,7 @@ def find_by_reference(
         folders = list(index.execute("select segment, time from folders where referenced"))
     for segment, time in folders:
         for part in list_parts(settings.audit_path / segment):
-            number = int(part.stem.rpartition("-")[2])
+            number = read_number(part)
             found += [(time, make_ids(segment, number, 1, row)[0]) for row in find_rows(part, hidden)]
     return [
         each
@@ -648,7 +646,7 @@ def _walk_folders(
         touched, whole = _list_touched(index, segment), who[2] == query.officer
         for part in reversed(list_parts(settings.audit_path / segment)):
             refused, referred = read_decisions(part)
-            number = int(part.stem.rpartition("-")[2])
+            number = read_number(part)
             for row in _mark_rows(query, refused, referred, touched.get(part.name, ()), whole).tolist():
                 (id_,) = make_ids(segment, number, 1, row)
                 if (time, segment, int(id_.rpartition("-")[2], 16)) < before:

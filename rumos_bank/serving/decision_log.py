@@ -6,7 +6,7 @@
 __all__ = ['ERASED', 'ERASED_IDS', 'RECORD', 'DECISION_ID', 'INTERFACES', 'start_chain', 'make_line', 'Checked', 'check_line',
            'blank_line', 'read_line', 'DecisionLog', 'find_entry', 'require_day', 'end_of_day', 'list_days',
            'list_folders', 'list_record', 'open_day', 'find_old', 'clear', 'find_state', 'read_log', 'Recorded',
-           'make_entry', 'list_references', 'decide_and_record', 'CaseFolder', 'begin_cases', 'record_batch',
+           'make_entry', 'match_references', 'decide_and_record', 'CaseFolder', 'begin_cases', 'record_batch',
            'RecordedTable', 'decide_table', 'add_ids', 'hash_table']
 
 # %% ../../nbs/lib/serving/52_decision_log.ipynb #0df3b443
@@ -461,7 +461,7 @@ def make_entry(
     return Decided(caller=caller, input=asked, answer=answer, model=model, **about or {}).to_dict()
 
 # %% ../../nbs/lib/serving/52_decision_log.ipynb #8cd2403d
-def list_references(
+def match_references(
     references: Iterable[str | None]
     | str
     | None,  # the bank's own of each client, None or NaN where there is none
@@ -501,7 +501,7 @@ def decide_and_record(
     is_one = isinstance(clients, Mapping)
     values = [champion.read_client(clients)] if is_one else champion.read_clients(clients)
     one: Any = [references] if is_one and isinstance(references, str | None) else references
-    given = list_references(one, len(values))
+    given = match_references(one, len(values))
     about = log.describe(given, interface, officer)
     decisions = [champion.score(each) for each in values]
     entries = [
@@ -614,7 +614,7 @@ def decide_table(
 ) -> RecordedTable:
     "The decisions, which are on record before this returns; raises as `decide_and_record` does."
     decided, n = champion.decide(clients), len(clients)
-    known = list_references(references, n)
+    known = match_references(references, n)
     rows = np.arange(1, n + 1) if rows is None else rows
     folder = begin_cases(champion, log, caller, interface, officer)
     columns = {name: np.asarray(clients[name]).astype(np.int64) for name in champion.seen}

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MOST_CHANGES', 'NAMES', 'SETTINGS', 'REQUIRED', 'PACKAGED_LETTERS', 'TAGS', 'ATTRIBUTES', 'LetterFacts', 'make_facts',
            'copy_templates', 'Run', 'Cell', 'Block', 'write_letter', 'write_letter_pdf', 'save_letter', 'check_letters',
-           'find_facts', 'record_letter']
+           'find_facts', 'describe_case', 'record_letter']
 
 # %% ../../nbs/lib/serving/58_letters.ipynb #ae82134c
 import base64
@@ -23,12 +23,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rumos_bank.data.contract import BILLS, CLIENT_COLUMNS, EXAMPLE_CLIENT, PAYMENTS, STATUSES
-from rumos_bank.governance.events import LetterWritten
+from rumos_bank.governance.events import Decided, LetterWritten
 from rumos_bank.governance.references import check_reference, explain_lost_key, find_references
 from rumos_bank.ground.errors import DataError, ParameterError, SettingsError, require_extra
 from rumos_bank.ground.files import write_file
 from rumos_bank.ground.settings import Settings
-from rumos_bank.serving.cases import MODEL, find_case
+from rumos_bank.serving.cases import Case, find_case
 from rumos_bank.serving.decision_log import DecisionLog
 from rumos_bank.serving.replay import load_promoted
 from rumos_bank.serving.words import (
@@ -681,19 +681,32 @@ def find_facts(
     case = find_case(settings, case_id)
     if case.waiting:
         raise DataError(f"case {case_id} waits for a person ({case.waiting}): write when it is decided")
-    made, final = case.made, case.final
+    made = case.made
     if reference and made.reference:
         _require_client(settings, case_id, made.reference, reference)
     version = int(made.answer["model_version"])
+    return describe_case(case, load_promoted(settings, version, str(made.model["digest"])), reference)
+
+# %% ../../nbs/lib/serving/58_letters.ipynb #b8ade10a
+def describe_case(
+    case: Case,
+    champion: "Champion",  # the version that decided
+    reference: str = "",  # the bank's own of the client, as it is to stand in the letter
+    person_reasons: Sequence[str] = (),  # of the person who decided, in the letter's language
+) -> LetterFacts:
+    "The facts of a letter about an open case: its final decision. Raises as `make_facts` does."
+    final = case.final
+    by_person = final.how != Decided.name
     return make_facts(
-        load_promoted(settings, version, str(made.model["digest"])),
-        made.input,
-        case=case_id,
-        version=version,
+        champion,
+        case.made.input,
+        case=case.id,
+        version=int(case.made.model["version"]),
         decided_on=datetime.fromisoformat(final.time).date(),
         refused=bool(final.prediction),
-        by_person=final.by != MODEL,
+        by_person=by_person,
         reference=reference,
+        person_reasons=person_reasons if by_person else (),
     )
 
 
