@@ -29,7 +29,7 @@ from rumos_bank.data.readers import FORMATS, open_source
 from rumos_bank.desk.texts import OfficerError, translate
 from rumos_bank.governance.references import LONGEST, check_reference
 from rumos_bank.ground.errors import DataError
-from rumos_bank.serving.batch import REASONS, ROW, find_replaced, write_parquet
+from rumos_bank.serving.batch import REASONS, ROW, find_replaced, list_references, write_parquet
 from rumos_bank.serving.decision_log import hash_table
 from rumos_bank.serving.words import write_number
 from rumos_bank.serving.writers import PLAIN, choose_dialect, find_like, show_printable, write_table
@@ -271,14 +271,9 @@ def read_reference(
 
 def _read_references(upload: Upload, column: str) -> tuple[list[str], dict[int, str]]:
     "The reference of each row, and by position what is none."
-    references, wrong = [], dict[int, str]()
-    for at, cell in enumerate(upload.table[column].to_pylist()):
-        try:
-            references.append(read_reference(cell))
-        except DataError:
-            references.append("")
-            wrong[at] = show_printable(str(cell))
-    return references, wrong
+    cells = upload.table[column]
+    references, faults = list_references(cells)
+    return references, {at: show_printable(str(cells[at].as_py())) for at in faults}
 
 # %% ../../nbs/lib/desk/76_uploads.ipynb #34122e46
 def choose_references(
@@ -302,7 +297,10 @@ def list_reference_columns(
 
 def _may_refer(upload: Upload, column: str) -> bool:
     "Whether every row has a reference of its own in this column."
-    references, wrong = _read_references(upload, column)
+    try:
+        references, wrong = _read_references(upload, column)
+    except DataError:  # its cells hold more than one value
+        return False
     return not wrong and "" not in references and len(set(references)) == len(references) > 1
 
 # %% ../../nbs/lib/desk/76_uploads.ipynb #8200b11b

@@ -47,6 +47,7 @@ from rumos_bank.desk.uploads import (
     describe_row,
     divide_upload,
     find_fault,
+    list_reference_columns,
     read_upload,
     write_rejected,
     write_results,
@@ -1587,3 +1588,17 @@ def test_beyond_the_loopback_a_token_is_needed(host, tmp_path):
 )
 def test_a_reading_that_the_field_excludes_is_not_offered(field, cell, says):
     assert says in describe_problem("en", field, cell)
+
+
+def test_a_column_of_references_is_read_as_a_batch_reads_it(desk):
+    frame = make_file(4).assign(reference=[True, False, True, True])
+    desk.take_file("four.parquet", frame.to_parquet(index=False))
+    assert desk.upload.clients.empty and "True" in show_rows(desk)
+
+
+def test_a_column_of_lists_holds_no_references(desk):
+    frame = make_file(4).assign(tags=[["a"], ["b"], ["c"], ["d"]], account=["k", "l", "m", "n"])
+    desk.take_file("four.parquet", frame.to_parquet(index=False))
+    columns = list_reference_columns(desk.upload)
+    assert "account" in columns and "tags" not in columns
+    assert len(desk.upload.clients) == 4
