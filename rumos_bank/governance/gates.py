@@ -30,7 +30,7 @@ from rumos_bank.model.families import find_family, make_model
 from rumos_bank.model.features import feature_names
 from rumos_bank.model.portable import PORTABLE, SKOPS, as_lists, count_differences, read_portable
 from rumos_bank.model.search import cost_by_fold, tuned_cost_by_fold
-from rumos_bank.model.slices import (
+from rumos_bank.validation.slices import (
     FEWEST,
     PROTECTED_SLICES,
     count_groups,

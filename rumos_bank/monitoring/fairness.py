@@ -21,11 +21,11 @@ from rumos_bank.data.readers import open_source
 from rumos_bank.ground.errors import DataError
 from rumos_bank.ground.settings import Settings
 from rumos_bank.ground.statistics import chi_squared_p_value, wilson_interval
-from rumos_bank.model.slices import FEWEST, PROTECTED_SLICES
 from rumos_bank.monitoring.case_columns import Cases, read_segment
 from rumos_bank.monitoring.outcomes import NAMES
 from rumos_bank.serving.case_parts import split_id
 from rumos_bank.serving.cases import open_cases
+from rumos_bank.validation.slices import FEWEST, PROTECTED_SLICES
 
 if TYPE_CHECKING:
     import pandas as pd

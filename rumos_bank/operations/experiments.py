@@ -39,8 +39,8 @@ from rumos_bank.governance.tracking import (
 from rumos_bank.ground.errors import ParameterError, PipelineError, StoreError
 from rumos_bank.ground.settings import PACKAGED, Settings, find_settings, read_settings
 from rumos_bank.model.families import find_family
-from rumos_bank.model.judge import Contender
 from rumos_bank.model.search import Profile
+from rumos_bank.validation.judge import Contender
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,7 +14,7 @@ from rumos_bank.ground.settings import Costs
 from rumos_bank.ground.statistics import compare_by_folds
 from rumos_bank.model.cost import business_cost, decide
 from rumos_bank.model.evaluate import calibration_error
-from rumos_bank.model.judge import (
+from rumos_bank.validation.judge import (
     Contender,
     _split_brier,
     describe_difference,

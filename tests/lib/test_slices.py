@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from rumos_bank.data.contract import EXAMPLE_CLIENT, FIELDS, STATUSES
 from rumos_bank.ground.errors import ParameterError
 from rumos_bank.ground.settings import Costs
-from rumos_bank.model import slices as sl
 from rumos_bank.model.cost import business_cost, decide
 from rumos_bank.model.evaluate import bootstrap_cost
 from rumos_bank.model.plots import draw_refer_curve, draw_slices
+from rumos_bank.validation import slices as sl
 
 COSTS = Costs(false_positive=10, false_negative=10_000)  # powers of ten apart, so that a mix-up shows
 BANK = Costs(false_positive=1000, false_negative=3000)
@@ -311,7 +311,7 @@ def test_the_plots_show_the_tables(table):
 
 def test_importing_slices_is_light():
     heavy = {"sklearn", "pandas", "scipy", "matplotlib", "fairlearn"}
-    code = f"import sys, rumos_bank.model.slices; print(*{heavy} & {{*sys.modules}})"
+    code = f"import sys, rumos_bank.validation.slices; print(*{heavy} & {{*sys.modules}})"
     assert (
         subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True

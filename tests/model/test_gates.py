@@ -37,7 +37,7 @@ from rumos_bank.model.explain import make_reference
 from rumos_bank.model.families import find_family, make_model
 from rumos_bank.model.portable import PORTABLE, SKOPS, make_portable
 from rumos_bank.model.search import Profile, cost_by_fold, make_folds, search, tuned_cost_by_fold
-from rumos_bank.model.slices import PROTECTED_SLICES, measure_fairness, slice_clients
+from rumos_bank.validation.slices import PROTECTED_SLICES, measure_fairness, slice_clients
 
 SETTINGS = read_settings(PACKAGED, environ={})
 NAMES = [

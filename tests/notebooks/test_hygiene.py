@@ -69,7 +69,18 @@ def find_notebooks(folder: str) -> list[Notebook]:
 
 
 LIBRARY, EXPERIMENTS, ALL = find_notebooks("lib/*"), find_notebooks("experiments"), find_notebooks("**")
-PACKAGES = ("ground", "data", "model", "governance", "serving", "monitoring", "api", "desk", "operations")
+PACKAGES = (
+    "ground",
+    "data",
+    "model",
+    "validation",
+    "governance",
+    "serving",
+    "monitoring",
+    "api",
+    "desk",
+    "operations",
+)
 LARGEST = 12  # modules of a package
 MODULES = {  # by their names inside the library, such as model.search
     f"{path.parent.name}.{path.stem}": ast.parse(path.read_text())
