@@ -614,7 +614,9 @@ def _add_champion(app: FastAPI, state: ApiState) -> None:
         "The champion: since when, why, and on what evidence."
         current = state.champion
         names = ("version", "digest", "family", "cached", "threshold", "protected", "seen", "about")
-        return _json({name: getattr(current, name) for name in names} | {"costs": current.costs.model_dump()})
+        return _json(
+            {name: getattr(current, name) for name in names} | {"costs": current.prices.model_dump()}
+        )
 
 # %% ../../nbs/lib/api/72_app.ipynb #6eeb79b6
 def _add_health(app: FastAPI, state: ApiState) -> None:

@@ -643,7 +643,9 @@ class ChampionAnswer(BaseModel):
     family: str
     cached: str = Field(description="Why it was served from the local cache; empty: it was not")
     threshold: float
-    costs: dict[str, float] = Field(description="Euros per false positive and per false negative")
+    costs: dict[str, float | str] = Field(
+        description="Euros per false positive and per false negative, or how they depend on the client's limit or bill"
+    )
     protected: list[str] = Field(description="Fields that are never looked at")
     seen: list[str] = Field(description="Fields that it needs")
     about: dict[str, Any] = Field(description="Data, code, parameters, metrics and promotion")

@@ -241,12 +241,15 @@ def weigh_costs(
     champion: Champion,
     costs: Costs,  # euros per false positive and per false negative
 ) -> Weighed:
-    "The limit at these costs, and the share refused and the euros lost by the bank."
+    "The limit at these costs, and the share refused and the euros lost by the bank if they held for every client."
     cells = champion.reference["cells"]
     limits, curve = _curve(cells, costs)
-    if costs == champion.costs:
+    bank = champion.prices.flat
+    if bank is None or champion.threshold is None:
+        threshold = costs.bayes_threshold
+    elif costs == bank:
         threshold = champion.threshold
-    elif abs(champion.threshold - champion.costs.bayes_threshold) < 1e-9:
+    elif abs(champion.threshold - bank.bayes_threshold) < 1e-9:
         threshold = costs.bayes_threshold
     else:
         threshold = float(limits[curve.argmin()])
@@ -679,12 +682,14 @@ class Desk(Form):
     def __init__(self, settings: Settings, follower: Follower, log: DecisionLog) -> None:
         self.settings, self._follower, self._log = settings, follower, log
         self._scanner, self._refreshing, self._noticed = Scanner(settings), Lock(), 0.0
+        self._bank: Costs | None = None  # at which the sliders began
         self._clients: np.ndarray | None = None  # (n, 24) of the data set, once an officer searches it
         self.cases = Cases(settings, log, self._recall)
         self.cases.observe(self._sync, "case")
         super().__init__(champion=follower.champion, unreachable=follower.unreachable)
-        self.watched, self.what_if = _find_alarms(last_watch(settings)), self.champion.costs
+        self.watched = _find_alarms(last_watch(settings))
         self.fill(PRESETS["safe"])
+        self.what_if = self._bank = self.bank
 
     # A new champion
 
@@ -790,11 +795,17 @@ class Desk(Form):
         if self.receipt and change["new"] and self.receipt.id == change["new"].id:
             self.receipt = make_receipt(change["new"])
 
-    @observe("champion")
-    def _keep_costs(self, change: Any) -> None:
-        "The sliders begin at the costs of a new champion."
-        if change["old"] and change["old"].costs != change["new"].costs:
-            self.what_if = change["new"].costs
+    @property
+    def bank(self) -> Costs:
+        "What is at stake by the champion's prices, with the client in the form; with the typical one while it is not filled in."
+        known: Mapping[str, int] = self.client if self.decision else self.champion.reference["typical"]
+        return self.champion.costs(known)
+
+    @observe("champion", "decision")
+    def _keep_costs(self, _change: Any) -> None:
+        "The sliders begin at the costs of a new champion, or of the next client where they depend on the client."
+        if self._bank and self._bank != self.bank:
+            self.what_if = self._bank = self.bank
 
     # A file of clients
 

@@ -382,6 +382,11 @@ _WHAT_IF = {
         "At the bank's own costs the limit is {limit}: it refuses {share} of its clients and loses {cost} per client.",
         "Aos custos do banco o limite é {limit}: recusa {share} dos clientes e perde {cost} por cliente.",
     ),
+    "what if own": (
+        "With {fp} and {fn} at stake the limit for this client is {limit}.",
+        "Com {fp} e {fn} em jogo, o limite para este cliente é {limit}.",
+    ),
+    "own limit": ("each client's own", "o de cada cliente"),
     "only here": (
         "Only on this screen. The bank's setting stays {fp} and {fn}.",
         "Só neste ecrã. A definição do banco continua a ser {fp} e {fn}.",

@@ -563,10 +563,15 @@ def show_costs(
     desk: Desk,
 ) -> "Markup":
     "The effect of the sliders' costs in words, and the bank's own setting."
-    bank, language = desk.champion.costs, desk.language
-    key = "what if now" if desk.what_if == bank else "what if answer"
-    answer = _describe_weighed(desk, weigh_costs(desk.champion, desk.what_if), key)
+    bank, language = desk.bank, desk.language
     fp, fn = (write_euros(language, each) for each in (bank.false_positive, bank.false_negative))
+    is_bank = desk.what_if == bank
+    weighed = weigh_costs(desk.champion, desk.what_if)
+    if is_bank and desk.champion.prices.flat is None:
+        limit = write_percent(language, weighed.threshold)
+        answer = translate(language, "what if own", limit=limit, fp=fp, fn=fn)
+    else:
+        answer = _describe_weighed(desk, weighed, "what if now" if is_bank else "what if answer")
     return _fill(language, "what_if", answer=answer, fp=fp, fn=fn)
 
 
@@ -575,8 +580,8 @@ def show_cost_curve(
 ) -> "Markup":
     "The bank's cost curve, and that of the sliders if they differ."
     champion = desk.champion
-    tried = None if desk.what_if == champion.costs else weigh_costs(champion, desk.what_if)
-    return draw_curve(desk.language, weigh_costs(champion, champion.costs), tried)
+    tried = None if desk.what_if == desk.bank else weigh_costs(champion, desk.what_if)
+    return draw_curve(desk.language, weigh_costs(champion, desk.bank), tried)
 
 # %% ../../nbs/lib/desk/78_views.ipynb #ac04a64e
 _SHOWN = 20  # rows of a preview
@@ -833,7 +838,9 @@ def show_champion(
     language, champion, about = desk.language, desk.champion, desk.champion.about
     metrics = about["metrics"]
     tiles = {
-        "threshold": write_percent(language, champion.threshold, 1),
+        "threshold": translate(language, "own limit")
+        if champion.threshold is None
+        else write_percent(language, champion.threshold, 1),
         "cv cost": write_euros(language, metrics["cv_cost_mean"]),
         "auc": write_number(language, metrics["roc_auc"], 3),
         "recall": write_percent(language, metrics["recall"]),
@@ -853,8 +860,10 @@ def show_curves(
 ) -> tuple["Markup", "Markup"]:
     "The bank's cost curve and the calibration, each as a card."
     language, champion = desk.language, desk.champion
-    bank = weigh_costs(champion, champion.costs)
-    sentence, curve = _describe_weighed(desk, bank, "what if now"), draw_curve(language, bank)
+    bank = weigh_costs(champion, desk.bank)
+    flat = champion.prices.flat is not None
+    sentence = _describe_weighed(desk, bank, "what if now") if flat else show_costs(desk)
+    curve = draw_curve(language, bank)
     cost = _fill(language, "drawing", key="curve card", note=sentence, drawing=curve)
     drawn = draw_calibration(language, champion.reference["cells"])
     sentence = translate(language, "calibration")

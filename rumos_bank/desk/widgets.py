@@ -432,8 +432,8 @@ class WhatIfCard:
         self.bank: Costs | None = None  # at which the sliders were made
         self.sliders: list[Any] = []
         self.box = _make("VBox", "what-left")
-        page.do(self._build, "champion")
-        page.do(self._label, "what_if", "champion")
+        page.do(self._build, "champion", "decision")
+        page.do(self._label, "what_if", "champion", "decision")
         answer = page.part(views.show_costs, "what_if decision champion", "a11y-live", "effect")
         reset = _button(page, "reset", self._reset, "chip")
         left = _make("VBox", "what-left", children=[page.heading("what if card"), self.box, answer, reset])
@@ -442,8 +442,8 @@ class WhatIfCard:
 
     def _build(self) -> None:
         "Make the sliders around the champion's costs."
-        if self.bank != self.desk.champion.costs:
-            self.bank = self.desk.champion.costs
+        if self.bank != self.desk.bank:
+            self.bank = self.desk.bank
             self.sliders = [_make_slider(getattr(self.bank, name)) for _, name in self._NAMES]
             for slider in self.sliders:
                 slider.observe(self.page.call(self._moved), "value")

@@ -20,9 +20,9 @@ from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, ID, LATE_CL
 from rumos_bank.governance.events import FAIL, PASS, WARN, Check
 from rumos_bank.governance.integrity import load_trusted
 from rumos_bank.ground.errors import ParameterError, StoreError
-from rumos_bank.ground.settings import Costs, Settings
+from rumos_bank.ground.settings import Costs, Prices, Settings
 from rumos_bank.ground.statistics import compare_by_folds
-from rumos_bank.model.cost import RANGES, decide
+from rumos_bank.model.cost import decide, find_costs
 from rumos_bank.model.decision import DecisionModel, make_decision
 from rumos_bank.model.evaluate import calibration_error
 from rumos_bank.model.explain import explain, seen_groups
@@ -66,10 +66,12 @@ class Candidate:
         repr=False
     )  # ID, fold, defaulted, probability: out of fold, on today's folds
 
-    @property
-    def refused(self) -> np.ndarray:  # (n,) 1 = refused out of fold
+    def refuse(
+        self,
+        train: "pd.DataFrame",  # (n, …) the clients of the folds
+    ) -> np.ndarray:  # (n,) 1 = refused out of fold
         "Its decisions about clients that it had not seen, by the model's own threshold and not that of its record."
-        return decide(self.folds["probability"].to_numpy(), self.model.threshold)
+        return decide(self.folds["probability"].to_numpy(), self.model.thresholds(train))
 
 
 _SAMPLE = 2000  # clients
@@ -94,6 +96,11 @@ class _Case:
     def answers(self) -> np.ndarray:
         "The challenger's probability of default for each client of the sample."
         return self.challenger.model.predict_proba(self.sample)[:, 1]
+
+    @cached_property
+    def costs(self) -> Costs:
+        "What is at stake with the train clients, at today's prices."
+        return find_costs(self.settings.costs, self.train)
 
 # %% ../../nbs/lib/governance/39_gates.ipynb #330883c9
 _CHECKS: dict[str, Callable[[_Case], _Finding]] = {}
@@ -132,11 +139,13 @@ def is_unasked(
 # %% ../../nbs/lib/governance/39_gates.ipynb #c0b03b06
 def _fold_costs(candidate: Candidate, case: _Case) -> np.ndarray:
     "Euros per client in each fold, at the candidate's own threshold or, where that was tuned on them, at one of the other folds."
-    model_record, costs = candidate.model_record, case.settings.costs
-    chosen_here = model_record["fingerprint"] == case.fingerprint and Costs(**model_record["costs"]) == costs
+    model_record, prices = candidate.model_record, case.settings.costs
+    chosen_here = (
+        model_record["fingerprint"] == case.fingerprint and Prices(**model_record["costs"]) == prices
+    )
     if model_record["rule"] == "tuned" and chosen_here:
-        return tuned_cost_by_fold(candidate.folds, costs)
-    return cost_by_fold(candidate.folds, candidate.model.threshold, costs)
+        return tuned_cost_by_fold(candidate.folds, case.costs)
+    return cost_by_fold(candidate.folds, candidate.model.thresholds(case.train), case.costs)
 
 
 def _idle_costs(folds: "pd.DataFrame", costs: Costs) -> np.ndarray:
@@ -154,7 +163,7 @@ def _require_same_folds(ours: "pd.DataFrame", theirs: "pd.DataFrame") -> None:
 @_gate("saving")
 def _check_saving(case: _Case) -> _Finding:
     "Euros per client, against the champion or against no model at all."
-    ours, costs, asked = case.challenger.folds, case.settings.costs, case.settings.gates.min_probability
+    ours, costs, asked = case.challenger.folds, case.costs, case.settings.gates.min_probability
     if case.champion:
         _require_same_folds(ours, case.champion.folds)
     rival = "the champion" if case.champion else "the cheaper policy without a model"
@@ -221,7 +230,8 @@ class _Growth:
 def _compare_groups(case: _Case, champion: Candidate) -> list[_Growth]:
     "The growth of each gap of each slicing."
     defaulted = case.challenger.folds["defaulted"].to_numpy()
-    both, slices = (case.challenger.refused, champion.refused), slice_clients(case.train)
+    both = case.challenger.refuse(case.train), champion.refuse(case.train)
+    slices = slice_clients(case.train)
     rng, compared = np.random.default_rng(0), []
     for slicing in PROTECTED_SLICES:
         cells = _count_cells(slices[slicing], defaulted, *both)
@@ -237,7 +247,7 @@ def _compare_groups(case: _Case, champion: Candidate) -> list[_Growth]:
 # %% ../../nbs/lib/governance/39_gates.ipynb #82df0cf0
 def _check_approvals(case: _Case) -> _Finding:
     "The approval ratio of the worst slicing, where there is no champion to compare with."
-    folds, threshold = case.challenger.folds, case.challenger.model.threshold
+    folds, threshold = case.challenger.folds, case.challenger.model.thresholds(case.train)
     asked = folds["defaulted"].to_numpy(), folds["probability"].to_numpy(), threshold
     table = measure_fairness(case.train, *asked, draws=1)
     ratios = table[(table["measure"] == "approval ratio") & table["value"].notna()]
@@ -313,7 +323,7 @@ _REFUSED = 50  # clients
 def _check_reasons(case: _Case) -> _Finding:
     "The share of refused clients who get a reason, none of them about a protected field."
     model, least = case.challenger.model, case.settings.gates.min_explained
-    refused = case.sample[decide(case.answers, model.threshold) == 1].head(_REFUSED)
+    refused = case.sample[decide(case.answers, model.thresholds(case.sample)) == 1].head(_REFUSED)
     if refused.empty:
         return (
             None,
@@ -381,7 +391,7 @@ def _follow_specification(model_record: Mapping[str, Any], train: "pd.DataFrame"
     model = make_model(
         find_family(model_record["family"]), model_record["parameters"], model_record["seed"], protected
     )
-    decision = make_decision(model, model_record["threshold"], Costs(**model_record["costs"]), protected)
+    decision = make_decision(model, model_record["threshold"], Prices(**model_record["costs"]), protected)
     return decision.fit(train, train[TARGET].to_numpy())
 
 
@@ -390,7 +400,8 @@ def _check_refit(case: _Case) -> _Finding:
     "The share of decisions that a second fit changes."
     again = _follow_specification(case.challenger.model_record, case.train)
     risk, most = again.predict_proba(case.sample)[:, 1], case.settings.gates.max_refit_changes
-    changed = decide(risk, again.threshold) != decide(case.answers, case.challenger.model.threshold)
+    thresholds = (each.thresholds(case.sample) for each in (again, case.challenger.model))
+    changed = np.not_equal(*map(decide, (risk, case.answers), thresholds))
     text = (
         f"a second fit of its specification decides about {int(changed.sum()):,} of {len(changed):,} clients otherwise and moves a "
         f"probability by {np.abs(risk - case.answers).max():.2g} at most; {most:.1%} may be decided otherwise"
@@ -404,7 +415,7 @@ def require_sound(
 ) -> None:
     "Raise `StoreError` unless the files can be read and give the same decisions."
     model, (form, portable) = load_trusted(content[SKOPS]), read_portable(content[PORTABLE])
-    settings = {name: getattr(model, name) for name in RANGES}
+    settings = model.rule
     if settings != form["decision"] or list(model.protected) != form["protected"]:
         raise StoreError(
             f"the model decides by {settings} without {list(model.protected)}, its portable form by {form['decision']} "
@@ -445,11 +456,12 @@ def _check_known(case: _Case) -> _Finding:
     import pandas as pd
 
     model = case.challenger.model
-    risks = model.predict_proba(pd.DataFrame([EXAMPLE_CLIENT, LATE_CLIENT]))[:, 1]
-    wrong = int((decide(risks, model.threshold) != [0, 1]).sum())
+    both = pd.DataFrame([EXAMPLE_CLIENT, LATE_CLIENT])
+    risks, limits = model.predict_proba(both)[:, 1], np.broadcast_to(model.thresholds(both), 2)
+    wrong = int((decide(risks, limits) != [0, 1]).sum())
     text = (
         f"the client who always pays the minimum has a risk of {risks[0]:.1%} and must be accepted, the one who is seven months "
-        f"late in every month {risks[1]:.1%} and must be refused; the limit is {model.threshold:.1%}"
+        f"late in every month {risks[1]:.1%} and must be refused; the limit is {limits[1]:.1%}"
     )
     return _judge(wrong, 0, text, fails=wrong > 0)
 

@@ -287,7 +287,9 @@ def _search_metrics(result: "SearchResult", on_test: Mapping[str, float]) -> dic
     rule = result.rule
     return {
         **on_test,
-        "threshold": rule.threshold,
+        **(
+            {} if rule.threshold is None else {"threshold": rule.threshold}
+        ),  # else each client has an own one
         "bayes_threshold": rule.bayes_threshold,
         "tuned_threshold": rule.tuned_threshold,
         "oof_calibration_error": rule.calibration_error,
@@ -312,7 +314,7 @@ def make_model_record(
         "seed": result.seed,
         "rule": result.rule.name,
         "threshold": decision.threshold,
-        "costs": {"false_positive": decision.false_positive, "false_negative": decision.false_negative},
+        "costs": decision.prices.model_dump(),
         "protected": list(decision.protected),
         **tags,
     }
@@ -549,7 +551,7 @@ def read_board(
                 "family": tags["family"],
                 "cv_cost": metrics["cv_cost_mean"],
                 "cv_sd": metrics["cv_cost_sd"],
-                "threshold": metrics["threshold"],
+                "threshold": metrics.get("threshold", float("nan")),  # each client has an own one
                 "test_cost": metrics["min_cost"],
                 "test_low": metrics["min_cost_low"],
                 "test_high": metrics["min_cost_high"],

@@ -14,8 +14,17 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from rumos_bank.data.contract import CLIENT_COLUMNS
 from rumos_bank.ground.errors import ParameterError, require_same_length
-from rumos_bank.ground.settings import Costs
-from rumos_bank.model.cost import RANGES, business_cost, decide, is_close, require_in_range
+from rumos_bank.ground.settings import Costs, Prices
+from rumos_bank.model.cost import (
+    business_cost,
+    decide,
+    find_costs,
+    find_threshold,
+    is_close,
+    read_prices,
+    require_in_range,
+    require_rule,
+)
 from rumos_bank.model.features import feature_matrix, feature_names
 
 if TYPE_CHECKING:
@@ -28,9 +37,12 @@ class DecisionModel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sc
     def __init__(
         self,
         model: BaseEstimator,  # takes the feature matrix; has fit and predict_proba
-        threshold: float = 0.25,  # 0 to 1: refuse from this probability on
-        false_positive: float = 1000.0,  # euros lost by refusing a good payer, above 0
-        false_negative: float = 3000.0,  # euros lost by accepting a defaulter, above 0
+        threshold: float
+        | None = 0.25,  # 0 to 1: refuse from here on; None: the Bayes threshold of each client
+        false_positive: float
+        | str = 1000.0,  # euros lost by refusing a good payer, or a price such as 0.006 * limit
+        false_negative: float
+        | str = 3000.0,  # euros lost by accepting a defaulter, or a price such as 0.05 * bill
         protected: tuple[str, ...] = (),  # raw fields that are never read
         refer_margin: float = 0.0,  # euros, counted from the threshold: so close to it an officer decides
     ):
@@ -47,7 +59,7 @@ class DecisionModel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sc
         Raises `ParameterError` for a parameter outside its range, for clients that `feature_matrix`
         refuses, and unless y holds both 0 and 1.
         """
-        require_in_range(**{name: getattr(self, name) for name in RANGES})
+        require_rule(self.threshold, self.false_positive, self.false_negative, self.refer_margin)
         feature_names(tuple(self.protected))  # refuses a field that cannot be protected
         if not (hasattr(self.model, "fit") and hasattr(self.model, "predict_proba")):
             raise ParameterError(f"model must have fit and predict_proba, got {self.model!r}")
@@ -69,22 +81,38 @@ class DecisionModel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sc
 
     def predict(self, X: "pd.DataFrame | np.ndarray") -> np.ndarray:
         "0 = accept, 1 = refuse, as whole numbers (n,); `NotFittedError` before `fit`."
-        return decide(self.predict_proba(X)[:, 1], self.threshold)
+        return decide(self.predict_proba(X)[:, 1], self.thresholds(X))
+
+    def costs(self, X: "pd.DataFrame | np.ndarray") -> Costs:
+        "The euros at stake with these clients: two numbers, or an array each where prices depend on the client."
+        return find_costs(self.prices, X)
+
+    def thresholds(self, X: "pd.DataFrame | np.ndarray") -> "float | np.ndarray":
+        "The threshold in force for these clients: one for all, or (n,) each client's own."
+        in_force: float | np.ndarray = find_threshold(self.threshold, self.costs(X))
+        return in_force
 
     def refer(self, X: "pd.DataFrame | np.ndarray") -> np.ndarray:
         "Whether an officer should decide about each client, (n,) true or false; all false at a margin of 0."
         close: np.ndarray = is_close(
-            self.predict_proba(X)[:, 1], self.threshold, self._costs, self.refer_margin
+            self.predict_proba(X)[:, 1], self.thresholds(X), self.costs(X), self.refer_margin
         )
         return close
 
     def score(self, X: "pd.DataFrame | np.ndarray", y: np.ndarray) -> float:
         "The negative cost per client in euros, at most 0: higher is better, as scikit-learn's searches expect."
-        return 0.0 - business_cost(column_or_1d(y), self.predict(X), self._costs) / len(y)  # never −0.0
+        return 0.0 - business_cost(column_or_1d(y), self.predict(X), self.costs(X)) / len(y)  # never −0.0
 
     @property
-    def _costs(self) -> Costs:
-        return Costs(false_positive=self.false_positive, false_negative=self.false_negative)
+    def rule(self) -> dict[str, Any]:
+        "What turns a probability into a decision, as values that JSON can hold: threshold, prices, margin."
+        margin = float(self.refer_margin)
+        return {"threshold": self.threshold, **self.prices.model_dump(), "refer_margin": margin}
+
+    @property
+    def prices(self) -> Prices:
+        "What a wrong decision costs; raises `ParameterError` for what is no price."
+        return read_prices(self.false_positive, self.false_negative)
 
     @property
     def feature_names_in_(self) -> np.ndarray:
@@ -106,12 +134,17 @@ class DecisionModel(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sc
 # %% ../../nbs/lib/model/23_decision.ipynb #f16d900b
 def make_decision(
     model: BaseEstimator,  # unfitted, takes the feature matrix
-    threshold: float,  # refuse from this probability on
-    costs: Costs,  # euros per false positive and per false negative
+    threshold: float | None,  # refuse from this probability on; None: from the Bayes threshold of each client
+    prices: Prices | Costs,  # of a wrong decision; costs are two numbers
     protected: tuple[str, ...] = (),  # raw fields that are never read
     refer_margin: float = 0.0,  # euros, counted from the threshold: so close to it an officer decides
 ) -> DecisionModel:  # unfitted
-    "The decision of a model at a threshold, at the bank's costs; `ParameterError` for a number outside its range."
-    require_in_range(threshold=threshold, refer_margin=refer_margin)
-    euros = costs.false_positive, costs.false_negative
-    return DecisionModel(model, float(threshold), *euros, tuple(protected), float(refer_margin))
+    "The decision of a model at a threshold, at the bank's prices; `ParameterError` for a value outside its range."
+    if threshold is not None:
+        require_in_range(threshold=threshold)
+        threshold = float(threshold)
+    require_in_range(refer_margin=refer_margin)
+    written = prices.model_dump() if isinstance(prices, Prices) else vars(prices)
+    return DecisionModel(
+        model, threshold, **written, protected=tuple(protected), refer_margin=float(refer_margin)
+    )

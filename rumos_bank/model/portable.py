@@ -16,7 +16,8 @@ import numpy as np
 
 from rumos_bank.data.contract import CLIENT_COLUMNS, check_client
 from rumos_bank.ground.errors import DataError, StoreError
-from rumos_bank.model.cost import RANGES, require_in_range
+from rumos_bank.ground.settings import Costs
+from rumos_bank.model.cost import find_costs, find_threshold, require_rule
 from rumos_bank.model.features import engineer, feature_matrix, feature_names
 
 if TYPE_CHECKING:
@@ -207,7 +208,7 @@ def make_portable(
     return {
         "format": FORMAT,
         "about": dict(about),
-        "decision": {name: float(getattr(decision, name)) for name in RANGES},
+        "decision": decision.rule,
         "protected": list(decision.protected),
         "columns": list(feature_names(tuple(decision.protected))),
         "scorer": read_trees(decision.model_),
@@ -262,11 +263,10 @@ class PortableDecision:
         self,
         form: Mapping[str, Any],  # as `make_portable` gives it, with a scorer
     ):
-        settings, scorer = form["decision"], form["scorer"]
-        self.threshold = float(settings["threshold"])
-        self.false_positive = float(settings["false_positive"])
-        self.false_negative = float(settings["false_negative"])
-        self.refer_margin = float(settings["refer_margin"])
+        scorer = form["scorer"]
+        self.prices = require_rule(**form["decision"])
+        self.threshold = form["decision"]["threshold"]
+        self.refer_margin = float(form["decision"]["refer_margin"])
         self.protected = tuple(form["protected"])
         self.reference_ = _as_arrays(form["reference"])
         self._trees, self._is_logistic = len(scorer["trees"]), scorer["end"] == "logistic"
@@ -288,6 +288,20 @@ class PortableDecision:
         "Probability of paying and of default, (n, 2)."
         default = np.array([self._answer(row) for row in feature_matrix(X, self.protected).tolist()])
         return np.column_stack([1 - default, default])
+
+    def costs(
+        self,
+        X: Any,  # clients: a frame or a dict, an (n, 23) matrix, or one row of it
+    ) -> Costs:
+        "The euros at stake with these clients."
+        return find_costs(self.prices, X)
+
+    def thresholds(
+        self,
+        X: Any,  # as `costs` takes them
+    ) -> Any:  # 0 to 1: one for all, or (n,)
+        "The threshold in force for these clients."
+        return find_threshold(self.threshold, self.costs(X))
 
     def _answer(self, row: Sequence[float]) -> float:
         if self._single:
@@ -313,7 +327,7 @@ def read_portable(
             raise ValueError("its columns are not those of this version's features")
         if not isinstance(form["about"], dict) or "family" not in form["about"]:
             raise ValueError("it does not name its family")
-        require_in_range(**{name: form["decision"][name] for name in RANGES})
+        require_rule(**form["decision"])
         if form["reference"] is not None:
             _check_reference(form["reference"], form["protected"], len(form["columns"]))
         decision = None if form["scorer"] is None else PortableDecision(form)

@@ -17,7 +17,7 @@ import numpy as np
 from rumos_bank.data.contract import ID, TARGET
 from rumos_bank.ground.errors import ParameterError, RumosError, require_same_length
 from rumos_bank.ground.settings import Costs, Settings
-from rumos_bank.model.cost import business_cost, choose_threshold, decide
+from rumos_bank.model.cost import choose_threshold, cost_each, decide, find_costs
 from rumos_bank.model.decision import DecisionModel, make_decision
 from rumos_bank.model.evaluate import as_judged, calibration_error, log_loss
 from rumos_bank.model.families import Family, find_family, make_model
@@ -135,30 +135,26 @@ def cross_validate(
 # %% ../../nbs/lib/model/26_search.ipynb #79f9a32c
 def cost_by_fold(
     folds: "pd.DataFrame",  # (n, …) fold, defaulted, probability
-    threshold: float,  # fixed before these clients were seen
-    costs: Costs,
+    threshold: Any,  # fixed before these clients were seen: one for all, or (n,) each client's own
+    costs: Costs,  # of these clients
 ) -> np.ndarray:  # (folds,) euros per client
-    "The cost per client in each fold, at one threshold."
-    groups = [group for _, group in folds.groupby("fold")]
-    lost = [
-        business_cost(g["defaulted"], decide(g["probability"], threshold), costs) / len(g) for g in groups
-    ]
-    return np.array(lost)
+    "The cost per client in each fold."
+    lost = cost_each(folds["defaulted"], decide(folds["probability"], threshold), costs)
+    _, place = np.unique(folds["fold"], return_inverse=True)
+    return np.asarray(np.bincount(place, weights=lost) / np.bincount(place))
 
 
 def tuned_cost_by_fold(
     folds: "pd.DataFrame",  # (n, …) fold, defaulted, probability
-    costs: Costs,
+    costs: Costs,  # of these clients
 ) -> np.ndarray:  # (folds,) euros per client
     "The cost per client in each fold, at the threshold that is cheapest on the other folds."
-    lost = []
-    for number in sorted(folds["fold"].unique()):
-        here, others = folds[folds["fold"] == number], folds[folds["fold"] != number]
-        threshold = choose_threshold(others["defaulted"], others["probability"], costs)
-        lost.append(
-            business_cost(here["defaulted"], decide(here["probability"], threshold), costs) / len(here)
-        )
-    return np.array(lost)
+    judged_in, threshold = folds["fold"].to_numpy(), np.empty(len(folds))
+    for number in np.unique(judged_in):
+        others = judged_in != number
+        known = folds[others]
+        threshold[~others] = choose_threshold(known["defaulted"], known["probability"], costs.take(others))
+    return cost_by_fold(folds, threshold, costs)
 
 # %% ../../nbs/lib/model/26_search.ipynb #eb0c26ee
 @dataclass(frozen=True)
@@ -166,8 +162,8 @@ class Rule:
     "The threshold in force, and the two that it was chosen from."
 
     name: str  # bayes or tuned
-    threshold: float
-    bayes_threshold: float
+    threshold: float | None  # None: the Bayes threshold of each client
+    bayes_threshold: float  # the mean, where each client has an own one
     tuned_threshold: float
     calibration_error: float  # out of fold
     cv_costs: np.ndarray  # (folds,) euros per client at the rule in force
@@ -187,19 +183,20 @@ class Rule:
 # %% ../../nbs/lib/model/26_search.ipynb #ddad6008
 def choose_rule(
     folds: "pd.DataFrame",  # (n, …) fold, defaulted, probability of train clients
-    costs: Costs,
-    max_calibration_error: float,  # 0 to 1; above it the tuned threshold decides
+    costs: Costs,  # of these clients
+    max_calibration_error: float,  # 0 to 1; above it the tuned threshold decides, if it is one for all clients
 ) -> Rule:
-    "The rule: Bayes for a calibrated model, tuned for any other."
+    "The rule: Bayes for a calibrated model and where prices depend on the client, tuned for any other."
     defaulted, probability = folds["defaulted"].to_numpy(), folds["probability"].to_numpy()
     error = calibration_error(defaulted, probability)
     tuned = choose_threshold(defaulted, probability, costs)
     by_bayes, by_tuned = cost_by_fold(folds, costs.bayes_threshold, costs), tuned_cost_by_fold(folds, costs)
-    is_bayes = error <= max_calibration_error
+    has_own = bool(np.ndim(costs.bayes_threshold))
+    is_bayes = has_own or error <= max_calibration_error
     return Rule(
         name="bayes" if is_bayes else "tuned",
-        threshold=costs.bayes_threshold if is_bayes else tuned,
-        bayes_threshold=costs.bayes_threshold,
+        threshold=None if has_own else costs.bayes_threshold if is_bayes else tuned,
+        bayes_threshold=float(np.mean(costs.bayes_threshold)),
         tuned_threshold=tuned,
         calibration_error=error,
         cv_costs=by_bayes if is_bayes else by_tuned,
@@ -285,13 +282,13 @@ def search(
     make_model(entry, trials[0], seed, protected)  # loads its libraries, so that their threads can be limited
     with threadpool_limits(1):  # of the whole process, so around all folds
         folds, probability, seconds = cross_validate(entry, trials, train, settings, jobs, tick)
-    y = train[TARGET].to_numpy()
-    tried = _judge_trials(entry, trials, folds, y, probability, seconds, settings.costs)
+    y, costs = train[TARGET].to_numpy(), find_costs(settings.costs, train)
+    tried = _judge_trials(entry, trials, folds, y, probability, seconds, costs)
     best = int(tried["log_loss"].argmin())
     judged = pd.DataFrame(
         {"ID": train[ID].to_numpy(), "fold": folds, "defaulted": y, "probability": probability[best]}
     )
-    rule = choose_rule(judged, settings.costs, settings.model.tune_above_calibration_error)
+    rule = choose_rule(judged, costs, settings.model.tune_above_calibration_error)
     decision, used = _fit_winner(make_model(entry, trials[best], seed, protected), rule, train, settings)
     tick()
     return SearchResult(

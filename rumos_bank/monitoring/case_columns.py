@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rumos_bank.governance.events import EVENTS, OutcomeKnown, PersonDecided
-from rumos_bank.ground.settings import Settings
+from rumos_bank.ground.settings import Costs, Settings
 from rumos_bank.serving.case_parts import (
     PROBABILITY,
     REFER,
@@ -70,6 +70,7 @@ class Cases:
     referred: np.ndarray  # (n,) whether the model asked for a person
     group: np.ndarray  # (n,) place in `groups`
     groups: tuple[Group, ...]
+    costs: Costs  # that were at stake when the model decided: two numbers, or (n,) arrays
     final: np.ndarray  # (n,) whether the client was refused in the end
     outcome: np.ndarray  # (n,) 1 = the client defaulted, 0 = paid, `UNKNOWN`
 
@@ -113,17 +114,16 @@ def _with_events(cases: Cases, events: list[tuple[np.ndarray, np.ndarray]]) -> C
 # %% ../../nbs/lib/monitoring/60_case_columns.ipynb #7a75f4ea
 def _read_part(segment: str, path: Path) -> Cases:
     shared, n = read_shared(path)
-    read = list(read_columns(path, [PROBABILITY, REFER]))
-    probability, referred = (
-        np.concatenate([np.asarray(piece[name]) for piece in read]) if read else np.zeros(0)
-        for name in (PROBABILITY, REFER)
-    )
+    read = list(read_columns(path, shared.columns))
+    values = {
+        name: np.concatenate([np.asarray(piece[name]) for piece in read]) if read else np.zeros(0)
+        for name in shared.columns
+    }
     first = split_id(make_ids(segment, read_number(path), 1)[0])
     assert first
-    refused, group = probability >= shared.threshold, Group(int(shared.model["version"]), shared.interface)
-    return _begin(
-        segment, first[1] + np.arange(n), probability, refused, referred, np.zeros(n, int), (group,)
-    )
+    group, costs = Group(int(shared.model["version"]), shared.interface), shared.find_costs(values)
+    columns = values[PROBABILITY], shared.refuses(values), values[REFER], np.zeros(n, int), (group,), costs
+    return _begin(segment, first[1] + np.arange(n), *columns)
 
 
 def _begin(
@@ -137,17 +137,18 @@ def _begin(
 def _read_lines(index: sqlite3.Connection, segment: str) -> Cases:
     groups: dict[Group, int] = {}
     rows = (
-        (position, probability, refused, referred, groups.setdefault(Group(version, interface), len(groups)))
-        for position, probability, refused, referred, version, interface in index.execute(
-            "select position, probability, refused, referred, version, interface from cases where segment = ? "
-            "and probability is not null order by position",
+        (*facts, groups.setdefault(Group(version, interface), len(groups)))
+        for *facts, version, interface in index.execute(
+            "select position, probability, refused, referred, coalesce(false_positive, 0), coalesce(false_negative, 0), version, interface "
+            "from cases where segment = ? and probability is not null order by position",
             (segment,),
         )
     )
-    types = [("position", "i8"), ("p", "f8"), ("refused", "?"), ("referred", "?"), ("group", "i4")]
+    types = [("position", "i8"), ("p", "f8"), ("refused", "?"), ("referred", "?")]
+    types += [("false_positive", "f8"), ("false_negative", "f8"), ("group", "i4")]
     table = np.fromiter(rows, types)
-    columns = (table[name].copy() for name, _ in types)
-    return _begin(segment, *columns, tuple(groups))
+    position, p, refused, referred, *at_stake, group = (table[name].copy() for name, _ in types)
+    return _begin(segment, position, p, refused, referred, group, tuple(groups), Costs(*at_stake))
 
 # %% ../../nbs/lib/monitoring/60_case_columns.ipynb #7a75f41f
 def read_segment(

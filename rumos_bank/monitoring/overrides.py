@@ -16,7 +16,7 @@ import numpy as np
 
 from rumos_bank.governance.events import EVENTS, Overridden, PersonDecided
 from rumos_bank.ground.settings import Costs, Settings
-from rumos_bank.model.cost import business_cost
+from rumos_bank.model.cost import business_cost, expected_costs
 from rumos_bank.model.evaluate import compare_costs
 from rumos_bank.monitoring.case_columns import UNKNOWN, find_due_day, read_segment
 from rumos_bank.monitoring.outcomes import describe_aside
@@ -37,6 +37,7 @@ class _Case(NamedTuple):
         int | None
     )  # 1 = the client defaulted; None: not known or not due, or the client was refused in the end
     due: bool = True  # whether the outcome is due
+    costs: Costs = Costs()  # that are at stake
 
 
 class _Changed(NamedTuple):
@@ -89,7 +90,8 @@ def _read_cases(settings: Settings, first: str, last: str, today: str) -> _Chang
                         continue
                     known = None if refused or outcome < 0 else outcome
                     facts = int(refused), int(model), float(part.probability[at]), known
-                    cases.append(_Case(officer, kind, *facts, due))
+                    costs = settings.costs.flat or part.costs.take(at)
+                    cases.append(_Case(officer, kind, *facts, due, costs))
             counts["lost"] += left  # older than the bank keeps decisions
     return _Changed(cases, **counts)
 
@@ -127,17 +129,15 @@ class Judged:
         return self.officer - self.model
 
 # %% ../../nbs/lib/monitoring/64_overrides.ipynb #4961a719
-def _expect(case: _Case, costs: Costs) -> float:
+def _expect(case: _Case) -> float:
     "Euros by which the officer's decision is expected to cost more, by the model's probability."
-    accepting, refusing = (
-        case.probability * costs.false_negative,
-        (1 - case.probability) * costs.false_positive,
-    )
-    return refusing - accepting if case.refused else accepting - refusing
+    accepting, refusing = expected_costs(case.probability, case.costs)
+    return float(refusing - accepting if case.refused else accepting - refusing)
 
 
-def _tally(cases: Sequence[_Case], costs: Costs) -> Judged:
+def _tally(cases: Sequence[_Case]) -> Judged:
     judged = [case for case in cases if case.defaulted is not None]
+    costs = Costs(*(np.array([vars(case.costs)[name] for case in judged]) for name in vars(Costs())))
     columns = (
         np.array([getattr(case, name) for case in judged])
         for name in ("defaulted", "refused", "model_refused")
@@ -149,7 +149,7 @@ def _tally(cases: Sequence[_Case], costs: Costs) -> Judged:
         officer=business_cost(defaulted, officer, costs),
         model=business_cost(defaulted, model, costs),
         interval=find_interval(defaulted, officer, model, costs),
-        expected=sum(_expect(case, costs) for case in cases if case.defaulted is None),
+        expected=sum(_expect(case) for case in cases if case.defaulted is None),
     )
 
 # %% ../../nbs/lib/monitoring/64_overrides.ipynb #d44a5451
@@ -186,13 +186,10 @@ def judge_overrides(
 
     def tally_by(name_of: Callable[[_Case], str]) -> dict[str, Judged]:
         names = sorted({name_of(case) for case in changed.cases})
-        return {
-            name: _tally([case for case in changed.cases if name_of(case) == name], settings.costs)
-            for name in names
-        }
+        return {name: _tally([case for case in changed.cases if name_of(case) == name]) for name in names}
 
     return Overrides(
-        _tally(changed.cases, settings.costs),
+        _tally(changed.cases),
         tally_by(lambda case: DIRECTIONS[case.refused]),
         tally_by(lambda case: case.kind),
         tally_by(lambda case: case.officer),

@@ -26,7 +26,7 @@ from rumos_bank.governance.events import PASS, WARN, Check, Decided, ShadowAnswe
 from rumos_bank.governance.registry import find_version
 from rumos_bank.ground.errors import StoreError
 from rumos_bank.ground.settings import Costs, Settings
-from rumos_bank.model.cost import business_cost, expected_costs
+from rumos_bank.model.cost import business_cost, expected_costs, recover_costs
 from rumos_bank.monitoring.outcomes import read_outcomes
 from rumos_bank.monitoring.overrides import LEAST, find_interval
 from rumos_bank.serving.champion import Champion, read_version
@@ -209,6 +209,8 @@ class _Pairs(NamedTuple):
     champion: Any  # (n,) version that decided
     first: Any  # (n,) the champion's probability of default
     refused: Any  # (n,) 1 = by the champion
+    false_positive: Any  # (n,) euros at stake, as recorded
+    false_negative: Any  # (n,) the same
     second: Any  # (n,) the challenger's probability of default
     refuses: Any  # (n,) 1 = by the challenger
     microseconds: Any  # (n,) that the challenger took
@@ -220,8 +222,13 @@ def _pair(settings: Settings, version: int, first: str, last: str) -> tuple[_Pai
     def read_answer(entry: Decided | ShadowAnswered) -> tuple[float, int]:
         return entry.answer["probability"], entry.answer["prediction"]
 
+    def read_costs(answer: Mapping[str, Any]) -> tuple[float, float]:
+        names = "probability", "expected_cost_accept", "expected_cost_refuse", "threshold"
+        at_stake = recover_costs(*(answer[name] for name in names))
+        return at_stake.false_positive, at_stake.false_negative
+
     decided = {
-        entry["id"]: (event.model["version"], *read_answer(event))
+        entry["id"]: (event.model["version"], *read_answer(event), *read_costs(event.answer))
         for entry in read_log(settings.audit_path, first, last, Decided.name)
         for event in [read_entry(Decided, entry)]
     }
@@ -248,6 +255,7 @@ def _price(probability: np.ndarray, refused: np.ndarray, costs: Costs) -> float:
 def _realise(pairs: _Pairs, outcomes: Mapping[str, int], costs: Costs) -> dict[str, Any]:
     "The realised euros of the pairs with an outcome."
     known = np.array([each in outcomes for each in pairs.decision])
+    costs = costs.take(known)
     defaulted = np.array([outcomes[each] for each in pairs.decision[known]])
     refused, refuses = pairs.refused[known], pairs.refuses[known]
     return {
@@ -269,6 +277,7 @@ def judge_shadow(
 ) -> ShadowReport:
     "Changed decisions and euros of a challenger; raises `StoreError` if it made none of the decisions of these days."
     pairs, decisions = _pair(settings, version, first, last)
+    costs = settings.costs.flat or Costs(pairs.false_positive, pairs.false_negative)
     deciders = {"champion": pairs.refused, "challenger": pairs.refuses}
     probabilities = {"champion": pairs.first, "challenger": pairs.second}
     return ShadowReport(
@@ -279,12 +288,12 @@ def judge_shadow(
         to_refuse=int((pairs.refuses > pairs.refused).sum()),
         to_accept=int((pairs.refuses < pairs.refused).sum()),
         expected={
-            whose: {who: _price(probability, decided, settings.costs) for who, decided in deciders.items()}
+            whose: {who: _price(probability, decided, costs) for who, decided in deciders.items()}
             for whose, probability in probabilities.items()
         },
         max_difference=float(np.abs(pairs.first - pairs.second).max()),
         microseconds=float(np.median(pairs.microseconds)),
-        **_realise(pairs, read_outcomes(settings), settings.costs),
+        **_realise(pairs, read_outcomes(settings), costs),
     )
 
 # %% ../../nbs/lib/monitoring/65_shadow.ipynb #405da806

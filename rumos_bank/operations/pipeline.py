@@ -45,6 +45,7 @@ from rumos_bank.governance.tracking import (
 from rumos_bank.ground.errors import ParameterError, PipelineError, StoreError
 from rumos_bank.ground.files import hold_lock, write_file
 from rumos_bank.ground.settings import ONE_THREAD, Settings, read_settings
+from rumos_bank.model.cost import find_costs
 from rumos_bank.model.families import find_family
 from rumos_bank.model.search import PROFILES, Profile, count_fits, find_profile
 from rumos_bank.monitoring.shadow import check_shadow
@@ -328,7 +329,8 @@ class PipelineRun:
             why = leaked if self.leaks else "no family finished"
             return [f"Nothing was chosen: {why}."]
         defaulted, is_twin = self.data.test[TARGET].to_numpy(), self.data.dataset.is_twin
-        sentences = summarise(self.board, self.choice, self.verdict, defaulted, self.settings.costs, is_twin)
+        costs = find_costs(self.settings.costs, self.data.test)
+        sentences = summarise(self.board, self.choice, self.verdict, defaulted, costs, is_twin)
         return [
             *sentences,
             f"The test clients were looked at {self.looks} times in this store, once by each finished search.",

@@ -49,8 +49,16 @@ from rumos_bank.governance.tracking import (
 )
 from rumos_bank.ground.errors import DataError, PipelineError, StoreError
 from rumos_bank.ground.files import hold_lock, write_file
-from rumos_bank.ground.settings import DATABASE, ONE_THREAD, CanarySettings, Costs, Settings, SplitSettings
-from rumos_bank.model.cost import business_cost, decide
+from rumos_bank.ground.settings import (
+    DATABASE,
+    ONE_THREAD,
+    CanarySettings,
+    Costs,
+    Prices,
+    Settings,
+    SplitSettings,
+)
+from rumos_bank.model.cost import business_cost, decide, find_costs, find_threshold
 from rumos_bank.model.portable import PORTABLE
 
 if TYPE_CHECKING:
@@ -195,7 +203,8 @@ def refit(
 
     from rumos_bank.data.contract import TARGET
     from rumos_bank.governance.integrity import library_digest
-    from rumos_bank.ground.settings import Costs, ModelSettings, Settings, SplitSettings
+    from rumos_bank.ground.settings import ModelSettings, Prices, Settings, SplitSettings
+    from rumos_bank.model.cost import find_costs
     from rumos_bank.model.decision import make_decision
     from rumos_bank.model.explain import make_reference
     from rumos_bank.model.families import find_family, make_model
@@ -205,14 +214,16 @@ def refit(
     place = Path(folder)
     job = json.loads((place / "specification.json").read_text())
     train, test = (pd.read_parquet(place / f"{name}.parquet") for name in ("train", "test"))
-    seed, protected, costs = job["seed"], tuple(job["protected"]), Costs(**job["costs"])
+    seed, protected, prices = job["seed"], tuple(job["protected"]), Prices(**job["costs"])
     family, trial, y = find_family(job["family"]), job["parameters"], train[TARGET].to_numpy()
     split, looks_at = SplitSettings(folds=job["folds"], seed=seed), ModelSettings(protected=protected)
     folds, probability, _ = cross_validate(family, [trial], train, Settings(split=split, model=looks_at))
     judged = pd.DataFrame({"ID": train["ID"], "fold": folds, "defaulted": y, "probability": probability[0]})
-    rule = choose_rule(judged, costs, 1 if job["rule"] == "bayes" else -1)  # as it was chosen then
+    rule = choose_rule(
+        judged, find_costs(prices, train), 1 if job["rule"] == "bayes" else -1
+    )  # as it was chosen then
     model = make_model(family, trial, seed, protected)
-    decision = make_decision(model, rule.threshold, costs, protected, job["refer_margin"]).fit(train, y)
+    decision = make_decision(model, rule.threshold, prices, protected, job["refer_margin"]).fit(train, y)
     decision.reference_ = make_reference(decision, train, probability[0])
     tested = test[["ID"]].assign(defaulted=test[TARGET], probability=decision.predict_proba(test)[:, 1])
     fresh = tested["probability"].to_numpy(), tested["defaulted"].to_numpy()
@@ -229,7 +240,7 @@ def refit(
 class Reproduction:
     "What came out when a run was made again."
 
-    threshold: float
+    threshold: float | None  # None: the Bayes threshold of each client
     cv_cost: float  # euros per client, mean over the folds
     library: str  # digest of the code that did it
     versions: Mapping[str, str]  # package → version
@@ -285,8 +296,9 @@ def compare_answers(
     name: str,  # of these clients, for people
     then: "pd.DataFrame",  # (n, …) ID, defaulted, probability
     now: "pd.DataFrame",  # (n, …) the same clients in any order
-    thresholds: tuple[float, float],  # then, now
-    costs: Costs,
+    thresholds: tuple[float | None, float | None],  # then, now; None: the Bayes threshold of each client
+    prices: Prices | Costs,
+    clients: "pd.DataFrame | None" = None,  # (m, …) with these among them; needed where prices depend on the client
 ) -> Part:
     "What differs for these clients; raises `PipelineError` if they are not the same clients."
     paired = then.merge(now, on=ID, suffixes=("_then", "_now"), validate="one_to_one")
@@ -296,7 +308,9 @@ def compare_answers(
             "they were divided differently, so nothing can be compared"
         )
     probabilities = [paired[f"probability_{when}"].to_numpy() for when in ("then", "now")]
-    refused = [decide(each, threshold) for each, threshold in zip(probabilities, thresholds)]
+    asked = {} if clients is None else clients.set_index(ID).loc[paired[ID]]
+    costs = find_costs(prices, asked)
+    refused = [decide(each, find_threshold(own, costs)) for each, own in zip(probabilities, thresholds)]
     defaulted = paired["defaulted_then"].to_numpy()
     euros = [business_cost(defaulted, each, costs) for each in refused]
     largest = float(np.abs(probabilities[0] - probabilities[1]).max())
@@ -371,13 +385,15 @@ def judge(
     reproduced: Reproduction,
     limits: CanarySettings,
     how: Sequence[str] = (),  # where it was made again
+    clients: "pd.DataFrame | None" = None,  # (n, …) train and test; needed where prices depend on the client
 ) -> Verdict:
     "The verdict on what came out then and now."
     model_record = specification.model_record
-    costs, thresholds = Costs(**model_record["costs"]), (model_record["threshold"], reproduced.threshold)
-    parts = [compare_answers("test", specification.tested, reproduced.tested, thresholds, costs)]
+    thresholds = model_record["threshold"], reproduced.threshold
+    rule = thresholds, Prices(**model_record["costs"]), clients
+    parts = [compare_answers("test", specification.tested, reproduced.tested, *rule)]
     if specification.folds is not None:
-        parts.append(compare_answers("out of fold", specification.folds, reproduced.folds, thresholds, costs))
+        parts.append(compare_answers("out of fold", specification.folds, reproduced.folds, *rule))
     differs = tuple(_find_other(specification, reproduced))
     beyond = tuple(_find_breaches(parts, reproduced.cv_cost - specification.cv_cost, limits))
     is_same = not differs and all(each.largest == 0 and not each.changed for each in parts)

@@ -43,6 +43,7 @@ from rumos_bank.governance.references import check_reference, explain_lost_key, 
 from rumos_bank.ground.errors import ParameterError, StoreError
 from rumos_bank.ground.files import hold_lock, write_file
 from rumos_bank.ground.settings import Settings
+from rumos_bank.model.cost import recover_costs
 from rumos_bank.serving.case_parts import (
     find_place,
     find_rows,
@@ -152,14 +153,15 @@ class Case:
         return {**self.entry, **own, "events": [dict(each) for each in self.events]}
 
 # %% ../../nbs/lib/serving/55_cases.ipynb #a9d01916
-_FORM = "4"  # of the tables below: an index of another form is made anew
+_FORM = "5"  # of the tables below: an index of another form is made anew
 _TABLES = """
 create table files (name text primary key, read integer not null, tail text, inode integer, time integer, size integer)
   without rowid;
 create table erased (inode integer, time integer, size integer);
 create table cases (
   segment text, position integer, id text not null, time text not null, caller text, interface text, officer text,
-  reference text, version integer, refused integer, referred integer, probability real, primary key (segment, position)) without rowid;
+  reference text, version integer, refused integer, referred integer, probability real, false_positive real,
+  false_negative real, primary key (segment, position)) without rowid;
 create index cases_time on cases (time, segment, position);
 create index cases_reference on cases (reference) where reference is not null;
 create table events (
@@ -206,6 +208,10 @@ def _row_of_case(entry: Mapping[str, Any], segment: str, position: int) -> tuple
     made = read_entry(Decided, entry)
     who = made.caller, made.interface, made.officer, made.reference
     answer = made.answer
+    names = "probability", "expected_cost_accept", "expected_cost_refuse", "threshold"
+    at_stake: tuple[float | None, ...] = None, None
+    if answer.keys() >= set(names):
+        at_stake = tuple(vars(recover_costs(*(answer[name] for name in names))).values())
     return (
         segment,
         position,
@@ -216,6 +222,7 @@ def _row_of_case(entry: Mapping[str, Any], segment: str, position: int) -> tuple
         answer["prediction"],
         answer["refer"],
         answer.get("probability"),
+        *at_stake,
     )
 
 
@@ -244,7 +251,7 @@ def _add_lines(index: sqlite3.Connection, name: str, lines: Sequence[bytes], beg
             elif kind is BatchDecided and (segment := read_entry(BatchDecided, entry).segment):
                 batches.append((segment, entry["id"]))
         begin += len(line)
-    index.executemany(f"insert or replace into cases values ({','.join('?' * 12)})", cases)
+    index.executemany(f"insert or replace into cases values ({','.join('?' * 14)})", cases)
     index.executemany("insert or replace into events values (?, ?, ?, ?, ?, ?, ?)", events)
     index.executemany("insert or replace into batches values (?, ?)", batches)
 

@@ -32,7 +32,16 @@ from rumos_bank.governance.registry import (
 from rumos_bank.ground.errors import DataError, ParameterError, RumosError, StoreError
 from rumos_bank.ground.files import write_file
 from rumos_bank.ground.settings import Costs, Settings, read_settings
-from rumos_bank.model.cost import decide, expected_costs, is_close
+from rumos_bank.model.cost import (
+    BILL_AT,
+    LIMIT_AT,
+    decide,
+    expected_costs,
+    find_costs,
+    find_threshold,
+    is_close,
+    require_rule,
+)
 from rumos_bank.model.explain import Explanation, explain
 from rumos_bank.model.portable import PORTABLE, SKOPS, PortableDecision, read_portable
 
@@ -102,7 +111,7 @@ class Champion:
         cached: str = "",  # why they came from the cache; empty: they came from the store
     ):
         form, self._portable = read_portable(content[PORTABLE])
-        rule = {name: float(value) for name, value in form["decision"].items()}
+        rule = form["decision"]
         self.version, self.digest, self.cached = version, digest_value(line.event.files), cached
         self.family = str(form["about"]["family"])
         event = line.event
@@ -111,7 +120,8 @@ class Champion:
         self.protected = tuple(form["protected"])
         self.seen = tuple(name for name in CLIENT_COLUMNS if name not in self.protected)
         self.threshold, self._margin = rule["threshold"], rule["refer_margin"]
-        self.costs = Costs(false_positive=rule["false_positive"], false_negative=rule["false_negative"])
+        self.prices = require_rule(**rule)
+        self._flat = self.prices.flat  # the costs that hold for all clients; None: they depend on the client
         self._parts = version, line, dict(content), cached
         self.decision  # made now: a model that cannot be used is refused before it is in production
         self._probability = self._portable.probability if self._portable else self._ask_model
@@ -129,6 +139,13 @@ class Champion:
     def decision(self) -> "PortableDecision | DecisionModel":
         "The object that decides about one client."
         return self._portable or self.model
+
+    def costs(
+        self,
+        client: Mapping[str, Any],  # values by name
+    ) -> Costs:
+        "The euros at stake with a client; the same for all where prices do not depend on the client."
+        return self._flat or find_costs(self.prices, dict(client))
 
     @property
     def reference(self) -> dict[str, Any]:
@@ -150,10 +167,12 @@ class Champion:
         values: Sequence[float],  # the 23 fields in canonical order, already checked
     ) -> Decision:
         "The decision about one client, on the shortest path."
-        p, costs = self._probability(values), self.costs
+        p = self._probability(values)
+        costs = self._flat or self.prices.of(values[LIMIT_AT], values[BILL_AT])
+        threshold = costs.bayes_threshold if self.threshold is None else self.threshold
         accept, refuse = expected_costs(p, costs)
-        refer = is_close(p, self.threshold, costs, self._margin)
-        return Decision(int(p >= self.threshold), p, self.threshold, accept, refuse, refer, self.version)
+        refer = is_close(p, threshold, costs, self._margin)
+        return Decision(int(p >= threshold), p, threshold, accept, refuse, refer, self.version)
 
     def score_columns(
         self,
@@ -162,14 +181,16 @@ class Champion:
         "The decisions about many clients, in columns."
         rows = np.column_stack(columns).astype(float)
         p = self.model.predict_proba(rows)[:, 1] if len(rows) else np.zeros(0)
-        accept, refuse = expected_costs(p, self.costs)
+        costs = self._flat or self.prices.of(rows[:, LIMIT_AT], rows[:, BILL_AT])
+        threshold = find_threshold(self.threshold, costs)
+        accept, refuse = expected_costs(p, costs)
         return {
-            "prediction": decide(p, self.threshold),
+            "prediction": decide(p, threshold),
             "probability": p,
-            "threshold": np.full(len(p), self.threshold),
+            "threshold": np.full(len(p), threshold),
             "expected_cost_accept": accept,
             "expected_cost_refuse": refuse,
-            "refer": is_close(p, self.threshold, self.costs, self._margin),
+            "refer": is_close(p, threshold, costs, self._margin),
             "model_version": np.full(len(p), self.version),
         }
 

@@ -576,7 +576,7 @@ def begin_cases(
         interface=interface,
         model=model,
         threshold=champion.threshold,
-        costs=champion.costs.model_dump(),
+        costs=champion.prices.model_dump(),
         officer=officer,
     )
     return CaseFolder(log, shared)

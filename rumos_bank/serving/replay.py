@@ -145,12 +145,12 @@ def answer_columns(
     if now:
         same = now["probability"].view(np.int64) == columns.values[PROBABILITY][there].view(np.int64)
         same &= now["refer"] == columns.values[REFER][there]
-        here = {"threshold": champion.threshold, "costs": champion.costs.model_dump()}
+        here = {"threshold": champion.threshold, "costs": champion.prices.model_dump()}
         same &= all(here[name] == getattr(shared, name) for name in _SAME)
         different[there] = ~same
     places = np.cumsum(there) - 1
     for at in np.flatnonzero(different).tolist():
-        then = shared.answer(float(columns.values[PROBABILITY][at]), bool(columns.values[REFER][at]))
+        then = shared.answer({name: columns.values[name][at].item() for name in shared.columns})
         answer = {name: values[places[at]].item() for name, values in now.items()}
         found[at] = find_differences(then, answer)
     return there, found

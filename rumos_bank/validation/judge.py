@@ -15,9 +15,9 @@ import numpy as np
 
 from rumos_bank.data.contract import CLIENT_COLUMNS, TARGET
 from rumos_bank.ground.errors import ParameterError
-from rumos_bank.ground.settings import Costs
+from rumos_bank.ground.settings import Costs, Prices
 from rumos_bank.ground.statistics import Difference, compare_by_folds
-from rumos_bank.model.cost import business_cost, choose_threshold, decide
+from rumos_bank.model.cost import business_cost, choose_threshold, decide, find_costs
 from rumos_bank.model.evaluate import as_judged, bin_by_mass, calibration_error, reliability
 
 if TYPE_CHECKING:
@@ -31,7 +31,9 @@ class Contender:
 
     name: str
     make: "Callable[[], ClassifierMixin]"  # unfitted, takes client frames, has predict_proba
-    threshold: float | None = None  # None: tuned on out-of-bag probabilities of each train part
+    threshold: float | None = (
+        None  # None: the model's own rule, or tuned on out-of-bag probabilities of each train part
+    )
 
 
 def make_predecessor(
@@ -54,18 +56,21 @@ def make_predecessor(
 
 # %% ../../nbs/lib/validation/30_judge.ipynb #094423e5
 def _judge_fold(
-    contender: Contender, clients: "pd.DataFrame", learn: np.ndarray, judge: np.ndarray, costs: Costs
+    contender: Contender, clients: "pd.DataFrame", learn: np.ndarray, judge: np.ndarray, costs: Prices | Costs
 ) -> tuple[np.ndarray, float]:  # probabilities of the judged, euros per client
     "The probabilities and the cost per client of one part, by a model of the other."
     known, fresh = clients.iloc[learn], clients.iloc[judge]
     model: Any = contender.make().fit(known, known[TARGET].to_numpy())
     probability = model.predict_proba(fresh)[:, 1]
+    at_stake = find_costs(costs, fresh)
     threshold = contender.threshold
-    if threshold is None:
+    if hasattr(model, "thresholds"):  # a decision: it has its own rule
+        threshold = model.thresholds(fresh)
+    elif threshold is None:
         out_of_bag = np.nan_to_num(model.steps[-1][1].oob_decision_function_[:, 1], nan=0.5)
-        threshold = choose_threshold(known[TARGET].to_numpy(), out_of_bag, costs)
+        threshold = choose_threshold(known[TARGET].to_numpy(), out_of_bag, find_costs(costs, known))
     defaulted = fresh[TARGET].to_numpy()
-    return probability, business_cost(defaulted, decide(probability, threshold), costs) / len(fresh)
+    return probability, business_cost(defaulted, decide(probability, threshold), at_stake) / len(fresh)
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,7 @@ class Judged:
 def judge(
     contenders: Sequence[Contender],  # with names of their own
     clients: "pd.DataFrame",  # labelled; all of them, train and test
-    costs: Costs,
+    costs: Prices | Costs,
     repeats: int = 3,  # of all folds, each time cut anew
     folds: int = 5,  # parts that the clients are cut into
     seed: int = 0,  # of the folds: another than the search's

@@ -9,16 +9,16 @@ __all__ = ['PROTECTED_SLICES', 'FEWEST', 'FAIRNESS_CLAIMS', 'slice_clients', 'co
 # %% ../../nbs/lib/validation/31_slices.ipynb #0aa7ba97
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rumos_bank.data.contract import FIELD_OF, STATUSES
 from rumos_bank.ground.errors import ParameterError, require_same_length
 from rumos_bank.ground.settings import Costs
-from rumos_bank.ground.statistics import wilson_interval
-from rumos_bank.model.cost import business_cost, cost_each, decide, is_close
-from rumos_bank.model.evaluate import as_judged, bootstrap_cost
+from rumos_bank.ground.statistics import bootstrap_totals, percentile_interval, wilson_interval
+from rumos_bank.model.cost import cost_each, decide, is_close
+from rumos_bank.model.evaluate import as_judged
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,12 +113,16 @@ def _refused_among(kind: int, defaulted: np.ndarray, refused: np.ndarray) -> flo
     return float(among.mean()) if len(among) else float("nan")
 
 
-def _group_metrics(costs: Costs) -> dict[str, Callable[..., float]]:
+_DRAWS = 2000  # resamples behind the bounds of a group's cost
+
+
+def _group_metrics() -> dict[str, Callable[..., float]]:
     "The metrics of every group, as functions of outcomes and decisions."
     from fairlearn.metrics import count, selection_rate
 
-    def bound(which: str, defaulted: np.ndarray, refused: np.ndarray) -> float:
-        return float(getattr(bootstrap_cost(defaulted, refused, costs), which)) / len(defaulted)
+    def bound(which: int, defaulted: np.ndarray, refused: np.ndarray, lost: np.ndarray) -> float:
+        totals = bootstrap_totals(lost, _DRAWS, 0)
+        return float(percentile_interval(totals, 0.95)[which]) / len(defaulted)
 
     return {
         "clients": count,
@@ -126,26 +130,29 @@ def _group_metrics(costs: Costs) -> dict[str, Callable[..., float]]:
         "refused_share": selection_rate,
         "false_positive_rate": partial(_refused_among, 0),
         "false_negative_rate": lambda defaulted, refused: 1 - _refused_among(1, defaulted, refused),
-        "cost_per_client": lambda d, refused: business_cost(d, refused, costs) / len(d),
-        "cost_low": partial(bound, "low"),
-        "cost_high": partial(bound, "high"),
+        "cost_per_client": lambda defaulted, refused, lost: lost.mean(),
+        "cost_low": partial(bound, 0),
+        "cost_high": partial(bound, 1),
         "predicted": lambda defaulted, refused, probability: probability.mean(),
     }
 
 # %% ../../nbs/lib/validation/31_slices.ipynb #192fbb87
 def _measure_slicing(
-    groups: "pd.Series", outcome: np.ndarray, probability: np.ndarray, refused: np.ndarray, costs: Costs
+    groups: "pd.Series", outcome: np.ndarray, probability: np.ndarray, refused: np.ndarray, lost: np.ndarray
 ) -> "pd.DataFrame":
     "The table of one slicing."
     from fairlearn.metrics import MetricFrame
 
     names, order = _pool_small(groups)
     frame = MetricFrame(
-        metrics=_group_metrics(costs),
+        metrics=_group_metrics(),
         y_true=outcome,
         y_pred=refused,
         sensitive_features=names,
-        sample_params={"predicted": {"probability": probability}},
+        sample_params={
+            "predicted": {"probability": probability},
+            **{name: {"lost": lost} for name in ("cost_per_client", "cost_low", "cost_high")},
+        },
     )
     table = frame.by_group.astype(float).loc[order]
     low, high = wilson_interval(table["default_rate"], table["clients"])
@@ -160,8 +167,8 @@ def measure_slices(
     clients: "pd.DataFrame",  # (n, any) canonical clients
     defaulted: np.ndarray,  # (n,) 0 or 1; 1 = the client defaulted
     probability: np.ndarray,  # (n,) probability of default, 0 to 1
-    threshold: float,  # refuse from here on
-    costs: Costs,  # euros per false positive and per false negative
+    threshold: Any,  # refuse from here on: one for all, or (n,) each client's own
+    costs: Costs,  # of these clients, euros
 ) -> "pd.DataFrame":  # a group a row; rates and gaps are shares, costs euros per client
     """Cost, errors and calibration of every group of every slicing.
 
@@ -173,7 +180,8 @@ def measure_slices(
     outcome, probability = as_judged(defaulted, probability)
     refused = decide(probability, threshold)
     slices = slice_clients(clients)
-    tables = [_measure_slicing(groups, outcome, probability, refused, costs) for groups in slices.values()]
+    lost = cost_each(outcome, refused, costs)
+    tables = [_measure_slicing(groups, outcome, probability, refused, lost) for groups in slices.values()]
     return pd.concat(tables, keys=slices, names=["slicing"]).reset_index("slicing").reset_index(drop=True)
 
 # %% ../../nbs/lib/validation/31_slices.ipynb #666cca92
@@ -279,7 +287,7 @@ def measure_fairness(
     clients: "pd.DataFrame",  # (n, any) canonical clients
     defaulted: np.ndarray,  # (n,) 0 or 1; 1 = the client defaulted
     probability: np.ndarray,  # (n,) probability of default, 0 to 1
-    threshold: float,  # refuse from here on
+    threshold: Any,  # refuse from here on: one for all, or (n,) each client's own
     draws: int = 2000,  # resamples, at least 1
     seed: int = 0,  # of the resamples
 ) -> "pd.DataFrame":  # a measure a row: slicing, measure, value, 95 % bounds, if_equal, left_out, meaning
@@ -322,10 +330,10 @@ FAIRNESS_CLAIMS = {
 
 # %% ../../nbs/lib/validation/31_slices.ipynb #502cb53e
 def refer_band(
-    threshold: float,  # at least 0; the one in force
+    threshold: Any,  # at least 0; the one in force, or (n,) each client's own
     costs: Costs,  # euros per false positive and per false negative
     margin_eur: float,  # euros, at least 0: the largest difference between the decisions' expected costs
-) -> tuple[float, float]:  # probabilities; both ends belong to the band, unless the margin is 0: it is empty
+) -> tuple[Any, Any]:  # probabilities; both ends belong to the band, unless the margin is 0: it is empty
     """The probabilities of default between which both decisions cost nearly the same.
 
     Raises `ParameterError` for a negative margin.
@@ -333,7 +341,7 @@ def refer_band(
     if not margin_eur >= 0:
         raise ParameterError(f"margin_eur must be at least 0, got {margin_eur}")
     half = margin_eur / (costs.false_positive + costs.false_negative)
-    return max(threshold - half, 0.0), min(threshold + half, 1.0)
+    return np.maximum(threshold - half, 0.0), np.minimum(threshold + half, 1.0)
 
 # %% ../../nbs/lib/validation/31_slices.ipynb #ebcf4b79
 _BANDS_TRIED = 41  # from no clients to all
@@ -342,11 +350,11 @@ _BANDS_TRIED = 41  # from no clients to all
 def refer_curve(
     defaulted: np.ndarray,  # (n,) 0 or 1; 1 = the client defaulted
     probability: np.ndarray,  # (n,) probability of default, 0 to 1
-    threshold: float,  # at least 0; the one in force
-    costs: Costs,  # euros per false positive and per false negative
+    threshold: Any,  # at least 0; the one in force, or (n,) each client's own
+    costs: Costs,  # of these clients, euros
     referral_cost: float,  # euros per client referred to a human, at least 0
     human_error: float = 0.1,  # 0 to 1: share of the referred about whom the human is wrong
-) -> "pd.DataFrame":  # a band a row: margin_eur, low, high, referred_share and two costs in euros per client
+) -> "pd.DataFrame":  # a band a row: margin_eur, low and high (means over the clients), referred_share and two costs in euros per client
     """The cost of referring ever more clients around the threshold to a human.
 
     Raises `ParameterError` for a cost below 0, an error outside 0 to 1, and clients that `as_judged` refuses.
@@ -361,9 +369,10 @@ def refer_curve(
         )
     if_wrong = cost_each(outcome, outcome == 0, costs)
     alone = cost_each(outcome, decide(probability, threshold), costs)
-    widest = max(threshold, 1 - threshold) * (costs.false_positive + costs.false_negative)
+    widest = np.max(np.maximum(threshold, 1 - threshold) * (costs.false_positive + costs.false_negative))
     margins = np.linspace(0, widest, _BANDS_TRIED)
-    low, high = np.array([refer_band(threshold, costs, margin) for margin in margins]).T
+    bands = [refer_band(threshold, costs, margin) for margin in margins]
+    low, high = np.array([[np.mean(low), np.mean(high)] for low, high in bands]).T
     referred = np.array([is_close(probability, threshold, costs, margin) for margin in margins])  # (bands, n)
     right = np.where(referred, referral_cost, alone).mean(axis=1)
     erring = human_error * (referred * if_wrong).mean(axis=1)
