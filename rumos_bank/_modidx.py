@@ -2115,6 +2115,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                         'rumos_bank/ground/settings.py'),
                                             'rumos_bank.ground.settings.Prices.of': ( 'lib/ground/settings.html#prices.of',
                                                                                       'rumos_bank/ground/settings.py'),
+                                            'rumos_bank.ground.settings.Prices.take': ( 'lib/ground/settings.html#prices.take',
+                                                                                        'rumos_bank/ground/settings.py'),
                                             'rumos_bank.ground.settings.ReferSettings': ( 'lib/ground/settings.html#refersettings',
                                                                                           'rumos_bank/ground/settings.py'),
                                             'rumos_bank.ground.settings.Section': ( 'lib/ground/settings.html#section',

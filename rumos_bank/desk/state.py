@@ -799,7 +799,8 @@ class Desk(Form):
     def bank(self) -> Costs:
         "What is at stake by the champion's prices, with the client in the form; with the typical one while it is not filled in."
         known: Mapping[str, int] = self.client if self.decision else self.champion.reference["typical"]
-        return self.champion.costs(known)
+        costs: Costs = self.champion.costs(known)
+        return costs
 
     @observe("champion", "decision")
     def _keep_costs(self, _change: Any) -> None:

@@ -168,6 +168,15 @@ class Prices(Section):
             )
         return float(costs.bayes_threshold)
 
+    def take(
+        self,
+        rows: Any,  # of some clients
+    ) -> Costs:
+        "The costs of some of the clients, where they hold for all; raises `SettingsError` if they depend on the client."
+        if (costs := self.flat) is None:
+            raise SettingsError("the prices in [costs] depend on the client: ask find_costs")
+        return costs
+
     def of(
         self,
         limit: Any,  # TWD: a number, or (n,) an array

@@ -283,7 +283,7 @@ def half_and_half(field: str, codes: tuple[int, int], refused: list[set[int]]) -
         Candidate(
             "c",
             {},
-            SimpleNamespace(threshold=0.5),
+            SimpleNamespace(thresholds=lambda clients: 0.5),
             {},
             folds.assign(probability=np.isin(range(200), list(who))),
         )
@@ -371,7 +371,9 @@ def test_the_gaps_are_those_that_the_audit_shows(honest, train):
     folds, threshold = honest.folds, honest.model_record["threshold"]
     table = measure_fairness(train, folds["defaulted"], folds["probability"], threshold, draws=1)
     for slicing in PROTECTED_SLICES:
-        cells = _count_cells(slice_clients(train)[slicing], folds["defaulted"].to_numpy(), honest.refused)
+        cells = _count_cells(
+            slice_clients(train)[slicing], folds["defaulted"].to_numpy(), honest.refuse(train)
+        )
         shown = table[table["slicing"] == slicing].set_index("measure")["value"]
         measures = ["demographic parity difference", "good payers refused, difference"]
         assert _gaps(cells) == pytest.approx(shown[measures].to_numpy())
