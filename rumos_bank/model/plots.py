@@ -4,11 +4,13 @@
 
 # %% auto #0
 __all__ = ['ACCENT', 'show', 'draw_cost_curve', 'draw_roc', 'draw_precision_recall', 'draw_calibration', 'draw_confusion',
-           'draw_leaderboard', 'draw_differences', 'draw_slices', 'draw_refer_curve']
+           'draw_leaderboard', 'draw_differences', 'draw_slices', 'draw_refer_curve', 'draw_price_assumptions',
+           'draw_own_thresholds']
 
 # %% ../../nbs/lib/model/25_plots.ipynb #8529537b
 import io
 import textwrap
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -368,4 +370,69 @@ def draw_refer_curve(
     )
     axes.yaxis.set_major_formatter("{x:,.0f}")
     axes.set_ylim(0, 1.08 * curve[["cost_if_right", "cost_if_human_errs"]].to_numpy().max())
+    return figure
+
+# %% ../../nbs/lib/model/25_plots.ipynb #9c5ebceb
+def draw_price_assumptions(
+    table: "pd.DataFrame",  # an assumption a row: assumption, one threshold, own thresholds, saved, low, high, in euros
+) -> "Figure":
+    """Euros per client with one threshold and with the clients' own, by what is assumed about prices.
+
+    Raises `ParameterError` without an assumption.
+    """
+    if not len(table):
+        raise ParameterError("there must be an assumption to draw, got none")
+    most = table.loc[table["saved"].idxmax()]
+    title = f"Thresholds of the clients' own would save up to {most['saved']:,.0f} € per client"
+    figure, axes = _start_figure(
+        title, "the mean prices are the bank's in every row", "euros lost per client", ""
+    )
+    figure.set_figheight(1.8 + 0.6 * len(table))
+    axes.set_yticks(range(len(table)), [textwrap.fill(name, 26) for name in table["assumption"]])
+    for place, (one, own, saved) in enumerate(table[["one threshold", "own thresholds", "saved"]].to_numpy()):
+        axes.plot([own, one], [place, place], color=_PALE, linewidth=5, zorder=1)
+        axes.plot(one, place, "s", color=_GREY, markersize=8, label="one threshold" if not place else None)
+        axes.plot(own, place, "o", color=ACCENT, markersize=8, label="own thresholds" if not place else None)
+        axes.annotate(
+            f"{saved:+,.0f} €" if saved < 0 else f"{saved:,.0f} € saved",
+            ((one + own) / 2, place),
+            (0, 8),
+            textcoords="offset points",
+            ha="center",
+            color=_INK,
+            fontsize=9,
+        )
+    axes.set_ylim(len(table) - 0.4, -0.7)
+    axes.grid(visible=False, axis="y")
+    figure.legend(frameon=False, fontsize=9, loc="outside lower left", ncols=2)
+    return figure
+
+
+def draw_own_thresholds(
+    thresholds: "Mapping[str, np.ndarray]",  # what is assumed → (n,) the threshold of each client
+    bank: float,  # the one threshold in force, 0 to 1
+) -> "Figure":
+    """Where the clients' own thresholds lie: the middle half, and nine of ten, beside the bank's one.
+
+    Raises `ParameterError` without an assumption.
+    """
+    if not thresholds:
+        raise ParameterError("there must be an assumption to draw, got none")
+    figure, axes = _start_figure(
+        f"One threshold for all lies at {_percent(bank)}",
+        "bar: half of the clients, line: nine of ten, dot: the median",
+        "threshold",
+        "",
+    )
+    figure.set_figheight(1.8 + 0.5 * len(thresholds))
+    for place, own in enumerate(thresholds.values()):
+        least, low, middle, high, most = np.quantile(np.asarray(own, float), [0.05, 0.25, 0.5, 0.75, 0.95])
+        axes.plot([least, most], [place, place], color=_GREY, linewidth=1)
+        axes.plot([low, high], [place, place], color=ACCENT, linewidth=6, solid_capstyle="butt")
+        axes.plot(middle, place, "o", color=_INK, markersize=5, zorder=3)
+    axes.axvline(bank, color=_INK, linewidth=1, linestyle="--")
+    axes.set_yticks(range(len(thresholds)), [textwrap.fill(name, 26) for name in thresholds])
+    _use_percent(axes)
+    axes.set_ylim(len(thresholds) - 0.4, -0.6)
+    axes.grid(visible=False, axis="y")
     return figure

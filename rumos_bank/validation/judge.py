@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Contender', 'make_predecessor', 'Judged', 'judge', 'tabulate', 'describe_difference', 'Calibration',
-           'measure_calibration']
+           'measure_calibration', 'assume_prices', 'compare_prices']
 
 # %% ../../nbs/lib/validation/30_judge.ipynb #06bbc6e2
 from collections.abc import Callable, Mapping, Sequence
@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rumos_bank.data.contract import CLIENT_COLUMNS, TARGET
+from rumos_bank.data.contract import BILLS, CLIENT_COLUMNS, TARGET
 from rumos_bank.ground.errors import ParameterError
 from rumos_bank.ground.settings import Costs, Prices
 from rumos_bank.ground.statistics import Difference, compare_by_folds
 from rumos_bank.model.cost import business_cost, choose_threshold, decide, find_costs
 from rumos_bank.model.evaluate import as_judged, bin_by_mass, calibration_error, reliability
+from rumos_bank.model.search import cost_by_fold
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -235,3 +236,62 @@ def measure_calibration(
         intercept=intercept,
         **_split_brier(outcome, probability),
     )
+
+# %% ../../nbs/lib/validation/30_judge.ipynb #c539f4fe
+def assume_prices(
+    clients: "pd.DataFrame",  # (n, …) among whom the mean prices are kept
+    bank: Costs,  # euros, the same for all clients
+) -> dict[str, Prices]:  # what is assumed → prices by the limit or the bill
+    "Prices that depend on the client and have the bank's prices as their means."
+    amounts = {
+        name: clients[field].clip(lower=0).mean()
+        for name, field in (("limit", "LIMIT_BAL"), ("bill", BILLS[0]))
+    }
+    flat = {"false_positive": bank.false_positive, "false_negative": bank.false_negative}
+
+    def by(kind: str, amount: str) -> dict[str, str]:
+        return {kind: f"{flat[kind] / amounts[amount]:.4g} * {amount}"}
+
+    return {
+        "a defaulter's loss grows with the bill": Prices(**flat | by("false_negative", "bill")),
+        "a defaulter's loss grows with the limit": Prices(**flat | by("false_negative", "limit")),
+        "the business lost grows with the limit": Prices(**flat | by("false_positive", "limit")),
+        "loss with the bill, business with the limit": Prices(
+            **by("false_positive", "limit"), **by("false_negative", "bill")
+        ),
+        "both grow with the limit": Prices(**by("false_positive", "limit"), **by("false_negative", "limit")),
+    }
+
+
+def compare_prices(
+    folds: "pd.DataFrame",  # (n, …) fold, defaulted, probability: out of fold
+    clients: "pd.DataFrame",  # (n, …) the same clients
+    bank: Costs,  # euros, the same for all clients: the rule in force
+    assumed: Mapping[str, Prices],  # what is assumed → what it would cost
+) -> "pd.DataFrame":  # one row an assumption; euros per client
+    "What the bank's one threshold costs where the prices are others, against a threshold of each client's own."
+    import pandas as pd
+
+    rows, ratio = [], 1 / (folds["fold"].nunique() - 1)
+    refused = decide(folds["probability"], bank.bayes_threshold)
+    for name, prices in assumed.items():
+        costs = find_costs(prices, clients)
+        own = costs.bayes_threshold
+        one, each = (cost_by_fold(folds, threshold, costs) for threshold in (bank.bayes_threshold, own))
+        found = compare_by_folds(one, each, ratio)
+        changed = refused != decide(folds["probability"], own)
+        written = prices.model_dump()
+        rows.append(
+            {
+                "assumption": name,
+                "false positive": written["false_positive"],
+                "false negative": written["false_negative"],
+                "one threshold": one.mean(),
+                "own thresholds": each.mean(),
+                "saved": found.mean,
+                "low": found.low,
+                "high": found.high,
+                "other decisions": changed.mean(),
+            }
+        )
+    return pd.DataFrame(rows)
