@@ -432,7 +432,8 @@ def draw_own_thresholds(
         axes.plot(middle, place, "o", color=_INK, markersize=5, zorder=3)
     axes.axvline(bank, color=_INK, linewidth=1, linestyle="--")
     axes.set_yticks(range(len(thresholds)), [textwrap.fill(name, 26) for name in thresholds])
-    _use_percent(axes)
+    axes.set_xlim(-0.01, 1.01)
+    axes.xaxis.set_major_formatter(lambda share, _: _percent(share))
     axes.set_ylim(len(thresholds) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
     return figure
