@@ -32,6 +32,7 @@ from rumos_bank.governance.promotion import Verdict, promote
 from rumos_bank.governance.promotion_state import read_champion
 from rumos_bank.governance.tracking import Store, log_search, open_store
 from rumos_bank.ground.settings import DATABASE, Settings, read_settings
+from rumos_bank.model.cost import find_costs
 from rumos_bank.model.decision import DecisionModel
 from rumos_bank.model.evaluate import measure
 from rumos_bank.model.explain import make_reference
@@ -111,7 +112,8 @@ def log_tree(
     probability, defaulted = decision.predict_proba(data.test)[:, 1], data.test[TARGET].to_numpy()
     decision.reference_["watch"] = make_watch_reference(decision, data.train, probability, defaulted)
     found = replace(found, decision=decision)
-    on_test = measure(defaulted, probability, found.decision.threshold, settings.costs)
+    costs = find_costs(settings.costs, data.test)
+    on_test = measure(defaulted, probability, found.decision.thresholds(data.test), costs)
     on_test |= {"min_cost_low": 1.0, "min_cost_high": 2.0, "microseconds_per_client": 3.0}
     tested = pd.DataFrame(
         {"ID": data.test[ID].to_numpy(), "defaulted": defaulted, "probability": probability}
