@@ -72,7 +72,6 @@ def test_the_cases_of_a_file_keep_what_was_at_stake_and_outlive_an_erasure(
     promoted, clients, expected, tmp_path, ending
 ):
     place = promoted.copy_to(tmp_path / "store")
-    settings = place.settings
     source, target = tmp_path / f"in{ending}", tmp_path / f"out{ending}"
     named = clients.head(300).assign(reference=[f"C-{n}" for n in range(300)])
     named.to_csv(source, index=False) if ending == ".csv" else named.to_parquet(source, index=False)
