@@ -314,6 +314,7 @@ def make_model_record(
         "threshold": decision.threshold,
         "costs": {"false_positive": decision.false_positive, "false_negative": decision.false_negative},
         "protected": list(decision.protected),
+        "refits": len(result.refits),
         **tags,
     }
 
