@@ -461,7 +461,7 @@ def _measure_survival(
     if len(found) < _CELL:
         return dict(_NO_SURVIVAL)
     changed = np.array([_as_row(change.fields) for change in found])
-    agreed = [decide(refit.predict_proba(changed)[:, 1], refit.threshold) == 0 for refit in refits]
+    agreed = [decide(refit.predict_proba(changed)[:, 1], decision.threshold) == 0 for refit in refits]
     margin, share = (
         decision.threshold - np.array([each.probability for each in found]),
         np.mean(agreed, axis=0),
