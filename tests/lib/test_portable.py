@@ -332,7 +332,7 @@ def test_the_least_and_the_most_that_leaves_add_up_to(form):
 @pytest.mark.parametrize(
     "change",
     [
-        {"format": 2},
+        {"format": 3},
         {"format": "1"},
         {"format": None},
         {"columns": []},
