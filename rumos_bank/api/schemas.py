@@ -358,9 +358,13 @@ class Explanation(BaseModel):
         description="What each group of fields added to the base, in points of probability; all add up"
     )
     reasons: list[dict[str, str | float]] = Field(
-        description="Of a refusal, at most four, each checked by changing it"
+        description="Of a refusal, the largest first: `points` of the difference to the typical accepted client, of which every "
+        "group of 5 or more is given; as evidence the probability with the group made typical, and by how much it falls"
     )
-    changes: list[dict[str, Any]] = Field(description="Changes that would have led to acceptance")
+    changes: list[dict[str, Any]] = Field(
+        description="Changes that would have led to acceptance, the cheapest first; `survives` is the share of refitted models that "
+        "would accept too, null where it is not known"
+    )
     sure: Others = Field(description="The earlier clients nearest in score")
     similar: Others = Field(description="The earlier clients that the model treats alike")
     texts: list[str] = Field(description="The same in sentences")

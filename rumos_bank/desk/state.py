@@ -57,7 +57,7 @@ from rumos_bank.governance.references import LONGEST, check_reference
 from rumos_bank.ground.errors import DataError, ParameterError, RumosError, SettingsError, StoreError
 from rumos_bank.ground.settings import Costs, Settings
 from rumos_bank.monitoring.monitor import REST, Monitor, keep_watch, last_watch
-from rumos_bank.serving.batch import CHANGE_COLUMNS, EXPLAINED, REASON_COLUMNS
+from rumos_bank.serving.batch import CHANGE_COLUMNS, EXPLAINED, REASON_COLUMNS, fit_reasons
 from rumos_bank.serving.cases import (
     Case,
     decide_appeal,
@@ -445,11 +445,8 @@ def explain_file(
             notify(done, len(refused))
         values = {name: int(value) for name, value in client.items()}
         why = champion.explain(values)
-        changes = (
-            describe_change(language, each.on_time, each.fields, each.probability, why.threshold)
-            for each in why.changes
-        )
-        reasons = (describe_group(language, each.group, values) for each in why.reasons)
+        changes = [describe_change(language, each, why.threshold) for each in why.changes]
+        reasons = fit_reasons([describe_group(language, each.group, values) for each in why.reasons], "; ")
         texts[row] = dict(zip(REASON_COLUMNS, reasons)) | dict(zip(CHANGE_COLUMNS, changes))
     rows = [texts.get(row, {}) for row in batch.upload.clients.index]
     return batch.upload.clients[[]].assign(

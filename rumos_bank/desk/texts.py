@@ -8,9 +8,9 @@ __all__ = ['TEXTS', 'translate', 'OfficerError', 'name_metric', 'write_probabili
 
 # %% ../../nbs/lib/desk/75_texts.ipynb #5eff7956
 import re
-from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
+from typing import TYPE_CHECKING
 
 from rumos_bank.ground.errors import DataError
 from rumos_bank.serving.words import (
@@ -22,6 +22,9 @@ from rumos_bank.serving.words import (
     write_number,
     write_percent,
 )
+
+if TYPE_CHECKING:
+    from rumos_bank.model.explain import Change
 
 # %% ../../nbs/lib/desk/75_texts.ipynb #11384e1e
 _PAGE = {
@@ -221,20 +224,53 @@ _DECIDE = {
 _REASONS = {
     "why card": ("Why", "Porquê"),
     "why refused": (
-        "What raised or lowered this client's risk, compared with the typical accepted client ({base}):",
-        "O que aumentou ou reduziu o risco deste cliente, em comparação com o cliente aceite típico ({base}):",
+        "What raised or lowered this client's risk, compared with the typical accepted client ({base}).",
+        "O que aumentou ou reduziu o risco deste cliente, em comparação com o cliente aceite típico ({base}).",
     ),
     "point": ("{points} point", "{points} ponto"),
     "points": ("{points} points", "{points} pontos"),
-    "if_typical": ("if this were typical: {probability}", "se isto fosse típico: {probability}"),
+    "points add up": (
+        "Points are shares of that difference; they add up to it.",
+        "Os pontos são partes dessa diferença; somados, dão-na por inteiro.",
+    ),
+    "less than a point": ("less than 1 point", "menos de 1 ponto"),
+    "flip lower": ("if this were typical: {probability}", "se isto fosse típico: {probability}"),
+    "flip hardly lower": (
+        "if this alone were typical: {probability}, hardly lower; it weighs together with other facts",
+        "se só isto fosse típico: {probability}, pouco menos; pesa em conjunto com outros factos",
+    ),
+    "flip not lower": (
+        "if this alone were typical: {probability}, not lower; it weighs together with other facts",
+        "se só isto fosse típico: {probability}, não menos; pesa em conjunto com outros factos",
+    ),
     "no effect": (
         "Nothing distinguishes this client from the typical one.",
         "Nada distingue este cliente do cliente típico.",
     ),
     "change card": ("What would have changed it", "O que teria mudado a resposta"),
     "change": (
-        "Had {what}, the risk would have been {probability}: accept.",
-        "Se {what}, o risco teria sido {probability}: aceitar.",
+        "Had {what}, the risk would have been {probability}: accept{refits}.",
+        "Se {what}, o risco teria sido {probability}: aceitar{refits}.",
+    ),
+    "change order": (
+        "The cheapest first. Refits are the same model fitted on other samples of the earlier clients.",
+        "Primeiro a mais barata. As reestimações são o mesmo modelo, ajustado a outras amostras dos clientes anteriores.",
+    ),
+    "refits nearly all": (
+        "; nearly all refits of the model agree",
+        "; quase todas as reestimações do modelo concordam",
+    ),
+    "refits agree": (
+        "; about {tenths} of 10 refits of the model agree",
+        "; cerca de {tenths} em cada 10 reestimações do modelo concordam",
+    ),
+    "refits fragile": (
+        "; fragile: only about {tenths} of 10 refits of the model agree",
+        "; frágil: só cerca de {tenths} em cada 10 reestimações do modelo concordam",
+    ),
+    "refits hardly any": (
+        "; fragile: hardly any refit of the model agrees",
+        "; frágil: quase nenhuma reestimação do modelo concorda",
     ),
     "no change": (
         "No change within reach was found that would have brought the risk below the limit.",
@@ -712,15 +748,16 @@ def read_whole(
 # %% ../../nbs/lib/desk/75_texts.ipynb #44936d13
 def describe_change(
     language: str,  # `en` or `pt`
-    on_time: int,  # latest payments that would have been on time, 0 to 3
-    fields: Mapping[str, int],  # the raw fields that differ, with their new values
-    probability: float,  # of default, had it been so
+    change: "Change",  # that would have led to acceptance
     limit: float,  # refuse from here on
 ) -> str:
-    "A sentence about a change in the client's past that would have led to acceptance."
+    "A sentence about a change in the client's past that would have led to acceptance, and how the refits agree."
+    steadiness = change.steadiness
+    refits = translate(language, f"refits {steadiness}", tenths=change.tenths) if steadiness else ""
     return translate(
         language,
         "change",
-        what=describe_past(language, on_time, fields),
-        probability=write_probability(language, probability, limit)[0],
+        what=describe_past(language, change.on_time, change.fields),
+        probability=write_probability(language, change.probability, limit)[0],
+        refits=refits,
     )

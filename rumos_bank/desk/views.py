@@ -73,7 +73,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from markupsafe import Markup
 
-    from rumos_bank.model.explain import Explanation
+    from rumos_bank.model.explain import Explanation, Reason
 
 # %% ../../nbs/lib/desk/78_views.ipynb #401f0340
 def _fill(language: str, template: str, **values: Any) -> "Markup":
@@ -298,27 +298,36 @@ def show_reasons(
     return _list_reasons(desk.language, desk.explanation, desk.client) if desk.explanation else ""
 
 
+def _describe_flip(language: str, reason: "Reason") -> str:
+    "What the risk would be with this group alone made typical."
+    return translate(
+        language, f"flip {reason.effect}", probability=write_percent(language, reason.if_typical)
+    )
+
+
+def _write_points(language: str, points: float) -> str:
+    "Whole points with their sign."
+    if abs(points) < _LEAST:
+        return translate(language, "less than a point")
+    size = write_number(language, abs(points))
+    signed = f"{'+' if points > 0 else '−'}{size}"
+    return translate(language, "point" if size == "1" else "points", points=signed)
+
+
 def _list_reasons(language: str, why: "Explanation", client: Mapping[str, int]) -> "Markup":
     "The groups of fields, each with its points."
-    moved = [(group, points) for group, points in why.groups if abs(points) >= _LEAST]
-    if_typical = {
-        reason.group: write_percent(language, reason.if_typical)
-        for reason in why.reasons
-        if reason.if_typical is not None
-    }
-    rows = []
-    for group, points in moved:
-        size = write_number(language, abs(points))
-        signed = f"{'+' if points > 0 else '−'}{size}"
-        rows.append(
-            {
-                "statement": describe_group(language, group, client),
-                "if_typical": if_typical.get(group, ""),
-                "kind": "up" if points > 0 else "down",
-                "share": f"{abs(points) / max(abs(each) for _, each in moved):.3f}",
-                "points": translate(language, "point" if size == "1" else "points", points=signed),
-            }
-        )
+    flips = {reason.group: _describe_flip(language, reason) for reason in why.reasons}
+    moved = [(group, points) for group, points in why.groups if abs(points) >= _LEAST or group in flips]
+    rows = [
+        {
+            "statement": describe_group(language, group, client),
+            "flip": flips.get(group, ""),
+            "kind": "up" if points > 0 else "down",
+            "share": f"{abs(points) / max(abs(each) for _, each in moved):.3f}",
+            "points": _write_points(language, points),
+        }
+        for group, points in moved
+    ]
     return _fill(language, "reasons", rows=rows, base=write_percent(language, why.base))
 
 # %% ../../nbs/lib/desk/78_views.ipynb #fc99d2a4
@@ -329,10 +338,7 @@ def show_changes(
     language, why = desk.language, desk.explanation
     if why is None or not why.refused:
         return ""
-    changes = [
-        describe_change(language, each.on_time, each.fields, each.probability, why.threshold)
-        for each in why.changes
-    ]
+    changes = [describe_change(language, each, why.threshold) for each in why.changes]
     return _fill(language, "changes", changes=changes)
 
 # %% ../../nbs/lib/desk/78_views.ipynb #de5ff3ed

@@ -25,7 +25,7 @@ from rumos_bank.ground.statistics import compare_by_folds
 from rumos_bank.model.cost import decide, find_costs
 from rumos_bank.model.decision import DecisionModel, make_decision
 from rumos_bank.model.evaluate import calibration_error
-from rumos_bank.model.explain import explain, seen_groups
+from rumos_bank.model.explain import ALWAYS_GIVEN, explain, seen_groups
 from rumos_bank.model.families import find_family, make_model
 from rumos_bank.model.features import feature_names
 from rumos_bank.model.portable import PORTABLE, SKOPS, as_lists, count_differences, read_portable
@@ -321,7 +321,7 @@ _REFUSED = 50  # clients
 
 @_gate("reasons")
 def _check_reasons(case: _Case) -> _Finding:
-    "The share of refused clients who get a reason, none of them about a protected field."
+    "The share of refused clients whose reasons name every large group, and there is one; none is about a protected field."
     model, least = case.challenger.model, case.settings.gates.min_explained
     refused = case.sample[decide(case.answers, model.thresholds(case.sample)) == 1].head(_REFUSED)
     if refused.empty:
@@ -335,9 +335,15 @@ def _check_reasons(case: _Case) -> _Finding:
     named = {words for explanation in explained for words, _ in explanation.groups}
     if forbidden := named - set(seen_groups(case.settings.model.protected)):
         return None, least, FAIL, f"its reasons name protected fields: {', '.join(sorted(forbidden))}"
-    share = sum(bool(explanation.reasons) for explanation in explained) / len(explained)
-    text = f"{share:.0%} of {len(explained)} refused clients get a reason; {least:.0%} must"
-    return _judge(share, least, text, fails=share < least)
+    large = [[words for words, points in each.groups if points >= ALWAYS_GIVEN] for each in explained]
+    given = [[reason.group for reason in each.reasons] for each in explained]
+    withheld = sum(names[: len(weighty)] != weighty for names, weighty in zip(given, large))
+    share = sum(map(bool, large)) / len(explained)
+    text = (
+        f"{share:.0%} of {len(explained)} refused clients have a reason of {ALWAYS_GIVEN:g} points or more, {least:.0%} must; "
+        f"such a reason is withheld from {withheld}, which must be none"
+    )
+    return _judge(share, least, text, fails=share < least or withheld > 0)
 
 # %% ../../nbs/lib/governance/39_gates.ipynb #243de4d9
 def _count_faults(faults: Sequence[str], right: str) -> _Finding:

@@ -316,6 +316,7 @@ def make_model_record(
         "threshold": decision.threshold,
         "costs": decision.prices.model_dump(),
         "protected": list(decision.protected),
+        "refits": len(result.refits),
         **tags,
     }
 

@@ -27,7 +27,7 @@ PORTABLE, SKOPS = (
     "portable.json",
     "model.skops",
 )  # files of a model: the decision as data, and as an estimator
-FORMAT = 1  # of the portable form; readers refuse others
+FORMAT = 2  # of the portable form; readers refuse others
 
 # %% ../../nbs/lib/model/28_portable.ipynb #a359adbf
 _LISTS = ("column", "cut", "left", "right", "value")
@@ -243,8 +243,26 @@ def _check_counts(table: Mapping[str, Any], kept: Sequence[bool]) -> None:
             raise ValueError(f"{defaults!r} defaults among {clients!r} clients cannot be in a reference")
 
 
+def _is_rising(column: Sequence[Any], least: float) -> bool:
+    "Whether these are numbers that never fall, from `least` to 1."
+    return (
+        all(type(each) in (int, float) and least <= each <= 1 for each in column) and sorted(column) == column
+    )
+
+
+def _check_survival(table: Mapping[str, Any]) -> None:
+    "Raise `ValueError` unless each cell has a margin, a count of changes and a share that falls nowhere."
+    margin, changes, survives = (table[name] for name in ("margin", "changes", "survives"))
+    if not len(margin) == len(changes) == len(survives):
+        raise ValueError("the table of survivals needs a count and a share for every margin")
+    if not _is_rising(margin, 0) or not _is_rising(survives, 0):
+        raise ValueError("the margins and shares of the table of survivals must rise from 0 to 1")
+    if any(type(each) is not int or each < 1 for each in changes):
+        raise ValueError("every cell of the table of survivals needs at least one change")
+
+
 def _check_reference(reference: Mapping[str, Any], protected: Sequence[str], columns: int) -> None:
-    "Raise `ValueError` unless this is a typical client, cells of scores and a tree of clients."
+    "Raise `ValueError` unless this is a typical client, cells of scores, a tree of clients and a table of survivals."
     check_client(reference["typical"], [name for name in CLIENT_COLUMNS if name not in protected])
     cells, leaves = reference["cells"], reference["leaves"]
     score = cells["score"]
@@ -254,6 +272,7 @@ def _check_reference(reference: Mapping[str, Any], protected: Sequence[str], col
     _check_counts(cells, [True] * len(score))
     _check_tree({name: leaves[name] for name in _LISTS[:4]} | {"value": leaves["defaults"]}, columns)
     _check_counts(leaves, [left < 0 for left in leaves["left"]])
+    _check_survival(reference["survival"])
 
 # %% ../../nbs/lib/model/28_portable.ipynb #4e006067
 class PortableDecision:

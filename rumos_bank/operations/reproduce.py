@@ -224,7 +224,12 @@ def refit(
     )  # as it was chosen then
     model = make_model(family, trial, seed, protected)
     decision = make_decision(model, rule.threshold, prices, protected, job["refer_margin"]).fit(train, y)
-    decision.reference_ = make_reference(decision, train, probability[0])
+    refits = {}
+    if job.get("refits"):  # a run of an earlier version has none, and its library knows none
+        from rumos_bank.model.search import refit_on_resamples
+
+        refits["refits"] = refit_on_resamples(decision, train, job["refits"], seed)
+    decision.reference_ = make_reference(decision, train, probability[0], **refits)
     tested = test[["ID"]].assign(defaulted=test[TARGET], probability=decision.predict_proba(test)[:, 1])
     fresh = tested["probability"].to_numpy(), tested["defaulted"].to_numpy()
     decision.reference_["watch"] = make_watch_reference(decision, train, *fresh)
@@ -259,6 +264,7 @@ def _write_job(
         folds = specification.split.folds if specification.split else 0
     wanted = ("family", "parameters", "seed", "rule", "costs", "protected")
     job = {name: specification.model_record[name] for name in wanted}
+    job["refits"] = specification.model_record.get("refits", 0)
     packages = [name for name in specification.versions if name != "python"]
     job |= {"refer_margin": specification.refer_margin, "folds": int(folds), "packages": packages}
     (folder / "specification.json").write_text(json.dumps(job))

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['ROW', 'REASONS', 'REASON_COLUMNS', 'CHANGE_COLUMNS', 'EXPLAINED', 'MANIFEST', 'Folder', 'Steps', 'Engine', 'Notify',
-           'Totals', 'Scored', 'list_references', 'Cases', 'score_table', 'explain_refused', 'write_parquet',
-           'PartWriter', 'is_folder', 'name_rejects', 'name_output', 'Done', 'Work', 'count_cores', 'run_on_threads',
-           'BatchResult', 'find_replaced', 'predict_file']
+           'Totals', 'Scored', 'list_references', 'Cases', 'score_table', 'fit_reasons', 'explain_refused',
+           'write_parquet', 'PartWriter', 'is_folder', 'name_rejects', 'name_output', 'Done', 'Work', 'count_cores',
+           'run_on_threads', 'BatchResult', 'find_replaced', 'predict_file']
 
 # %% ../../nbs/lib/serving/53_batch.ipynb #8300fc90
 import difflib
@@ -274,6 +274,15 @@ CHANGE_COLUMNS = tuple(f"change_{number + 1}" for number in range(MOST_CHANGES))
 EXPLAINED = (*REASON_COLUMNS, *CHANGE_COLUMNS)  # columns of a refused client's reasons
 
 
+def fit_reasons(
+    reasons: Sequence[str],  # of one client, the largest first
+    between: str = " ",  # reasons that share a column
+) -> list[str]:  # at most `MOST_REASONS`, for `REASON_COLUMNS`
+    "The reasons as they fit into the columns: the last column holds all that are left."
+    head, rest = list(reasons[: MOST_REASONS - 1]), reasons[MOST_REASONS - 1 :]
+    return [*head, between.join(rest)] if rest else head
+
+
 def explain_refused(
     champion: Champion,
     fields: Mapping[str, np.ndarray],  # name → (n,) whole numbers, checked: what the champion looks at
@@ -292,7 +301,7 @@ def explain_refused(
     model = champion.model if getattr(champion.model, "reference_", None) else champion.decision
     for place, (reasons, changes) in zip(at.tolist(), explain_refusals(model, rows[at])):
         for names, sentences in (
-            (REASON_COLUMNS, write_reasons(reasons)),
+            (REASON_COLUMNS, fit_reasons(write_reasons(reasons))),
             (CHANGE_COLUMNS, write_changes(changes)),
         ):
             for name, sentence in zip(names, sentences):

@@ -80,7 +80,7 @@ class LetterFacts:
         return "confirmed" if self.refused == self.model_refused else "against"
 
 # %% ../../nbs/lib/serving/58_letters.ipynb #7838f614
-MOST_CHANGES = 2  # that a letter names; more would hide the easiest
+MOST_CHANGES = 2  # that a letter names: the cheapest; more would hide them
 
 
 def _contradict(case: str, version: int, refuses: bool) -> DataError:
@@ -150,7 +150,7 @@ NAMES: dict[str, str] = {  # that a template may use → what it is
     "synthetic": "true: the model knows synthetic clients only",
     "reasons": "the model's, the strongest first; empty after an overruling",
     "person_reasons": "of the person who decided; may be empty",
-    "changes": "what would have changed the model's answer, the easiest first; empty after an overruling",
+    "changes": "what would have changed the model's answer, the cheapest first; empty after an overruling",
     "facts": "single values: name, value, source (account or application)",
     "months": "the last six: month, status, bill, paid",
     "unused": "names of the fields that the model never reads",

@@ -1,14 +1,16 @@
 "The reasons of refused clients as columns of a file: those of `Champion.explain`."
 
+import numpy as np
 import pandas as pd
 import pytest
 from portfolios import SEGMENT, make_champion, read_answers
 
 from rumos_bank.data import columnar, places
-from rumos_bank.data.contract import CLIENT_COLUMNS
+from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT
 from rumos_bank.data.synthetic import make_synthetic_clients
 from rumos_bank.ground.errors import DataError
-from rumos_bank.model.explain import write_changes, write_reasons
+from rumos_bank.model.explain import GROUPS, Reason, write_changes, write_reasons
+from rumos_bank.serving import batch
 from rumos_bank.serving.batch import EXPLAINED, explain_refused, predict_file
 from rumos_bank.serving.champion import Champion
 from rumos_bank.serving.cluster import run_on_dask
@@ -24,7 +26,8 @@ def expect(champion: Champion, client: pd.Series) -> list[str]:
     explanation = champion.explain({name: int(client[name]) for name in CLIENT_COLUMNS})
     assert explanation.refused
     reasons, changes = write_reasons(explanation.reasons), write_changes(explanation.changes)
-    assert [*reasons, *changes] == explanation.texts()[1:-2]
+    assert [*reasons, *changes] == explanation.texts()[2:-2]
+    reasons = [*reasons[:3], " ".join(reasons[3:])] if len(reasons) > 4 else reasons
     return [*reasons, *[""] * (4 - len(reasons)), *changes, *[""] * (4 - len(changes))]
 
 
@@ -35,6 +38,15 @@ def test_two_hundred_refused_clients_get_the_reasons_that_each_would_get_alone(e
     columns = explain_refused(explained, {name: refused[name].to_numpy() for name in explained.seen})
     for place, (_, client) in enumerate(refused.iterrows()):
         assert [columns[name][place] or "" for name in EXPLAINED] == expect(explained, client)
+
+
+def test_a_fifth_large_reason_stands_in_the_last_column(champion, monkeypatch):
+    five = tuple(Reason(words, 9.0 - place, 0.3, 0.1) for place, words in enumerate(list(GROUPS)[:5]))
+    monkeypatch.setattr(batch, "explain_refusals", lambda model, rows: [(five, ())] * len(rows))
+    one = {name: np.array([EXAMPLE_CLIENT[name]]) for name in champion.seen}
+    columns = explain_refused(champion, one, np.array([True]))
+    assert [columns[f"reason_{n}"][0] for n in (1, 2, 3)] == [str(each) for each in five[:3]]
+    assert columns["reason_4"][0] == f"{five[3]} {five[4]}"
 
 
 @pytest.mark.parametrize("ending", [".csv", ".xlsx", ".parquet"])

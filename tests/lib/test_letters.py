@@ -259,8 +259,8 @@ class Champion:
 
     def explain(self, values):
         others = Others(501, 377, 0.75250, 0.71312, 0.78841)
-        reasons = (Reason("latest repayment status", POINTS, IF_TYPICAL),)
-        changes = tuple(Change(n, 0, {"PAY_0": 0}, IF_TYPICAL) for n in (1, 2, 3))
+        reasons = (Reason("latest repayment status", POINTS, IF_TYPICAL, 0.3),)
+        changes = tuple(Change(n, 0, {"PAY_0": 0}, IF_TYPICAL, 0.61803) for n in (1, 2, 3))
         groups = (("latest repayment status", POINTS),)
         ours = (reasons, changes) if self.refused else ((), ())
         return Explanation(PROBABILITY, THRESHOLD, self.refused, 0.11847, groups, *ours, others, others)
@@ -276,7 +276,7 @@ def test_no_inner_number_reaches_a_letter(language, settings):
     text = Shown(page).text + "".join(
         each.extract_text() for each in read_pdf(write_letter_pdf(facts, language, settings)).pages
     )
-    for number in (PROBABILITY, THRESHOLD, IF_TYPICAL, 0.11847, 0.75250, 0.71312, 0.78841):
+    for number in (PROBABILITY, THRESHOLD, IF_TYPICAL, 0.11847, 0.75250, 0.71312, 0.78841, 0.61803):
         for digits in (
             f"{100 * number:.1f}",
             f"{100 * number:.0f} %",

@@ -22,11 +22,13 @@ from rumos_bank.model.explain import explain, make_reference
 from rumos_bank.model.families import FAMILIES, find_family, make_model
 from rumos_bank.model.portable import (
     PortableDecision,
+    _as_arrays,
     count_differences,
     make_portable,
     make_total,
     read_portable,
 )
+from rumos_bank.model.search import refit_on_resamples
 
 PROTECTED = ("SEX", "MARRIAGE", "AGE")
 TREES = ("HistGradientBoosting", "LightGBM", "Scorecard", "Decision_tree", "Random_forest")
@@ -200,8 +202,16 @@ def test_many_small_trees_are_walked_above_the_limit():
 @pytest.fixture(scope="module")
 def form(twins) -> dict:
     decision = fit("LightGBM", 0, twins, n_estimators=4)
-    decision.reference_ = make_reference(decision, twins, decision.predict_proba(twins)[:, 1])
+    refits = refit_on_resamples(decision, twins, 2)
+    decision.reference_ = make_reference(decision, twins, decision.predict_proba(twins)[:, 1], refits)
+    assert len(decision.reference_["survival"]["margin"]) > 1
     return json.loads(write(decision))
+
+
+def changeable(decision, clients: pd.DataFrame) -> dict[str, int]:
+    "A refused client who has a change."
+    refused = clients.loc[decision.predict_proba(clients)[:, 1] >= decision.threshold, COLUMNS]
+    return next(each for each in refused.to_dict("records") if explain(decision, each).changes)
 
 
 def refuse(form: dict, *words: str) -> None:
@@ -321,7 +331,7 @@ def test_the_least_and_the_most_that_leaves_add_up_to(form):
 @pytest.mark.parametrize(
     "change",
     [
-        {"format": 2},
+        {"format": 3},
         {"format": "1"},
         {"format": None},
         {"columns": []},
@@ -393,7 +403,7 @@ def places(value, path=()):
 JUNK = st.sampled_from([None, True, "", "0", [], {}, -1, 0, 1, 10**30, 0.5, 1e300, math.nan, math.inf])
 
 
-@pytest.mark.parametrize("table", ["typical", "cells", "leaves"])
+@pytest.mark.parametrize("table", ["typical", "cells", "leaves", "survival"])
 def test_a_reference_without_one_of_its_keys_is_refused(table, form):
     reference = form["reference"]
     refuse({**form, "reference": {name: of for name, of in reference.items() if name != table}}, table)
@@ -412,12 +422,42 @@ def test_a_reference_without_one_of_its_keys_is_refused(table, form):
         ("cells", "defaults", 10**6, "cannot be in a reference"),
         ("cells", "score", math.nan, "rising scores"),
         ("cells", "score", 0.9, "rising scores"),
+        ("survival", "margin", 0.9, "must rise"),
+        ("survival", "margin", -0.1, "must rise"),
+        ("survival", "survives", 1.01, "must rise"),
+        ("survival", "survives", math.nan, "must rise"),
+        ("survival", "survives", True, "must rise"),
+        ("survival", "changes", 0, "at least one change"),
+        ("survival", "changes", 9.5, "at least one change"),
     ],
 )
 def test_a_reference_that_no_reason_can_be_given_with_is_refused(table, key, value, expected, form):
     changed = copy.deepcopy(form)
     changed["reference"][table][key][0] = value
     refuse(changed, expected)
+
+
+def test_a_table_of_survivals_is_as_long_as_its_margins_or_empty(twins, form):
+    changed = copy.deepcopy(form)
+    changed["reference"]["survival"]["changes"].pop()
+    refuse(changed, "a count and a share for every margin")
+    for name in changed["reference"]["survival"]:
+        changed["reference"]["survival"][name] = []
+    empty = read_portable(json.dumps(changed).encode())[1]
+    changes = explain(empty, changeable(empty, twins)).changes
+    assert changes and {change.survives for change in changes} == {None}
+
+
+def test_a_form_from_before_survivals_is_refused_by_its_number(form):
+    refuse({**form, "format": 1}, "format 1 instead of 2")
+
+
+def test_both_forms_give_the_same_survivals(twins, form):
+    decision = fit("LightGBM", 0, twins, n_estimators=4)
+    decision.reference_ = _as_arrays(form["reference"])
+    client = changeable(decision, twins)
+    ours, theirs = (explain(each, client) for each in (decision, read_portable(json.dumps(form).encode())[1]))
+    assert ours == theirs and ours.changes and None not in {change.survives for change in ours.changes}
 
 
 def test_a_decision_without_a_reference_is_read(form):

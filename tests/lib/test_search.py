@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from simulated import judge_twins
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import KNeighborsClassifier
 from threadpoolctl import threadpool_info, threadpool_limits
@@ -27,6 +27,7 @@ from rumos_bank.model.search import (
     count_fits,
     cross_validate,
     make_folds,
+    refit_on_resamples,
     search,
     tuned_cost_by_fold,
 )
@@ -273,12 +274,55 @@ def test_another_seed_is_another_search(train):
 
 
 @pytest.mark.parametrize(
-    "profile, fits", [(TINY, 3 * 1 + 1), (PAIR, 3 * 2 + 1), (Profile("all", 0, 0), 3 * 6 + 1)]
+    "profile, fits",
+    [
+        (TINY, 3 * 1 + 1),
+        (PAIR, 3 * 2 + 1),
+        (Profile("all", 0, 0), 3 * 6 + 1),
+        (Profile("re", 0, 1, 2), 3 + 1 + 2),
+    ],
 )
 def test_every_fit_is_counted(profile, fits, train):
     ticks = []
     search("Decision_tree", train, SETTINGS, profile, tick=lambda: ticks.append(1))
     assert len(ticks) == count_fits("Decision_tree", profile, SETTINGS) == fits
+
+
+def test_refits_are_the_specification_on_resamples_and_timed_apart(train):
+    found = search("Decision_tree", train, SETTINGS, Profile("re", 0, 1, refits=3))
+    plain = search("Decision_tree", train, SETTINGS, TINY)
+    assert len(found.refits) == 3 and plain.refits == ()
+    y = train[TARGET].to_numpy()
+    for draw, refit in enumerate(found.refits):
+        drawn = np.random.default_rng([found.seed, draw]).integers(0, len(y), len(y))
+        by_hand = clone(plain.decision).fit(train.iloc[drawn], y[drawn])
+        assert (refit.predict_proba(train) == by_hand.predict_proba(train)).all()
+        assert refit.get_params(deep=False).keys() == plain.decision.get_params(deep=False).keys()
+        assert refit.threshold == found.decision.threshold and refit.protected == found.decision.protected
+    assert (found.decision.predict_proba(train) == plain.decision.predict_proba(train)).all()
+    assert found.search_seconds == pytest.approx(found.trials["seconds"].sum())
+
+
+def test_more_refits_begin_with_the_same_ones(train):
+    decision = search("Decision_tree", train, SETTINGS, TINY).decision
+    few, many = (refit_on_resamples(decision, train, draws, seed=3) for draws in (1, 2))
+    assert (few[0].predict_proba(train) == many[0].predict_proba(train)).all()
+    assert (many[0].predict_proba(train) != many[1].predict_proba(train)).any()
+    assert refit_on_resamples(decision, train, 0) == [] and decision.reference_ is None
+
+
+def test_a_rare_class_is_in_every_resample(train):
+    rare = pd.concat([train[train[TARGET] == 0].head(30), train[train[TARGET] == 1].head(1)])
+    decision = search("Decision_tree", train, SETTINGS, TINY).decision
+    assert all(len(refit.classes_) == 2 for refit in refit_on_resamples(decision, rare, 12))
+
+
+@pytest.mark.parametrize("draws, label", [(-1, None), (2, 0), (2, 1)])
+def test_refits_need_both_classes(draws, label, train):
+    decision = search("Decision_tree", train, SETTINGS, TINY).decision
+    clients = train if label is None else train[train[TARGET] == label]
+    with pytest.raises(ParameterError, match="clients of both classes"):
+        refit_on_resamples(decision, clients, draws)
 
 
 def test_probabilities_that_are_no_numbers_stop_the_search(train, monkeypatch):

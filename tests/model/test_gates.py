@@ -13,6 +13,7 @@ from stores import settings_for
 
 from rumos_bank.data.contract import EXAMPLE_CLIENT, ID, STATUSES, TARGET, fingerprint
 from rumos_bank.data.synthetic import make_synthetic_clients
+from rumos_bank.governance import gates
 from rumos_bank.governance.events import FAIL, PASS, WARN, Check
 from rumos_bank.governance.gates import (
     Candidate,
@@ -33,7 +34,7 @@ from rumos_bank.governance.tracking import make_model_record, read_folds, read_m
 from rumos_bank.ground.errors import ParameterError, StoreError
 from rumos_bank.ground.settings import PACKAGED, Settings, read_settings
 from rumos_bank.model.decision import make_decision
-from rumos_bank.model.explain import make_reference
+from rumos_bank.model.explain import explain, make_reference
 from rumos_bank.model.families import find_family, make_model
 from rumos_bank.model.portable import PORTABLE, SKOPS, make_portable
 from rumos_bank.model.search import Profile, cost_by_fold, make_folds, search, tuned_cost_by_fold
@@ -418,6 +419,24 @@ def test_a_model_that_cannot_give_reasons_fails(honest, train):
     silent.reference_ = None
     found = ask(replace(honest, model=silent), train, only="reasons")["reasons"]
     assert found.verdict == FAIL and "no reference" in found.text
+
+
+@pytest.mark.parametrize("spoil", [lambda reasons: reasons[1:], lambda reasons: reasons[::-1]])
+def test_a_large_reason_withheld_or_out_of_order_fails(spoil, honest, train, monkeypatch):
+    asked = []
+
+    def explain_badly(model, client):
+        asked.append(explain(model, client))
+        several = sum(reason.points >= 5 for reason in asked[-1].reasons) > 1
+        return replace(asked[-1], reasons=spoil(asked[-1].reasons)) if several else asked[-1]
+
+    good = ask(honest, train, only="reasons")["reasons"]
+    monkeypatch.setattr(gates, "explain", explain_badly)
+    bad = ask(honest, train, only="reasons")["reasons"]
+    several = sum(sum(reason.points >= 5 for reason in each.reasons) > 1 for each in asked)
+    assert good.verdict == PASS and "withheld from 0," in good.text
+    assert bad.verdict == FAIL and several and f"withheld from {several}," in bad.text
+    assert bad.found == good.found == np.mean([each.reasons[0].points >= 5 for each in asked])
 
 
 def test_reasons_never_speak_of_what_is_protected(honest, train):

@@ -43,7 +43,7 @@ from rumos_bank.operations.experiments import describe_search
 from rumos_bank.serving.champion import Champion
 
 TOP = Path(__file__).parents[2] / "settings.ini"
-TINY = Profile("tiny", 0, 1)
+TINY = Profile("tiny", 0, 1, refits=2)
 
 
 # What a few hundred synthetic clients and costs made by hand cannot show: only the money decides
@@ -108,7 +108,9 @@ def log_tree(
     "Log a search as the notebook does; `tags` take the place of what is true."
     family = str(tags.pop("family", found.family))
     decision = copy.copy(found.decision)
-    decision.reference_ = make_reference(decision, data.train, found.folds["probability"].to_numpy())
+    decision.reference_ = make_reference(
+        decision, data.train, found.folds["probability"].to_numpy(), found.refits
+    )
     probability, defaulted = decision.predict_proba(data.test)[:, 1], data.test[TARGET].to_numpy()
     decision.reference_["watch"] = make_watch_reference(decision, data.train, probability, defaulted)
     found = replace(found, decision=decision)
