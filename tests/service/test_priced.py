@@ -11,9 +11,18 @@ import pytest
 from processes import RUMOS
 from services import serve, settings_of
 from stores import TINY, Place, make_data, settings_for
-from test_all_interfaces import (
+from test_all_interfaces import (  # noqa: F401  # fixtures, and tests that run here on another champion
+    champion,
+    clients,
     environment_of,
+    expected,
     places_of,
+    test_one_client_on_the_command_line,
+    test_plain_mlflow_answers_the_same,
+    test_the_api_answers_the_same,
+    test_the_desk_answers_the_same_for_a_file,
+    test_the_desk_answers_the_same_for_one_client,
+    test_the_library_answers_the_same_for_dicts_and_for_frames,
 )
 
 from rumos_bank.data.contract import CLIENT_COLUMNS, LATE_CLIENT
@@ -51,6 +60,9 @@ def service(promoted, tmp_path_factory):
     place = promoted.copy_to(tmp_path_factory.mktemp("asked") / "store")
     with serve(place.store.path, tmp_path_factory.mktemp("service")) as started:
         yield started
+
+
+# ruff: noqa: F811  # a fixture's name as a parameter
 
 
 def test_each_client_is_decided_at_the_own_bayes_threshold(champion, clients, expected):
