@@ -51,7 +51,7 @@ def power_of_chi_squared(
     steps = half + j - 1
     terms = steps * log(limit) - limit - lgamma(half + 1) - np.append(0, np.cumsum(np.log(steps[1:])))
     tails = chi_squared_p_value(2 * limit, freedom) + np.append(0, np.cumsum(np.exp(terms)))
-    return float(min(weights @ tails, 1.0))
+    return min(float(weights @ tails), 1.0)
 
 # %% ../../nbs/lib/data/19_power.ipynb #8b31e319
 def power_of_counts(
