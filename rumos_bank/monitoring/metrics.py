@@ -604,7 +604,9 @@ def _follow(
     blocks: Sequence[Block],
     sums: Sequence[Sequence[np.ndarray]],  # of each block: as small, and as large as it can be
     usual: np.ndarray,  # (3,) sums of the reference
-    shift: float,  # of the mean, if the odds of default become a fifth higher
+    change: tuple[
+        float, float
+    ],  # shift of the mean, and variance, if the odds of default become a fifth higher
 ) -> tuple[Trend, slice]:  # and the blocks since the change began, all where there is none
     "What the test over time says about these days."
     limit, (low, high) = cusum_limit(about.rate / 2), sums
@@ -615,10 +617,12 @@ def _follow(
     if raised is not None:
         side = risen if risen[raised] >= 1 else fallen
         begin = int(np.flatnonzero(np.append(0.0, side[: raised + 1]) == 0)[-1])
-    size, deviation = median(each[0] for each in sums[0]), spread(usual)[1] ** 0.5
-    before = usual[0] + sum(each[0] for each in sums[0])
+    size, deviation = median(each[0] for each in low), max(spread(usual)[1], change[1]) ** 0.5
+    before = usual[0] + sum(each[0] for each in low)
     delay = (
-        median_delay(round(shift / deviation, 3), _round(size), _round(before), limit) if deviation else None
+        median_delay(round(change[0] / deviation, 3), _round(size), _round(before), limit)
+        if deviation
+        else None
     )
     span = 1 + (_to_date(blocks[-1][1]) - _to_date(blocks[0][0])).days
     points = zip(
@@ -650,8 +654,9 @@ def _follow_risks(
     "The test over time of the estimated risks."
     if blocks := join_days(days, lambda day: int(day.risk[0]), least):
         sums = [day.risk for *_, day in blocks]
-        shift = spread(riskier.risk)[0] - spread(riskier.usual)[0]
-        trend, since = _follow(_begin("risk", *about, blocks), blocks, (sums, sums), riskier.usual, shift)
+        mean, variance = spread(riskier.risk)
+        change = mean - spread(riskier.usual)[0], variance
+        trend, since = _follow(_begin("risk", *about, blocks), blocks, (sums, sums), riskier.usual, change)
         whole = sum(sums[since], np.zeros(3))
         clients = int(sum(each[0] for each in sums))
         yield replace(trend, clients=clients, seen=spread(whole)[0], expected=spread(riskier.usual)[0])
@@ -679,10 +684,9 @@ def _follow_defaults(
         if each[2].cohort.covers(share) and each[2].cohort.outcomes[0, 0]
     ]
     if blocks and usual[0]:
+        change = float(riskier.surprise[0]), float(riskier.surprise[1])
         sums = [[_bound(day, outcome) for *_, day in blocks] for outcome in (0, 1)]
-        trend, since = _follow(
-            _begin("defaults", *about, blocks), blocks, sums, usual, float(riskier.surprise[0])
-        )
+        trend, since = _follow(_begin("defaults", *about, blocks), blocks, sums, usual, change)
         known = [day.cohort.outcomes[0] for *_, day in blocks]
         clients, defaults, predicted, _ = sum(known[since], np.zeros(4))
         counted = int(sum(each[0] for each in known))

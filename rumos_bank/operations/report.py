@@ -28,7 +28,7 @@ from rumos_bank.ground.settings import Costs, Settings
 from rumos_bank.ground.templates import render
 from rumos_bank.model.cost import savings, trivial_costs
 from rumos_bank.model.plots import draw_leaderboard
-from rumos_bank.monitoring.metrics import CATCHES, Reading, Trend
+from rumos_bank.monitoring.metrics import CATCHES, Reading, Trend, write_power
 from rumos_bank.monitoring.monitor import Watch
 from rumos_bank.operations.reproduce import RECORD, forget_place, read_specification, write_specification
 
