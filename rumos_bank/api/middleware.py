@@ -97,12 +97,17 @@ class WatchGauges:
             return Gauge(f"rumos_watch_{name}", text, labels, registry=registry)
 
         self.alarm = gauge(
-            "alarm", "1: a metric of the window has moved further than expected under no difference"
+            "alarm",
+            "1: a metric of the window, or a test over time, is further than expected under no difference",
         )
         self.judged = gauge("judged", "1: there were enough clients to judge")
         self.clients = gauge("clients", "Clients decided in the window")
         self.scanned_at = gauge("last_scan_timestamp_seconds", "When the decision log was last scanned")
         self.psi = gauge("psi", "Population stability index against the reference", ("metric",))
+        self.power = gauge(
+            "power", "Share of windows in which a stated change would raise the alarm", ("metric",)
+        )
+        self.over_time = gauge("over_time", "How near a test over time is to its alarm; 1: raised", ("test",))
         self.numbers = {
             "refused": gauge("refused_share", "Share of the clients refused"),
             "cost": gauge("expected_cost_eur", "Euros that a client is expected to cost"),
@@ -116,10 +121,15 @@ class WatchGauges:
         self.judged.set(seen.state != "not judged")
         self.clients.set(seen.clients)
         self.scanned_at.set(datetime.fromisoformat(seen.scanned_at).timestamp())
-        self.psi.clear()
+        for of in (self.psi, self.power, self.over_time):
+            of.clear()
+        for trend in sorted(seen.trends, key=lambda trend: trend.version):
+            self.over_time.labels(trend.name).set(trend.reached)
         for number in self.numbers.values():
             number.set(nan)  # unknown until a reading sets it
         for reading in sorted(seen.readings, key=lambda reading: reading.version):
+            if reading.power is not None:
+                self.power.labels(reading.name).set(reading.power)
             if reading.psi is not None:
                 self.psi.labels(reading.name).set(reading.psi)
             elif reading.seen is not None:

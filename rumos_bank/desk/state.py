@@ -412,8 +412,9 @@ class Scanner:
 
 
 def _find_alarms(last: Mapping[str, Any]) -> tuple[str, ...]:
-    "The metrics that raise an alarm, each once."
-    return tuple(dict.fromkeys(each["name"] for each in last.get("readings", ()) if each["alarm"]))
+    "The metrics and tests over time that raise an alarm, each once."
+    judged = [*last.get("readings", ()), *last.get("trends", ())]
+    return tuple(dict.fromkeys(each["name"] for each in judged if each["alarm"]))
 
 
 def _is_old(last: Mapping[str, Any], seconds: float) -> bool:

@@ -80,6 +80,8 @@ _WATCHED = {
     "watched refused": ("the share refused", "a parte recusada"),
     "watched cost": ("the expected cost", "o custo esperado"),
     "watched defaults": ("the defaults", "os incumprimentos"),
+    "watched risk": ("the estimated risks over time", "os riscos estimados ao longo do tempo"),
+    "watched gini": ("how well risks are ranked", "a ordenação dos riscos"),
 }
 
 # %% ../../nbs/lib/desk/75_texts.ipynb #19611a50
@@ -680,7 +682,7 @@ class OfficerError(DataError):
 # %% ../../nbs/lib/desk/75_texts.ipynb #a72211b8
 def name_metric(
     language: str,  # `en` or `pt`
-    metric: str,  # a column's name, or score, refused, cost, defaults
+    metric: str,  # a column's name, or score, refused, cost, defaults, risk, gini
 ) -> str:
     "The name of a monitored metric, as the officer reads it."
     key = f"watched {metric}"

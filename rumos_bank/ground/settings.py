@@ -373,6 +373,8 @@ class WatchSettings(Section):
     min_clients: int = Field(200, ge=20, le=1_000_000)  # fewer are not judged
     days: int = Field(7, ge=1, le=3660)  # of a window
     seconds: float = Field(60, ge=1, le=86400)  # between two checks of a running service
+    yearly_false_alarm_rate: float = Field(0.05, gt=0, lt=1)  # of a year of looks at the tests over time
+    count_from: str = Field("", pattern=r"^(\d{8})?$")  # day on which the tests over time begin anew
 
 
 class ShadowSettings(Section):

@@ -45,13 +45,20 @@ from rumos_bank.monitoring.metrics import (
     REFUSED,
     SCORE,
     Cohort,
+    Day,
     Reading,
+    Riskier,
     Rule,
     Tally,
+    Trend,
     count_cohort,
+    count_day,
     count_decided,
+    find_power,
+    follow_days,
     judge_metrics,
     read_metrics,
+    read_riskier,
 )
 from rumos_bank.monitoring.outcomes import describe_aside
 from rumos_bank.serving.case_parts import PROBABILITY, list_parts, read_columns, read_shared
@@ -70,6 +77,7 @@ class _Model(NamedTuple):
     cells: Mapping[str, Mapping[str, np.ndarray]]
     reference: Tally | None  # None: it cannot be monitored
     note: str = ""  # why, or another caution about it
+    riskier: Riskier | None = None  # None: it was logged before references held it
 
 
 def _read_model(settings: Settings, version: int, digest: str = "") -> _Model:
@@ -94,7 +102,7 @@ def _read_model(settings: Settings, version: int, digest: str = "") -> _Model:
     }
     counts = {name: np.array(of) for name, of in held["counts"].items()}
     reference = Tally(counts, np.array(held["cost"]), np.array(held["outcomes"]))
-    return _Model(version, rule, cells, reference, twin and f"{twin}(version {version})")
+    return _Model(version, rule, cells, reference, twin and f"{twin}(version {version})", read_riskier(held))
 
 # %% ../../nbs/lib/monitoring/63_monitor.ipynb #62c0c001
 @dataclass(frozen=True)
@@ -131,11 +139,13 @@ class Watch:
     spreads: Mapping[str, Sequence[Shares]] = field(default_factory=dict)  # by version and name, for plots
     due: int = 0  # outcomes that should be known
     interfaces: tuple[Through, ...] = ()  # in the order of their names
+    trends: tuple[Trend, ...] = ()  # the tests over time, of the models that decided in the window
 
     @property
     def alarms(self) -> tuple[str, ...]:
         "A sentence for each alarm: what was seen, how rarely that happens where nothing is wrong, what to do."
-        return tuple(str(reading) for reading in self.readings if reading.alarm)
+        moved = [str(reading) for reading in self.readings if reading.alarm]
+        return (*moved, *(str(trend) for trend in self.trends if trend.alarm))
 
     @property
     def state(self) -> str:
@@ -155,7 +165,8 @@ class Watch:
         return asdict(self) | {"state": self.state, "alarms": list(self.alarms)}
 
     def __str__(self) -> str:
-        return "\n".join([_describe_window(self), _describe_state(self), *self.alarms, *self.notes])
+        quiet = (str(trend) for trend in self.trends if not trend.alarm)
+        return "\n".join([_describe_window(self), _describe_state(self), *self.alarms, *quiet, *self.notes])
 
 # %% ../../nbs/lib/monitoring/63_monitor.ipynb #62c0c002
 def _describe_window(seen: Watch) -> str:
@@ -169,8 +180,11 @@ def _describe_window(seen: Watch) -> str:
 
 
 def _describe_state(seen: Watch) -> str:
+    moved, over = (sum(bool(each.alarm) for each in of) for of in (seen.readings, seen.trends))
+    window = f"{moved} of {len(seen.readings)} metrics (false in at most {seen.rate:.2%} of windows)"
+    years = f"{over} of {len(seen.trends)} tests over time"
     words = {
-        "alarm": f"ALARM: {len(seen.alarms)} of {len(seen.readings)} metrics (false in at most {seen.rate:.2%} of windows)",
+        "alarm": f"ALARM: {' and '.join([window] * bool(moved) + [years] * bool(over))}",
         "quiet": "QUIET: no metric moved further than expected under no difference",
         "not judged": "NOT JUDGED: nothing could be compared with a reference",
     }
@@ -266,6 +280,18 @@ def _describe_interface(interface: str, parts: Sequence[Part]) -> Through:
         *((float(paid[0] / known), float(paid[2] / known)) if known else (None, None)),
     )
 
+# %% ../../nbs/lib/monitoring/63_monitor.ipynb #79b4a475
+def _with_power(readings: Iterable[Reading], parts: Sequence[Part], rate: float) -> list[Reading]:
+    "The readings with the share of windows in which a stated change raises their alarm."
+    found, known = list(readings), {model.version: (model, cohort) for model, _, cohort in parts}
+    judged = sum(each.p_value is not None for each in found)
+    for place, each in enumerate(found):
+        model, cohort = known[each.version]
+        if each.p_value is not None and model.reference:
+            power = find_power(each, model.reference, model.riskier, rate / judged, cohort.missing)
+            found[place] = replace(each, power=power)
+    return found
+
 # %% ../../nbs/lib/monitoring/63_monitor.ipynb #73a907b8
 def _conclude(
     settings: Settings,
@@ -302,7 +328,7 @@ def _conclude(
         clients=sum(int(tally.cost[0]) for _, tally, _ in parts),
         outcomes=sum(cohort.known for _, _, cohort in parts),
         rejected=rejected,
-        readings=tuple(judge_metrics(readings, rate)),
+        readings=tuple(_with_power(judge_metrics(readings, rate), parts, rate)),
         notes=tuple(_describe_missing(parts, least, share)),
         spreads={
             name: shares
@@ -641,6 +667,124 @@ class _Due:
         except (OSError, sqlite3.Error) as error:
             yield f"outcomes were not counted, because the index of cases cannot be kept in the cache: {error}"
 
+# %% ../../nbs/lib/monitoring/63_monitor.ipynb #901443da
+_Stamp = list[
+    int
+]  # of what a segment was counted: size, time and number of parts, and events about its cases
+
+
+def _to_plain(day: Day) -> dict[str, Any]:
+    "As JSON can hold it."
+    bins = np.flatnonzero(day.ranks.any(axis=0))
+    ranks = [bins.tolist(), *day.ranks[:, bins].tolist()]
+    return {"risk": day.risk.tolist(), "cohort": [day.cohort[0].tolist(), *day.cohort[1:]], "ranks": ranks}
+
+
+def _from_plain(plain: Mapping[str, Any]) -> Day:
+    day, (bins, *counts) = Day(np.array(plain["risk"]), ranks=np.zeros_like(Day().ranks)), plain["ranks"]
+    day.ranks[:, bins] = counts
+    outcomes, *others = plain["cohort"]
+    return day._replace(cohort=Cohort(np.array(outcomes), *others))
+
+
+def _count_days(settings: Settings, index: sqlite3.Connection, segment: str) -> dict[int, Day]:
+    "The tally of each version's cases in a segment."
+    found: dict[int, Day] = {}
+    for cases in read_segment(settings, index, segment):
+        versions = np.array([group.version for group in cases.groups], int)[cases.group]
+        for version in np.unique(versions).tolist():
+            same = versions == version
+            columns = (cases.refused, cases.final, cases.probability, cases.outcome)
+            found[version] = found.get(version, Day()).join(count_day(*(column[same] for column in columns)))
+    return found
+
+# %% ../../nbs/lib/monitoring/63_monitor.ipynb #630dba4b
+class _Days:
+    "The days of every model, as far as they are over."
+
+    def __init__(self, settings: Settings):
+        self._settings, self._through = settings, ""
+        self._found: dict[int, dict[str, Day]] = {}
+        self.faults: tuple[str, ...] = ()
+
+    def count(
+        self,
+        through: str,  # day as YYYYMMDD, the last that counts
+        rest: Callable[[], object],
+    ) -> dict[int, dict[str, Day]]:  # by version and day
+        "The days up to this one; what was recorded about them since it was asked is counted when it is asked for another day."
+        if through != self._through:
+            try:
+                counted = self._read(through, rest)
+            except (OSError, sqlite3.Error) as error:
+                self.faults = (f"nothing was judged over time, because the cache cannot be used: {error}",)
+                return {}
+            self._found = {}
+            for name, versions in counted.items():
+                for version, day in versions.items():
+                    of = self._found.setdefault(version, {})
+                    of[name[:8]] = of[name[:8]].join(day) if name[:8] in of else day
+            self._through = through
+        return self._found
+
+    def _read(self, through: str, rest: Callable[[], object]) -> dict[str, dict[int, Day]]:
+        "The tallies by segment, from the cache where nothing has changed since."
+        path, faults = _find_days(self._settings), list[str]()
+        kept = _read_days(path)
+        fresh: dict[str, tuple[_Stamp, dict[int, Day]]] = {}
+        with open_cases(self._settings, lambda lines: rest()) as index:
+            events = dict(index.execute("select substr(case_id, 1, 17), count(*) from events group by 1"))
+            for name, place in list_segments(self._settings, last=through).items():
+                with suppress(FileNotFoundError):
+                    stamp = _stamp(place, int(events.get(name, 0)))
+                    if name not in kept or kept[name][0] != stamp:
+                        try:
+                            kept[name] = stamp, _count_days(self._settings, index, name)
+                        except StoreError as error:
+                            faults.append(str(error))
+                            continue
+                        rest()
+                    fresh[name] = kept[name]
+        self.faults = tuple(faults)
+        _keep_days(path, fresh)
+        return {name: days for name, (_, days) in fresh.items()}
+
+# %% ../../nbs/lib/monitoring/63_monitor.ipynb #fff5eb86
+_DAYS_FORM = 1  # of the file below
+
+
+def _find_days(settings: Settings) -> Path:
+    path = _find_counts(settings)
+    return path.with_name(f"{path.stem.partition('-')[0]}-days-{_DAYS_FORM}.json")
+
+
+def _stamp(path: Path, events: int) -> _Stamp:
+    "What tells whether a segment has changed; a file of the log of a past day changes when a client is erased."
+    state, parts = path.stat(), len(list_parts(path)) if path.is_dir() else 0
+    return [state.st_size * (not path.is_dir()), state.st_mtime_ns, parts, events]
+
+
+def _read_days(path: Path) -> dict[str, tuple[_Stamp, dict[int, Day]]]:
+    "What was kept; nothing if it cannot be read."
+    with suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
+        kept = json.loads(path.read_bytes())
+        return {
+            name: (stamp, {int(version): _from_plain(day) for version, day in days.items()})
+            for name, (stamp, days) in kept.items()
+        }
+    return {}
+
+
+def _keep_days(path: Path, days: Mapping[str, tuple[_Stamp, Mapping[int, Day]]]) -> None:
+    "Keep it for the next process; an error of the disk is passed over."
+    plain = {
+        name: (stamp, {version: _to_plain(day) for version, day in of.items()})
+        for name, (stamp, of) in days.items()
+    }
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_file(path, json.dumps(plain), mode=0o600)
+
 # %% ../../nbs/lib/monitoring/63_monitor.ipynb #62c0c00b
 class Monitor:
     "Reads what is new on record and judges a window of it."
@@ -650,6 +794,7 @@ class Monitor:
         settings: Settings,  # which record, which store, how long a window is
     ):
         self._settings, self._counter, self._due = settings, _Counter(settings), _Due(settings)
+        self._days = _Days(settings)
         self._begun = False
 
     def scan(
@@ -675,8 +820,29 @@ class Monitor:
         names |= {group.interface for of in cohorts.values() for group in of}
         split = {name: self._join(segments.values(), cohorts.values(), name) for name in names}
         seen = _conclude(self._settings, first, last, parts, sum(rejected.values()), split)
-        notes = (*self._note_open(segments, cohorts), *counter.faults.values(), *self._due.faults)
-        return replace(seen, notes=(*seen.notes, *notes))
+        trends, old = self._follow(parts, last, rest)
+        faults = (*counter.faults.values(), *self._due.faults, *self._days.faults)
+        notes = (*self._note_open(segments, cohorts), *faults, *old)
+        return replace(seen, notes=(*seen.notes, *notes), trends=trends)
+
+    def _follow(
+        self, parts: Sequence[Part], last: str, rest: Callable[[], object]
+    ) -> tuple[tuple[Trend, ...], list[str]]:
+        "The tests over time of these models, and notes about those that cannot be followed."
+        of, trends, notes = self._settings.watch, list[Trend](), list[str]()
+        known = {model.version: model for model, *_ in parts if model.reference}
+        through = min(last, f"{datetime.now(UTC) - timedelta(1):%Y%m%d}")
+        days = self._days.count(through, rest) if any(model.riskier for model in known.values()) else {}
+        for version, model in known.items():
+            if not (model.reference and model.riskier):
+                old = "was logged before models carried what tests over time need: run the pipeline again (`rumos run --fresh`)"
+                notes.append(f"version {version} {old}")
+                continue
+            own = {day: each for day, each in days.get(version, {}).items() if day >= of.count_from}
+            limits = (of.min_clients, self._settings.cases.least_outcomes)
+            about = (model.reference, model.riskier, version, of.yearly_false_alarm_rate)
+            trends += follow_days(own, find_due_day(self._settings, through), *about, *limits)
+        return tuple(trends), notes
 
     def _join(
         self, segments: Iterable[_Segment], cohorts: Iterable[_Cohorts], interface: str = ""

@@ -1080,6 +1080,8 @@ def shadow(
 # %% ../../nbs/lib/operations/87_cli.ipynb #17f10692
 def _print_readings(seen: Any) -> None:
     "Print the metrics as a table, the smallest p-value first."
+    from rumos_bank.monitoring.metrics import CATCHES, write_power
+
     rows: list[tuple[str, ...]] = []
     alarmed: list[int] = []
     for each in sorted(seen.readings, key=lambda each: 2.0 if each.p_value is None else each.p_value):
@@ -1092,9 +1094,22 @@ def _print_readings(seen: Any) -> None:
         ends = f"{numbers[2]} – {numbers[3]}" if numbers[2] else ""
         p_value = "" if each.p_value is None else f"{each.p_value:.2g}"
         alarmed += [len(rows)] * each.alarm
-        rows.append((each.name, str(each.version), f"{each.clients:,}", *sizes, *numbers[:2], ends, p_value))
-    columns = ("metric", "version", "clients", "PSI", "distance", "seen", "expected", "95 %", "p-value")
+        sight = p_value, write_power(each)
+        rows.append((each.name, str(each.version), f"{each.clients:,}", *sizes, *numbers[:2], ends, *sight))
+    columns = (
+        "metric",
+        "version",
+        "clients",
+        "PSI",
+        "distance",
+        "seen",
+        "expected",
+        "95 %",
+        "p-value",
+        "catches",
+    )
     print_table(columns, rows, alarmed=alarmed)
+    print(CATCHES)
 
 
 def _print_interfaces(seen: Any) -> None:

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LATEST', 'COLUMNS', 'WATCH_COLUMNS', 'summarise', 'format_board', 'write_leaderboard', 'point_latest', 'write_record',
-           'record_latest', 'draw_distances', 'draw_shares', 'write_watch_report']
+           'record_latest', 'draw_distances', 'draw_shares', 'draw_trend', 'write_watch_report']
 
 # %% ../../nbs/lib/operations/81_report.ipynb #80229456
 import base64
@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ from rumos_bank.ground.settings import Costs, Settings
 from rumos_bank.ground.templates import render
 from rumos_bank.model.cost import savings, trivial_costs
 from rumos_bank.model.plots import draw_leaderboard
-from rumos_bank.monitoring.metrics import Reading
+from rumos_bank.monitoring.metrics import CATCHES, Reading, Trend, write_power
 from rumos_bank.monitoring.monitor import Watch
 from rumos_bank.operations.reproduce import RECORD, forget_place, read_specification, write_specification
 
@@ -240,6 +241,57 @@ def draw_shares(
     ]
     return _draw_bars(f"{name}: share of the clients in each cell, seen and expected", rows, 26)
 
+# %% ../../nbs/lib/operations/81_report.ipynb #b11b2764
+_TITLES = {"risk": "Estimated risks over time", "defaults": "Defaults over time", "gini": "Gini by month"}
+_LEFT, _WIDE, _FLOOR, _HIGH = 40, 560, 120, 105  # pixels of the picture
+
+
+def _draw_lines(trend: Trend, across: Sequence[float]) -> dict[str, Any]:
+    "The sums of a test over time, as shares of the limit."
+    top = max([1.1] + [value for _, value, *_ in trend.points])
+    lines = list[list[Any]]()
+    for kind, label, place in (("line", "rise", 2), ("other", "fall", 3)):
+        heights = [_FLOOR - _HIGH * float(point[place]) / top for point in trend.points]
+        points = " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(across, heights))
+        lines.append([kind, points, label, heights[-1] + 4])
+    if abs(lines[0][3] - lines[1][3]) < 12:  # the words would lie over one another
+        lines[0][3], lines[1][3] = _FLOOR - 4, _FLOOR + 10
+    return {"limit": _FLOOR - _HIGH / top, "meaning": "limit", "lines": lines, "marks": []}
+
+
+def _draw_points(trend: Trend, across: Sequence[float]) -> dict[str, Any]:
+    "A value a month with its interval."
+    numbers = [number for point in trend.points for number in point[2:]] + [trend.expected]
+    low, high = min(numbers), max(numbers)
+
+    def rise(value: float) -> float:
+        return round(_FLOOR - _HIGH * (value - low) / (high - low or 1), 1)
+
+    marks = [
+        (round(x, 1), rise(value), rise(under), rise(over), f"{value:.2f}")
+        for x, (_, value, under, over) in zip(across, trend.points)
+    ]
+    return {
+        "limit": rise(trend.expected),
+        "meaning": f"{trend.expected:.2f} then",
+        "lines": [],
+        "marks": marks,
+    }
+
+
+def draw_trend(
+    trend: Trend,
+) -> str:  # SVG
+    "A test over time."
+    points = trend.points if trend.name != "gini" else trend.points[-12:]
+    shown = replace(trend, points=points)
+    step = _WIDE / max(len(points) - 1, 1)
+    across = [_LEFT + step * place * (len(points) > 1) for place in range(len(points))]
+    ends = [(_LEFT, "start", points[0][0]), (_LEFT + _WIDE, "end", points[-1][0])][: len(points)]
+    draw = _draw_points if trend.name == "gini" else _draw_lines
+    title = f"{_TITLES[trend.name]}: {trend.reached:.0%} of the limit"
+    return render("report/trend.svg", title=title, ends=ends, **draw(shown, across))
+
 # %% ../../nbs/lib/operations/81_report.ipynb #3238de12
 WATCH_COLUMNS = (
     "metric",
@@ -252,6 +304,7 @@ WATCH_COLUMNS = (
     "95 % from",
     "to",
     "p-value",
+    "catches",
 )
 
 
@@ -261,7 +314,8 @@ def _row_of(each: Reading) -> tuple[str, list[str]]:
     numbers = ((each.psi, "{:.3f}"), (each.distance, "{:.1%}"), *((number, write) for number in each.numbers))
     cells = ["–" if number is None else form.format(number) for number, form in numbers]
     p_value = "not judged" if each.p_value is None else f"{each.p_value:.2g}"
-    return "alarm" if each.alarm else "", [each.name, f"{each.version}", f"{each.clients:,}", *cells, p_value]
+    ends = [*cells, p_value, write_power(each) or "–"]
+    return "alarm" if each.alarm else "", [each.name, f"{each.version}", f"{each.clients:,}", *ends]
 
 # %% ../../nbs/lib/operations/81_report.ipynb #18d915ff
 def write_watch_report(
@@ -270,7 +324,8 @@ def write_watch_report(
 ) -> Path:  # the page
     "`watch.html`: what was seen of a window of clients."
     folder.mkdir(parents=True, exist_ok=True)
-    window, state, *notes = str(seen).splitlines()
+    window, state, *rest = str(seen).splitlines()
+    notes = [line for line in rest if line not in {str(trend) for trend in seen.trends}]
     models = []
     for version in sorted({each.version for each in seen.readings}):
         of_it = [each for each in seen.readings if each.version == version]
@@ -283,7 +338,10 @@ def write_watch_report(
         models.append((version, draw_distances(of_it), spreads))
     page, rows = folder / "watch.html", [_row_of(each) for each in seen.readings]
     facts = {"window": window, "state": state, "notes": notes, "alarms": seen.alarms, "models": models}
-    times = {"scanned_at": seen.scanned_at, "rate": f"{seen.rate:.2%}"}
+    trends = [
+        (_TITLES[each.name], each.version, str(each), each.alarm, draw_trend(each)) for each in seen.trends
+    ]
+    times = {"scanned_at": seen.scanned_at, "rate": f"{seen.rate:.2%}", "trends": trends, "catches": CATCHES}
     write_file(
         page, render("report/watch.html", title="Watch", titles=WATCH_COLUMNS, rows=rows, **facts, **times)
     )

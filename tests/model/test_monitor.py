@@ -18,10 +18,16 @@ from rumos_bank.ground.errors import DataError, ParameterError
 from rumos_bank.monitoring.monitor import Monitor, last_watch, watch
 from rumos_bank.monitoring.outcomes import add_outcomes
 from rumos_bank.serving.batch import predict_file
-from rumos_bank.serving.case_parts import erase_rows
+from rumos_bank.serving.case_parts import Shared, erase_rows, make_ids, make_part
 from rumos_bank.serving.cases import record_override
 from rumos_bank.serving.champion import Champion
-from rumos_bank.serving.decision_log import DecisionLog, blank_line, decide_and_record, list_folders
+from rumos_bank.serving.decision_log import (
+    CaseFolder,
+    DecisionLog,
+    blank_line,
+    decide_and_record,
+    list_folders,
+)
 
 
 def like_training(seed: int, clients: int) -> pd.DataFrame:
@@ -546,3 +552,125 @@ def test_a_changed_reference_is_not_trusted(promoted, clean):
     path.write_text(path.read_text().replace('"threshold"', '"threshold" '))
     seen = watch(promoted.settings)
     assert seen.state == "not judged" and any("is not what was recorded" in note for note in seen.notes)
+
+
+# Over time
+
+
+def write_day(place: Place, number: int, clients: pd.DataFrame, probability: np.ndarray) -> list[str]:
+    "Cases of a file that was begun so many days ago; their ids."
+    champion, day = Champion.load(place.settings), datetime.now(UTC) - timedelta(days=number)
+    segment, log = f"{day:%Y%m%d}-0a1b2c3{champion.version}", DecisionLog(place.settings)
+    about = {"version": champion.version, "digest": champion.digest}
+    costs = place.settings.costs.model_dump()
+    shared = Shared(segment, day.isoformat(), "", "file", about, champion.threshold, costs)
+    n, asked = len(probability), clients.drop(columns=[ID, TARGET])
+    fields = {name: asked[name].to_numpy()[:n] for name in champion.seen}
+    part = make_part(shared, np.arange(n), fields, probability, np.zeros(n, bool))
+    CaseFolder(log, shared).write(0, *part)
+    log.close()
+    return make_ids(segment, 0, n)
+
+
+@pytest.fixture
+def usual(promoted) -> np.ndarray:
+    "The probabilities of the fresh clients that the champion's reference holds, 150."
+    return Champion.load(promoted.settings).decide(promoted.data.test)["probability"].to_numpy()
+
+
+def trends_of(seen) -> dict[str, object]:
+    return {each.name: each for each in seen.trends}
+
+
+def write_days(place: Place, clean: pd.DataFrame, risks: list[np.ndarray]) -> list[list[str]]:
+    "Days of 300 clients each, the last of them yesterday."
+    return [write_day(place, len(risks) - number, clean, risk) for number, risk in enumerate(risks)]
+
+
+def test_days_are_followed_over_time_and_a_rise_raises_an_alarm(promoted, clean, usual):
+    rng = np.random.default_rng(0)
+    write_days(promoted, clean, [rng.choice(usual, 300) for _ in range(12)])
+    seen = watch(promoted.settings, clients=None)
+    risk = trends_of(seen)["risk"]
+    assert (risk.steps, risk.clients, risk.alarm) == (12, 3600, "") and "Over time" in str(seen)
+    assert "Odds of default a fifth higher are found" in str(risk)
+    decide(promoted, clean[:250])
+    assert trends_of(watch(promoted.settings))["risk"] == risk, "today is not over"
+    shutil.rmtree(promoted.settings.audit_path)
+    write_days(
+        promoted, clean, [rng.choice(usual, 300) if day < 6 else np.full(300, 0.9) for day in range(12)]
+    )
+    seen = watch(promoted.settings)
+    risk, started = trends_of(seen)["risk"], f"{datetime.now(UTC) - timedelta(6):%Y%m%d}"
+    assert risk.alarm == started and risk.first <= risk.since <= started and risk.seen > risk.expected + 0.2
+    assert seen.state == "alarm" and any("have moved over time" in alarm for alarm in seen.alarms)
+    assert "1 of 1 tests over time" in str(seen)
+    later = promoted.settings.watch.model_copy(update={"count_from": started})
+    again = trends_of(watch(promoted.settings.model_copy(update={"watch": later})))["risk"]
+    assert again.first == started and again.steps == 6
+
+
+def test_what_was_counted_of_the_days_is_kept_and_not_trusted_blindly(
+    promoted, clean, usual, tmp_path, monkeypatch
+):
+    from rumos_bank.monitoring import monitor
+
+    rng, read = np.random.default_rng(1), []
+    real = monitor._count_days
+    monkeypatch.setattr(monitor, "_count_days", lambda *given: read.append(given[2]) or real(*given))
+    ids = write_days(promoted, clean, [rng.choice(usual, 300) for _ in range(80)])
+    first = watch(promoted.settings)
+    assert len(read) == 80 and "defaults" not in trends_of(first)
+    assert trends_of(watch(promoted.settings)) == trends_of(first) and len(read) == 80, (
+        "nothing was read again"
+    )
+    one = Monitor(promoted.settings)
+    assert [one.scan().trends == first.trends for _ in range(3)] == [True] * 3 and len(read) == 80
+    mature = [each for of in ids[:10] for each in of]
+    report(promoted, mature, (rng.random(len(mature)) < 0.2).astype(int), tmp_path)
+    assert one.scan().trends == first.trends, "a service judges once a day"
+    seen = watch(promoted.settings)
+    assert len(read) == 90 and trends_of(seen)["defaults"].steps >= 5
+    for path in promoted.settings.cache_path.glob("monitor/*-days-*"):
+        path.write_text("{")
+    assert watch(promoted.settings).trends == seen.trends and len(read) == 170
+
+
+def test_each_version_has_days_of_its_own(promoted, clean, usual):
+    write_days(promoted, clean, [usual, usual, usual])
+    promoted.promote(promoted.log(with_refusals(promoted.found, 100), key="next"))
+    assert Champion.load(promoted.settings).version == 2
+    write_day(promoted, 1, clean, np.tile(usual, 2))
+    seen = {(each.version, each.name): each.clients for each in watch(promoted.settings).trends}
+    expected = {(1, "risk"): 300, (2, "risk"): 300}
+    assert seen == expected, "of the first, 150 a day are joined, and the third day waits"
+
+
+def test_what_a_metric_can_see_stands_beside_it(promoted, clean):
+    decide(promoted, clean)
+    seen = watch(promoted.settings)
+    powers = {each.name: each.power for each in seen.readings}
+    assert all(0 <= power <= 1 for power in powers.values()) and powers["LIMIT_BAL"] > 0.01
+    decide(promoted, clean.assign(LIMIT_BAL=1_000))
+    moved = next(each for each in watch(promoted.settings).readings if each.name == "LIMIT_BAL")
+    assert moved.alarm and moved.power > powers["LIMIT_BAL"]
+    assert "With 800 clients it catches" in str(
+        moved
+    ) and "a tenth of the clients are in another cell" in str(moved)
+
+
+def test_a_champion_from_before_is_judged_by_windows_and_a_note_says_what_is_missing(
+    place, clean, monkeypatch
+):
+    from rumos_bank.monitoring.metrics import make_watch_reference
+
+    def make_older(*given):
+        held = make_watch_reference(*given)
+        return {name: held[name] for name in ("cells", "counts", "cost", "outcomes")}
+
+    monkeypatch.setattr("stores.make_watch_reference", make_older)
+    place.promote(place.log(with_refusals(place.found, 300), key="older"))
+    decide(place, clean[:250])
+    seen = watch(place.settings)
+    assert seen.readings and not seen.trends
+    assert any("what tests over time need" in note for note in seen.notes)
