@@ -51,7 +51,7 @@ class World:
         held = make_watch_reference(self.decision, train, risk, fresh[TARGET].to_numpy())
         self.cells, self.seen = held["cells"], [name for name in CLIENT_COLUMNS if name not in protected]
         self.reference = Tally(held["counts"], held["cost"], held["outcomes"])
-        self.rule = Rule(costs.bayes_threshold, costs.false_positive, costs.false_negative)
+        self.rule = Rule(costs.bayes_threshold, **costs.model_dump())
 
     def alarms(self, clients: pd.DataFrame, rate: float) -> set[str]:
         "The metrics that raise an alarm for these clients and their outcomes."

@@ -2701,6 +2701,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                        'rumos_bank/monitoring/metrics.py'),
                                                'rumos_bank.monitoring.metrics.Rule.expected_cost': ( 'lib/monitoring/metrics.html#rule.expected_cost',
                                                                                                      'rumos_bank/monitoring/metrics.py'),
+                                               'rumos_bank.monitoring.metrics.Rule.flat': ( 'lib/monitoring/metrics.html#rule.flat',
+                                                                                            'rumos_bank/monitoring/metrics.py'),
                                                'rumos_bank.monitoring.metrics.Rule.refuses': ( 'lib/monitoring/metrics.html#rule.refuses',
                                                                                                'rumos_bank/monitoring/metrics.py'),
                                                'rumos_bank.monitoring.metrics.Tally': ( 'lib/monitoring/metrics.html#tally',

@@ -48,7 +48,7 @@ from rumos_bank.ground.statistics import (
     sum_up,
     wilson_interval,
 )
-from rumos_bank.model.cost import decide, expected_costs
+from rumos_bank.model.cost import cost_each, decide, expected_costs, find_threshold, read_prices
 from rumos_bank.model.explain import Decides
 
 if TYPE_CHECKING:
@@ -58,19 +58,35 @@ if TYPE_CHECKING:
 class Rule(NamedTuple):
     "The rule that turns a probability into a decision."
 
-    threshold: float  # refuse from this probability on
-    false_positive: float  # euros
-    false_negative: float  # euros
+    threshold: float | None  # refuse from this probability on; None: from the Bayes threshold of each client
+    false_positive: float | str  # euros, or a price that depends on the client
+    false_negative: float | str  # the same
 
-    def refuses(self, probability: np.ndarray) -> np.ndarray:
-        "True for each client who is refused, (n,)."
-        return np.asarray(decide(probability, self.threshold) == 1)
+    @property
+    def flat(self) -> Costs | None:
+        "The costs that hold for all clients; None: they depend on the client."
+        return read_prices(self.false_positive, self.false_negative).flat
 
-    def expected_cost(self, probability: np.ndarray) -> np.ndarray:
-        "Euros that each decision is expected to cost, (n,)."
-        costs = Costs(false_positive=self.false_positive, false_negative=self.false_negative)
-        accepting, refusing = expected_costs(probability, costs)
-        return np.asarray(np.where(self.refuses(probability), refusing, accepting))
+    def refuses(
+        self,
+        probability: np.ndarray,  # (n,) of default
+        costs: Costs | None = None,  # of these clients; None: those that hold for all
+    ) -> np.ndarray:  # (n,)
+        "True for each client who is refused."
+        at_stake = costs or self.flat
+        assert at_stake, "prices depend on the client: costs are needed"
+        return np.asarray(decide(probability, find_threshold(self.threshold, at_stake)) == 1)
+
+    def expected_cost(
+        self,
+        probability: np.ndarray,  # (n,) of default
+        costs: Costs | None = None,  # of these clients; None: those that hold for all
+    ) -> np.ndarray:  # (n,)
+        "Euros that each decision is expected to cost."
+        at_stake = costs or self.flat
+        assert at_stake, "prices depend on the client: costs are needed"
+        accepting, refusing = expected_costs(probability, at_stake)
+        return np.asarray(np.where(self.refuses(probability, at_stake), refusing, accepting))
 
 
 @dataclass(frozen=True)
@@ -97,12 +113,14 @@ def count_decided(
     there: np.ndarray | slice = slice(
         None
     ),  # (n,) whether the fields are on record; those of erased clients are not
+    costs: Costs | None = None,  # of these clients; None: the rule's, which hold for all
 ) -> Tally:
     "The tally of clients who were decided."
     values = {name: column[there] for name, column in fields.items()} | {SCORE: probability}
     counts = {name: count_cells(of, values[name]) for name, of in cells.items()}
-    counts[REFUSED] = np.bincount(rule.refuses(probability), minlength=2)
-    return Tally(counts, sum_up(rule.expected_cost(probability)), np.zeros((2, 4)))
+    costs = costs or rule.flat
+    counts[REFUSED] = np.bincount(rule.refuses(probability, costs), minlength=2)
+    return Tally(counts, sum_up(rule.expected_cost(probability, costs)), np.zeros((2, 4)))
 
 
 def count_outcomes(
@@ -124,6 +142,9 @@ class Cohort(NamedTuple):
     due: int = 0  # clients accepted in the end
     missing: int = 0  # clients whom model and bank accepted, and whose outcome is not known
     aside: int = 0  # outcomes of clients refused in the end
+    euros: np.ndarray = np.zeros(
+        4
+    )  # sums over the known: lost by the bank, its square, expected, lost by the model alone
 
     @property
     def known(self) -> int:
@@ -143,7 +164,7 @@ class Cohort(NamedTuple):
     ) -> "Cohort":
         "Both together."
         counts = (self.due + other.due, self.missing + other.missing, self.aside + other.aside)
-        return Cohort(self.outcomes + other.outcomes, *counts)
+        return Cohort(self.outcomes + other.outcomes, *counts, self.euros + other.euros)
 
     def cost(
         self,
@@ -152,9 +173,11 @@ class Cohort(NamedTuple):
         np.ndarray
     ):  # (3,) euros a client: what the bank did, what was expected of it, what the model alone had cost
         "What the decisions about clients with an outcome did cost."
-        (paid, refused), euros = self.outcomes, (rule.false_negative, rule.false_positive)
-        bank, expected = ((paid[place] + refused[place]) * euros[0] for place in (1, 2))
-        model = paid[1] * euros[0] + (refused[0] - refused[1]) * euros[1]
+        if (flat := rule.flat) is None:  # they were added up client by client
+            return self.euros[[0, 2, 3]] / self.known
+        paid, refused = self.outcomes
+        bank, expected = ((paid[place] + refused[place]) * flat.false_negative for place in (1, 2))
+        model = paid[1] * flat.false_negative + (refused[0] - refused[1]) * flat.false_positive
         return np.array([bank, expected, model]) / self.known
 
 
@@ -166,14 +189,20 @@ def count_cohort(
     final: np.ndarray,  # (n,) whether the client was refused in the end
     probability: np.ndarray,  # (n,) of default, as recorded
     outcome: np.ndarray,  # (n,) 1 = the client defaulted, 0 = paid, below 0 = not known
+    costs: Costs | None = None,  # of these clients; needed where prices depend on the client
 ) -> Cohort:
     "The tally of clients whose outcome is due."
     known = outcome >= 0
     counted = known & ~final
     sums = count_outcomes(refused[counted], probability[counted], outcome[counted])
-    return Cohort(
-        sums, int((~final).sum()), int((~known & ~final & ~refused).sum()), int((known & final).sum())
-    )
+    facts = int((~final).sum()), int((~known & ~final & ~refused).sum()), int((known & final).sum())
+    if costs is None:
+        return Cohort(sums, *facts)
+    at_stake = costs.take(counted)
+    accepted, defaulted, by_model = outcome[counted] * 0, outcome[counted], refused[counted]
+    bank, alone = (cost_each(defaulted, decided, at_stake) for decided in (accepted, by_model))
+    expected = probability[counted] * at_stake.false_negative
+    return Cohort(sums, *facts, np.array([bank.sum(), (bank**2).sum(), expected.sum(), alone.sum()]))
 
 # %% ../../nbs/lib/monitoring/61_metrics.ipynb #855d2f9f
 ODDS = 1.2  # times the odds of default: the change for which is stated what a test can see
@@ -187,11 +216,15 @@ def raise_odds(
 
 
 def _describe_beside(
-    cells: Mapping[str, Cells], rule: Rule, probability: np.ndarray, defaulted: np.ndarray
+    cells: Mapping[str, Cells],
+    rule: Rule,
+    probability: np.ndarray,
+    defaulted: np.ndarray,
+    costs: Costs | None,
 ) -> dict[str, Any]:
     "What the reference holds for power and for tests over time; counts and sums only."
-    risen, accepted = raise_odds(probability), ~rule.refuses(probability)
-    tally = count_decided({SCORE: cells[SCORE]}, rule, {}, risen)
+    risen, accepted = raise_odds(probability), ~rule.refuses(probability, costs)
+    tally = count_decided({SCORE: cells[SCORE]}, rule, {}, risen, costs=costs)
     worse, excess = (
         risen[accepted],
         (risen - probability)[accepted],
@@ -207,18 +240,19 @@ def make_watch_reference(
     train: "pd.DataFrame",  # (n, …) the clients it learned from
     probability: np.ndarray,  # (m,) its probabilities for clients it has not learned from
     defaulted: np.ndarray,  # (m,) their outcomes; 1 = defaulted
+    costs: Costs | None = None,  # of these clients; needed where prices depend on the client
 ) -> dict[str, Any]:  # plain numbers and arrays, for `decision.reference_["watch"]`
     "The reference of a window; counts and sums only."
-    rule = Rule(*(float(getattr(decision, name)) for name in Rule._fields))
+    rule = Rule(*(getattr(decision, name) for name in Rule._fields))
     seen = {field.name: field for field in FIELDS if field.name not in decision.protected}
     fields = {name: train[name].to_numpy() for name in seen}
     cells = {name: choose_cells(values, bool(seen[name].codes)) for name, values in fields.items()}
     of_fields = {name: count_cells(cells[name], values) for name, values in fields.items()}
     cells[SCORE] = choose_cells(probability)
-    tally = count_decided({SCORE: cells[SCORE]}, rule, {}, probability)
-    outcomes = count_outcomes(rule.refuses(probability), probability, defaulted)
+    tally = count_decided({SCORE: cells[SCORE]}, rule, {}, probability, costs=costs)
+    outcomes = count_outcomes(rule.refuses(probability, costs), probability, defaulted)
     counts = {**of_fields, **tally.counts}
-    beside = _describe_beside(cells, rule, probability, defaulted)
+    beside = _describe_beside(cells, rule, probability, defaulted, costs)
     return {"cells": cells, "counts": counts, "cost": tally.cost, "outcomes": outcomes, **beside}
 
 # %% ../../nbs/lib/monitoring/61_metrics.ipynb #f1ab4ece
@@ -369,7 +403,9 @@ def _compare_defaults(seen: Cohort, expected: Tally, version: int) -> Reading:
 def _add_up_costs(seen: Cohort, rule: Rule, version: int) -> Reading:
     "The euros that the decisions of the bank did cost, beside those expected of them."
     mean, expected, model = seen.cost(rule)
-    half = 1.96 * np.sqrt(mean * (rule.false_negative - mean) / seen.known)
+    flat = rule.flat
+    variance = mean * (flat.false_negative - mean) if flat else seen.euros[1] / seen.known - mean**2
+    half = 1.96 * np.sqrt(variance / seen.known)
     reading = Reading("realised", version, seen.known, model=float(model))
     return _with_number(reading, mean, expected, (mean - half, mean + half))
 

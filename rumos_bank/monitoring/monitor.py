@@ -37,7 +37,8 @@ from rumos_bank.governance.integrity import read_verified
 from rumos_bank.governance.registry import UnreachableError, find_promoted, find_version
 from rumos_bank.ground.errors import DataError, ParameterError, StoreError
 from rumos_bank.ground.files import write_file
-from rumos_bank.ground.settings import Settings
+from rumos_bank.ground.settings import Costs, Settings
+from rumos_bank.model.cost import find_costs, read_prices, recover_costs
 from rumos_bank.model.portable import PORTABLE
 from rumos_bank.monitoring.case_columns import Group, find_due_day, list_segments, read_segment
 from rumos_bank.monitoring.metrics import (
@@ -61,7 +62,7 @@ from rumos_bank.monitoring.metrics import (
     read_riskier,
 )
 from rumos_bank.monitoring.outcomes import describe_aside
-from rumos_bank.serving.case_parts import PROBABILITY, list_parts, read_columns, read_shared
+from rumos_bank.serving.case_parts import COSTS, PROBABILITY, list_parts, read_columns, read_shared
 from rumos_bank.serving.cases import open_cases
 from rumos_bank.serving.decision_log import list_days, list_folders, open_day, read_line, require_day
 
@@ -90,7 +91,7 @@ def _read_model(settings: Settings, version: int, digest: str = "") -> _Model:
         raise
     except StoreError as error:
         return _Model(version, Rule(0, 1, 1), {}, None, f"version {version} cannot be judged: {error}")
-    rule = Rule(*(float(form["decision"][name]) for name in Rule._fields))
+    rule = Rule(*(form["decision"][name] for name in Rule._fields))
     twin = "TWIN: it knows synthetic clients only. " if form["about"].get("twin") else ""
     held = (form["reference"] or {}).get("watch")
     if held is None:
@@ -398,15 +399,19 @@ def _sort_entries(lines: Sequence[bytes]) -> _Entries:
     return found
 
 # %% ../../nbs/lib/monitoring/63_monitor.ipynb #f418a3be
-def _read_rows(names: Sequence[str], decided: Sequence[Decided]) -> np.ndarray:
-    "These fields, NaN where they were erased, and the probability of each decision, (n, fields + 1)."
+_TOLD = "probability", "expected_cost_accept", "expected_cost_refuse", "threshold"  # of an answer
+
+
+def _read_rows(names: Sequence[str], decided: Sequence[Decided], priced: bool) -> np.ndarray:
+    "These fields, NaN where they were erased, what was at stake, and the probability of each decision, (n, fields + 3)."
     rows, erased = [], dict.fromkeys(names, np.nan)
     for entry in decided:
         with suppress(ValueError, LookupError, TypeError):
             asked = erased if entry.input is None else entry.input
             fields = [float(asked[name]) for name in names]
-            rows.append([*fields, float(entry.answer["probability"])])
-    return np.array(rows, float).reshape(-1, len(names) + 1)
+            at_stake = recover_costs(*(float(entry.answer[name]) for name in _TOLD)) if priced else Costs()
+            rows.append([*fields, *vars(at_stake).values(), float(entry.answer["probability"])])
+    return np.array(rows, float).reshape(-1, len(names) + 3)
 
 
 def _name_fields(model: _Model) -> list[str]:
@@ -417,20 +422,23 @@ def _name_fields(model: _Model) -> list[str]:
 def _count(model: _Model, decided: Sequence[Decided]) -> Tally:
     "The tally of some entries."
     names = _name_fields(model)
-    *fields, probability = _read_rows(names, decided).T
+    flat = model.rule.flat
+    *fields, positive, negative, probability = _read_rows(names, decided, priced=flat is None).T
     there = np.asarray(~np.isnan(fields).any(axis=0)) if names else slice(None)
-    return count_decided(model.cells, model.rule, dict(zip(names, fields)), probability, there)
+    costs = flat or Costs(positive, negative)
+    return count_decided(model.cells, model.rule, dict(zip(names, fields)), probability, there, costs)
 
 
 def _count_part(model: _Model, part: Path, rest: Callable[[], object]) -> Tally:
     "The tally of a part of a file's cases; raises `StoreError` if it cannot be read."
     names = _name_fields(model)
-    tally = _count(model, [])
-    for columns in read_columns(part, [*names, PROBABILITY]):
+    tally, flat = _count(model, []), model.rule.flat
+    for columns in read_columns(part, [*names, PROBABILITY, *(() if flat else COSTS)]):
         gone = np.asarray(np.stack([np.ma.getmaskarray(values) for values in columns.values()]).any(axis=0))
         fields = {name: np.asarray(columns[name]) for name in names}
         probability = np.asarray(columns[PROBABILITY])
-        tally += count_decided(model.cells, model.rule, fields, probability, ~gone)
+        costs = flat or Costs(*(np.asarray(columns[name]) for name in COSTS))
+        tally += count_decided(model.cells, model.rule, fields, probability, ~gone, costs)
         rest()
     return tally
 
@@ -620,7 +628,7 @@ def _count_cohorts(settings: Settings, index: sqlite3.Connection, segment: str) 
         for place, group in enumerate(cases.groups):
             same = cases.group == place
             columns = (cases.refused, cases.final, cases.probability, cases.outcome)
-            cohort = count_cohort(*(column[same] for column in columns))
+            cohort = count_cohort(*(column[same] for column in columns), costs=cases.costs.take(same))
             found[group] = found[group].join(cohort) if group in found else cohort
     return found
 
@@ -677,7 +685,8 @@ def _to_plain(day: Day) -> dict[str, Any]:
     "As JSON can hold it."
     bins = np.flatnonzero(day.ranks.any(axis=0))
     ranks = [bins.tolist(), *day.ranks[:, bins].tolist()]
-    return {"risk": day.risk.tolist(), "cohort": [day.cohort[0].tolist(), *day.cohort[1:]], "ranks": ranks}
+    outcomes, *counts, _ = day.cohort  # no test over time counts euros
+    return {"risk": day.risk.tolist(), "cohort": [outcomes.tolist(), *counts], "ranks": ranks}
 
 
 def _from_plain(plain: Mapping[str, Any]) -> Day:
@@ -903,7 +912,9 @@ def _count_rows(model: _Model, numbers: Mapping[str, np.ndarray], place: Place) 
     if names:
         good &= find_good_rows({name: numbers[name] for name in names})
     kept = {name: numbers[name][good] for name in names}
-    return count_decided(model.cells, model.rule, kept, probability[good]), good
+    prices = read_prices(model.rule.false_positive, model.rule.false_negative)
+    costs = find_costs(prices, kept)
+    return count_decided(model.cells, model.rule, kept, probability[good], costs=costs), good
 
 
 def _open_decided(place: Place, selection: Selection) -> Source:

@@ -232,7 +232,7 @@ def refit(
     decision.reference_ = make_reference(decision, train, probability[0], **refits)
     tested = test[["ID"]].assign(defaulted=test[TARGET], probability=decision.predict_proba(test)[:, 1])
     fresh = tested["probability"].to_numpy(), tested["defaulted"].to_numpy()
-    decision.reference_["watch"] = make_watch_reference(decision, train, *fresh)
+    decision.reference_["watch"] = make_watch_reference(decision, train, *fresh, decision.costs(test))
     judged.to_parquet(place / "folds.parquet")
     tested.to_parquet(place / "tested.parquet")
     (place / "model.skops").write_bytes(skops.io.dumps(decision))

@@ -112,7 +112,9 @@ def log_tree(
         decision, data.train, found.folds["probability"].to_numpy(), found.refits
     )
     probability, defaulted = decision.predict_proba(data.test)[:, 1], data.test[TARGET].to_numpy()
-    decision.reference_["watch"] = make_watch_reference(decision, data.train, probability, defaulted)
+    decision.reference_["watch"] = make_watch_reference(
+        decision, data.train, probability, defaulted, decision.costs(data.test)
+    )
     found = replace(found, decision=decision)
     costs = find_costs(settings.costs, data.test)
     on_test = measure(defaulted, probability, found.decision.thresholds(data.test), costs)
