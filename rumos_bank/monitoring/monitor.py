@@ -627,8 +627,10 @@ def _count_cohorts(settings: Settings, index: sqlite3.Connection, segment: str) 
     for cases in read_segment(settings, index, segment):
         for place, group in enumerate(cases.groups):
             same = cases.group == place
-            columns = (cases.refused, cases.final, cases.probability, cases.outcome)
-            cohort = count_cohort(*(column[same] for column in columns), costs=cases.costs.take(same))
+            decided = cases.refused[same], cases.final[same]
+            cohort = count_cohort(
+                *decided, cases.probability[same], cases.outcome[same], cases.costs.take(same)
+            )
             found[group] = found[group].join(cohort) if group in found else cohort
     return found
 
