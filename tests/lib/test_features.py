@@ -13,7 +13,7 @@ from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, FIELDS, LAT
 from rumos_bank.ground.errors import ParameterError
 from rumos_bank.model.features import FEATURES, engineer, feature_matrix, feature_names, is_code
 
-PROTECTED = ("SEX", "MARRIAGE", "AGE")
+PROTECTED = ("SEX", "MARRIAGE", "AGE", "EDUCATION")
 valid_clients = st.tuples(*(st.integers(field.low, field.high) for field in FIELDS))
 
 
