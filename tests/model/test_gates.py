@@ -311,7 +311,7 @@ TEN = {*range(10), *range(100, 110)}  # of each group
         ),  # five go, nine come: within sampling error
         ("AGE", (25, 55), TEN | set(range(10, 30)), FAIL, 0.2),
         ("MARRIAGE", (1, 2), TEN | set(range(10, 30)), FAIL, 0.2),
-        ("EDUCATION", (1, 2), TEN | set(range(10, 30)), WARN, 0.2),  # models may look at it
+        ("EDUCATION", (1, 2), TEN | set(range(10, 30)), FAIL, 0.2),
         ("LIMIT_BAL", (10_000, 500_000), TEN | set(range(10, 30)), WARN, None),  # nothing to compare
     ],
 )
@@ -328,7 +328,9 @@ def test_the_text_states_what_may_be_sampling_error_and_what_models_may_use():
         "are allowed, within sampling error"
     )
     train, challenger, champion = half_and_half("EDUCATION", (1, 2), [TEN | set(range(10, 30)), TEN])
-    found = ask(challenger, train, champion, only="fairness")["fairness"]
+    reading = read_settings(PACKAGED, environ={"RUMOS_MODEL_PROTECTED": "SEX, MARRIAGE, AGE"})
+    found = ask(challenger, train, champion, reading, only="fairness")["fairness"]
+    assert found.verdict == WARN
     assert found.text.endswith("but models may use this field") and "by education" in found.text
 
 
@@ -506,7 +508,8 @@ def test_reasons_never_speak_of_what_is_protected(honest, train):
     open_model.reference_ = make_reference(open_model, train, honest.folds["probability"].to_numpy())
     found = ask(with_model(honest, open_model), train, only="reasons")["reasons"]
     assert (
-        found.verdict == FAIL and found.text == "its reasons name protected fields: age, marital status, sex"
+        found.verdict == FAIL
+        and found.text == "its reasons name protected fields: age, education, marital status, sex"
     )
 
 
@@ -526,14 +529,15 @@ def test_a_model_that_looks_at_what_is_protected_fails(honest, train):
     ageist.fit(train, (train["AGE"] > 40).to_numpy().astype(int))
     found = ask(replace(honest, model=ageist), train, only="schema")["schema"]
     assert found.verdict == FAIL and found.found == 3
-    assert "the model record excludes SEX, MARRIAGE, AGE, the model " in found.text
-    assert "it learned from 78 columns instead of 75" in found.text
+    assert "the model record excludes SEX, MARRIAGE, AGE, EDUCATION, the model " in found.text
+    assert "it learned from 72 columns instead of 68" in found.text
     assert "protected fields change the risk of" in found.text and "2,000 clients" in found.text
 
 
 def test_a_field_that_is_protected_since_today_closes_the_gate(honest, train):
-    stricter = read_settings(PACKAGED, environ={"RUMOS_MODEL_PROTECTED": "SEX, MARRIAGE, AGE, EDUCATION"})
-    found = ask(honest, train, settings=stricter, only="schema")["schema"]
+    open_to_it = honest.model.protected[:3]  # EDUCATION was not protected when it was made
+    earlier = with_record(honest, protected=list(open_to_it))
+    found = ask(earlier, train, only="schema")["schema"]
     assert found.verdict == FAIL
     assert "EDUCATION must not be used today, and its model record does not exclude them" in found.text
     looser = read_settings(PACKAGED, environ={"RUMOS_MODEL_PROTECTED": "SEX"})
