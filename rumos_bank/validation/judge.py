@@ -266,8 +266,9 @@ def _owe_more(clients: np.ndarray) -> list[np.ndarray]:
 _LATEST = FIELD_OF[STATUSES[0]].high
 _Questions = tuple[Callable[[np.ndarray], list[np.ndarray]], ...]
 WORSE: dict[str, _Questions] = {  # a way to be worse off → clients (n, 23) → the same, worse off
-    "being later": tuple(
-        _worsen(STATUSES, lambda status, by=steps: np.minimum(status + by, _LATEST)) for steps in (1, 2)
+    "being later": (
+        _worsen(STATUSES, lambda status: np.minimum(status + 1, _LATEST)),
+        _worsen(STATUSES, lambda status: np.minimum(status + 2, _LATEST)),
     ),
     "paying less": (_worsen(PAYMENTS, lambda paid: np.floor(paid / 2)),),
     "owing more": (_owe_more,),
