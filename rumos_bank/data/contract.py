@@ -41,6 +41,11 @@ class ClientField:
     example: int  # the value of the bank's example client
     codes: Mapping[int, str] = field(default_factory=dict)  # value → meaning; empty: any number in range
     short: str = ""  # what people call it where the meaning is too long; empty: the meaning
+    undocumented: tuple[int, ...] = ()  # codes that occur and that the data set's authors explain nowhere
+    reads_as: Mapping[int, int] = field(
+        default_factory=dict
+    )  # code that says nothing → what a model sees instead
+    declared: bool = False  # the client states it, and the bank cannot verify it
 
     @property
     def title(self) -> str:
@@ -88,20 +93,32 @@ PAYMENTS = tuple(f"PAY_AMT{month}" for month in range(1, 7))
 # %% ../../nbs/lib/data/07_contract.ipynb #8ca58b3b
 _EXAMPLE_BILLS = (8864, 10062, 11581, 12580, 13716, 14828)
 _EXAMPLE_PAYMENTS = (1500, 2000, 1500, 1500, 1500, 2000)
-_EDUCATION = {1: "graduate school", 2: "university", 3: "high school", 4: "other"}
 _UNKNOWN = "unknown (undocumented)"
+_EDUCATION = {1: "graduate school", 2: "university", 3: "high school", 4: "other"}
+_VAGUE = dict.fromkeys((0, 4, 5, 6), 3)
+_MARRIAGE = {0: _UNKNOWN, 1: "married", 2: "single", 3: "other"}
 FIELDS = (
     ClientField(
         "LIMIT_BAL", "credit limit, family included", "TWD", 1_000, 10_000_000, 30_000, short="credit limit"
     ),
     ClientField("SEX", "sex", "code", 1, 2, 1, {1: "male", 2: "female"}),
-    ClientField("EDUCATION", "education", "code", 0, 6, 2, _EDUCATION | dict.fromkeys((0, 5, 6), _UNKNOWN)),
     ClientField(
-        "MARRIAGE", "marital status", "code", 0, 3, 2, {0: _UNKNOWN, 1: "married", 2: "single", 3: "other"}
+        *("EDUCATION", "education", "code", 0, 6, 2, _EDUCATION | dict.fromkeys((0, 5, 6), _UNKNOWN)),
+        undocumented=(0, 5, 6),
+        reads_as=_VAGUE,
+        declared=True,
+    ),
+    ClientField(
+        *("MARRIAGE", "marital status", "code", 0, 3, 2, _MARRIAGE),
+        undocumented=(0,),
+        reads_as={0: 3},
+        declared=True,
     ),
     ClientField("AGE", "age", "years", 18, 120, 25),
     *(
-        ClientField(name, f"repayment status in {month}", "code", -2, 9, 0, STATUS_CODES)
+        ClientField(
+            name, f"repayment status in {month}", "code", -2, 9, 0, STATUS_CODES, undocumented=(-2, 0)
+        )
         for name, month in zip(STATUSES, MONTHS, strict=True)
     ),
     *(

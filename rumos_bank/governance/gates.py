@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, ID, LATE_CLIENT, STATUSES, TARGET
+from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, FIELD_OF, FIELDS, ID, LATE_CLIENT, TARGET
 from rumos_bank.governance.events import FAIL, PASS, WARN, Check
 from rumos_bank.governance.integrity import load_trusted
 from rumos_bank.ground.errors import ParameterError, StoreError
@@ -27,9 +27,10 @@ from rumos_bank.model.decision import DecisionModel, make_decision
 from rumos_bank.model.evaluate import calibration_error
 from rumos_bank.model.explain import ALWAYS_GIVEN, explain, seen_groups
 from rumos_bank.model.families import find_family, make_model
-from rumos_bank.model.features import feature_names
+from rumos_bank.model.features import PROMISES, feature_names
 from rumos_bank.model.portable import PORTABLE, SKOPS, as_lists, count_differences, read_portable
 from rumos_bank.model.search import cost_by_fold, tuned_cost_by_fold
+from rumos_bank.validation.judge import measure_declared, measure_promises
 from rumos_bank.validation.slices import (
     FEWEST,
     PROTECTED_SLICES,
@@ -282,38 +283,41 @@ def _check_fairness(case: _Case) -> _Finding:
     return _judge(worst.more, most, text, fails=bool(bad), warns=bool(above))
 
 # %% ../../nbs/lib/governance/39_gates.ipynb #850b5d29
-_LATE = 1000  # clients
-_NOTICED = 0.01  # of probability: a smaller fall counts as none
-_STATUS_COLUMNS = [CLIENT_COLUMNS.index(status) for status in STATUSES]
-
-
-def _pay_later(clients: np.ndarray) -> list[np.ndarray]:  # (n, 23) each
-    "The clients with each late month a month later, one month at a time, then all of them."
-    made = []
-    for columns in [*([each] for each in _STATUS_COLUMNS), _STATUS_COLUMNS]:
-        later = clients.copy()
-        status = later[:, columns]
-        later[:, columns] = np.where((status >= 1) & (status < 9), status + 1, status)
-        made.append(later)
-    return made
+_ASKED = 1000  # clients
 
 
 @_gate("monotone")
 def _check_monotone(case: _Case) -> _Finding:
-    "The share of late clients whose risk would fall if they paid later."
-    late = case.train[(case.train[list(STATUSES)] >= 1).any(axis=1)]
-    late = late.sample(min(_LATE, len(late)), random_state=0)
-    clients, most = late[list(CLIENT_COLUMNS)].to_numpy(float), case.settings.gates.max_monotone_violations
-    if not len(clients):
-        return None, most, WARN, "no train client was ever late: nothing can be checked"
-    risk = [case.challenger.model.predict_proba(each)[:, 1] for each in (clients, *_pay_later(clients))]
-    falls = risk[0] - np.min(risk[1:], axis=0)
-    helped = float((falls > _NOTICED).mean())
+    "The share of clients whose risk falls when they are worse off, by the promise that is broken most."
+    clients, most = case.sample.head(_ASKED), case.settings.gates.max_monotone_violations
+    found = measure_promises(case.challenger.model, clients)
+    helped = {way: each.helped for way, each in found.items()}
+    broken = max(helped[promise] for promise in PROMISES)
+    shares = ", ".join(f"{promise} {helped.pop(promise):.1%}" for promise in PROMISES)
+    rest = ", ".join(f"{way} {share:.1%}" for way, share in helped.items())
     text = (
-        f"paying a month later would lower the estimated risk of {helped:.1%} of {len(clients):,} late clients, at most by "
-        f"{100 * max(falls.max(), 0):.1f} points; {most:.1%} are allowed"
+        f"the estimated risk of these shares of {len(clients):,} clients falls by more than a point for {shares}, at most by "
+        f"{100 * max(found[promise].most for promise in PROMISES):.1f} points; {most:.1%} are allowed. Not promised: {rest}"
     )
-    return _judge(helped, most, text, fails=helped > most)
+    return _judge(broken, most, text, fails=broken > most, warns=max(helped.values()) > most)
+
+# %% ../../nbs/lib/governance/39_gates.ipynb #cdbf105f
+@_gate("declared")
+def _check_declared(case: _Case) -> _Finding:
+    "The share of decisions that one declared field can change alone."
+    changes, most = (
+        measure_declared(case.challenger.model, case.sample),
+        case.settings.gates.max_declared_changes,
+    )
+    if not changes:
+        names = ", ".join(known.title for known in FIELDS if known.declared)
+        return _judge(0.0, most, f"it reads no field that a client only states ({names})")
+    shares = ", ".join(f"{FIELD_OF[name].title} {share:.1%}" for name, share in changes.items())
+    text = (
+        f"stated otherwise, one field alone would change these shares of {len(case.sample):,} decisions: {shares}; "
+        f"{most:.1%} are allowed"
+    )
+    return _judge(max(changes.values()), most, text, fails=max(changes.values()) > most)
 
 # %% ../../nbs/lib/governance/39_gates.ipynb #068144fd
 _REFUSED = 50  # clients

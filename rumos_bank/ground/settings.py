@@ -210,7 +210,7 @@ class ModelSettings(Section):
     "What is searched, and how the best model is chosen."
 
     families: Words = ()  # to run, by their registered names
-    protected: Words = ("SEX", "MARRIAGE", "AGE")  # never used by a model
+    protected: Words = ("SEX", "MARRIAGE", "AGE", "EDUCATION")  # never used by a model
     tie: float = Field(0.0025, ge=0, lt=1)  # share of the best cost within which two models are equal
     tune_above_calibration_error: float = Field(0.02, gt=0, lt=1)  # above it the tuned threshold decides
 
@@ -351,7 +351,8 @@ class GateSettings(Section):
     min_probability: float = Field(0.9, ge=0, le=1)  # that it saves money at all, from the paired folds
     max_calibration_error: float = Field(0.05, gt=0, le=1)  # out of fold
     max_fairness_loss: float = Field(0.02, ge=0, le=1)  # share by which groups may move apart
-    max_monotone_violations: float = Field(0.05, ge=0, le=1)  # late clients helped by paying later
+    max_monotone_violations: float = Field(0.05, ge=0, le=1)  # clients helped by being worse off
+    max_declared_changes: float = Field(0.01, ge=0, le=1)  # decisions that one unverified statement changes
     min_explained: float = Field(0.9, ge=0, le=1)  # share of refused clients who get a reason
     max_refit_changes: float = Field(0, ge=0, le=1)  # share of decisions that a second fit changes
     max_milliseconds: float = Field(5, gt=0, le=1e4)  # for one decision; above it a warning

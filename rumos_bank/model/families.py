@@ -4,21 +4,22 @@
 
 # %% auto #0
 __all__ = ['Preparation', 'RARE', 'SCORECARD_COLUMNS', 'FAMILIES', 'Family', 'take_columns', 'take_monotone', 'take_scorecard',
-           'prepare_normal_scores', 'prepare_splines', 'find_family', 'make_model', 'plain_parameters']
+           'prepare_normal_scores', 'prepare_splines', 'find_family', 'make_model', 'hold_to', 'plain_parameters']
 
 # %% ../../nbs/lib/model/22_families.ipynb #e94674da
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rumos_bank.ground.errors import ParameterError
-from rumos_bank.model.features import choose_columns, feature_names, is_code, risk_directions
+from rumos_bank.model.features import PROMISES, choose_columns, feature_names, is_code, risk_directions
 
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
 
 # %% ../../nbs/lib/model/22_families.ipynb #f2f65227
-Preparation = Callable[[Sequence[str]], "BaseEstimator"]  # names of the matrix's columns → transformer
+Preparation = Callable[..., "BaseEstimator"]  # (names of the matrix's columns → transformer
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Family:
     prepare: Preparation
     model: Callable[..., "BaseEstimator"]  # (seed, names of the matrix's columns, **trial) → estimator
     trials: tuple[Mapping[str, Any], ...]
+    promises: tuple[str, ...] = ()  # that every model of it keeps, whatever the data
 
 # %% ../../nbs/lib/model/22_families.ipynb #276c57ef
 RARE = 50  # codes with fewer clients share one indicator
@@ -38,7 +40,6 @@ SCORECARD_COLUMNS = (  # what the scorecard sees
     "late_recent",
     "months_since_late",
     "late_1",
-    "not_late_1",
     "months_unpaid",
     "payment_most",
     "payment_least",
@@ -46,7 +47,7 @@ SCORECARD_COLUMNS = (  # what the scorecard sees
     "use_spread",
     "bill_growth",
     "LIMIT_BAL",
-    "EDUCATION",
+    "BILL_AMT1",
 )
 
 
@@ -61,18 +62,20 @@ def take_columns(
     names: Sequence[str],  # of the matrix's columns
 ) -> "BaseEstimator":
     "A transformer that passes the columns for trees on as they are."
-    return _select(choose_columns(names, monotone=False))
+    return _select(choose_columns(names))
 
 
 def take_monotone(
     names: Sequence[str],  # of the matrix's columns
+    promises: Collection[str] = PROMISES,  # that the model is to keep
 ) -> "BaseEstimator":
-    "A transformer that passes the monotone columns on as they are."
-    return _select(choose_columns(names, monotone=True))
+    "A transformer that passes the columns that allow these promises on as they are."
+    return _select(choose_columns(names, promises))
 
 
 def take_scorecard(
     names: Sequence[str],  # of the matrix's columns
+    promises: Collection[str] = PROMISES,  # that the model is to keep; its columns allow them all
 ) -> "BaseEstimator":
     "A transformer that passes the scorecard's columns on as they are."
     return _select([names.index(name) for name in SCORECARD_COLUMNS])
@@ -83,7 +86,7 @@ def _by_column(names: Sequence[str], amounts: "BaseEstimator") -> "BaseEstimator
     from sklearn.compose import ColumnTransformer
     from sklearn.preprocessing import OneHotEncoder
 
-    seen = choose_columns(names, monotone=False)
+    seen = choose_columns(names)
     codes = [position for position in seen if is_code(names[position])]
     rest = [position for position in seen if not is_code(names[position])]
     one_hot = OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=RARE, sparse_output=False)
@@ -170,29 +173,41 @@ _SAME: dict[str, Any] = {
 }  # bits, on any number of cores
 
 
-def _boosting(seed: int, names: Sequence[str], **trial: Any) -> "BaseEstimator":
+def _directions(names: Sequence[str], promises: Collection[str]) -> list[int]:
+    "The directions of the columns that `take_monotone` passes on."
+    return risk_directions([names[position] for position in choose_columns(names, promises)], promises)
+
+
+def _boosting(
+    seed: int, names: Sequence[str], promises: Collection[str] = PROMISES, **trial: Any
+) -> "BaseEstimator":
     from lightgbm import LGBMClassifier
 
-    held = [names[position] for position in choose_columns(names, monotone=True)]
-    more: dict[str, Any] = {"monotone_constraints": risk_directions(held), "subsample_freq": 1, "max_bin": 63}
-    return LGBMClassifier(random_state=seed, **more, **_SAME, **trial)
+    held: dict[str, Any] = {"monotone_constraints": _directions(names, promises)}
+    return LGBMClassifier(random_state=seed, subsample_freq=1, max_bin=63, **held, **_SAME, **trial)
 
 
-def _scorecard(seed: int, names: Sequence[str], **trial: Any) -> "BaseEstimator":
+def _scorecard(
+    seed: int, names: Sequence[str], promises: Collection[str] = PROMISES, **trial: Any
+) -> "BaseEstimator":
     from lightgbm import LGBMClassifier
 
+    held: dict[str, Any] = {"monotone_constraints": risk_directions(SCORECARD_COLUMNS, promises)}
     bins: dict[str, Any] = {"num_leaves": 2, "min_child_samples": 200, "min_data_in_bin": 200}
-    return LGBMClassifier(
-        monotone_constraints=risk_directions(SCORECARD_COLUMNS), random_state=seed, **bins, **_SAME, **trial
-    )
+    return LGBMClassifier(random_state=seed, **held, **bins, **_SAME, **trial)
 
 
-def _histogram(seed: int, names: Sequence[str], **trial: Any) -> "BaseEstimator":
+def _histogram(
+    seed: int, names: Sequence[str], promises: Collection[str] = PROMISES, **trial: Any
+) -> "BaseEstimator":
     from sklearn.ensemble import HistGradientBoostingClassifier
 
-    held = [names[position] for position in choose_columns(names, monotone=True)]
     return HistGradientBoostingClassifier(
-        monotonic_cst=risk_directions(held), early_stopping=False, max_bins=63, random_state=seed, **trial
+        monotonic_cst=_directions(names, promises),
+        early_stopping=False,
+        max_bins=63,
+        random_state=seed,
+        **trial,
     )
 
 # %% ../../nbs/lib/model/22_families.ipynb #231c5801
@@ -275,20 +290,24 @@ _SLOW = {"max_iter": (200,), "min_samples_leaf": (100,), "l2_regularization": (1
 FAMILIES |= {
     family.name: family
     for family in (
-        Family("LightGBM", "gradient boosting, monotone", take_monotone, _boosting, _draw_boosting()),
+        Family(
+            "LightGBM", "gradient boosting, monotone", take_monotone, _boosting, _draw_boosting(), PROMISES
+        ),
         Family(
             "HistGradientBoosting",
             "scikit-learn's gradient boosting, monotone",
             take_monotone,
             _histogram,
             _grid(learning_rate=(0.03, 0.05), max_leaf_nodes=(8, 16), **_SLOW),
+            PROMISES,
         ),
         Family(
             "Scorecard",
-            "scorecard of twelve columns",
+            "scorecard of eleven columns",
             take_scorecard,
             _scorecard,
             _grid(n_estimators=(200, 400), learning_rate=(0.1,), max_bin=(8, 12)),
+            PROMISES,
         ),
     )
 }
@@ -314,6 +333,21 @@ def make_model(
 
     names = feature_names(protected)
     return make_pipeline(family.prepare(names), family.model(seed, names, **trial))
+
+# %% ../../nbs/lib/model/22_families.ipynb #b7626afe
+def hold_to(
+    family: Family,  # that keeps promises by construction
+    promises: Collection[str],  # of `features.MOVED`, that it is to keep instead
+) -> Family:
+    """The same family, held to these promises only.
+
+    Raises `ParameterError` for a family that is held to none, and for an unknown promise.
+    """
+    if not family.promises:
+        raise ParameterError(f"{family.name} cannot be held to promises: it keeps none by construction")
+    risk_directions((), promises)  # refuses an unknown one
+    prepare, model = (partial(make, promises=tuple(promises)) for make in (family.prepare, family.model))
+    return replace(family, prepare=prepare, model=model, promises=tuple(promises))
 
 # %% ../../nbs/lib/model/22_families.ipynb #6c42a167
 def _is_plain(value: Any) -> bool:

@@ -24,6 +24,7 @@ from rumos_bank.data.contract import (
     FIELDS,
     ID,
     LATE_CLIENT,
+    STATUSES,
     TARGET,
     check_client,
     find_good_rows,
@@ -430,3 +431,16 @@ def test_the_fingerprint_sees_names_and_order():
 def test_the_fingerprint_is_the_same_on_every_machine():
     known = "99e2d765"  # sha256 of "int64", the 23 names, and the values as little-endian 64-bit numbers
     assert fingerprint(validate_clients(pd.DataFrame([EXAMPLE_CLIENT]))).startswith(known)
+
+
+# what nobody documented
+
+
+def test_a_code_that_says_nothing_reads_as_a_documented_one():
+    for known in FIELDS:
+        assert set(known.undocumented) <= set(known.codes) and set(known.reads_as) <= set(known.codes)
+        assert not set(known.reads_as.values()) & {*known.reads_as, *known.undocumented}
+        assert known.name in STATUSES or set(known.undocumented) <= set(known.reads_as)
+    assert {known.name for known in FIELDS if known.declared} == {"EDUCATION", "MARRIAGE"}
+    assert FIELD_OF["EDUCATION"].undocumented == (0, 5, 6) and FIELD_OF["MARRIAGE"].undocumented == (0,)
+    assert all(FIELD_OF[status].undocumented == (-2, 0) for status in STATUSES)

@@ -13,7 +13,7 @@ from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, FIELDS, LAT
 from rumos_bank.ground.errors import ParameterError
 from rumos_bank.model.features import FEATURES, engineer, feature_matrix, feature_names, is_code
 
-PROTECTED = ("SEX", "MARRIAGE", "AGE")
+PROTECTED = ("SEX", "MARRIAGE", "AGE", "EDUCATION")
 valid_clients = st.tuples(*(st.integers(field.low, field.high) for field in FIELDS))
 
 
@@ -226,3 +226,15 @@ def test_importing_features_is_light():
     code = "import sys, rumos_bank.model.features; print(*{'sklearn', 'pandas', 'scipy', 'matplotlib'} & {*sys.modules})"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.split() == []
+
+
+def test_a_code_that_says_nothing_is_the_least_favourable_documented_one_for_one_client_and_for_many():
+    stated = pd.DataFrame([EXAMPLE_CLIENT] * 28).assign(
+        EDUCATION=np.repeat(range(7), 4), MARRIAGE=np.tile(range(4), 7)
+    )
+    matrix = pd.DataFrame(feature_matrix(stated), columns=feature_names())
+    assert matrix["EDUCATION"].tolist() == np.repeat([3, 1, 2, 3, 3, 3, 3], 4).tolist()
+    assert matrix["MARRIAGE"].tolist() == [3, 1, 2, 3] * 7
+    for client, row in zip(stated.to_numpy().tolist(), matrix.to_numpy(), strict=True):
+        assert same_bits(engineer(client), row)
+    assert (matrix["PAY_0"] == stated["PAY_0"]).all()  # the statuses keep their reading

@@ -36,7 +36,7 @@ from rumos_bank.serving import champion as module
 from rumos_bank.serving.champion import Champion, Decision, Follower
 
 ROOT = Path(__file__).parents[2]
-PROTECTED = ("SEX", "MARRIAGE", "AGE")
+PROTECTED = ("SEX", "MARRIAGE", "AGE", "EDUCATION")
 SEEN = [name for name in CLIENT_COLUMNS if name not in PROTECTED]
 
 

@@ -11,7 +11,7 @@ import pytest
 import skops.io
 from stores import settings_for
 
-from rumos_bank.data.contract import EXAMPLE_CLIENT, ID, STATUSES, TARGET, fingerprint
+from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, ID, STATUSES, TARGET, fingerprint
 from rumos_bank.data.synthetic import make_synthetic_clients
 from rumos_bank.governance import gates
 from rumos_bank.governance.events import FAIL, PASS, WARN, Check
@@ -21,7 +21,6 @@ from rumos_bank.governance.gates import (
     _Case,
     _count_cells,
     _gaps,
-    _pay_later,
     check_candidate,
     failed,
     format_checks,
@@ -42,7 +41,8 @@ from rumos_bank.validation.slices import PROTECTED_SLICES, measure_fairness, sli
 
 SETTINGS = read_settings(PACKAGED, environ={})
 NAMES = [
-    *("saving", "calibration", "fairness", "monotone", "reasons", "schema", "data", "refit", "files"),
+    *("saving", "calibration", "fairness", "monotone", "declared", "reasons", "schema", "data", "refit"),
+    "files",
     *("known clients", "latency", "size"),
 ]
 
@@ -312,7 +312,7 @@ TEN = {*range(10), *range(100, 110)}  # of each group
         ),  # five go, nine come: within sampling error
         ("AGE", (25, 55), TEN | set(range(10, 30)), FAIL, 0.2),
         ("MARRIAGE", (1, 2), TEN | set(range(10, 30)), FAIL, 0.2),
-        ("EDUCATION", (1, 2), TEN | set(range(10, 30)), WARN, 0.2),  # models may look at it
+        ("EDUCATION", (1, 2), TEN | set(range(10, 30)), FAIL, 0.2),
         ("LIMIT_BAL", (10_000, 500_000), TEN | set(range(10, 30)), WARN, None),  # nothing to compare
     ],
 )
@@ -329,7 +329,9 @@ def test_the_text_states_what_may_be_sampling_error_and_what_models_may_use():
         "are allowed, within sampling error"
     )
     train, challenger, champion = half_and_half("EDUCATION", (1, 2), [TEN | set(range(10, 30)), TEN])
-    found = ask(challenger, train, champion, only="fairness")["fairness"]
+    reading = read_settings(PACKAGED, environ={"RUMOS_MODEL_PROTECTED": "SEX, MARRIAGE, AGE"})
+    found = ask(challenger, train, champion, reading, only="fairness")["fairness"]
+    assert found.verdict == WARN
     assert found.text.endswith("but models may use this field") and "by education" in found.text
 
 
@@ -383,29 +385,110 @@ def test_the_gaps_are_those_that_the_audit_shows(honest, train):
 # monotone behaviour
 
 
-def test_a_model_that_rewards_paying_later_fails(honest, train):
-    very_late = (train[list(STATUSES)] >= 2).any(axis=1)
-    rewarding = refit(honest, train, (train["PAY_0"] == 1) & ~very_late)
-    found = ask(rewarding, train, only="monotone")["monotone"]
-    assert found.verdict == FAIL and found.found > 0.1
-    assert ask(honest, train, only="monotone")["monotone"].found < 0.05
+class Believing:
+    "Decides by a function of the clients' 23 fields: the probability of default of each."
+
+    protected = ()
+
+    def __init__(self, risk, threshold=0.25):
+        self.risk, self.threshold = risk, threshold
+
+    def predict_proba(self, clients):
+        values = clients.to_numpy(float) if hasattr(clients, "columns") else np.asarray(clients)
+        default = self.risk(dict(zip(CLIENT_COLUMNS, values.T, strict=True)))
+        return np.column_stack([1 - default, default])
+
+    def predict(self, clients):
+        return (self.predict_proba(clients[list(CLIENT_COLUMNS)])[:, 1] >= self.threshold).astype(int)
 
 
-def test_only_late_months_are_made_later():
-    statuses = (-2, -1, 0, 1, 8, 9)
-    client = np.array([list((EXAMPLE_CLIENT | dict(zip(STATUSES, statuses, strict=True))).values())], float)
-    made = [later[0, 5:11].tolist() for later in _pay_later(client)]
-    assert made[:3] == [list(statuses)] * 3 and made[5] == list(statuses)
-    assert made[3] == [-2, -1, 0, 2, 8, 9] and made[4] == [-2, -1, 0, 1, 9, 9]
-    assert made[6] == [-2, -1, 0, 2, 9, 9]
-    for later in _pay_later(client):
-        assert np.delete(later, range(5, 11)).tolist() == np.delete(client, range(5, 11)).tolist()
+def believing(honest, risk):
+    return replace(honest, model=Believing(risk))
 
 
-def test_where_no_client_is_late_nothing_can_be_checked(honest, train):
-    on_time = train.assign(**dict.fromkeys(STATUSES, 0))
-    found = ask(honest, on_time, only="monotone")["monotone"]
-    assert (found.found, found.verdict) == (None, WARN)
+@pytest.mark.parametrize(
+    "promise, risk",
+    [
+        ("being later", lambda f: np.where(f["PAY_4"] == -1, 0.3, 0.2)),  # who paid in full is riskier
+        ("being later", lambda f: np.where(f["PAY_0"] == 1, 0.3, np.where(f["PAY_0"] > 1, 0.2, 0.1))),
+        ("paying less", lambda f: np.where(f["PAY_AMT3"] > 1000, 0.3, 0.2)),
+    ],
+)
+def test_a_model_that_rewards_being_worse_off_fails(honest, train, promise, risk):
+    found = ask(believing(honest, risk), train, only="monotone")["monotone"]
+    assert found.verdict == FAIL and found.found > 0.05 and found.limit == 0.05
+    broken = {name: f"{name} 0.0%" not in found.text for name in ("being later", "paying less", "owing more")}
+    assert broken == {name: name == promise for name in broken}
+
+
+def test_a_model_that_keeps_the_promises_passes(honest, train):
+    def risk(fields):
+        late = sum(fields[status] + 2 for status in STATUSES) / 66
+        owed = np.clip(fields["BILL_AMT1"] / 1e6, 0, 1)
+        paid = sum(fields[f"PAY_AMT{month}"] for month in range(1, 7)) / 1e7
+        return np.clip(0.3 + late / 3 + owed / 3 - paid / 10, 0, 1)
+
+    found = ask(believing(honest, risk), train, only="monotone")["monotone"]
+    assert (found.found, found.verdict) == (0.0, PASS)
+    assert "for being later 0.0%, paying less 0.0%, at most by 0.0 points" in found.text
+
+
+def test_owing_more_is_not_promised_and_only_warned_of(honest, train):
+    spender = believing(honest, lambda f: 0.9 - 0.5 * np.clip(f["BILL_AMT1"] / f["LIMIT_BAL"], 0, 1))
+    found = ask(spender, train, only="monotone")["monotone"]
+    assert (found.found, found.verdict) == (0.0, WARN)
+    assert float(found.text.rpartition("Not promised: owing more ")[2].rstrip("%")) > 50
+
+
+def test_half_a_point_is_rounding(honest, train):
+    slightly = believing(honest, lambda f: 0.3 - 0.0005 * f["PAY_0"])
+    assert ask(slightly, train, only="monotone")["monotone"].verdict == PASS
+
+
+# declared fields
+
+
+def test_a_model_that_believes_an_undocumented_code_fails(honest, train):
+    believer = believing(honest, lambda f: np.where(np.isin(f["EDUCATION"], (0, 5, 6)), 0.1, 0.4))
+    found = ask(believer, train, only="declared")["declared"]
+    assert found.verdict == FAIL and found.found > 0.95 and found.limit == 0.01
+    assert "education" in found.text and "marital status 0.0%" in found.text
+
+
+def test_every_declared_field_that_is_read_is_asked_about(honest, train):
+    wed = believing(honest, lambda f: np.where(f["MARRIAGE"] == 1, 0.1, 0.4))
+    found = ask(wed, train, only="declared")["declared"]
+    assert found.found == 1 and "education 0.0%, marital status 100.0%" in found.text
+    few = believing(
+        honest, lambda f: np.where((f["AGE"] == 25) & (f["MARRIAGE"] == 1), 0.1, 0.4)
+    )  # age is not declared
+    assert 0 < ask(few, train, only="declared")["declared"].found < 0.2
+
+
+def test_a_model_that_reads_no_declared_field_passes(honest, train):
+    found = ask(honest, train, only="declared")["declared"]
+    assert (found.found, found.verdict) == (0.0, PASS)
+    assert found.text == "it reads no field that a client only states (education, marital status)"
+
+
+def test_the_specification_that_read_education_as_written_fails_and_the_treatment_opens_the_gate(
+    honest, train, monkeypatch
+):
+    """As it was learned: few clients with an undocumented code, and hardly one of them defaulted."""
+    few = train.assign(EDUCATION=np.where(train.index % 12 == 0, 5, train["EDUCATION"].clip(1, 3)))
+    defaulted = np.where(few["EDUCATION"] == 5, 0, train[TARGET])
+    open_to_it = ("SEX", "MARRIAGE", "AGE")
+
+    def learned():
+        model = make_model(
+            find_family("Decision_tree"), {"max_depth": 6, "min_samples_leaf": 20}, 42, open_to_it
+        )
+        return make_decision(model, 0.25, SETTINGS.costs, open_to_it).fit(few, defaulted)
+
+    found = ask(replace(honest, model=learned()), few, only="declared")["declared"]
+    monkeypatch.setattr("rumos_bank.model.features._READS_AS", {})
+    as_written = ask(replace(honest, model=learned()), few, only="declared")["declared"]
+    assert as_written.verdict == FAIL and as_written.found > 0.05 > found.found
 
 
 # reasons
@@ -446,7 +529,8 @@ def test_reasons_never_speak_of_what_is_protected(honest, train):
     open_model.reference_ = make_reference(open_model, train, honest.folds["probability"].to_numpy())
     found = ask(with_model(honest, open_model), train, only="reasons")["reasons"]
     assert (
-        found.verdict == FAIL and found.text == "its reasons name protected fields: age, marital status, sex"
+        found.verdict == FAIL
+        and found.text == "its reasons name protected fields: age, education, marital status, sex"
     )
 
 
@@ -466,14 +550,15 @@ def test_a_model_that_looks_at_what_is_protected_fails(honest, train):
     ageist.fit(train, (train["AGE"] > 40).to_numpy().astype(int))
     found = ask(replace(honest, model=ageist), train, only="schema")["schema"]
     assert found.verdict == FAIL and found.found == 3
-    assert "the model record excludes SEX, MARRIAGE, AGE, the model " in found.text
-    assert "it learned from 78 columns instead of 75" in found.text
+    assert "the model record excludes SEX, MARRIAGE, AGE, EDUCATION, the model " in found.text
+    assert "it learned from 72 columns instead of 68" in found.text
     assert "protected fields change the risk of" in found.text and "2,000 clients" in found.text
 
 
 def test_a_field_that_is_protected_since_today_closes_the_gate(honest, train):
-    stricter = read_settings(PACKAGED, environ={"RUMOS_MODEL_PROTECTED": "SEX, MARRIAGE, AGE, EDUCATION"})
-    found = ask(honest, train, settings=stricter, only="schema")["schema"]
+    open_to_it = honest.model.protected[:3]  # EDUCATION was not protected when it was made
+    earlier = with_record(honest, protected=list(open_to_it))
+    found = ask(earlier, train, only="schema")["schema"]
     assert found.verdict == FAIL
     assert "EDUCATION must not be used today, and its model record does not exclude them" in found.text
     looser = read_settings(PACKAGED, environ={"RUMOS_MODEL_PROTECTED": "SEX"})

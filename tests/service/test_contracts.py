@@ -12,7 +12,7 @@ from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, LATE_CLIENT
 from rumos_bank.data.synthetic import make_synthetic_clients
 from rumos_bank.serving.champion import Champion
 
-PROTECTED = ("SEX", "MARRIAGE", "AGE")
+PROTECTED = ("SEX", "MARRIAGE", "AGE", "EDUCATION")
 
 
 @pytest.fixture(scope="module")
