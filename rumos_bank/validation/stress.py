@@ -279,7 +279,7 @@ def _compare_refused(
         _apply(changes[0], client) for (_, changes), client in zip(base, clients, strict=True) if changes
     ]
 
-    def share(changed: Sequence[Any]) -> float:
+    def share(changed: Any) -> float:
         return float(np.mean(changed)) if len(changed) else float("nan")
 
     return {
@@ -397,7 +397,7 @@ def measure_shifts(
     clients: "pd.DataFrame",  # (n, …) train clients
     defaulted: np.ndarray,  # (n,) 0 or 1; 1 = the client defaulted
     probability: np.ndarray,  # (n,) out of fold
-    threshold: "float | np.ndarray",  # the one in force, or each client's own (n,)
+    threshold: Any,  # the one in force: a number, or (n,) each client's own
     costs: Costs,  # euros per false positive and per false negative, of these clients
     shifts: Sequence[Shift] = SHIFTS,
 ) -> "pd.DataFrame":  # a population a row: euros per client, shares from 0 to 1
