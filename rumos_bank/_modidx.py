@@ -3155,6 +3155,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                            'rumos_bank/operations/experiments.py'),
                                                    'rumos_bank.operations.experiments.SearchParameters._is_known': ( 'lib/operations/experiments.html#searchparameters._is_known',
                                                                                                                      'rumos_bank/operations/experiments.py'),
+                                                   'rumos_bank.operations.experiments.StressParameters': ( 'lib/operations/experiments.html#stressparameters',
+                                                                                                           'rumos_bank/operations/experiments.py'),
                                                    'rumos_bank.operations.experiments.SyntheticParameters': ( 'lib/operations/experiments.html#syntheticparameters',
                                                                                                               'rumos_bank/operations/experiments.py'),
                                                    'rumos_bank.operations.experiments.choose_contenders': ( 'lib/operations/experiments.html#choose_contenders',

@@ -536,10 +536,14 @@ def draw_shift(
     Raises `ParameterError` without a population.
     """
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     if not len(table):
         raise ParameterError("a shift needs at least one population, got none")
-    figure = Figure(figsize=(7, 1.5 + 0.36 * len(table)), dpi=120, layout="constrained")
+    engine = ConstrainedLayoutEngine(
+        wspace=0.06
+    )  # the last number of a scale keeps off the first of the next
+    figure = Figure(figsize=(7, 1.5 + 0.36 * len(table)), dpi=120, layout=engine)
     left, right = figure.subplots(1, 2, width_ratios=[1.5, 1])
     _dress(left, label, "euros lost per client", "")
     _dress(right, "", "calibration error, points", "")
@@ -557,9 +561,6 @@ def draw_shift(
             fontsize=9,
         )
     left.margins(x=0.16)
-    figure.get_layout_engine().set(
-        wspace=0.06
-    )  # the last number of one scale keeps off the first of the other
     right.barh(range(len(table)), 100 * table["calibration_error"], height=0.5, color=ACCENT)
     right.axvline(100 * table["calibration_error"].iloc[0], color=_GREY, linewidth=1, linestyle="--")
     for axes in (left, right):
