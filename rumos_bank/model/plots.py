@@ -390,7 +390,14 @@ def _draw_both_ways(axes: "Axes", rows: "pd.DataFrame") -> None:
             if share >= 0.005:
                 side = "left" if sign > 0 else "right"
                 beside = sign * (share + 0.02 * widest), place
-                axes.text(*beside, f"{share:.1f}", ha=side, va="center", color=_INK, fontsize=8)
+                axes.text(
+                    *beside,
+                    f"{share:.1f}" if share >= 0.05 else f"{share:.2f}",
+                    ha=side,
+                    va="center",
+                    color=_INK,
+                    fontsize=8,
+                )
     axes.axvline(0, color=_INK, linewidth=1)
     axes.set(xlim=(-1.25 * widest, 1.25 * widest), ylim=(len(rows) - 0.4, -0.6))
     axes.set_yticks(range(len(rows)), list(rows["scenario"]), color=_INK)
@@ -421,11 +428,9 @@ def draw_stress(
         _dress(axes, kind, "share of all decisions that change" if last else "", "")
         _draw_both_ways(axes, rows)
     grid[0].set_title(label, loc="right", color=_GREY, fontsize=9)
-    worst = table.loc[(table["now_refused"] + table["now_accepted"]).idxmax()]
-    share = worst["now_refused"] + worst["now_accepted"]
-    _write_title(
-        figure, f"“{worst['scenario']}” changes {100 * share:.1f} % of the decisions, more than any other"
-    )
+    kind, rows = panels[0]
+    most = (rows["now_refused"] + rows["now_accepted"]).max()
+    _write_title(figure, f"{kind[:1].upper()}{kind[1:]} changes at most {100 * most:.1f} % of the decisions")
     keys = [
         Patch(facecolor="white", edgecolor=_INK, hatch="/////", linewidth=0.8, label="refused → accepted"),
         Patch(color=ACCENT, label="accepted → refused"),
@@ -450,15 +455,8 @@ def _draw_rows(axes: "Axes", rows: "dict[str, list[tuple[np.ndarray, str]]]") ->
             height = place + 0.28 * (number - (len(groups) - 1) / 2)
             fill = ACCENT if marker == "o" else "white"
             shown = 100 * values[np.isfinite(values)]
-            axes.plot(
-                shown,
-                [height] * len(shown),
-                marker,
-                color=fill,
-                markeredgecolor=_INK,
-                markersize=7,
-                alpha=0.85,
-            )
+            dots = axes.plot(shown, [height] * len(shown), marker, color=fill, markersize=7, alpha=0.85)
+            dots[0].set(markeredgecolor=_INK, clip_on=False, zorder=3)
     axes.set_yticks(range(len(rows)), list(rows), color=_INK)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xlim(left=0)
