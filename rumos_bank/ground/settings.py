@@ -249,8 +249,8 @@ class StressSettings(Section):
     max_turned: float = Field(0.1, ge=0, le=1)  # share of the refused whom being worse off makes accepted
     seeds: int = Field(2, ge=1, le=100)  # fits with another seed
     resamples: int = Field(4, ge=1, le=100)  # fits on bootstrap samples of the clients
-    max_seed_changes: float = Field(0.03, ge=0, le=1)  # share of decisions; wider below 20,000 clients
-    max_resample_changes: float = Field(0.07, ge=0, le=1)  # share of decisions; wider below 20,000 clients
+    max_seed_changes: float = Field(0.04, ge=0, le=1)  # share of decisions; wider below 10,000 clients
+    max_resample_changes: float = Field(0.1, ge=0, le=1)  # share of decisions; wider below 10,000 clients
     min_same_reason: float = Field(0.75, ge=0, le=1)  # refused whose first reason stays; below it a warning
     min_changes_kept: float = Field(0.6, ge=0, le=1)  # smallest changes that still lead to acceptance; warns
 

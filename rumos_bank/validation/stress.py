@@ -314,7 +314,7 @@ def measure_stability(
     return pd.DataFrame(rows)
 
 # %% ../../nbs/lib/validation/32_stress.ipynb #0cac498e
-ENOUGH = 20_000  # clients from which on a limit holds as stated
+ENOUGH = 10_000  # clients from which on a limit holds as stated
 
 
 def widen_limit(
