@@ -461,7 +461,7 @@ def _check_stability(case: _Case) -> _Finding:
     shown = broken[0] if broken else RESAMPLE
     parts = [f"{kind} {changed[kind]:.1%} of the decisions, {most[kind]:.1%} are allowed" for kind in most]
     text = f"fitted again on {learned:,} clients: " + "; ".join(parts)
-    kept = 1 - table.loc[table["kind"] == RESAMPLE].reindex(columns=["first_reason", "changes_lost"]).mean()
+    kept = 1 - table.loc[table["kind"] == RESAMPLE][["first_reason", "changes_lost"]].mean()
     few = {"first_reason": limits.min_same_reason, "changes_lost": limits.min_changes_kept}
     for name, words in (("first_reason", "first reasons"), ("changes_lost", "smallest changes")):
         if isfinite(kept[name]):

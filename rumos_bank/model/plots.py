@@ -20,10 +20,11 @@ from rumos_bank.model.cost import business_cost, cost_curve, decide, trivial_cos
 from rumos_bank.model.evaluate import as_judged, calibration_error, reliability
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import pandas as pd
     from IPython.display import Image
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -374,6 +375,18 @@ def draw_refer_curve(
     return figure
 
 # %% ../../nbs/lib/model/25_plots.ipynb #27076c29
+def _write_keys(figure: "Figure", keys: "Sequence[Artist]") -> None:
+    "What the marks mean, in a row below the plot."
+    figure.legend(
+        handles=keys, loc="outside lower center", ncols=len(keys), frameon=False, fontsize=9, labelcolor=_INK
+    )
+
+
+def _write_right(axes: "Axes", x: float, y: float, text: str, offset: float) -> None:
+    "A number or word to the right of a mark."
+    axes.annotate(text, (x, y), (offset, 0), textcoords="offset points", va="center", color=_INK, fontsize=9)
+
+
 def _draw_both_ways(axes: "Axes", rows: "pd.DataFrame") -> None:
     "A bar to each side per scenario, with its number, from top to bottom."
     from matplotlib.ticker import FuncFormatter, MaxNLocator
@@ -435,9 +448,7 @@ def draw_stress(
         Patch(facecolor="white", edgecolor=_INK, hatch="/////", linewidth=0.8, label="refused → accepted"),
         Patch(color=ACCENT, label="accepted → refused"),
     ]
-    figure.legend(
-        handles=keys, loc="outside lower center", ncols=2, frameon=False, fontsize=9, labelcolor=_INK
-    )
+    _write_keys(figure, keys)
     return figure
 
 # %% ../../nbs/lib/model/25_plots.ipynb #2092afeb
@@ -487,15 +498,7 @@ def draw_stability(
     for place, kind in enumerate(kinds):
         if kind in limits:
             above.plot([100 * limits[kind]] * 2, [place - 0.4, place + 0.4], color=_INK, linewidth=2)
-            above.annotate(
-                "limit",
-                (100 * limits[kind], place),
-                (5, 0),
-                textcoords="offset points",
-                va="center",
-                color=_INK,
-                fontsize=9,
-            )
+            _write_right(above, 100 * limits[kind], place, "limit", 5)
     above.set_xlim(0, 118 * max(table["changed"].max(), *(limits.get(kind, 0) for kind in kinds), 0.001))
     _dress(below, "", "share of refused clients for whom", "")
     _draw_rows(
@@ -507,21 +510,10 @@ def draw_stability(
     )
     mean = ", ".join(f"{100 * of[kind]['changed'].mean():.1f} % with {kind}" for kind in kinds)
     _write_title(figure, f"Fitted again, the model decides otherwise about {mean}")
-    keys = [
-        Line2D(
-            [],
-            [],
-            linestyle="",
-            marker=mark,
-            color=ACCENT if mark == "o" else "white",
-            markeredgecolor=_INK,
-            label=kind,
-        )
-        for kind, mark in kinds.items()
-    ]
-    figure.legend(
-        handles=keys, loc="outside lower center", ncols=2, frameon=False, fontsize=9, labelcolor=_INK
-    )
+    keys = [Line2D([], [], linestyle="", marker=mark, label=kind) for kind, mark in kinds.items()]
+    for key, mark in zip(keys, kinds.values()):
+        key.set(color=ACCENT if mark == "o" else "white", markeredgecolor=_INK)
+    _write_keys(figure, keys)
     return figure
 
 # %% ../../nbs/lib/model/25_plots.ipynb #57718f6a
@@ -549,15 +541,7 @@ def draw_shift(
         left.plot([row.cost - row.gap, row.cost], [place] * 2, color=_INK, linewidth=1)
         left.plot(row.cost - row.gap, place, "o", color="white", markeredgecolor=_INK, markersize=7)
         left.plot(row.cost, place, "o", color=ACCENT, markeredgecolor=_INK, markersize=7)
-        left.annotate(
-            f"{row.cost:,.0f}",
-            (row.cost, place),
-            (7, 0),
-            textcoords="offset points",
-            va="center",
-            color=_INK,
-            fontsize=9,
-        )
+        _write_right(left, row.cost, place, f"{row.cost:,.0f}", 7)
     left.margins(x=0.16)
     right.barh(range(len(table)), 100 * table["calibration_error"], height=0.5, color=ACCENT)
     right.axvline(100 * table["calibration_error"].iloc[0], color=_GREY, linewidth=1, linestyle="--")

@@ -81,7 +81,7 @@ class Scenario:
     alter: Alter
     field: str = ""  # the only field that changes; empty: several
 
-
+# %% ../../nbs/lib/validation/32_stress.ipynb #84656ab5
 _AMOUNTS = [known for known in FIELDS if not known.codes]
 _CODED = [known for known in FIELDS if known.codes]
 SCENARIOS: tuple[Scenario, ...] = (
@@ -110,7 +110,7 @@ SCENARIOS: tuple[Scenario, ...] = (
 
 def choose_scenarios(
     protected: tuple[str, ...] = (),  # raw fields that the decision never reads
-    kinds: Sequence[str] = (MISREAD, CODE, WORSE),
+    kinds: Sequence[str] = (MISREAD, CODE, WORSE),  # of the scenarios
 ) -> tuple[Scenario, ...]:
     "The scenarios of these kinds that touch a field which the decision reads."
     return tuple(each for each in SCENARIOS if each.kind in kinds and each.field not in protected)
@@ -178,7 +178,7 @@ def measure_stress(
     clients: np.ndarray,  # (n, 23) in canonical order
     defaulted: np.ndarray,  # (n,) 0 or 1; 1 = the client defaulted
     costs: Costs,  # euros per false positive and per false negative, of these clients
-    scenarios: Sequence[Scenario] = SCENARIOS,
+    scenarios: Sequence[Scenario] = SCENARIOS,  # as `choose_scenarios` gives them
 ) -> "pd.DataFrame":  # a scenario a row
     """The effect of each scenario: shares of clients from 0 to 1, `risk_shift` in probability, `euros` per client.
 
@@ -270,6 +270,8 @@ def _compare_refused(
     clients: np.ndarray,  # (n, 23) the same clients
 ) -> dict[str, float]:  # shares from 0 to 1; NaN where there is nothing to compare
     "What becomes of the reasons and of the smallest changes of refused clients by another fit."
+    if not base:
+        return dict.fromkeys(("first_reason", "reasons", "changes_lost"), float("nan"))
     both = other.predict(clients) == 1
     names = [[each.group for each in reasons] for reasons, _ in base]
     there = [[each.group for each in reasons] for reasons, _ in explain_refusals(other, clients[both])]
@@ -310,7 +312,7 @@ def measure_stability(
         now = other.predict(clients)
         row = {"kind": kind, "changed": (now != refused).mean()}
         row |= {"now_refused": (now > refused).mean(), "now_accepted": (now < refused).mean()}
-        rows.append(row | (_compare_refused(answers, other, asked) if answers else {}))
+        rows.append(row | _compare_refused(answers, other, asked))
     return pd.DataFrame(rows)
 
 # %% ../../nbs/lib/validation/32_stress.ipynb #0cac498e
@@ -364,7 +366,7 @@ def _tilt_by_risk(
     weights: np.ndarray = len(odds) * softmax(theta * odds)
     return weights
 
-
+# %% ../../nbs/lib/validation/32_stress.ipynb #96a51fae
 SHIFTS: tuple[Shift, ...] = (
     Shift("as they are", lambda clients, defaulted, probability: np.ones(len(clients))),
     Shift("twice as many late", lambda clients, defaulted, probability: 1.0 + (clients[STATUSES[0]] >= 1)),
@@ -392,14 +394,14 @@ def _multiply_odds(probability: np.ndarray, factor: float) -> np.ndarray:
     moved: np.ndarray = factor * probability / (1 - probability + factor * probability)
     return moved
 
-
+# %% ../../nbs/lib/validation/32_stress.ipynb #79d70023
 def measure_shifts(
     clients: "pd.DataFrame",  # (n, …) train clients
     defaulted: np.ndarray,  # (n,) 0 or 1; 1 = the client defaulted
     probability: np.ndarray,  # (n,) out of fold
     threshold: Any,  # the one in force: a number, or (n,) each client's own
     costs: Costs,  # euros per false positive and per false negative, of these clients
-    shifts: Sequence[Shift] = SHIFTS,
+    shifts: Sequence[Shift] = SHIFTS,  # the first one is what the others are compared with
 ) -> "pd.DataFrame":  # a population a row: euros per client, shares from 0 to 1
     "Cost, calibration and what a new threshold could save; raises `ParameterError` for clients that `as_judged` refuses."
     import pandas as pd
