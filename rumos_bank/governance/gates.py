@@ -40,6 +40,17 @@ from rumos_bank.validation.slices import (
     measure_spread,
     slice_clients,
 )
+from rumos_bank.validation.stress import (
+    MISREAD,
+    RESAMPLE,
+    SEED,
+    WORSE,
+    choose_scenarios,
+    fit_again,
+    measure_stability,
+    measure_stress,
+    widen_limit,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -417,6 +428,68 @@ def _check_refit(case: _Case) -> _Finding:
         f"probability by {np.abs(risk - case.answers).max():.2g} at most; {most:.1%} may be decided otherwise"
     )
     return _judge(changed.mean(), most, text, fails=changed.mean() > most)
+
+# %% ../../nbs/lib/governance/39_gates.ipynb #149caf12
+@_gate("stress")
+def _check_stress(case: _Case) -> _Finding:
+    "The largest share of decisions that one misread amount changes, and of refusals that being worse off turns."
+    limits, protected = case.settings.stress, tuple(case.settings.model.protected)
+    clients, defaulted = case.sample[list(CLIENT_COLUMNS)].to_numpy(float), case.sample[TARGET].to_numpy()
+    scenarios = choose_scenarios(protected, [MISREAD, WORSE])
+    costs = find_costs(case.settings.costs, case.sample)
+    table = measure_stress(case.challenger.model, clients, defaulted, costs, scenarios)
+    misread, worse = (table[table["kind"] == kind] for kind in (MISREAD, WORSE))
+    first = misread.loc[misread["changed"].idxmax()]
+    text = (
+        f"one amount read a tenth wrong changes {first['changed']:.1%} of {len(clients):,} decisions at most "
+        f"({first['scenario']}), {limits.max_misread_changes:.1%} are allowed"
+    )
+    fails = bool(first["changed"] > limits.max_misread_changes)
+    if worse["turned"].isna().all():
+        none = f"{text}; no client is refused: what being worse off turns cannot be checked"
+        return _judge(first["changed"], limits.max_misread_changes, none, fails=fails, warns=True)
+    second = worse.loc[worse["turned"].idxmax()]
+    turns = bool(second["turned"] > limits.max_turned)
+    text += (
+        f"; being worse off turns {second['turned']:.1%} of the refusals into acceptances at most ({second['scenario']}), "
+        f"{limits.max_turned:.1%} are allowed"
+    )
+    found = (
+        (second["turned"], limits.max_turned)
+        if turns and not fails
+        else (first["changed"], limits.max_misread_changes)
+    )
+    return _judge(*found, text, fails=fails or turns)
+
+# %% ../../nbs/lib/governance/39_gates.ipynb #d13bd58e
+_EXPLAINED = 50  # refused clients whose reasons are compared
+
+
+@_gate("stability")
+def _check_stability(case: _Case) -> _Finding:
+    "The share of decisions that another seed or other clients of the same kind change."
+    limits, challenger = case.settings.stress, case.challenger
+    held_out = challenger.folds["fold"].to_numpy() == challenger.folds["fold"].min()
+    fits = limits.seeds, limits.resamples
+    refits = fit_again(challenger.model, challenger.model_record, case.train, held_out, *fits)
+    table = measure_stability(refits, case.train, _EXPLAINED)
+    changed = table.groupby("kind")["changed"].mean()
+    learned = int((~held_out).sum())
+    most = {
+        SEED: widen_limit(limits.max_seed_changes, learned),
+        RESAMPLE: widen_limit(limits.max_resample_changes, learned),
+    }
+    broken = [kind for kind in most if changed[kind] > most[kind]]
+    shown = broken[0] if broken else RESAMPLE
+    parts = [f"{kind} {changed[kind]:.1%} of the decisions, {most[kind]:.1%} are allowed" for kind in most]
+    text = f"fitted again on {learned:,} clients: " + "; ".join(parts)
+    kept = 1 - table.loc[table["kind"] == RESAMPLE][["first_reason", "changes_lost"]].mean()
+    few = {"first_reason": limits.min_same_reason, "changes_lost": limits.min_changes_kept}
+    for name, words in (("first_reason", "first reasons"), ("changes_lost", "smallest changes")):
+        if isfinite(kept[name]):
+            text += f"; {kept[name]:.0%} of the {words} stay, below {few[name]:.0%} is a warning"
+    warns = any(kept[name] < few[name] for name in few)
+    return _judge(changed[shown], most[shown], text, fails=bool(broken), warns=warns)
 
 # %% ../../nbs/lib/governance/39_gates.ipynb #ba065584
 def require_sound(

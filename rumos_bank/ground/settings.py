@@ -6,8 +6,8 @@
 __all__ = ['Words', 'Priced', 'DATABASE', 'ONE_THREAD', 'PACKAGED', 'BEHIND_LOOPBACK', 'OTHER_VARIABLES', 'Section', 'Costs',
            'Price', 'Prices', 'DataSettings', 'SplitSettings', 'ModelSettings', 'LeakSettings', 'ReferSettings',
            'StoreSettings', 'PortSettings', 'MlflowSettings', 'AuditSettings', 'CasesSettings', 'ApiSettings',
-           'DeskSettings', 'LetterSettings', 'LedgerSettings', 'GateSettings', 'CanarySettings', 'WatchSettings',
-           'ShadowSettings', 'Places', 'Settings', 'find_settings', 'read_settings']
+           'DeskSettings', 'LetterSettings', 'LedgerSettings', 'GateSettings', 'CanarySettings', 'StressSettings',
+           'WatchSettings', 'ShadowSettings', 'Places', 'Settings', 'find_settings', 'read_settings']
 
 # %% ../../nbs/lib/ground/01_settings.ipynb #e20a08a0
 import configparser
@@ -366,6 +366,19 @@ class CanarySettings(Section):
     max_changed_decisions: float = Field(0.005, ge=0, le=1)  # share of the clients decided otherwise
     max_euros: float = Field(1, ge=0, le=1e6)  # per client, more than the champion costs
 
+# %% ../../nbs/lib/ground/01_settings.ipynb #5da7eb95
+class StressSettings(Section):
+    "What the gates `stress` and `stability` allow."
+
+    max_misread_changes: float = Field(0.05, ge=0, le=1)  # share of decisions: one amount is 10 % off
+    max_turned: float = Field(0.1, ge=0, le=1)  # share of the refused whom being worse off makes accepted
+    seeds: int = Field(2, ge=1, le=100)  # fits with another seed
+    resamples: int = Field(4, ge=1, le=100)  # fits on bootstrap samples of the clients
+    max_seed_changes: float = Field(0.04, ge=0, le=1)  # share of decisions; wider below 10,000 clients
+    max_resample_changes: float = Field(0.1, ge=0, le=1)  # share of decisions; wider below 10,000 clients
+    min_same_reason: float = Field(0.75, ge=0, le=1)  # refused whose first reason stays; below it a warning
+    min_changes_kept: float = Field(0.6, ge=0, le=1)  # smallest changes that still lead to acceptance; warns
+
 # %% ../../nbs/lib/ground/01_settings.ipynb #9383c485
 class WatchSettings(Section):
     "When today's clients no longer look like those of the training."
@@ -452,6 +465,7 @@ class Settings(Places):
     letters: LetterSettings = LetterSettings()
     gates: GateSettings = GateSettings()
     canary: CanarySettings = CanarySettings()
+    stress: StressSettings = StressSettings()
     watch: WatchSettings = WatchSettings()
     shadow: ShadowSettings = ShadowSettings()
     behind_loopback: bool = False  # a container, whose ports are published on the loopback only

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['ACCENT', 'show', 'draw_cost_curve', 'draw_roc', 'draw_precision_recall', 'draw_calibration', 'draw_confusion',
-           'draw_leaderboard', 'draw_differences', 'draw_slices', 'draw_refer_curve', 'draw_price_assumptions',
-           'draw_own_thresholds']
+           'draw_leaderboard', 'draw_differences', 'draw_slices', 'draw_refer_curve', 'draw_stress', 'draw_stability',
+           'draw_shift', 'draw_blocks', 'draw_price_assumptions', 'draw_own_thresholds']
 
 # %% ../../nbs/lib/model/25_plots.ipynb #8529537b
 import io
@@ -21,8 +21,11 @@ from rumos_bank.model.cost import business_cost, cost_curve, decide, trivial_cos
 from rumos_bank.model.evaluate import as_judged, calibration_error, reliability
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     import pandas as pd
     from IPython.display import Image
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -370,6 +373,227 @@ def draw_refer_curve(
     )
     axes.yaxis.set_major_formatter("{x:,.0f}")
     axes.set_ylim(0, 1.08 * curve[["cost_if_right", "cost_if_human_errs"]].to_numpy().max())
+    return figure
+
+# %% ../../nbs/lib/model/25_plots.ipynb #27076c29
+def _write_keys(figure: "Figure", keys: "Sequence[Artist]") -> None:
+    "What the marks mean, in a row below the plot."
+    figure.legend(
+        handles=keys, loc="outside lower center", ncols=len(keys), frameon=False, fontsize=9, labelcolor=_INK
+    )
+
+
+def _write_right(axes: "Axes", x: float, y: float, text: str, offset: float) -> None:
+    "A number or word to the right of a mark."
+    axes.annotate(text, (x, y), (offset, 0), textcoords="offset points", va="center", color=_INK, fontsize=9)
+
+
+def _draw_both_ways(axes: "Axes", rows: "pd.DataFrame") -> None:
+    "A bar to each side per scenario, with its number, from top to bottom."
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    widest = 100 * max(rows[["now_refused", "now_accepted"]].to_numpy().max(), 1e-4)
+    right, left = (
+        {"color": ACCENT},
+        {"facecolor": "white", "edgecolor": _INK, "hatch": "/////", "linewidth": 0.8},
+    )
+    for name, sign, style in (("now_refused", 1, right), ("now_accepted", -1, left)):
+        shares = 100 * rows[name].to_numpy()
+        axes.barh(range(len(rows)), sign * shares, height=0.66, **style)
+        for place, share in enumerate(shares):
+            if share >= 0.005:
+                side = "left" if sign > 0 else "right"
+                beside = sign * (share + 0.02 * widest), place
+                axes.text(
+                    *beside,
+                    f"{share:.1f}" if share >= 0.05 else f"{share:.2f}",
+                    ha=side,
+                    va="center",
+                    color=_INK,
+                    fontsize=8,
+                )
+    axes.axvline(0, color=_INK, linewidth=1)
+    axes.set(xlim=(-1.25 * widest, 1.25 * widest), ylim=(len(rows) - 0.4, -0.6))
+    axes.set_yticks(range(len(rows)), list(rows["scenario"]), color=_INK)
+    axes.xaxis.set_major_locator(MaxNLocator(5, symmetric=True))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{abs(share):g} %"))
+    axes.grid(visible=False, axis="y")
+
+# %% ../../nbs/lib/model/25_plots.ipynb #0155b3dd
+def draw_stress(
+    table: "pd.DataFrame",  # a scenario a row: scenario, kind (the panel), now_refused and now_accepted from 0 to 1
+    label: str = "",  # which model and clients
+) -> "Figure":
+    """The decisions that each scenario changes, both ways, a panel per kind.
+
+    Raises `ParameterError` without a scenario.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+
+    panels = list(table.groupby("kind", sort=False))
+    if not panels:
+        raise ParameterError("a stress plot needs at least one scenario, got none")
+    sizes = [len(rows) for _, rows in panels]
+    figure = Figure(figsize=(7, 1.5 + 0.24 * sum(sizes) + 0.62 * len(panels)), dpi=120, layout="constrained")
+    grid = figure.subplots(len(panels), 1, squeeze=False, height_ratios=[1.2 + size for size in sizes])[:, 0]
+    for (kind, rows), axes in zip(panels, grid, strict=True):
+        last = axes is grid[-1]
+        _dress(axes, kind, "share of all decisions that change" if last else "", "")
+        _draw_both_ways(axes, rows)
+    grid[0].set_title(label, loc="right", color=_GREY, fontsize=9)
+    kind, rows = panels[0]
+    most = (rows["now_refused"] + rows["now_accepted"]).max()
+    _write_title(figure, f"{kind[:1].upper()}{kind[1:]} changes at most {100 * most:.1f} % of the decisions")
+    keys = [
+        Patch(facecolor="white", edgecolor=_INK, hatch="/////", linewidth=0.8, label="refused → accepted"),
+        Patch(color=ACCENT, label="accepted → refused"),
+    ]
+    _write_keys(figure, keys)
+    return figure
+
+# %% ../../nbs/lib/model/25_plots.ipynb #2092afeb
+_OF_REFUSED = {  # column → words, from top to bottom
+    "first_reason": "the first reason is another",
+    "reasons": "the set of reasons is another",
+    "changes_lost": "the smallest change no longer helps",
+}
+
+
+def _draw_rows(axes: "Axes", rows: "dict[str, list[tuple[np.ndarray, str]]]") -> None:
+    "A row of dots per name; each group of values has its marker, a little above or below the other."
+    for place, groups in enumerate(rows.values()):
+        for number, (values, marker) in enumerate(groups):
+            height = place + 0.28 * (number - (len(groups) - 1) / 2)
+            fill = ACCENT if marker == "o" else "white"
+            shown = 100 * values[np.isfinite(values)]
+            dots = axes.plot(shown, [height] * len(shown), marker, color=fill, markersize=7, alpha=0.85)
+            dots[0].set(markeredgecolor=_INK, clip_on=False, zorder=3)
+    axes.set_yticks(range(len(rows)), list(rows), color=_INK)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.set_xlim(left=0)
+    axes.xaxis.set_major_formatter("{x:g} %")
+    axes.grid(visible=False, axis="y")
+
+# %% ../../nbs/lib/model/25_plots.ipynb #b0a5b3af
+def draw_stability(
+    table: "pd.DataFrame",  # a fit a row: kind, changed, first_reason, reasons, changes_lost; from 0 to 1
+    limits: "Mapping[str, float]",  # kind → share of the decisions that may change
+    label: str = "",  # which model and clients
+) -> "Figure":
+    """The decisions, reasons and smallest changes that other fits of one specification change.
+
+    Raises `ParameterError` without a fit.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+    if not len(table):
+        raise ParameterError("stability needs at least one other fit, got none")
+    kinds = dict(zip(table["kind"].unique(), "Do"))
+    of = {kind: table[table["kind"] == kind] for kind in kinds}
+    figure = Figure(figsize=(7, 4.2), dpi=120, layout="constrained")
+    above, below = figure.subplots(2, 1, height_ratios=[len(kinds), 3.2])
+    _dress(above, label, "share of the decisions that change", "")
+    _draw_rows(above, {kind: [(of[kind]["changed"].to_numpy(), mark)] for kind, mark in kinds.items()})
+    for place, kind in enumerate(kinds):
+        if kind in limits:
+            above.plot([100 * limits[kind]] * 2, [place - 0.4, place + 0.4], color=_INK, linewidth=2)
+            _write_right(above, 100 * limits[kind], place, "limit", 5)
+    above.set_xlim(0, 118 * max(table["changed"].max(), *(limits.get(kind, 0) for kind in kinds), 0.001))
+    _dress(below, "", "share of refused clients for whom", "")
+    _draw_rows(
+        below,
+        {
+            words: [(of[kind][name].to_numpy(), mark) for kind, mark in kinds.items()]
+            for name, words in _OF_REFUSED.items()
+        },
+    )
+    mean = ", ".join(f"{100 * of[kind]['changed'].mean():.1f} % with {kind}" for kind in kinds)
+    _write_title(figure, f"Fitted again, the model decides otherwise about {mean}")
+    keys = [Line2D([], [], linestyle="", marker=mark, label=kind) for kind, mark in kinds.items()]
+    for key, mark in zip(keys, kinds.values()):
+        key.set(color=ACCENT if mark == "o" else "white", markeredgecolor=_INK)
+    _write_keys(figure, keys)
+    return figure
+
+# %% ../../nbs/lib/model/25_plots.ipynb #57718f6a
+def draw_shift(
+    table: "pd.DataFrame",  # a population a row, the first as it is: population, cost, gap, calibration_error
+    label: str = "",  # which model and clients
+) -> "Figure":
+    """Cost per client and calibration error by population.
+
+    Raises `ParameterError` without a population.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    if not len(table):
+        raise ParameterError("a shift needs at least one population, got none")
+    engine = ConstrainedLayoutEngine(
+        wspace=0.06
+    )  # the last number of a scale keeps off the first of the next
+    figure = Figure(figsize=(7, 1.5 + 0.36 * len(table)), dpi=120, layout=engine)
+    left, right = figure.subplots(1, 2, width_ratios=[1.5, 1])
+    _dress(left, label, "euros lost per client", "")
+    _dress(right, "", "calibration error, points", "")
+    for place, row in enumerate(table.itertuples()):
+        left.plot([row.cost - row.gap, row.cost], [place] * 2, color=_INK, linewidth=1)
+        left.plot(row.cost - row.gap, place, "o", color="white", markeredgecolor=_INK, markersize=7)
+        left.plot(row.cost, place, "o", color=ACCENT, markeredgecolor=_INK, markersize=7)
+        _write_right(left, row.cost, place, f"{row.cost:,.0f}", 7)
+    left.margins(x=0.16)
+    right.barh(range(len(table)), 100 * table["calibration_error"], height=0.5, color=ACCENT)
+    right.axvline(100 * table["calibration_error"].iloc[0], color=_GREY, linewidth=1, linestyle="--")
+    for axes in (left, right):
+        axes.set_ylim(len(table) - 0.4, -0.6)
+        axes.grid(visible=False, axis="y")
+    left.set_yticks(range(len(table)), list(table["population"]), color=_INK)
+    right.set_yticks([])
+    worst = table.loc[table["gap"].idxmax()]
+    _write_title(
+        figure,
+        f"A new threshold could win most for “{worst['population']}”: {worst['gap']:,.1f} € per client",
+    )
+    return figure
+
+# %% ../../nbs/lib/model/25_plots.ipynb #34dfd4d2
+def draw_blocks(
+    table: "pd.DataFrame",  # a block a row: block, clients, more, low, high in euros per client
+    label: str = "",  # which model and clients
+) -> "Figure":
+    """Euros per client that not knowing a block costs, with 95 % intervals.
+
+    Raises `ParameterError` without a block.
+    """
+    if not len(table):
+        raise ParameterError("blocks need at least one block, got none")
+    worst = table.loc[table["more"].idxmax()]
+    title = f"Without clients like them in training, “{worst['block']}” costs {worst['more']:+,.0f} € per client, the most of all"
+    figure, axes = _start_figure(
+        title, label, "euros per client more than by a model that knew such clients", ""
+    )
+    figure.set_figheight(1.8 + 0.32 * len(table))
+    axes.axvline(0, color=_INK, linewidth=1)
+    for place, row in enumerate(table.itertuples()):
+        colour = ACCENT if row.low > 0 else _GREY
+        axes.plot([row.low, row.high], [place, place], color=colour, linewidth=2)
+        axes.plot(row.more, place, "o", color=colour, markersize=7)
+        axes.annotate(
+            f"{row.more:+,.0f}",
+            (row.more, place),
+            (0, 5),
+            textcoords="offset points",
+            ha="center",
+            color=colour,
+            fontsize=9,
+        )
+    axes.set_yticks(
+        range(len(table)), [f"{row.block}  ({row.clients:,})" for row in table.itertuples()], color=_INK
+    )
+    axes.set_ylim(len(table) - 0.4, -0.8)
+    axes.grid(visible=False, axis="y")
     return figure
 
 # %% ../../nbs/lib/model/25_plots.ipynb #9c5ebceb

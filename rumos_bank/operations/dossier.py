@@ -60,6 +60,9 @@ SECTIONS = (
     ),
     Section("calibration", "Whether its probabilities are honest", "2 (g): accuracy", "outcomes analysis"),
     Section("fairness", "Whom it treats how", "2 (g), 3: discriminatory impact, groups", "outcomes analysis"),
+    Section(
+        "stress", "What moves its decisions", "2 (g), 3: robustness, limits", "sensitivity and stability"
+    ),
     Section("explanations", "How a decision is explained", "2 (e): human oversight", "transparency to users"),
     Section("scorecard", "A model on one page, to compare", "2 (b): general logic", "benchmarking"),
     Section("limits", "Known limits", "3: capabilities and limitations", "limitations and assumptions"),

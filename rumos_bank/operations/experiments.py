@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['Kind', 'CHECKOUT', 'Parameters', 'AskParameters', 'DataParameters', 'SyntheticParameters', 'PipelineParameters',
-           'SearchParameters', 'CompareParameters', 'JudgeParameters', 'read_parameters', 'RunData', 'load_run_data',
-           'find_newest', 'find_compared', 'choose_proposed', 'choose_contenders', 'count_looks', 'experiments_folder',
-           'describe_search', 'find_whole', 'read_notebook_settings', 'ticking']
+           'SearchParameters', 'CompareParameters', 'JudgeParameters', 'StressParameters', 'read_parameters', 'RunData',
+           'load_run_data', 'find_newest', 'find_compared', 'choose_proposed', 'choose_contenders', 'count_looks',
+           'experiments_folder', 'describe_search', 'find_whole', 'read_notebook_settings', 'ticking']
 
 # %% ../../nbs/lib/operations/83_experiments.ipynb #1342c86f
 import platform
@@ -106,6 +106,14 @@ class JudgeParameters(CompareParameters):
     finalists: int = Field(3, ge=1, le=20)  # how many of the cheapest are judged
     repeats: int = Field(3, ge=1, le=20)  # of the five folds
     jobs: int = Field(1, ge=1, le=256)  # fits at the same time
+    progress: str = ""  # a file that grows by a byte a fit; empty: a progress bar
+
+
+class StressParameters(CompareParameters):
+    "What `stress.ipynb` may be given."
+
+    seeds: int = Field(4, ge=1, le=100)  # fits with another seed
+    resamples: int = Field(8, ge=1, le=100)  # fits on clients drawn with replacement
     progress: str = ""  # a file that grows by a byte a fit; empty: a progress bar
 
 # %% ../../nbs/lib/operations/83_experiments.ipynb #153d99ed

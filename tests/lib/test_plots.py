@@ -116,3 +116,110 @@ def test_drawing_leaves_pyplot_alone():
         "print('matplotlib.pyplot' in sys.modules)"
     )
     assert run(code).split() == ["False"]
+
+
+# Stress, stability and other clients
+
+STRESSED = pd.DataFrame(
+    {
+        "scenario": ["limit × 0.9", "limit × 1.1", "all bills × 1.3"],
+        "kind": ["one amount a tenth wrong"] * 2 + ["all clients worse off"],
+        "now_refused": [0.004, 0.0, 0.2],
+        "now_accepted": [0.002, 0.003, 0.0],
+    }
+)
+
+
+def test_stress_shows_both_directions_without_colour_and_a_panel_per_kind():
+    plot = pl.draw_stress(STRESSED, "made up")
+    first, second = plot.axes
+    assert [axes.get_title(loc="left") for axes in plot.axes] == [
+        "one amount a tenth wrong",
+        "all clients worse off",
+    ]
+    assert first.get_title(loc="right") == "made up"
+    assert [label.get_text() for label in first.get_yticklabels()] == ["limit × 0.9", "limit × 1.1"]
+    widths = {bar.get_hatch(): round(bar.get_width(), 6) for bar in first.patches if bar.get_width()}
+    assert widths.keys() == {None, "/////"} and {round(bar.get_width(), 6) for bar in first.patches} == {
+        0.4,
+        0,
+        -0.2,
+        -0.3,
+    }
+    assert written(plot) == ["0.4", "0.2", "0.3"] and [text.get_text() for text in second.texts] == ["20.0"]
+    assert plot.get_suptitle() == "One amount a tenth wrong changes at most 0.6 % of the decisions"
+    keys = [text.get_text() for text in plot.legends[0].get_texts()]
+    assert keys == ["refused → accepted", "accepted → refused"]
+
+
+def test_stability_has_a_marker_per_kind_and_the_limit_of_each():
+    fits = pd.DataFrame(
+        {
+            "kind": ["another seed", "resampled clients", "resampled clients"],
+            "changed": [0.01, 0.02, 0.04],
+            "first_reason": [0.0, np.nan, 0.1],
+            "reasons": [0.1, 0.2, 0.3],
+            "changes_lost": [0.1, 0.2, 0.3],
+        }
+    )
+    plot = pl.draw_stability(fits, {"another seed": 0.04, "resampled clients": 0.1}, "made up")
+    above, below = plot.axes
+    dots = {
+        line.get_marker(): line.get_xdata().tolist() for line in above.lines if line.get_marker() != "None"
+    }
+    assert dots == {"D": [1.0], "o": [2.0, 4.0]}
+    bars = [line.get_xdata()[0] for line in above.lines if line.get_marker() == "None"]
+    assert bars == [4.0, 10.0] and above.get_xlim()[1] > 10
+    assert [len(line.get_xdata()) for line in below.lines] == [
+        1,
+        1,
+        1,
+        2,
+        1,
+        2,
+    ]  # what is no number has no dot
+    assert "1.0 % with another seed" in " ".join(plot.get_suptitle().split())
+
+
+def test_other_clients_show_the_cost_in_force_and_the_best():
+    table = pd.DataFrame(
+        {"population": ["as they are", "worse times"], "cost": [400.0, 500.0], "gap": [1.0, 25.0]}
+        | {"calibration_error": [0.01, 0.08]}
+    )
+    plot = pl.draw_shift(table, "made up")
+    left, right = plot.axes
+    points = [line.get_xdata()[0] for line in left.lines if line.get_marker() == "o"]
+    assert points == [399, 400, 475, 500] and written(plot) == ["400", "500"]
+    assert [bar.get_width() for bar in right.patches] == [1.0, 8.0]
+    assert "25.0 € per client" in plot.get_suptitle()
+
+
+def test_only_blocks_that_cost_clearly_more_have_colour():
+    table = pd.DataFrame(
+        {
+            "block": ["never late", "late"],
+            "clients": [1500, 500],
+            "more": [30.0, 5.0],
+            "low": [20.0, -5.0],
+            "high": [40.0, 15.0],
+        }
+    )
+    plot = pl.draw_blocks(table, "made up")
+    colours = [
+        to_hex(line.get_color()).upper() == pl.ACCENT
+        for line in plot.axes[0].lines
+        if line.get_marker() == "o"
+    ]
+    assert colours == [True, False] and written(plot) == ["+30", "+5"]
+    assert [label.get_text() for label in plot.axes[0].get_yticklabels()] == [
+        "never late  (1,500)",
+        "late  (500)",
+    ]
+
+
+@pytest.mark.parametrize(
+    "draw", [pl.draw_stress, pl.draw_shift, pl.draw_blocks, lambda table: pl.draw_stability(table, {})]
+)
+def test_there_is_nothing_to_draw_without_a_row(draw):
+    with pytest.raises(ParameterError, match=r"needs? at least one"):
+        draw(STRESSED.head(0))

@@ -42,8 +42,7 @@ from rumos_bank.validation.slices import PROTECTED_SLICES, measure_fairness, sli
 SETTINGS = read_settings(PACKAGED, environ={})
 NAMES = [
     *("saving", "calibration", "fairness", "monotone", "declared", "reasons", "schema", "data", "refit"),
-    "files",
-    *("known clients", "latency", "size"),
+    *("stress", "stability", "files", "known clients", "latency", "size"),
 ]
 
 
@@ -120,7 +119,9 @@ def test_an_honest_tree_passes_every_gate(honest, train):
     checks = check_candidate(honest, None, train, fingerprint(train), SETTINGS, notes.append)
     assert [check.name for check in checks] == NAMES and notes == [f"gate {name}" for name in NAMES]
     assert failed(checks) == []
-    assert {check.name for check in checks if check.verdict == WARN} <= {"calibration", "fairness", "latency"}
+    assert {check.name for check in checks if check.verdict == WARN} <= {
+        *("calibration", "fairness", "stability", "latency")
+    }
     assert all(check.text for check in checks)
 
 
@@ -612,6 +613,111 @@ def test_another_seed_is_another_model(honest, train):
         ].verdict
         == PASS
     )
+
+
+# stress
+
+
+class ByLimit:
+    "Refuses the limits from one number to another, for sure."
+
+    def __init__(self, low: float, high: float):
+        self.low, self.high = low, high
+
+    def predict(self, X):
+        limit = np.asarray(X, float)[:, 0]
+        return ((self.low <= limit) & (limit <= self.high)).astype(int)
+
+    def predict_proba(self, X):
+        return np.column_stack([1 - self.predict(X), self.predict(X)]).astype(float)
+
+
+class SplitLimits(ByLimit):
+    "Refuses limits from 60,000 to 100,000 too."
+
+    def predict(self, X):
+        return super().predict(X) | ByLimit(60_000, 100_000).predict(X)
+
+
+def stressed_with(**limits: str) -> Settings:
+    environ = {f"RUMOS_STRESS_{name}".upper(): value for name, value in limits.items()}
+    return read_settings(PACKAGED, environ=environ)
+
+
+@pytest.mark.parametrize("share, verdict", [(0.04, PASS), (0.06, FAIL)])
+def test_one_misread_amount_may_change_a_twentieth_of_the_decisions(honest, train, share, verdict):
+    "All clients with a limit of exactly 50,000 pass the edge when it is read a tenth too high."
+    limits = np.where(np.arange(2000) < 2000 * share, 50_000, 500_000)
+    clients = train.head(2000).assign(LIMIT_BAL=limits)
+    edge, lax = replace(honest, model=ByLimit(0, 50_000)), stressed_with(max_turned="1")
+    found = ask(edge, clients, settings=lax, only="stress")["stress"]
+    assert (found.verdict, found.limit) == (verdict, 0.05) and found.found == pytest.approx(share)
+    assert "(credit limit × 1.1)" in found.text
+
+
+@pytest.mark.parametrize("share, verdict", [(0.08, PASS), (0.12, FAIL)])
+def test_a_smaller_limit_may_not_turn_a_tenth_of_the_refusals(honest, train, share, verdict):
+    "Refused are limits of 20,000 and of 80,000; half of 80,000 is accepted."
+    limits = np.where(np.arange(1000) < 1000 * share, 80_000, 20_000)
+    refused = train.head(1000).assign(LIMIT_BAL=limits)
+    clients = pd.concat([refused, refused.assign(LIMIT_BAL=500_000)])
+    found = ask(replace(honest, model=SplitLimits(0, 30_000)), clients, only="stress")["stress"]
+    assert found.verdict == verdict
+    assert f"turns {share:.1%} of the refusals into acceptances at most (limit × 0.5)" in found.text
+    shown = (share, 0.1) if verdict == FAIL else (0, 0.05)
+    assert (found.found, found.limit) == pytest.approx(shown)
+
+
+def test_where_no_client_is_refused_there_is_nothing_to_turn(honest, train):
+    found = ask(replace(honest, model=ByLimit(-2, -1)), train, only="stress")["stress"]
+    assert (found.found, found.verdict) == (0, WARN) and "no client is refused" in found.text
+
+
+# stability
+
+
+def stability_of(honest: Candidate, train: pd.DataFrame, settings: Settings = SETTINGS, **parameters: object):
+    return ask(with_record(honest, parameters=parameters), train, settings=settings, only="stability")[
+        "stability"
+    ]
+
+
+def test_a_tree_of_any_size_is_unstable_and_a_small_one_is_not(honest, train):
+    wild = stability_of(honest, train, max_depth=None, min_samples_leaf=1)
+    assert wild.verdict == FAIL and wild.found > 0.22 > wild.limit
+    calm = ask(honest, train, only="stability")["stability"]
+    assert calm.verdict in (PASS, WARN) and calm.found < calm.limit == wild.limit
+    assert calm.limit == pytest.approx(0.1 * np.sqrt(10_000 / 2400))  # four fifths of 3,000 are learned from
+
+
+def test_a_model_that_another_seed_changes_is_unstable(honest, train):
+    random = {"max_depth": 8, "min_samples_leaf": 10, "splitter": "random"}
+    found = stability_of(honest, train, stressed_with(max_resample_changes="1"), **random)
+    assert found.verdict == FAIL and found.limit == pytest.approx(0.04 * np.sqrt(10_000 / 2400))
+    assert found.found > 0.1 and f"another seed {found.found:.1%} of the decisions" in found.text
+    lax = stressed_with(max_resample_changes="1", max_seed_changes="1")
+    assert stability_of(honest, train, lax, **random).verdict in (PASS, WARN)
+
+
+@pytest.mark.parametrize("name", ["min_same_reason", "min_changes_kept"])
+def test_reasons_and_counterfactuals_that_do_not_last_only_warn(honest, train, name):
+    no_limit = {"min_same_reason": "0", "min_changes_kept": "0"}
+    verdicts = [
+        ask(honest, train, settings=stressed_with(**no_limit | {name: least}), only="stability")[
+            "stability"
+        ].verdict
+        for least in ("0", "1")
+    ]
+    assert verdicts == [PASS, WARN]
+
+
+def test_the_number_of_fits_is_a_setting(honest, train, monkeypatch):
+    made = []
+    monkeypatch.setattr(
+        "rumos_bank.validation.stress.make_model", lambda *given: made.append(given) or make_model(*given)
+    )
+    ask(honest, train, settings=stressed_with(seeds="1", resamples="2"), only="stability")
+    assert len(made) == 1 + 1 + 2 and len({seed for _, _, seed, _ in made}) == 2
 
 
 # files
