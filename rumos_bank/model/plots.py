@@ -322,9 +322,7 @@ def draw_cap(
     _write_beside(axes, outcome.mean(), 0.99, "perfect model", _GREY)
     _write_beside(axes, 0.62, 0.62, "random order", _GREY)
     axes.text(0.99, 0.05, f"accuracy ratio (Gini) {ratio:.3f}", ha="right", color=ACCENT, fontsize=11)
-    _mark_threshold(
-        axes, part, share, f"{_percent(part)} of the clients\n{_percent(share)} of the defaulters"
-    )
+    _mark_threshold(axes, part, share, _percent(share))
     return figure
 
 # %% ../../nbs/lib/model/25_plots.ipynb #e5923ce7
@@ -348,15 +346,17 @@ def draw_lift(
     axes.text(
         len(lift) - 0.55, 1.02, f"average {_percent(rate)}", ha="right", va="bottom", color=_INK, fontsize=9
     )
+    on_white = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
     for place, each in zip(bars, lift, strict=True):
-        axes.annotate(
+        axes.text(
+            place,
+            each + 0.02 * lift.max(),
             f"{each:.2f}",
-            (place, each),
-            (0, 3),
-            textcoords="offset points",
             ha="center",
+            va="bottom",
             color=_INK,
             fontsize=9,
+            bbox=on_white,
         )
     axes.set_xticks(
         bars, [f"{place + 1}\n{_percent(share)}" for place, share in zip(bars, gain, strict=True)]
@@ -397,18 +397,39 @@ def draw_ks(
     return figure
 
 # %% ../../nbs/lib/model/25_plots.ipynb #943f6d1d
+_LEAST_RATE = 0.001  # the lowest rate on the logarithmic axis; 0 is drawn there
+
+
 def _title_grades(used: "pd.DataFrame") -> str:
     "Which grades default otherwise than predicted."
-    names = {
-        word: [row.grade for row in used.itertuples() if row.verdict.startswith(word)]
+    named = [
+        f"{word} than predicted: {', '.join(found)}"
         for word in ("riskier", "safer")
-    }
-    if not any(names.values()):
+        if (found := [row.grade for row in used.itertuples() if row.verdict.startswith(word)])
+    ]
+    if not named:
         return f"The clients of all {len(used)} grades default as predicted"
-    said = [f"{' and '.join(found)} {word} than predicted" for word, found in names.items() if found]
-    return f"Of {len(used)} grades, {', '.join(said)}"
+    return f"Of {len(used)} grades, {'; '.join(named)}"
 
 
+def _draw_rates(axes: "Axes", used: "pd.DataFrame") -> None:
+    "Predicted and observed rates; on a logarithmic axis a tenth more is as far at 4 % as at 70 %."
+    from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter
+
+    seen = used[["mean_pd", "default_rate", "low", "high"]].clip(lower=_LEAST_RATE)
+    places, wide = seen.index.to_numpy(), {"linewidth": 2, "label": "predicted (mean PD)"}
+    axes.hlines(seen["mean_pd"], places - 0.3, places + 0.3, color=_INK, **wide)
+    reach = [seen["default_rate"] - seen["low"], seen["high"] - seen["default_rate"]]
+    observed = {"fmt": "o", "markersize": 6, "elinewidth": 2, "label": "observed, 95 % interval"}
+    axes.errorbar(places, seen["default_rate"], reach, color=ACCENT, **observed)
+    axes.legend(frameon=False, fontsize=9, labelcolor=_INK, loc="upper left")
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(FixedLocator([0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1]))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+    axes.set_ylim(seen.min().min() / 1.25, seen.max().max() * 1.4)
+
+# %% ../../nbs/lib/model/25_plots.ipynb #75c01e06
 def draw_grades(
     table: "pd.DataFrame",  # a grade a row: grade, clients, share, mean_pd, default_rate, low, high, verdict
     label: str = "",  # which model and clients
@@ -418,44 +439,20 @@ def draw_grades(
     Raises `ParameterError` without a client.
     """
     from matplotlib.figure import Figure
-    from matplotlib.ticker import PercentFormatter
 
     used = table[table["clients"] > 0]
     if used.empty:
         raise ParameterError("grades need at least one client, got none")
     figure = Figure(figsize=(7, 5), dpi=120, layout="constrained")
     rates, sizes = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-    _dress(rates, label, "", "default rate")
+    _dress(rates, label, "", "default rate, logarithmic")
     _dress(sizes, "", "grade, from the safest", "clients")
-    places = used.index.to_numpy()
-    rates.hlines(
-        used["mean_pd"], places - 0.3, places + 0.3, color=_INK, linewidth=2, label="predicted (mean PD)"
-    )
-    reach = [used["default_rate"] - used["low"], used["high"] - used["default_rate"]]
-    observed = {
-        "fmt": "o",
-        "color": ACCENT,
-        "markersize": 6,
-        "elinewidth": 2,
-        "label": "observed, 95 % interval",
-    }
-    rates.errorbar(places, used["default_rate"], reach, **observed)
-    rates.legend(frameon=False, fontsize=9, labelcolor=_INK, loc="upper left")
-    rates.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %", decimals=0))
-    rates.set_ylim(0, 1.08 * max(used["high"].max(), used["mean_pd"].max()))
+    _draw_rates(rates, used)
     sizes.bar(range(len(table)), table["clients"], color=_GREY, width=0.6)
     for place, row in enumerate(table.itertuples()):
         shown = f"{row.clients:,}\n{_percent(row.share)}"
-        sizes.annotate(
-            shown,
-            (place, row.clients),
-            (0, 2),
-            textcoords="offset points",
-            ha="center",
-            color=_INK,
-            fontsize=8,
-        )
-    sizes.set_ylim(0, 1.6 * table["clients"].max())
+        sizes.text(place, row.clients, shown, ha="center", va="bottom", color=_INK, fontsize=8)
+    sizes.set_ylim(0, 1.7 * table["clients"].max())
     sizes.set_yticks([])
     sizes.set_xticks(range(len(table)), list(table["grade"]), color=_INK)
     for axes in (rates, sizes):

@@ -121,6 +121,11 @@ def format_p_value(
     return "–" if np.isnan(p_value) else "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
 
 
+def _state_p_value(p_value: float) -> str:
+    "The same in a sentence."
+    return f"p {'' if p_value < 0.001 else '= '}{format_p_value(p_value)}"
+
+
 def format_grades(
     table: "pd.DataFrame",  # as `tabulate_grades` gives it
 ) -> "pd.DataFrame":  # texts, by grade
@@ -187,18 +192,15 @@ def describe_grades(
     table: "pd.DataFrame",  # as `tabulate_grades` gives it
 ) -> str:
     "The outcome of the tests in sentences: which grades differ from what was predicted, and whether the rates rise."
-    used = table[table["clients"] > 0]
-    off, fit = used[~used["verdict"].isin([_VERDICTS[0]])], hosmer_lemeshow(table)
-    named = ", ".join(f"{row.grade} is {row.verdict}" for row in off.itertuples())
-    found = f"all {len(used)} are as predicted" if off.empty else f"of {len(used)}, {named}"
-    falls = [
-        f"from {safer} to {riskier} (p = {format_p_value(p_value).removeprefix('< ')})"
-        for safer, riskier, p_value in find_falls(table)
-    ]
+    used, fit = table[table["clients"] > 0], hosmer_lemeshow(table)
+    named = {each: used.loc[used["verdict"] == each, "grade"].to_list() for each in _VERDICTS[1:3]}
+    off = "; ".join(f"{verdict}: {', '.join(grades)}" for verdict, grades in named.items() if grades)
+    found = f"Of {len(used)} grades, {off}" if off else f"All {len(used)} grades default as predicted"
+    falls = [f"from {safer} to {riskier} ({_state_p_value(p)})" for safer, riskier, p in find_falls(table)]
     order = f"falls {', '.join(falls)}" if falls else "rises from grade to grade"
     return (
-        f"Of the grades {found} (binomial tests, corrected by Holm's method). All together: Hosmer-Lemeshow "
-        f"{fit.statistic:.1f} with {fit.freedom} degrees of freedom, p = {format_p_value(fit.p_value).removeprefix('< ')}. The "
+        f"{found} (binomial tests with Holm's correction). All together: Hosmer-Lemeshow "
+        f"{fit.statistic:.1f} with {fit.freedom} degrees of freedom, {_state_p_value(fit.p_value)}. The "
         f"observed default rate {order}. Herfindahl index {herfindahl(table):.3f}; {1 / len(table):.3f} would be spread evenly."
     )
 
@@ -216,8 +218,7 @@ class InTheLarge:
         side = "more" if self.z > 0 else "fewer"
         return (
             f"{self.observed:.2%} of the clients defaulted and {self.predicted:.2%} were predicted to: "
-            f"{abs(self.z):.1f} standard deviations {side}, p = {format_p_value(self.p_value).removeprefix('< ')}"
-            f"{' at most' if self.p_value < 0.001 else ''}"
+            f"{abs(self.z):.1f} standard deviations {side}, {_state_p_value(self.p_value)}"
         )
 
 

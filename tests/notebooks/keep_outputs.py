@@ -21,6 +21,7 @@ FROM_A_PIPELINE = {  # experiment → the executed notebook of a pipeline run
     "compare": "compare",
     "judge": "judge",
     "audit": "audit",
+    "validate": "validate",
 }
 LEFT_OUT = ("stderr",)  # progress bars and warnings of one machine
 

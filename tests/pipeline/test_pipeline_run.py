@@ -70,7 +70,14 @@ def test_the_pipeline_run_reports_what_it_did(quick):
 def test_the_report_holds_notebooks_pages_and_the_leaderboard(quick):
     place, _ = quick
     report = place.reports / "latest"
-    for name in ("explore", "compare", "judge", "audit", *(f"search-{family}" for family in FAMILIES)):
+    for name in (
+        "explore",
+        "compare",
+        "judge",
+        "audit",
+        "validate",
+        *(f"search-{family}" for family in FAMILIES),
+    ):
         assert (report / f"{name}.ipynb").exists() and (report / f"{name}.html").exists()
     board = pd.read_csv(report / "leaderboard.csv")
     assert set(board["family"]) == set(FAMILIES)
