@@ -417,11 +417,23 @@ def _draw_rates(axes: "Axes", used: "pd.DataFrame") -> None:
     from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter
 
     seen = used[["mean_pd", "default_rate", "low", "high"]].clip(lower=_LEAST_RATE)
-    places, wide = seen.index.to_numpy(), {"linewidth": 2, "label": "predicted (mean PD)"}
-    axes.hlines(seen["mean_pd"], places - 0.3, places + 0.3, color=_INK, **wide)
-    reach = [seen["default_rate"] - seen["low"], seen["high"] - seen["default_rate"]]
-    observed = {"fmt": "o", "markersize": 6, "elinewidth": 2, "label": "observed, 95 % interval"}
-    axes.errorbar(places, seen["default_rate"], reach, color=ACCENT, **observed)
+    places, reach = (
+        seen.index.to_numpy(),
+        (seen["default_rate"] - seen["low"], seen["high"] - seen["default_rate"]),
+    )
+    axes.hlines(
+        seen["mean_pd"], places - 0.3, places + 0.3, color=_INK, linewidth=2, label="predicted (mean PD)"
+    )
+    axes.errorbar(
+        places,
+        seen["default_rate"],
+        np.array(reach),
+        fmt="o",
+        color=ACCENT,
+        markersize=6,
+        elinewidth=2,
+        label="observed, 95 % interval",
+    )
     axes.legend(frameon=False, fontsize=9, labelcolor=_INK, loc="upper left")
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(FixedLocator([0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1]))

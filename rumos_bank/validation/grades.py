@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 # %% ../../nbs/lib/validation/33_grades.ipynb #0d2c808b
 def _place(probability: np.ndarray, scale: GradeSettings) -> np.ndarray:
     "The number of each client's grade, from 0."
-    return np.searchsorted(scale.bounds, probability, side="right")
+    return np.asarray(np.searchsorted(np.array(scale.bounds), probability, side="right"))
 
 
 def find_grades(
@@ -274,8 +274,8 @@ def measure_power(
     gini = 2 * float(below.mean()) - 1
     reach = 2 * norm.ppf((1 + level) / 2) * (below.var(ddof=1) / m + above.var(ddof=1) / n) ** 0.5
     apart = ks_2samp(risky, safe, method="asymp")
-    ends = max(gini - reach, -1.0), min(gini + reach, 1.0)
-    return Power(gini, *map(float, ends), float(apart.statistic), float(apart.statistic_location))
+    low, high = float(max(gini - reach, -1)), float(min(gini + reach, 1))
+    return Power(gini, low, high, float(apart.statistic), float(apart.statistic_location))
 
 # %% ../../nbs/lib/validation/33_grades.ipynb #447525a0
 def _label_cells(cells: Any) -> list[str]:
