@@ -59,12 +59,7 @@ SECTIONS = (
         "outcomes analysis",
     ),
     Section("calibration", "Whether its probabilities are honest", "2 (g): accuracy", "outcomes analysis"),
-    Section(
-        "grades",
-        "Risk grades and discriminatory power",
-        "2 (g): accuracy, metrics",
-        "outcomes analysis; ongoing monitoring",
-    ),
+    Section("grades", "Risk grades and discriminatory power", "2 (g): accuracy", "outcomes analysis"),
     Section("fairness", "Whom it treats how", "2 (g), 3: discriminatory impact, groups", "outcomes analysis"),
     Section("explanations", "How a decision is explained", "2 (e): human oversight", "transparency to users"),
     Section("scorecard", "A model on one page, to compare", "2 (b): general logic", "benchmarking"),

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 # %% ../../nbs/lib/validation/33_grades.ipynb #0d2c808b
 def _place(probability: np.ndarray, scale: GradeSettings) -> np.ndarray:
     "The number of each client's grade, from 0."
-    return np.asarray(np.searchsorted(np.array(scale.bounds), probability, side="right"))
+    place: np.ndarray = np.searchsorted(np.array(scale.bounds), probability, side="right")
+    return place
 
 
 def find_grades(
@@ -41,7 +42,8 @@ def find_grades(
     """
     values = np.atleast_1d(np.asarray(probability, float))
     _, values = as_probabilities(values, values)
-    return np.array(scale.names)[_place(values, scale)]
+    names: np.ndarray = np.array(scale.names)[_place(values, scale)]
+    return names
 
 # %% ../../nbs/lib/validation/33_grades.ipynb #8d1824b2
 def jeffreys_interval(
