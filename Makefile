@@ -5,7 +5,8 @@ KILLS   ?= 5
 BIN     := .venv/bin
 READY   := .venv/.ready
 NOTEBOOKS := nbs/index.ipynb nbs/experiments/explore.ipynb nbs/experiments/search.ipynb \
-             nbs/experiments/compare.ipynb nbs/experiments/judge.ipynb nbs/experiments/audit.ipynb nbs/experiments/stress.ipynb nbs/experiments/synthetic.ipynb nbs/experiments/ask.ipynb nbs/app/dashboard.ipynb
+             nbs/experiments/compare.ipynb nbs/experiments/judge.ipynb nbs/experiments/audit.ipynb nbs/experiments/stress.ipynb \
+             nbs/experiments/validate.ipynb nbs/experiments/prices.ipynb nbs/experiments/synthetic.ipynb nbs/experiments/ask.ipynb nbs/app/dashboard.ipynb
 IMAGES    := mlflow service dashboard runner
 # A new machine has no lists of packages yet.
 APT_INSTALL := { apt-get update -qq >/dev/null 2>&1 || true; } && apt-get install -y -qq

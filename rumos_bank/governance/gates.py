@@ -30,6 +30,7 @@ from rumos_bank.model.families import find_family, make_model
 from rumos_bank.model.features import PROMISES, feature_names
 from rumos_bank.model.portable import PORTABLE, SKOPS, as_lists, count_differences, read_portable
 from rumos_bank.model.search import cost_by_fold, tuned_cost_by_fold
+from rumos_bank.validation.grades import measure_in_the_large, tabulate_grades
 from rumos_bank.validation.judge import measure_declared, measure_promises
 from rumos_bank.validation.slices import (
     FEWEST,
@@ -201,6 +202,31 @@ def _check_calibration(case: _Case) -> _Finding:
         f"{100 * most:g} are allowed, up to {100 * good:g} are good"
     )
     return _judge(error, most, text, fails=error > most, warns=error > good)
+
+# %% ../../nbs/lib/governance/39_gates.ipynb #a127d497
+@_gate("default rate")
+def _check_default_rate(case: _Case) -> _Finding:
+    "Whether as many clients defaulted as were predicted to: calibration in the large."
+    folds, level = case.challenger.folds, case.settings.gates.calibration_level
+    found = measure_in_the_large(folds["defaulted"].to_numpy(), folds["probability"].to_numpy())
+    text = f"out of fold {found}; below {level:g} it is not calibrated in the large"
+    return _judge(found.p_value, level, text, fails=found.p_value < level)
+
+# %% ../../nbs/lib/governance/39_gates.ipynb #9afd8f31
+@_gate("grades")
+def _check_grades(case: _Case) -> _Finding:
+    "Whether the clients of each grade of the master scale default as predicted."
+    folds, level = case.challenger.folds, case.settings.gates.calibration_level
+    asked = folds["defaulted"].to_numpy(), folds["probability"].to_numpy()
+    table = tabulate_grades(*asked, case.settings.grades, level)
+    worst = table.loc[table["p_holm"].idxmin()]
+    off = table[table["verdict"].str.endswith("than predicted")]
+    text = (
+        f"{len(off)} of {int((table['clients'] > 0).sum())} risk grades default otherwise than predicted; furthest off is "
+        f"{worst['grade']}, where {worst['default_rate']:.1%} of {worst['clients']:,} clients defaulted and {worst['mean_pd']:.1%} were "
+        f"predicted to (corrected p-value; below {level:g} it is no luck)"
+    )
+    return _judge(float(worst["p_holm"]), level, text, warns=len(off) > 0)
 
 # %% ../../nbs/lib/governance/39_gates.ipynb #3471448a
 _DRAWS = 1000

@@ -7,7 +7,7 @@ __all__ = ['Words', 'Priced', 'DATABASE', 'ONE_THREAD', 'PACKAGED', 'BEHIND_LOOP
            'Price', 'Prices', 'DataSettings', 'SplitSettings', 'ModelSettings', 'LeakSettings', 'ReferSettings',
            'StoreSettings', 'PortSettings', 'MlflowSettings', 'AuditSettings', 'CasesSettings', 'ApiSettings',
            'DeskSettings', 'LetterSettings', 'LedgerSettings', 'GateSettings', 'CanarySettings', 'StressSettings',
-           'WatchSettings', 'ShadowSettings', 'Places', 'Settings', 'find_settings', 'read_settings']
+           'WatchSettings', 'ShadowSettings', 'GradeSettings', 'Places', 'Settings', 'find_settings', 'read_settings']
 
 # %% ../../nbs/lib/ground/01_settings.ipynb #e20a08a0
 import configparser
@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import files
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
@@ -357,6 +358,9 @@ class GateSettings(Section):
     max_refit_changes: float = Field(0, ge=0, le=1)  # share of decisions that a second fit changes
     max_milliseconds: float = Field(5, gt=0, le=1e4)  # for one decision; above it a warning
     max_megabytes: float = Field(50, gt=0, le=1e4)  # of the model's files; above it a warning
+    calibration_level: float = Field(
+        0.001, gt=0, lt=0.5
+    )  # share of calibrated models that the tests of calibration may refuse
 
 
 class CanarySettings(Section):
@@ -395,6 +399,35 @@ class ShadowSettings(Section):
     "A challenger that answers every request beside the champion; its answers are only recorded."
 
     version: int = Field(0, ge=0)  # of the registered model; 0: none
+
+# %% ../../nbs/lib/ground/01_settings.ipynb #3cd9b116
+class GradeSettings(Section):
+    "The master scale: bands of the probability of default with names, from the safest to the riskiest."
+
+    bounds: Annotated[tuple[float, ...], BeforeValidator(_listed)] = (0.05, 0.08, 0.12, 0.17, 0.25, 0.4, 0.6)
+    names: Words = Field(
+        ("A", "B", "C", "D", "E", "F", "G", "H"), validate_default=True
+    )  # one more than bounds: the last goes up to 1
+
+    @field_validator("bounds")
+    @classmethod
+    def _require_rising(cls, bounds: tuple[float, ...]) -> tuple[float, ...]:
+        ends = (0.0, *bounds, 1.0)
+        if not bounds or not all(low < high for low, high in pairwise(ends)):  # NaN is refused too
+            raise PydanticCustomError("bounds", "upper bounds must rise, above 0 and below 1")
+        return bounds
+
+    @field_validator("names")
+    @classmethod
+    def _require_names(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        needed = len(info.data["bounds"]) + 1 if "bounds" in info.data else len(names)
+        if len(names) != needed or len(set(names)) < len(names):
+            raise PydanticCustomError(
+                "names",
+                "the bounds make {needed} grades, so {needed} different names are needed",
+                {"needed": needed},
+            )
+        return names
 
 # %% ../../nbs/lib/ground/01_settings.ipynb #8fd6f9aa
 def _expand(path: Path | str) -> Path:
@@ -468,6 +501,7 @@ class Settings(Places):
     stress: StressSettings = StressSettings()
     watch: WatchSettings = WatchSettings()
     shadow: ShadowSettings = ShadowSettings()
+    grades: GradeSettings = GradeSettings()
     behind_loopback: bool = False  # a container, whose ports are published on the loopback only
 
     def is_open(

@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['ACCENT', 'show', 'draw_cost_curve', 'draw_roc', 'draw_precision_recall', 'draw_calibration', 'draw_confusion',
-           'draw_leaderboard', 'draw_differences', 'draw_slices', 'draw_refer_curve', 'draw_stress', 'draw_stability',
-           'draw_shift', 'draw_blocks', 'draw_price_assumptions', 'draw_own_thresholds']
+           'draw_leaderboard', 'draw_differences', 'draw_cap', 'draw_lift', 'draw_ks', 'draw_grades', 'draw_slices',
+           'draw_refer_curve', 'draw_stress', 'draw_stability', 'draw_shift', 'draw_blocks', 'draw_price_assumptions',
+           'draw_own_thresholds']
 
 # %% ../../nbs/lib/model/25_plots.ipynb #8529537b
 import io
@@ -291,6 +292,189 @@ def draw_differences(
         axes.plot(row.difference, place, "o", color=colour, markersize=7)
     axes.set_ylim(len(table) - 0.5, -0.6)
     axes.grid(visible=False, axis="y")
+    return figure
+
+# %% ../../nbs/lib/model/25_plots.ipynb #0fd965b0
+def _profile(outcome: np.ndarray, probability: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    "Shares of all clients and of the defaulters, from the riskiest on; clients of equal probability come together."
+    from sklearn.metrics import roc_curve
+
+    payers, defaulters, _ = roc_curve(outcome, probability, drop_intermediate=False)
+    rate = outcome.mean()
+    return rate * defaulters + (1 - rate) * payers, defaulters
+
+
+def draw_cap(
+    defaulted: np.ndarray,  # (n,) 0 or 1; 1 = the client defaulted
+    probability: np.ndarray,  # (n,) probability of default, 0 to 1
+    label: str = "",  # which model and clients
+    part: float = 0.2,  # of the clients, the riskiest ones, that the title is about; above 0 and below 1
+) -> "Figure":
+    "The cumulative accuracy profile, between the perfect model and a random order. Engelmann et al. (2003)."
+    from sklearn.metrics import roc_auc_score
+
+    outcome, probability = as_judged(defaulted, probability)
+    clients, found = _profile(outcome, probability)
+    share, ratio = float(np.interp(part, clients, found)), 2 * roc_auc_score(outcome, probability) - 1
+    title = f"Among the riskiest {_percent(part)} of the clients are {_percent(share)} of the defaulters"
+    axes_names = "share of the clients, from the riskiest on", "share of the defaulters among them"
+    figure, axes = _start_figure(title, label, *axes_names)
+    _use_percent(axes)
+    axes.plot([0, outcome.mean(), 1], [0, 1, 1], color=_GREY, linewidth=1)
+    axes.plot([0, 1], [0, 1], color=_GREY, linewidth=1, linestyle="--")
+    axes.fill_between(clients, clients, found, color=ACCENT, alpha=0.08, linewidth=0)
+    axes.plot(clients, found, color=ACCENT, linewidth=2)
+    _write_beside(axes, outcome.mean(), 0.99, "perfect model", _GREY)
+    _write_beside(axes, 0.62, 0.62, "random order", _GREY)
+    axes.text(0.99, 0.05, f"accuracy ratio (Gini) {ratio:.3f}", ha="right", color=ACCENT, fontsize=11)
+    _mark_threshold(axes, part, share, _percent(share))
+    return figure
+
+# %% ../../nbs/lib/model/25_plots.ipynb #e5923ce7
+def draw_lift(
+    defaulted: np.ndarray,  # (n,) 0 or 1; 1 = the client defaulted
+    probability: np.ndarray,  # (n,) probability of default, 0 to 1
+    label: str = "",  # which model and clients
+    bins: int = 10,  # of equal mass, at least 1
+) -> "Figure":
+    "The default rate of each tenth against the average, from the riskiest on, with the defaulters found so far."
+    outcome, probability = as_judged(defaulted, probability)
+    found, rate = reliability(outcome, probability, bins), outcome.mean()
+    lift, clients = found.observed[::-1] / rate, found.clients[::-1]
+    gain = np.cumsum(lift * clients) / clients.sum()
+    title = f"The riskiest {_percent(clients[0] / clients.sum())} default {lift[0]:.1f} times as often as the average client"
+    x = "tenths of the clients, from the riskiest on, and the share of all defaulters up to there"
+    figure, axes = _start_figure(title, label, x, "default rate / average default rate")
+    bars = range(len(lift))
+    axes.bar(bars, lift, color=[ACCENT if each >= 1 else _GREY for each in lift], width=0.75)
+    axes.axhline(1, color=_INK, linewidth=1, linestyle="--")
+    axes.text(
+        len(lift) - 0.55, 1.02, f"average {_percent(rate)}", ha="right", va="bottom", color=_INK, fontsize=9
+    )
+    on_white = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
+    for place, each in zip(bars, lift, strict=True):
+        axes.text(
+            place,
+            each + 0.02 * lift.max(),
+            f"{each:.2f}",
+            ha="center",
+            va="bottom",
+            color=_INK,
+            fontsize=9,
+            bbox=on_white,
+        )
+    axes.set_xticks(
+        bars, [f"{place + 1}\n{_percent(share)}" for place, share in zip(bars, gain, strict=True)]
+    )
+    axes.grid(visible=False, axis="x")
+    axes.set_ylim(0, 1.12 * max(lift.max(), 1))
+    return figure
+
+# %% ../../nbs/lib/model/25_plots.ipynb #6f95d0bb
+def draw_ks(
+    defaulted: np.ndarray,  # (n,) 0 or 1; 1 = the client defaulted
+    probability: np.ndarray,  # (n,) probability of default, 0 to 1
+    label: str = "",  # which model and clients
+) -> "Figure":
+    "The distributions of the probability among payers and defaulters, and where they lie furthest apart."
+    outcome, probability = as_judged(defaulted, probability)
+    values = np.unique(probability)
+    below = {
+        name: np.searchsorted(np.sort(probability[outcome == kind]), values, side="right")
+        / (outcome == kind).sum()
+        for name, kind in (("payers", 0), ("defaulters", 1))
+    }
+    apart = np.abs(below["payers"] - below["defaulters"])
+    most = int(apart.argmax())
+    at = values[most]
+    title = f"Payers and defaulters lie furthest apart at {_percent(at)}: KS {apart[most]:.3f}"
+    figure, axes = _start_figure(
+        title, label, "probability of default", "share with at most this probability"
+    )
+    _use_percent(axes)
+    axes.vlines(at, below["defaulters"][most], below["payers"][most], color=_INK, linewidth=1.5)
+    for name, colour in (("payers", _GREY), ("defaulters", ACCENT)):
+        axes.step([0, *values, 1], [0, *below[name], 1], where="post", color=colour, linewidth=2, label=name)
+    _write_beside(
+        axes, at, (below["payers"][most] + below["defaulters"][most]) / 2, f"KS {apart[most]:.3f}", _INK
+    )
+    axes.legend(frameon=False, fontsize=9, labelcolor="linecolor", loc="lower right")
+    return figure
+
+# %% ../../nbs/lib/model/25_plots.ipynb #943f6d1d
+_LEAST_RATE = 0.001  # the lowest rate on the logarithmic axis; 0 is drawn there
+
+
+def _title_grades(used: "pd.DataFrame") -> str:
+    "Which grades default otherwise than predicted."
+    named = [
+        f"{word} than predicted: {', '.join(found)}"
+        for word in ("riskier", "safer")
+        if (found := [row.grade for row in used.itertuples() if row.verdict.startswith(word)])
+    ]
+    if not named:
+        return f"The clients of all {len(used)} grades default as predicted"
+    return f"Of {len(used)} grades, {'; '.join(named)}"
+
+
+def _draw_rates(axes: "Axes", used: "pd.DataFrame") -> None:
+    "Predicted and observed rates; on a logarithmic axis a tenth more is as far at 4 % as at 70 %."
+    from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter
+
+    seen = used[["mean_pd", "default_rate", "low", "high"]].clip(lower=_LEAST_RATE)
+    places, reach = (
+        seen.index.to_numpy(),
+        (seen["default_rate"] - seen["low"], seen["high"] - seen["default_rate"]),
+    )
+    axes.hlines(
+        seen["mean_pd"], places - 0.3, places + 0.3, color=_INK, linewidth=2, label="predicted (mean PD)"
+    )
+    axes.errorbar(
+        places,
+        seen["default_rate"],
+        np.array(reach),
+        fmt="o",
+        color=ACCENT,
+        markersize=6,
+        elinewidth=2,
+        label="observed, 95 % interval",
+    )
+    axes.legend(frameon=False, fontsize=9, labelcolor=_INK, loc="upper left")
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(FixedLocator([0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1]))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+    axes.set_ylim(seen.min().min() / 1.25, seen.max().max() * 1.4)
+
+# %% ../../nbs/lib/model/25_plots.ipynb #75c01e06
+def draw_grades(
+    table: "pd.DataFrame",  # a grade a row: grade, clients, share, mean_pd, default_rate, low, high, verdict
+    label: str = "",  # which model and clients
+) -> "Figure":
+    """Predicted and observed default rates by grade, and the clients of each.
+
+    Raises `ParameterError` without a client.
+    """
+    from matplotlib.figure import Figure
+
+    used = table[table["clients"] > 0]
+    if used.empty:
+        raise ParameterError("grades need at least one client, got none")
+    figure = Figure(figsize=(7, 5), dpi=120, layout="constrained")
+    rates, sizes = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+    _dress(rates, label, "", "default rate, logarithmic")
+    _dress(sizes, "", "grade, from the safest", "clients")
+    _draw_rates(rates, used)
+    sizes.bar(range(len(table)), table["clients"], color=_GREY, width=0.6)
+    for place, row in enumerate(table.itertuples()):
+        shown = f"{row.clients:,}\n{_percent(row.share)}"
+        sizes.text(place, row.clients, shown, ha="center", va="bottom", color=_INK, fontsize=8)
+    sizes.set_ylim(0, 1.7 * table["clients"].max())
+    sizes.set_yticks([])
+    sizes.set_xticks(range(len(table)), list(table["grade"]), color=_INK)
+    for axes in (rates, sizes):
+        axes.grid(visible=False, axis="x")
+    _write_title(figure, _title_grades(used))
     return figure
 
 # %% ../../nbs/lib/model/25_plots.ipynb #618565df

@@ -59,6 +59,7 @@ SECTIONS = (
         "outcomes analysis",
     ),
     Section("calibration", "Whether its probabilities are honest", "2 (g): accuracy", "outcomes analysis"),
+    Section("grades", "Risk grades and discriminatory power", "2 (g): accuracy", "outcomes analysis"),
     Section("fairness", "Whom it treats how", "2 (g), 3: discriminatory impact, groups", "outcomes analysis"),
     Section(
         "stress", "What moves its decisions", "2 (g), 3: robustness, limits", "sensitivity and stability"

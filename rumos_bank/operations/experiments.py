@@ -94,7 +94,7 @@ class SearchParameters(PipelineParameters):
 
 
 class CompareParameters(PipelineParameters):
-    "What `compare.ipynb` may be given, and with more the notebooks below."
+    "What `compare.ipynb`, `audit.ipynb` and `validate.ipynb` may be given, and with more the notebooks below."
 
     runs: tuple[str, ...] = ()  # MLflow runs; empty: the newest of each family on these data
     refused: tuple[str, ...] = ()  # of these, those that the gates refused before the choice was made

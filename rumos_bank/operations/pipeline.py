@@ -442,6 +442,7 @@ def _start(settings: Settings, data: RunData, profile: Profile, watcher: Watcher
 JUDGE_FITS = (
     5 * (JudgeParameters().finalists + 1) * JudgeParameters().repeats
 )  # five folds; the predecessor too
+_OTHERS = ("compare", "audit", "validate", "prices")  # notebooks about the choice that fit little or nothing
 
 
 @contextmanager
@@ -459,7 +460,7 @@ def _plan_later(pipeline_run: PipelineRun, common: Mapping[str, Any], notebooks:
     )
     return [
         make_step(name, name, common, pipeline_run.folder / f"{name}.ipynb", notebooks, fits)
-        for name, fits in (("judge", JUDGE_FITS), ("stress", stress_fits), ("compare", 0), ("audit", 0))
+        for name, fits in (("judge", JUDGE_FITS), ("stress", stress_fits), *((name, 0) for name in _OTHERS))
     ]
 
 
@@ -483,7 +484,7 @@ def _promote(pipeline_run: PipelineRun, store: Store) -> None:
 
 # %% ../../nbs/lib/operations/84_pipeline.ipynb #fd798579
 def _walk(pipeline_run: PipelineRun, store: Store, parent: str, families: Sequence[str], fresh: bool) -> None:
-    "Explore and search, promote, judge, stress, compare and audit, report."
+    "Explore and search, promote, look at what was promoted, report."
     notebooks = experiments_folder(pipeline_run.settings)
     common = {"data": pipeline_run.data.dataset.source, "profile": pipeline_run.profile.name}
     searches = _plan(pipeline_run, store, parent, families, fresh)
@@ -503,7 +504,7 @@ def _walk(pipeline_run: PipelineRun, store: Store, parent: str, families: Sequen
         for step in later:
             step.parameters = {**step.parameters, "runs": runs, "refused": pipeline_run.refused}
         later[0].parameters = {**later[0].parameters, "jobs": count_cores()}  # the longest: alone at its end
-        with _timed(pipeline_run, "judge, stress, compare, audit"):
+        with _timed(pipeline_run, "after promotion"):
             run_steps(later, notebooks, show=show)
     _write_dossier(pipeline_run)
     _report(pipeline_run)
@@ -560,7 +561,7 @@ def _write_dossier(pipeline_run: PipelineRun) -> None:
     "Write the auditors' page; a page that cannot be written in full is a failed step."
     if pipeline_run.choice is None or pipeline_run.verdict is None or pipeline_run.failed:
         return
-    names = ("explore", f"search-{pipeline_run.choice.family}", "compare", "judge", "audit", "stress")
+    names = ("explore", f"search-{pipeline_run.choice.family}", "judge", "stress", *_OTHERS)
     try:
         version = pipeline_run.verdict.candidate
         write_dossier(

@@ -74,7 +74,7 @@ def summarise(
         f"Proposed: {choice.reason}.",
         _describe_verdict(verdict),
         f"On {len(defaulted):,} test clients, looked at once, {choice.family} loses {row['test_cost']:,.0f} € "
-        f"(95 % interval {row['test_low']:,.0f} to {row['test_high']:,.0f} €).",
+        f"(95 % interval of the expected cost: {row['test_low']:,.0f} to {row['test_high']:,.0f} €).",
         f"Without a model the cheaper policy is to {cheapest}: {trivial[cheapest]:,.0f} €. "
         f"The model saves {saved:,.0f} € of it ({savings(row['test_cost'], defaulted, costs):.0%}).",
     ]

@@ -315,3 +315,27 @@ def test_importing_evaluate_is_light():
     heavy = {"sklearn", "pandas", "scipy", "matplotlib", "IPython"}
     loaded = run(f"import sys, rumos_bank.model.evaluate; print(*{heavy} & {{*sys.modules}})")
     assert loaded.split() == []
+
+
+def test_the_interval_holds_the_expected_cost_and_the_prediction_another_sample():
+    "95 % of the expected cost, 83 % of another sample's cost, and 95 % of it by the prediction interval."
+    rng, kinds, shares = np.random.default_rng(1), np.array([0, 1000, 3000]), [0.8, 0.1, 0.1]
+    held = np.zeros(3)
+    for counts in rng.multinomial(600, shares, size=1500):
+        outcome, wrong = np.repeat([0, 0, 1], counts), np.repeat([0, 1, 1], counts)
+        refused = np.where(wrong, 1 - outcome, outcome)
+        cost, other = float(counts @ kinds), float(rng.multinomial(600, shares) @ kinds)
+        assert cost == business_cost(outcome, refused, BANK)
+        here = ev.bootstrap_cost(outcome, refused, BANK, draws=400)
+        beyond = ev.predict_cost(cost, here)
+        assert beyond.high - cost == pytest.approx(2**0.5 * (here.high - cost))
+        held += [
+            here.low <= 240_000 <= here.high,
+            here.low <= other <= here.high,
+            beyond.low <= other <= beyond.high,
+        ]
+    assert held / 1500 == pytest.approx([0.95, 0.834, 0.95], abs=0.025)
+
+
+def test_a_predicted_cost_is_never_negative():
+    assert ev.predict_cost(1000, ev.Interval(0, 4000)) == ev.Interval(0, pytest.approx(1000 + 3000 * 2**0.5))

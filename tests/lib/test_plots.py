@@ -35,6 +35,21 @@ def written(plot):
     return [text.get_text() for text in plot.axes[0].texts]
 
 
+def grades(**changes):
+    "Two grades with clients and one without."
+    columns = {
+        "grade": ["A", "B", "C"],
+        "clients": [300, 0, 100],
+        "share": [0.75, 0.0, 0.25],
+        "mean_pd": [0.04, np.nan, 0.4],
+        "default_rate": [0.0, np.nan, 0.5],
+        "low": [0.0, np.nan, 0.4],
+        "high": [0.01, np.nan, 0.6],
+        "verdict": ["safer than predicted", "no client", "as predicted"],
+    }
+    return pd.DataFrame(columns | changes)
+
+
 def test_every_plot_shows_with_its_title(clients):
     defaulted, probability = clients
     refused = decide(probability, 0.25)
@@ -45,6 +60,10 @@ def test_every_plot_shows_with_its_title(clients):
         pl.draw_precision_recall(defaulted, probability, 0.25, "test"),
         pl.draw_calibration(defaulted, probability, label="test"),
         pl.draw_confusion(defaulted, refused, BANK, "test"),
+        pl.draw_cap(defaulted, probability, "test"),
+        pl.draw_lift(defaulted, probability, "test"),
+        pl.draw_ks(defaulted, probability, "test"),
+        pl.draw_grades(grades(), "test"),
         pl.draw_leaderboard(board),
     ]
     for plot in plots:
@@ -223,3 +242,49 @@ def test_only_blocks_that_cost_clearly_more_have_colour():
 def test_there_is_nothing_to_draw_without_a_row(draw):
     with pytest.raises(ParameterError, match=r"needs? at least one"):
         draw(STRESSED.head(0))
+
+
+def test_the_profile_encloses_the_area_of_the_accuracy_ratio(clients):
+    defaulted, probability = clients
+    plot = pl.draw_cap(defaulted, probability)
+    lines = {len(line.get_xdata()): line for line in plot.axes[0].lines}
+    model, perfect = lines[max(lines)], lines[3]
+    assert perfect.get_xdata()[1] == pytest.approx(defaulted.mean()) and perfect.get_ydata()[1] == 1
+    area = np.trapezoid(model.get_ydata(), model.get_xdata()) - 0.5
+    ratio = area / ((1 - defaulted.mean()) / 2)
+    assert f"accuracy ratio (Gini) {ratio:.3f}" in written(plot)
+    first = np.argsort(-probability)[:120]  # the riskiest fifth of 600
+    assert (
+        f"are {100 * defaulted[first].sum() / defaulted.sum():.0f} % of the defaulters" in plot.get_suptitle()
+    )
+
+
+def test_clients_of_equal_probability_come_together():
+    "The order of the rows must not matter where nothing separates the clients."
+    for defaulted in ([1, 1, 0, 0], [0, 0, 1, 1]):
+        assert "are 50 % of the defaulters" in pl.draw_cap(defaulted, [0.3] * 4, part=0.5).get_suptitle()
+        assert "default 1.0 times" in pl.draw_lift(defaulted, [0.3] * 4).get_suptitle()
+
+
+def test_lifts_weigh_up_to_one(clients):
+    defaulted, probability = clients
+    plot = pl.draw_lift(defaulted, probability)
+    heights = [bar.get_height() for bar in plot.axes[0].patches]
+    assert len(heights) == 10 and np.mean(heights) == pytest.approx(1) and heights[0] > 2 > heights[-1]
+    assert plot.axes[0].get_xticklabels()[-1].get_text() == "10\n100 %"
+
+
+def test_grades_without_clients_keep_their_place_and_a_rate_of_0_is_drawn():
+    plot = pl.draw_grades(grades())
+    rates, sizes = plot.axes
+    assert plot.get_suptitle() == "Of 2 grades, safer than predicted: A"
+    assert [text.get_text() for text in sizes.get_xticklabels()] == ["A", "B", "C"]
+    low, _ = rates.get_ylim()
+    dots = next(line for line in rates.lines if line.get_marker() == "o")
+    assert dots.get_xdata().tolist() == [0, 2] and dots.get_ydata()[0] > low > 0
+    assert (
+        pl.draw_grades(grades(verdict="as predicted")).get_suptitle()
+        == "The clients of all 2 grades default as predicted"
+    )
+    with pytest.raises(ParameterError, match="at least one client"):
+        pl.draw_grades(grades().assign(clients=0))

@@ -124,6 +124,32 @@ def test_impossible_values_are_refused_where_they_stand(write, section, key, val
     assert f"{path}: [{section}] {key}:" in str(caught.value) and repr(value) in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "key, lines, message",
+    [
+        ("bounds", "bounds = 0.2, 0.1\nnames = a, b, c", "upper bounds must rise, above 0 and below 1"),
+        ("bounds", "bounds = 0.1, 0.1\nnames = a, b, c", "upper bounds must rise"),
+        ("bounds", "bounds = 0, 0.1\nnames = a, b, c", "upper bounds must rise"),
+        ("bounds", "bounds = 0.1, 1\nnames = a, b, c", "upper bounds must rise"),
+        ("bounds", "bounds = nan\nnames = a, b", "upper bounds must rise"),
+        ("bounds", "bounds =\nnames = a", "upper bounds must rise"),
+        ("names", "bounds = 0.1, 0.2\nnames = a, b", "the bounds make 3 grades, so 3 different names"),
+        ("names", "bounds = 0.1, 0.2\nnames = a, b, b", "the bounds make 3 grades, so 3 different names"),
+        ("names", "bounds = 0.1, 0.2", "the bounds make 3 grades"),  # the usual names are eight
+    ],
+)
+def test_a_master_scale_rises_and_names_every_grade(write, key, lines, message):
+    path = write(f"[grades]\n{lines}")
+    with pytest.raises(SettingsError) as caught:
+        read_settings(path, environ={})
+    assert f"[grades] {key}: {message}" in str(caught.value)
+
+
+def test_a_master_scale_of_the_bank(write):
+    read = read_settings(write("[grades]\nbounds = .1\n  .2\nnames = low, middle, high"), environ={})
+    assert read.grades.bounds == (0.1, 0.2) and read.grades.names == ("low", "middle", "high")
+
+
 def test_all_problems_are_named_at_once_each_with_its_origin(write):
     path = write("[costs]\nfalse_positive = -1\n[ports]\napi = 80\n[home]\npath = x")
     wrong = dict.fromkeys(["RUMOS_SPLIT_FOLDS", "RUMOS_SPLIT_FOLD", "RUMOS_COST"], "1")

@@ -41,8 +41,8 @@ from rumos_bank.validation.slices import PROTECTED_SLICES, measure_fairness, sli
 
 SETTINGS = read_settings(PACKAGED, environ={})
 NAMES = [
-    *("saving", "calibration", "fairness", "monotone", "declared", "reasons", "schema", "data", "refit"),
-    *("stress", "stability", "files", "known clients", "latency", "size"),
+    *("saving", "calibration", "default rate", "grades", "fairness", "monotone", "declared", "reasons"),
+    *("schema", "data", "refit", "stress", "stability", "files", "known clients", "latency", "size"),
 ]
 
 
@@ -136,7 +136,7 @@ def test_what_was_found_can_be_written_down_and_read(honest, train):
 def test_a_gate_that_breaks_fails_and_the_others_are_answered(honest, train):
     asked = ask(replace(honest, model=None, content={}), train)
     assert list(asked) == NAMES
-    answered = {"saving", "calibration", "data", "size"}
+    answered = {"saving", "calibration", "default rate", "grades", "data", "size"}
     assert fails(asked) == set(NAMES) - answered and all(is_unasked(asked[name]) for name in fails(asked))
     assert "'NoneType' object has no attribute 'predict_proba'" in asked["monotone"].text
     assert asked["monotone"].found is None
@@ -256,7 +256,7 @@ def test_probabilities_that_claim_too_much_fail_whatever_they_cost(honest, train
     honest = at(honest, threshold)
     extreme = np.where(risk >= threshold, (1 + risk) / 2, risk / 2)  # the same decisions
     asked = ask(with_risk(honest, extreme), train)
-    assert fails(asked) == {"calibration"}
+    assert "calibration" in fails(asked) <= {"calibration", "default rate"}
     assert asked["saving"].found == ask(honest, train, only="saving")["saving"].found
 
 
@@ -270,6 +270,66 @@ def test_between_good_and_allowed_calibration_warns(honest, train):
     assert error > good and verdicts == [FAIL, WARN]
     perfect = with_risk(honest, np.where(honest.folds["defaulted"] == 1, 0.999, 0.001))
     assert ask(perfect, train, only="calibration")["calibration"].verdict == PASS
+
+
+def with_odds(candidate: Candidate, factor: float) -> Candidate:
+    risk = candidate.folds["probability"]
+    return with_risk(candidate, factor * risk / (1 - risk + factor * risk))
+
+
+def as_24_000(candidate: Candidate, seed: int) -> Candidate:
+    "As if it had been judged on many clients, who default with exactly the probability given."
+    rng = np.random.default_rng(seed)
+    risk = rng.beta(1.1, 3.9, size=24_000)
+    drawn = {"ID": range(24_000), "fold": np.arange(24_000) % 5, "probability": risk}
+    return replace(
+        candidate, folds=pd.DataFrame(drawn | {"defaulted": (rng.random(24_000) < risk).astype(int)})
+    )
+
+
+@pytest.mark.parametrize("factor", [0.7, 1.4])
+def test_odds_that_are_all_too_low_or_too_high_fail_though_the_error_may_be_allowed(honest, train, factor):
+    wrong = with_odds(as_24_000(honest, 0), factor)
+    if factor < 1:  # the error of 4.4 points is allowed: the first gate alone would let it pass
+        assert ask(wrong, train, only="calibration")["calibration"].verdict == WARN
+    found = ask(wrong, train, only="default rate")["default rate"]
+    assert found.verdict == FAIL and found.found < 1e-12 and found.limit == 0.001
+    assert ("more" if factor < 1 else "fewer") in found.text
+    grades = ask(wrong, train, only="grades")["grades"]
+    assert grades.verdict == WARN and int(grades.text[0]) >= 7
+
+
+def test_calibrated_folds_pass_both_tests_at_the_stated_rate(honest, train):
+    loose = settings_with(calibration_level="0.1")
+    verdicts = {"default rate": [], "grades": []}
+    for seed in range(120):
+        calibrated = as_24_000(honest, seed)
+        for name, found in verdicts.items():
+            found.append(ask(calibrated, train, settings=loose, only=name)[name].verdict != PASS)
+    assert 4 <= sum(verdicts["default rate"]) <= 22  # 12 are expected; 99.5 % of all such counts
+    assert sum(verdicts["grades"]) <= 22
+    assert ask(honest, train, only="default rate")["default rate"].verdict == PASS
+
+
+def test_a_grade_that_is_off_only_warns_where_the_whole_is_right(honest, train):
+    many = as_24_000(honest, 0)
+    risk = many.folds["probability"].to_numpy()
+    middle = (risk >= 0.08) & (risk < 0.12)
+    low, rest = (
+        np.flatnonzero(middle & (many.folds["defaulted"] == 0))[:160],
+        ~middle & (many.folds["defaulted"] == 1),
+    )
+    moved = many.folds["defaulted"].to_numpy().copy()
+    moved[low], moved[np.flatnonzero(rest)[:160]] = 1, 0
+    wrong = replace(many, folds=many.folds.assign(defaulted=moved))
+    asked = {name: ask(wrong, train, only=name)[name] for name in ("default rate", "grades")}
+    assert asked["default rate"].verdict == PASS and asked["grades"].verdict == WARN
+    assert "furthest off is C" in asked["grades"].text
+
+
+def test_the_master_scale_of_the_bank_is_the_one_that_is_asked(honest, train):
+    two = SETTINGS.model_copy(update={"grades": type(SETTINGS.grades)(bounds=(0.2,), names=("good", "poor"))})
+    assert "of 2 risk grades" in ask(honest, train, settings=two, only="grades")["grades"].text
 
 
 # fairness

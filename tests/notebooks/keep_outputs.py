@@ -22,6 +22,8 @@ FROM_A_PIPELINE = {  # experiment → the executed notebook of a pipeline run
     "judge": "judge",
     "audit": "audit",
     "stress": "stress",
+    "validate": "validate",
+    "prices": "prices",
 }
 LEFT_OUT = ("stderr",)  # progress bars and warnings of one machine
 

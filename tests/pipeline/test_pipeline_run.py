@@ -76,6 +76,8 @@ def test_the_report_holds_notebooks_pages_and_the_leaderboard(quick):
         "judge",
         "audit",
         "stress",
+        "validate",
+        "prices",
         *(f"search-{family}" for family in FAMILIES),
     ):
         assert (report / f"{name}.ipynb").exists() and (report / f"{name}.html").exists()
