@@ -196,10 +196,10 @@ def refit(
     from rumos_bank.data.contract import TARGET
     from rumos_bank.governance.integrity import library_digest
     from rumos_bank.ground.settings import Costs, ModelSettings, Settings, SplitSettings
+    from rumos_bank.model import search
     from rumos_bank.model.decision import make_decision
     from rumos_bank.model.explain import make_reference
     from rumos_bank.model.families import find_family, make_model
-    from rumos_bank.model.search import choose_rule, cross_validate
     from rumos_bank.monitoring.metrics import make_watch_reference
 
     place = Path(folder)
@@ -207,18 +207,15 @@ def refit(
     train, test = (pd.read_parquet(place / f"{name}.parquet") for name in ("train", "test"))
     seed, protected, costs = job["seed"], tuple(job["protected"]), Costs(**job["costs"])
     family, trial, y = find_family(job["family"]), job["parameters"], train[TARGET].to_numpy()
-    split, looks_at = SplitSettings(folds=job["folds"], seed=seed), ModelSettings(protected=protected)
-    folds, probability, _ = cross_validate(family, [trial], train, Settings(split=split, model=looks_at))
+    split = SplitSettings(folds=job["folds"], seed=seed)
+    asked = Settings(split=split, model=ModelSettings(protected=protected))
+    folds, probability, _ = search.cross_validate(family, [trial], train, asked)
     judged = pd.DataFrame({"ID": train["ID"], "fold": folds, "defaulted": y, "probability": probability[0]})
-    rule = choose_rule(judged, costs, 1 if job["rule"] == "bayes" else -1)  # as it was chosen then
-    model = make_model(family, trial, seed, protected)
-    decision = make_decision(model, rule.threshold, costs, protected, job["refer_margin"]).fit(train, y)
-    refits = {}
-    if job.get("refits"):  # a run of an earlier version has none, and its library knows none
-        from rumos_bank.model.search import refit_on_resamples
-
-        refits["refits"] = refit_on_resamples(decision, train, job["refits"], seed)
-    decision.reference_ = make_reference(decision, train, probability[0], **refits)
+    rule = search.choose_rule(judged, costs, 1 if job["rule"] == "bayes" else -1)  # as it was chosen then
+    rest = rule.threshold, costs, protected, job["refer_margin"]
+    decision = make_decision(make_model(family, trial, seed, protected), *rest).fit(train, y)
+    again = [search.refit_on_resamples(decision, train, job["refits"], seed)] if job["refits"] else []
+    decision.reference_ = make_reference(decision, train, probability[0], *again)  # earlier runs have none
     tested = test[["ID"]].assign(defaulted=test[TARGET], probability=decision.predict_proba(test)[:, 1])
     fresh = tested["probability"].to_numpy(), tested["defaulted"].to_numpy()
     decision.reference_["watch"] = make_watch_reference(decision, train, *fresh)
