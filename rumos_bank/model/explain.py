@@ -310,7 +310,7 @@ def _apply_changes(
             row[_COLUMN[name]] = value
     return rows
 
-
+# %% ../../nbs/lib/model/27_explain.ipynb #55d77b9b
 def _choose_changes(
     client: Mapping[str, int],
     possible: list[tuple[int, dict[str, int]]],  # as `_possible_changes` gives them, k of them
@@ -337,7 +337,7 @@ def _choose_changes(
             cheapest.append(change)
     return tuple(cheapest)
 
-
+# %% ../../nbs/lib/model/27_explain.ipynb #c26bde6e
 _NO_SURVIVAL: dict[str, np.ndarray] = {name: np.zeros(0) for name in ("margin", "changes", "survives")}
 
 
@@ -448,7 +448,7 @@ def _find_all_changes(
         start = end
     return found
 
-
+# %% ../../nbs/lib/model/27_explain.ipynb #aeadc969
 def _measure_survival(
     decision: "Decides",  # fitted
     train: "pd.DataFrame",  # (n, …) the clients it learned from

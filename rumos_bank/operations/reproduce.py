@@ -204,11 +204,11 @@ def refit(
     from rumos_bank.data.contract import TARGET
     from rumos_bank.governance.integrity import library_digest
     from rumos_bank.ground.settings import ModelSettings, Prices, Settings, SplitSettings
+    from rumos_bank.model import search
     from rumos_bank.model.cost import find_costs
     from rumos_bank.model.decision import make_decision
     from rumos_bank.model.explain import make_reference
     from rumos_bank.model.families import find_family, make_model
-    from rumos_bank.model.search import choose_rule, cross_validate
     from rumos_bank.monitoring.metrics import make_watch_reference
 
     place = Path(folder)
@@ -216,20 +216,16 @@ def refit(
     train, test = (pd.read_parquet(place / f"{name}.parquet") for name in ("train", "test"))
     seed, protected, prices = job["seed"], tuple(job["protected"]), Prices(**job["costs"])
     family, trial, y = find_family(job["family"]), job["parameters"], train[TARGET].to_numpy()
-    split, looks_at = SplitSettings(folds=job["folds"], seed=seed), ModelSettings(protected=protected)
-    folds, probability, _ = cross_validate(family, [trial], train, Settings(split=split, model=looks_at))
+    split = SplitSettings(folds=job["folds"], seed=seed)
+    asked = Settings(split=split, model=ModelSettings(protected=protected))
+    folds, probability, _ = search.cross_validate(family, [trial], train, asked)
     judged = pd.DataFrame({"ID": train["ID"], "fold": folds, "defaulted": y, "probability": probability[0]})
-    rule = choose_rule(
-        judged, find_costs(prices, train), 1 if job["rule"] == "bayes" else -1
-    )  # as it was chosen then
-    model = make_model(family, trial, seed, protected)
-    decision = make_decision(model, rule.threshold, prices, protected, job["refer_margin"]).fit(train, y)
-    refits = {}
-    if job.get("refits"):  # a run of an earlier version has none, and its library knows none
-        from rumos_bank.model.search import refit_on_resamples
-
-        refits["refits"] = refit_on_resamples(decision, train, job["refits"], seed)
-    decision.reference_ = make_reference(decision, train, probability[0], **refits)
+    costs, when = find_costs(prices, train), 1 if job["rule"] == "bayes" else -1  # as it was chosen then
+    rule = search.choose_rule(judged, costs, when)
+    rest = rule.threshold, prices, protected, job["refer_margin"]
+    decision = make_decision(make_model(family, trial, seed, protected), *rest).fit(train, y)
+    again = [search.refit_on_resamples(decision, train, job["refits"], seed)] if job["refits"] else []
+    decision.reference_ = make_reference(decision, train, probability[0], *again)  # earlier runs have none
     tested = test[["ID"]].assign(defaulted=test[TARGET], probability=decision.predict_proba(test)[:, 1])
     fresh = tested["probability"].to_numpy(), tested["defaulted"].to_numpy()
     decision.reference_["watch"] = make_watch_reference(decision, train, *fresh, decision.costs(test))
@@ -617,7 +613,7 @@ def reproduce(
         python, packages = _python_of(settings, code, str(model_record["lock"]), environment, notify)
         notify(f"fitting {specification.name} again …")
         reproduced = _refit_elsewhere(specification, clients, code, python)
-        verdict = judge(specification, reproduced, settings.canary, (origin, packages))
+        verdict = judge(specification, reproduced, settings.canary, (origin, packages), clients)
         notebook = (settings.home if code == _OWN else code) / "nbs" / "experiments" / "search.ipynb"
         if not notebook.is_file() or notebook_digest(notebook) != model_record["notebook"]:
             note = (*verdict.differs, "the notebook search.ipynb has changed")
@@ -655,7 +651,8 @@ def canary(
     reproduced = _refit_elsewhere(specification, clients, _OWN, Path(sys.executable))
     record = {**specification.model_record, "library": reproduced.library}  # today's, as intended
     own = replace(specification, content="", model_record=record)
-    return judge(own, reproduced, settings.canary, (f"{origin}, under the packages installed here",))
+    where = f"{origin}, under the packages installed here"
+    return judge(own, reproduced, settings.canary, (where,), clients)
 
 # %% ../../nbs/lib/operations/80_reproduce.ipynb #9d74bf46
 SHOWN = "canary-shown.json"  # in the record: verdicts under an older version of a library
