@@ -163,12 +163,14 @@ def fit_folds(
     Raises `ParameterError` if the lengths differ, and where the others hold one class only.
     """
     from sklearn.base import clone
+    from threadpoolctl import threadpool_limits
 
     require_same_length(train=train, fold=fold)
     models = {}
     for number in np.unique(fold).tolist():
         known = train[fold != number]
-        models[number] = clone(decision).fit(known, known[TARGET].to_numpy())
+        with threadpool_limits(1):  # one thread each, as in a search
+            models[number] = clone(decision).fit(known, known[TARGET].to_numpy())
         tick()
     return OutOfFold(models, np.asarray(fold))
 
@@ -227,14 +229,17 @@ def _fit_specification(
 ) -> DecisionModel:
     "The decision with its model made anew from the record, fitted on these clients."
     from sklearn.base import clone
+    from threadpoolctl import threadpool_limits
 
     family, protected = find_family(model_record["family"]), tuple(model_record["protected"])
     model = make_model(family, model_record["parameters"], seed, protected)
-    fitted: DecisionModel = clone(decision).set_params(model=model).fit(clients, clients[TARGET].to_numpy())
+    again = clone(decision).set_params(model=model)
+    with threadpool_limits(1):  # one thread, as in a search
+        fitted: DecisionModel = again.fit(clients, clients[TARGET].to_numpy())
     fitted.reference_ = getattr(decision, "reference_", None)  # one typical client for all
     return fitted
 
-
+# %% ../../nbs/lib/validation/32_stress.ipynb #cbf14124
 def fit_again(
     decision: DecisionModel,  # threshold, costs and reference are taken over
     model_record: Mapping[str, Any],  # family, parameters, seed, protected
