@@ -273,7 +273,7 @@ def _draw_points(trend: Trend, across: Sequence[float]) -> dict[str, Any]:
     ]
     return {
         "limit": rise(trend.expected),
-        "meaning": f"{trend.expected:.2f} then",
+        "meaning": f"{trend.expected:.2f} at promotion",
         "lines": [],
         "marks": marks,
     }
