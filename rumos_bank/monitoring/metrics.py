@@ -27,18 +27,6 @@ from rumos_bank.data.drift import (
     measure_distance,
     measure_psi,
 )
-from rumos_bank.data.power import (
-    BINS,
-    add_up_days,
-    compare_in_turn,
-    count_ranks,
-    cusum_limit,
-    gini_of_ranks,
-    median_delay,
-    power_of_counts,
-    power_of_means,
-    power_of_moves,
-)
 from rumos_bank.ground.settings import Costs
 from rumos_bank.ground.statistics import (
     compare_counts,
@@ -50,6 +38,18 @@ from rumos_bank.ground.statistics import (
 )
 from rumos_bank.model.cost import decide, expected_costs
 from rumos_bank.model.explain import Decides
+from rumos_bank.model.power import (
+    BINS,
+    add_up_days,
+    compare_in_turn,
+    count_ranks,
+    cusum_limit,
+    gini_of_ranks,
+    median_delay,
+    power_of_counts,
+    power_of_means,
+    power_of_moves,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
