@@ -262,7 +262,7 @@ class Reading:
         said = _SENTENCES[kind].format(**facts, what=_MEANINGS.get(self.name, ""), size=size, rarely=rarely)
         return f"{said}{describe_power(self)}"
 
-
+# %% ../../nbs/lib/monitoring/61_metrics.ipynb #7db04850
 def describe_power(
     reading: Reading,
 ) -> str:  # a sentence that begins with a space; empty: it is not known

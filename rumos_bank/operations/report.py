@@ -278,7 +278,7 @@ def _draw_points(trend: Trend, across: Sequence[float]) -> dict[str, Any]:
         "marks": marks,
     }
 
-
+# %% ../../nbs/lib/operations/81_report.ipynb #ff97080c
 def draw_trend(
     trend: Trend,
 ) -> str:  # SVG
