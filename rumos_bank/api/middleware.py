@@ -98,15 +98,13 @@ class WatchGauges:
 
         self.alarm = gauge(
             "alarm",
-            "1: a metric of the window, or a test over time, is further than expected under no difference",
+            "1: a metric, or a test over time, is further than without drift",
         )
         self.judged = gauge("judged", "1: there were enough clients to judge")
         self.clients = gauge("clients", "Clients decided in the window")
         self.scanned_at = gauge("last_scan_timestamp_seconds", "When the decision log was last scanned")
         self.psi = gauge("psi", "Population stability index against the reference", ("metric",))
-        self.power = gauge(
-            "power", "Share of windows in which a stated change would raise the alarm", ("metric",)
-        )
+        self.power = gauge("power", "Share of windows that a stated change would alarm", ("metric",))
         self.over_time = gauge("over_time", "How near a test over time is to its alarm; 1: raised", ("test",))
         self.numbers = {
             "refused": gauge("refused_share", "Share of the clients refused"),
@@ -123,10 +121,10 @@ class WatchGauges:
         self.scanned_at.set(datetime.fromisoformat(seen.scanned_at).timestamp())
         for of in (self.psi, self.power, self.over_time):
             of.clear()
-        for trend in sorted(seen.trends, key=lambda trend: trend.version):
-            self.over_time.labels(trend.name).set(trend.reached)
         for number in self.numbers.values():
             number.set(nan)  # unknown until a reading sets it
+        for trend in sorted(seen.trends, key=lambda trend: trend.version):
+            self.over_time.labels(trend.name).set(trend.reached)
         for reading in sorted(seen.readings, key=lambda reading: reading.version):
             if reading.power is not None:
                 self.power.labels(reading.name).set(reading.power)

@@ -27,18 +27,6 @@ from rumos_bank.data.drift import (
     measure_distance,
     measure_psi,
 )
-from rumos_bank.data.power import (
-    BINS,
-    add_up_days,
-    compare_in_turn,
-    count_ranks,
-    cusum_limit,
-    gini_of_ranks,
-    median_delay,
-    power_of_counts,
-    power_of_means,
-    power_of_moves,
-)
 from rumos_bank.ground.settings import Costs
 from rumos_bank.ground.statistics import (
     compare_counts,
@@ -50,6 +38,18 @@ from rumos_bank.ground.statistics import (
 )
 from rumos_bank.model.cost import cost_each, decide, expected_costs, find_threshold, read_prices
 from rumos_bank.model.explain import Decides
+from rumos_bank.model.power import (
+    BINS,
+    add_up_days,
+    compare_in_turn,
+    count_ranks,
+    cusum_limit,
+    gini_of_ranks,
+    median_delay,
+    power_of_counts,
+    power_of_means,
+    power_of_moves,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -296,7 +296,7 @@ class Reading:
         said = _SENTENCES[kind].format(**facts, what=_MEANINGS.get(self.name, ""), size=size, rarely=rarely)
         return f"{said}{describe_power(self)}"
 
-
+# %% ../../nbs/lib/monitoring/61_metrics.ipynb #7db04850
 def describe_power(
     reading: Reading,
 ) -> str:  # a sentence that begins with a space; empty: it is not known

@@ -796,6 +796,26 @@ def _keep_days(path: Path, days: Mapping[str, tuple[_Stamp, Mapping[int, Day]]])
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_file(path, json.dumps(plain), mode=0o600)
 
+# %% ../../nbs/lib/monitoring/63_monitor.ipynb #1b3bcdfd
+def _follow_models(
+    settings: Settings, days: _Days, parts: Sequence[Part], last: str, rest: Callable[[], object]
+) -> tuple[tuple[Trend, ...], list[str]]:
+    "The tests over time of these models, and notes about those that cannot be followed."
+    of, trends, notes = settings.watch, list[Trend](), list[str]()
+    known = {model.version: model for model, *_ in parts if model.reference}
+    through = min(last, f"{datetime.now(UTC) - timedelta(1):%Y%m%d}")
+    counted = days.count(through, rest) if any(model.riskier for model in known.values()) else {}
+    for version, model in known.items():
+        if not (model.reference and model.riskier):
+            old = "was logged before models carried what tests over time need: run the pipeline again (`rumos run --fresh`)"
+            notes.append(f"version {version} {old}")
+            continue
+        own = {day: each for day, each in counted.get(version, {}).items() if day >= of.count_from}
+        limits = (of.min_clients, settings.cases.least_outcomes)
+        about = (model.reference, model.riskier, version, of.yearly_false_alarm_rate)
+        trends += follow_days(own, find_due_day(settings, through), *about, *limits)
+    return tuple(trends), notes
+
 # %% ../../nbs/lib/monitoring/63_monitor.ipynb #62c0c00b
 class Monitor:
     "Reads what is new on record and judges a window of it."
@@ -831,29 +851,10 @@ class Monitor:
         names |= {group.interface for of in cohorts.values() for group in of}
         split = {name: self._join(segments.values(), cohorts.values(), name) for name in names}
         seen = _conclude(self._settings, first, last, parts, sum(rejected.values()), split)
-        trends, old = self._follow(parts, last, rest)
+        trends, old = _follow_models(self._settings, self._days, parts, last, rest)
         faults = (*counter.faults.values(), *self._due.faults, *self._days.faults)
         notes = (*self._note_open(segments, cohorts), *faults, *old)
         return replace(seen, notes=(*seen.notes, *notes), trends=trends)
-
-    def _follow(
-        self, parts: Sequence[Part], last: str, rest: Callable[[], object]
-    ) -> tuple[tuple[Trend, ...], list[str]]:
-        "The tests over time of these models, and notes about those that cannot be followed."
-        of, trends, notes = self._settings.watch, list[Trend](), list[str]()
-        known = {model.version: model for model, *_ in parts if model.reference}
-        through = min(last, f"{datetime.now(UTC) - timedelta(1):%Y%m%d}")
-        days = self._days.count(through, rest) if any(model.riskier for model in known.values()) else {}
-        for version, model in known.items():
-            if not (model.reference and model.riskier):
-                old = "was logged before models carried what tests over time need: run the pipeline again (`rumos run --fresh`)"
-                notes.append(f"version {version} {old}")
-                continue
-            own = {day: each for day, each in days.get(version, {}).items() if day >= of.count_from}
-            limits = (of.min_clients, self._settings.cases.least_outcomes)
-            about = (model.reference, model.riskier, version, of.yearly_false_alarm_rate)
-            trends += follow_days(own, find_due_day(self._settings, through), *about, *limits)
-        return tuple(trends), notes
 
     def _join(
         self, segments: Iterable[_Segment], cohorts: Iterable[_Cohorts], interface: str = ""

@@ -1111,7 +1111,7 @@ def _print_readings(seen: Any) -> None:
     print_table(columns, rows, alarmed=alarmed)
     print(CATCHES)
 
-
+# %% ../../nbs/lib/operations/87_cli.ipynb #17889e99
 def _print_interfaces(seen: Any) -> None:
     "Print what came through each interface as a table."
     rows = []

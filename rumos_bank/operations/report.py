@@ -273,12 +273,12 @@ def _draw_points(trend: Trend, across: Sequence[float]) -> dict[str, Any]:
     ]
     return {
         "limit": rise(trend.expected),
-        "meaning": f"{trend.expected:.2f} then",
+        "meaning": f"{trend.expected:.2f} at promotion",
         "lines": [],
         "marks": marks,
     }
 
-
+# %% ../../nbs/lib/operations/81_report.ipynb #ff97080c
 def draw_trend(
     trend: Trend,
 ) -> str:  # SVG

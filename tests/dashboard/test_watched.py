@@ -13,6 +13,7 @@ from rumos_bank.desk.state import open_desk
 from rumos_bank.desk.views import show_warnings
 from rumos_bank.desk.widgets import Page, follow_champion
 from rumos_bank.ground.settings import DATABASE
+from rumos_bank.monitoring.metrics import Trend
 from rumos_bank.monitoring.monitor import keep_watch, watch
 from rumos_bank.serving.champion import Champion
 from rumos_bank.serving.decision_log import DecisionLog, decide_and_record
@@ -88,6 +89,18 @@ def test_an_alarm_is_one_line_that_names_three_metrics_and_what_to_do(troubled, 
     }[language]
     assert all(word in shown for word in (*words, "rumos watch --report", "…"))
     assert shown.count("rumos watch") == 1
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_an_alarm_over_time_is_named_too(troubled, language):
+    calm = watch(troubled.settings, first="20200101", last="20200101")
+    crept = Trend("gini", 1, "202601", "202602", 2, 900, 0.02, 0.1, 0.4, 1.0, "202602", "202602")
+    keep_watch(troubled.settings, replace(calm, trends=(crept,), scanned_at=datetime.now(UTC).isoformat()))
+    troubled.check_monitor()
+    troubled.language = language
+    assert troubled.watched == ("gini",)
+    words = {"en": "how well risks are ranked", "pt": "a ordenação dos riscos"}
+    assert words[language] in show_warnings(troubled)
 
 
 def test_the_line_appears_on_an_open_page_and_goes_again(troubled):

@@ -8,7 +8,9 @@ from scipy.stats import chi2, ncx2
 from sklearn.metrics import roc_auc_score
 
 from rumos_bank.data.drift import choose_cells
-from rumos_bank.data.power import (
+from rumos_bank.ground.errors import ParameterError
+from rumos_bank.ground.statistics import sum_up
+from rumos_bank.model.power import (
     YEAR,
     add_up_days,
     chi_squared_limit,
@@ -21,8 +23,6 @@ from rumos_bank.data.power import (
     power_of_counts,
     power_of_moves,
 )
-from rumos_bank.ground.errors import ParameterError
-from rumos_bank.ground.statistics import sum_up
 from rumos_bank.monitoring.metrics import (
     SCORE,
     Day,

@@ -163,6 +163,7 @@ def test_a_watch_over_enough_clients_is_a_table(typed, promoted: Place):
     decide_and_record(champion, [{name: row[name] for name in champion.seen} for row in clients], "test", log)
     shown, code = typed("watch", "--report")
     assert "240 clients decided" in shown and "LIMIT_BAL" in shown and "page: " in shown
+    assert "catches: of windows with as many clients" in shown
     assert code == 0 and "QUIET" in shown and "ALARM" not in shown
     moved = [{**{name: row[name] for name in champion.seen}, "LIMIT_BAL": 1_000} for row in clients]
     decide_and_record(champion, moved, "test", log)

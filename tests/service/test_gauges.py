@@ -40,6 +40,9 @@ def test_an_alarm_shows_in_the_gauges_the_log_and_beside_the_decisions(store, tm
         log.close()
         assert (gauges["alarm"], gauges["judged"]) == (1, 1)
         assert gauges['psi{metric="LIMIT_BAL"}'] > 0.25 and gauges['psi{metric="score"}'] > 0.25
+        assert 0 < gauges['power{metric="LIMIT_BAL"}'] < 1 and not [
+            name for name in gauges if "over_time" in name
+        ]
         assert gauges["refused_share"] in (0, 1) and gauges["expected_cost_eur"] > 0
         assert abs(gauges["last_scan_timestamp_seconds"] - time.time()) < 60
         states = [event["state"] for event in service.events("clients")]
