@@ -59,6 +59,9 @@ def _make_watcher() -> "Watcher":
                     self.shown[step.name] = step.state
                     print(_describe_step(step), flush=True)
 
+        def ask_two_people(self) -> bool | None:
+            return _ask_two_people()
+
     return _make_bars() if sys.stdout.isatty() else Lines()
 
 
@@ -106,10 +109,22 @@ def _make_bars() -> "Watcher":
                 if step.state in ("done", "failed", "reused"):
                     self.progress.stop_task(task)
 
+        def ask_two_people(self) -> bool | None:
+            self.progress.stop()
+            return _ask_two_people()
+
         def close(self) -> None:
             self.progress.stop()
 
     return Bars()
+
+# %% ../../nbs/lib/operations/87_cli.ipynb #7083c59d
+def _ask_two_people() -> bool | None:
+    "The answer of the person at the terminal; None: there is none."
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return None
+    print("This is the first run on real clients, and one thing is not decided yet ([ledger] two_people):")
+    return typer.confirm("must a second person approve a model before it becomes the champion?", default=None)
 
 # %% ../../nbs/lib/operations/87_cli.ipynb #8e7ddf5c
 def _print_board(board: Any, title: str) -> None:
