@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LOOK', 'Run', 'Cell', 'Block', 'read_blocks', 'write_pdf']
 
-# %% ../../nbs/lib/documents/67_typeset.ipynb #b22629c4
+# %% ../../nbs/lib/documents/67_typeset.ipynb #475c504d
 import base64
 import json
 import re
@@ -20,7 +20,7 @@ from rumos_bank.ground.errors import PipelineError, require_extra
 
 LOOK = Path(str(files("rumos_bank"))) / "assets" / "templates" / "dossier" / "dossier.typ"
 
-# %% ../../nbs/lib/documents/67_typeset.ipynb #91133ccd
+# %% ../../nbs/lib/documents/67_typeset.ipynb #78ca6507
 @dataclass
 class Run:
     "Some words of one style."
@@ -56,7 +56,7 @@ class Block:
     id: str = ""  # by which links name it
     notice: bool = False  # in a frame
 
-# %% ../../nbs/lib/documents/67_typeset.ipynb #aa074add
+# %% ../../nbs/lib/documents/67_typeset.ipynb #727d45a2
 _HEADINGS = ("h1", "h2", "h3", "h4", "h5")
 _SKIPPED = ("style", "script", "head", "nav")
 
@@ -145,7 +145,7 @@ class _Reader(HTMLParser):
         text = data if keeps else re.sub(r"\s+", " ", data)
         self.runs.append(Run(text, self.bold > 0, self.code > 0, self.link))
 
-# %% ../../nbs/lib/documents/67_typeset.ipynb #052dae6f
+# %% ../../nbs/lib/documents/67_typeset.ipynb #35480709
 _NARROW, _WIDE = 5, 44  # shares of a column, at least and at most
 
 
@@ -188,7 +188,7 @@ def read_blocks(
             kept.append(block)
     return kept
 
-# %% ../../nbs/lib/documents/67_typeset.ipynb #3b16874f
+# %% ../../nbs/lib/documents/67_typeset.ipynb #95677c7e
 def _as_data(block: Block) -> dict[str, Any]:
     "What Typst gets of a block."
     facts = asdict(block)
