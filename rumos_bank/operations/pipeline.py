@@ -49,7 +49,7 @@ from rumos_bank.ground.settings import ONE_THREAD, Settings, find_settings, read
 from rumos_bank.model.families import find_family
 from rumos_bank.model.search import PROFILES, Profile, count_fits, find_profile
 from rumos_bank.monitoring.shadow import check_shadow
-from rumos_bank.operations.dossier import write_dossier
+from rumos_bank.operations.dossier import PDF, list_notebooks, write_dossier
 from rumos_bank.operations.experiments import (
     JudgeParameters,
     RunData,
@@ -568,6 +568,8 @@ def _report(pipeline_run: PipelineRun) -> None:
     }
     if (pipeline_run.folder / "dossier.html").exists():
         pages = {"the dossier": "dossier.html", **pages}
+    if (pipeline_run.folder / PDF).exists():
+        pages = {"the dossier": "dossier.html", "the dossier as PDF": PDF, **pages}
     failures = {step.name: step.error for step in pipeline_run.failed}
     title = f"Pipeline run {pipeline_run.name}"
     champion = pipeline_run.verdict.family if pipeline_run.verdict else ""
@@ -583,11 +585,12 @@ def _write_dossier(pipeline_run: PipelineRun) -> None:
     "Write the auditors' page; a page that cannot be written in full is a failed step."
     if pipeline_run.choice is None or pipeline_run.verdict is None or pipeline_run.failed:
         return
-    names = ("explore", f"search-{pipeline_run.choice.family}", "compare", "judge", "audit")
+    names = list_notebooks(pipeline_run.choice.family)
     try:
         version = pipeline_run.verdict.candidate
+        settings = pipeline_run.settings
         write_dossier(
-            pipeline_run.folder, names, _facts(pipeline_run), read_ledger(pipeline_run.settings), version
+            pipeline_run.folder, names, _facts(pipeline_run), read_ledger(settings), version, settings
         )
     except PipelineError as error:
         page = pipeline_run.folder / "dossier.html"
