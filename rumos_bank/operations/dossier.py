@@ -12,6 +12,7 @@ import base64
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -503,10 +504,8 @@ def _add_papers(page: Path, html: str, title: str, settings: Settings) -> None:
     for stale in (pdf, *(each.with_name(each.name + ".sig") for each in (page, pdf))):
         stale.unlink(missing_ok=True)
     day = re.search(r"(\d{4})(\d{2})(\d{2})-", title)
-    try:
+    with suppress(PackageError):  # the page is enough
         write_file(pdf, write_pdf(html, title, date(*map(int, day.groups())) if day else today()))
-    except PackageError:
-        pass  # the page is enough
     for each in (page, pdf):
         if each.exists() and can_sign(settings):
             sign_file(settings, each)
