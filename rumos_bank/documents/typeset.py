@@ -70,6 +70,7 @@ class _Reader(HTMLParser):
         self.runs: list[Run] | None = None  # that words go to
         self.bold = self.code = self.skipped = 0
         self.link = self.next_id = ""
+        self.cell = False  # whether words go into a cell
         self.feed(html)
         self.close()
 
@@ -88,6 +89,8 @@ class _Reader(HTMLParser):
             self.next_id = given.get("id", "")
             if "page" in given.get("class", ""):
                 self.blocks.append(Block("break"))
+        elif tag == "p" and self.cell:  # a paragraph in a cell adds its words to the cell
+            pass
         elif tag in (*_HEADINGS, "p", "pre"):
             self._begin(tag, notice="notice" in given.get("class", "").split())
         elif tag in ("ul", "ol"):
@@ -111,7 +114,7 @@ class _Reader(HTMLParser):
             spans = int(given.get("colspan") or 1), int(given.get("rowspan") or 1)
             cell = Cell([], tag == "th", *spans)
             last.rows[-1].append(cell)
-            self.runs = cell.runs
+            self.runs, self.cell = cell.runs, True
         elif tag in ("strong", "b"):
             self.bold += 1
         elif tag == "code":
@@ -130,7 +133,9 @@ class _Reader(HTMLParser):
             self.code -= 1
         elif tag == "a":
             self.link = ""
-        elif tag in (*_HEADINGS, "p", "pre", "ul", "ol", "table", "li", "td", "th"):
+        elif tag in ("td", "th"):
+            self.runs, self.cell = None, False
+        elif tag in (*_HEADINGS, "p", "pre", "ul", "ol", "table", "li") and not self.cell:
             self.runs = None
 
     def handle_data(self, data: str) -> None:

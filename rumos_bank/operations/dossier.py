@@ -242,7 +242,8 @@ def collect_answers(
             raise PipelineError(
                 f"the question {question!r} has no answer: no executed cell bears the tag dossier-question-{number}"
             )
-        answers.append((question, Markup(_translate("".join(blocks)))))
+        words = re.sub(r"^\s*<p>|</p>\s*$", "", _translate(" ".join(blocks)).strip())
+        answers.append((question, Markup(words)))
     return answers
 
 # %% ../../nbs/lib/operations/82_dossier.ipynb #fd59daba

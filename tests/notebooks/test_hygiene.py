@@ -163,7 +163,7 @@ OUTSIDE = {  # an outside package and the modules that speak to it
     "distributed": {"serving.cluster"},
     "cryptography": {"governance.ledger"},
     "typer": {"operations.cli"},
-    "typst": {"serving.letters"},
+    "typst": {"documents.typeset", "serving.letters"},
 }
 
 
