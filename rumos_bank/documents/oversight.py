@@ -71,7 +71,7 @@ def list_inventory(
         ("People needed for a promotion", _describe_two_people(settings)),
     ]
 
-
+# %% ../../nbs/lib/documents/68_oversight.ipynb #bb721126
 def _describe_two_people(settings: Settings) -> str:
     answers = {
         True: "two: one proposes, another approves",
@@ -159,7 +159,7 @@ def list_monitoring(
         ),
     ]
 
-
+# %% ../../nbs/lib/documents/68_oversight.ipynb #1c99604e
 def list_procedures(
     settings: Settings,
 ) -> Rows:  # what, and how
@@ -206,7 +206,8 @@ def list_findings_rows(
     day: date | None = None,  # that a finding's day is held against; None: this one
 ) -> Rows:  # number, severity, text, who, until when, state
     "The findings register, the open ones first."
-    now, rows = day or today(), []
+    now = day or today()
+    rows: Rows = []
     for each in find_findings(lines):
         raised = each.raised.event
         state = "open, past its day" if each.is_late(now) else "open"
@@ -217,7 +218,7 @@ def list_findings_rows(
         rows.append((str(each.number), raised.severity, about, who, raised.due, state))
     return rows
 
-
+# %% ../../nbs/lib/documents/68_oversight.ipynb #76e683a5
 def find_open_points(
     settings: Settings,
     lines: Sequence[Line[LedgerEvent]],  # of a ledger

@@ -78,7 +78,7 @@ def raise_finding(
     )
     return append_event(settings, event)
 
-
+# %% ../../nbs/lib/governance/45_findings.ipynb #e1a55fd8
 def close_finding(
     settings: Settings,  # which ledger, which key
     number: int,  # of the finding

@@ -493,7 +493,7 @@ def read_settings(
 # %% ../../nbs/lib/ground/01_settings.ipynb #7c6af2e7
 def write_setting(
     path: Path,  # of the user's settings file
-    section: str,
+    section: str,  # of the file
     key: str,  # one that the section has
     text: str,  # the new value, on one line
 ) -> None:

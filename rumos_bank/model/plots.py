@@ -85,12 +85,13 @@ def show(
     return Image(data=png.getvalue(), format="png", width=width, alt=title)  # type: ignore[no-untyped-call]
 
 # %% ../../nbs/lib/model/25_plots.ipynb #68b207a9
+_NO_FORMS: Mapping[str, str] = MappingProxyType({})
+
+
 def show_table(
     frame: "pd.DataFrame",  # one row a line; its index is left out
     titles: Mapping[str, str],  # name of a column → its title, with the unit
-    forms: Mapping[str, str] = MappingProxyType(
-        {}
-    ),  # name of a column → how its values are written, such as {:.1f}
+    forms: Mapping[str, str] = _NO_FORMS,  # name of a column → how its values are written, such as {:.1f}
 ) -> "HTML":
     "The frame as a table for people, as the last value of a cell."
     from html import escape

@@ -202,15 +202,16 @@ class CardRow:
                 words.append(f"above {self.write(low)} up to {self.write(upper)}")
         return words
 
-
+# %% ../../nbs/lib/model/29_scorecard.ipynb #90f92d91
 def _make_row(column: str, bins: "pd.DataFrame", decimals: int) -> CardRow:
     "A row of the points table, rounded."
     kind = ROWS[column][2]
     limits, points = bins["up_to"].to_numpy(), bins["points"].round(decimals).to_numpy()
     finite, digits = _round_limits(limits[:-1], kind)
     kept = [*np.flatnonzero(np.diff(finite, prepend=-np.inf) > 0), len(limits) - 1]
-    uppers = np.append(finite, np.inf)[kept]
-    return CardRow(column, kind, digits, tuple(map(float, uppers)), tuple(map(float, points[kept])))
+    uppers, points = np.append(finite, np.inf)[kept], points[kept]
+    last = np.append(np.diff(points) != 0, True)  # neighbours with the same points are one line
+    return CardRow(column, kind, digits, tuple(map(float, uppers[last])), tuple(map(float, points[last])))
 
 # %% ../../nbs/lib/model/29_scorecard.ipynb #1edf0ddf
 @dataclass(frozen=True)
@@ -229,7 +230,7 @@ class Card:
         "Points at which a client is refused, or fewer."
         if self.threshold is None:
             return None
-        return math.floor(points_of(self.threshold) * 10**self.decimals) / 10**self.decimals
+        return float(math.floor(points_of(self.threshold) * 10**self.decimals) / 10**self.decimals)
 
     def add_up(
         self,

@@ -769,7 +769,7 @@ def close_one(
         line = close_finding(store.settings, number, why)
     print(f"finding {number} is closed, in line {line.number}")
 
-
+# %% ../../nbs/lib/operations/87_cli.ipynb #bcc721e6
 @finding.command("list")
 def list_them() -> None:
     """Show every finding, the open ones first; exit code 1 if one is open past its day.

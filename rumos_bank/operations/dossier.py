@@ -58,7 +58,7 @@ class Section:
     annex: str  # points of Annex IV that it answers to
     guidance: str  # subject of supervisors' model-risk guidance
 
-
+# %% ../../nbs/lib/operations/82_dossier.ipynb #e45e8629
 SECTIONS = (
     Section("purpose", "What it is for", "1 (a), (d): intended purpose, form", "model use"),
     Section(
@@ -183,7 +183,7 @@ def _translate(html: str) -> str:
         parts.append(part)
     return "".join(parts)
 
-
+# %% ../../nbs/lib/operations/82_dossier.ipynb #ded72b35
 def _lower_headings(blocks: Sequence[str], title: str) -> list[str]:
     "The blocks with headings from the third level on, without one that repeats the section's title."
     level = 2
@@ -235,7 +235,7 @@ def collect_answers(
     "The bank's six questions with their answers; raises `PipelineError` if one has none."
     from markupsafe import Markup
 
-    answers = []
+    answers: list[tuple[str, str]] = []
     for number, question in enumerate(QUESTIONS, start=1):
         blocks = [block for each in notebooks for block in collect_blocks(each, f"question-{number}")]
         if not blocks:
@@ -243,7 +243,7 @@ def collect_answers(
                 f"the question {question!r} has no answer: no executed cell bears the tag dossier-question-{number}"
             )
         words = re.sub(r"^\s*<p>|</p>\s*$", "", _translate(" ".join(blocks)).strip())
-        answers.append((question, Markup(words)))
+        answers.append((question, Markup(words[:1].upper() + words[1:])))
     return answers
 
 # %% ../../nbs/lib/operations/82_dossier.ipynb #fd59daba
@@ -392,7 +392,8 @@ def _fill_section(
         if blocks := collect_blocks(notebook, section.key, section.title):
             shown = [Markup(_translate(block)) for block in _lower_headings(blocks, section.title)]
             name = notebook.stem.partition("-")[0]
-            sources.append((name, [block for block in shown if block.strip()], WHOSE.get(name, "")))
+            kept: list[str] = [block for block in shown if block.strip()]
+            sources.append((name, kept, WHOSE.get(name, "")))
     if not sources and not known:
         raise PipelineError(
             f"the dossier's section {section.title!r} would be empty: no executed cell bears the tag dossier-{section.key}"
@@ -427,7 +428,7 @@ def _describe_model(
         f"{verdicts.count(each)} {each}" for each in ("pass", "warn", "fail") if each in verdicts
     )
     approval = re.search(r"<p>(.*?)</p>", describe_approval(events, version), re.DOTALL)
-    inventory = dict(list_inventory(settings, events, version))
+    inventory = {row[0]: row[1] for row in list_inventory(settings, events, version)}
     family = line.event.family if line else ""
     return [
         ("Model", f"version {version}" + (f", {find_family(family).title}" if family else "")),
@@ -458,8 +459,7 @@ def write_dossier(
     Raises `PipelineError` if a notebook is missing, or a section or an answer would be empty.
     """
     paths = [folder / f"{name}.ipynb" for name in notebooks]
-    absent = [path.stem for path in paths if not path.exists()]
-    if absent:
+    if absent := [path.stem for path in paths if not path.exists()]:
         raise PipelineError(
             f"the dossier needs the executed notebooks {', '.join(absent)}: run the pipeline again with --fresh"
         )
@@ -492,7 +492,7 @@ def write_dossier(
     _add_papers(page, html, title, settings)
     return page
 
-
+# %% ../../nbs/lib/operations/82_dossier.ipynb #5713faec
 WHAT = (
     "A model that estimates, for a holder of a credit card with six months of history, the probability that the payment of the "
     "next month is missed, and accepts or refuses at the threshold where both decisions cost the bank the same in expectation."

@@ -334,10 +334,9 @@ class PipelineRun:
             return [f"Nothing was chosen: {why}."]
         defaulted, is_twin = self.data.test[TARGET].to_numpy(), self.data.dataset.is_twin
         sentences = summarise(self.board, self.choice, self.verdict, defaulted, self.settings.costs, is_twin)
-        undecided = self.settings.ledger.two_people is None and not is_twin
         return [
             *sentences,
-            *([UNDECIDED] if undecided else []),
+            *([UNDECIDED] if self.settings.ledger.two_people is None and not is_twin else []),
             f"The test clients were looked at {self.looks} times in this store, once by each finished search.",
         ]
 

@@ -32,7 +32,9 @@ def card(decision) -> Card:
 
 def read_label(label: str) -> tuple[float, float, bool]:
     "Above what, up to what, and whether the line is about whole numbers."
-    numbers = [float(each.replace(",", "")) / (100 if "%" in label else 1) for each in re.findall(NUMBER, label)]
+    numbers = [
+        float(each.replace(",", "")) / (100 if "%" in label else 1) for each in re.findall(NUMBER, label)
+    ]
     if label == "any":
         return -math.inf, math.inf, False
     if label.startswith("above"):
