@@ -3253,6 +3253,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                  'rumos_bank/operations/dossier.py'),
                                                'rumos_bank.operations.dossier._from_output': ( 'lib/operations/dossier.html#_from_output',
                                                                                                'rumos_bank/operations/dossier.py'),
+                                               'rumos_bank.operations.dossier._list_whose': ( 'lib/operations/dossier.html#_list_whose',
+                                                                                              'rumos_bank/operations/dossier.py'),
                                                'rumos_bank.operations.dossier._lower_headings': ( 'lib/operations/dossier.html#_lower_headings',
                                                                                                   'rumos_bank/operations/dossier.py'),
                                                'rumos_bank.operations.dossier._mark_commands': ( 'lib/operations/dossier.html#_mark_commands',

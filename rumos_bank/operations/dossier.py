@@ -454,7 +454,7 @@ def write_dossier(
     version: int,  # that the run proposed
     settings: Settings,  # inventory, monitoring, key
 ) -> Path:  # the page; signature and PDF lie beside it
-    """`dossier.html`: everything an auditor asks, from what was really run.
+    """`dossier.html`: everything an auditor asks, from what was run.
 
     Raises `PipelineError` if a notebook is missing, or a section or an answer would be empty.
     """
@@ -471,7 +471,7 @@ def write_dossier(
         "reproduce": describe_reproduction(facts, _describe_signature(settings)),
     }
     sections = [_fill_section(section, paths, known.get(section.key, "")) for section in SECTIONS]
-    title, page = f"Dossier of pipeline run {facts['pipeline_run']}", folder / PAGE
+    title = f"Dossier of pipeline run {facts['pipeline_run']}"
     points = find_open_points(settings, events, version, str(facts["profile"]), facts["twin"])
     html = render(
         "dossier/dossier.html",
@@ -488,11 +488,17 @@ def write_dossier(
             if name in WHOSE
         ],
     )
-    write_file(page, html)
-    _add_papers(page, html, title, settings)
-    return page
+    write_file(folder / PAGE, html)
+    _add_papers(folder / PAGE, html, title, settings)
+    return folder / PAGE
 
 # %% ../../nbs/lib/operations/82_dossier.ipynb #5713faec
+def _list_whose(notebooks: Sequence[str]) -> list[tuple[str, str]]:
+    "The notebooks that were read, and whose figures each holds."
+    names = dict.fromkeys(each.partition("-")[0] for each in notebooks)
+    return [(name, WHOSE[name]) for name in names if name in WHOSE]
+
+
 WHAT = (
     "A model that estimates, for a holder of a credit card with six months of history, the probability that the payment of the "
     "next month is missed, and accepts or refuses at the threshold where both decisions cost the bank the same in expectation."
