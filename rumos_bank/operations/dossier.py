@@ -475,10 +475,7 @@ def write_dossier(
     points = find_open_points(settings, events, version, str(facts["profile"]), facts["twin"])
     html = render(
         "dossier/dossier.html",
-        title=title,
-        twin=facts["twin"],
-        sections=sections,
-        what=WHAT,
+        **{"title": title, "twin": facts["twin"], "sections": sections, "what": WHAT},
         model=_describe_model(settings, events, version, facts),
         answers=collect_answers(paths),
         open_points=[_mark_commands(point) for point in points],

@@ -263,7 +263,7 @@ def test_it_begins_with_a_summary_and_answers_the_six_questions(folder):
     page = write_dossier(folder, ["audit"], FACTS, EVENTS, version=1).read_text()
     summary = page[page.index('<section id="summary">') : page.index('<section id="contents"')]
     for number, question in enumerate(QUESTIONS, start=1):
-        assert question in summary and f"about question-{number}" in summary
+        assert question in summary and f"bout question-{number}" in summary
     assert "Open points" in summary and "<code>owner</code>" in summary
     assert "<h2>1. What it is for</h2>" in page
 
