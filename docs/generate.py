@@ -19,6 +19,7 @@ PACKAGES = {  # in the order of imports → what each is for
     "governance": "tracking, the ledger, gates, promotion",
     "serving": "the champion, the record of its decisions, batches, replay",
     "monitoring": "drift, outcomes, overrides, a challenger in the shadow",
+    "documents": "what supervisors are given: governance of the model, typesetting",
     "api": "the champion over HTTP",
     "desk": "the officer's page",
     "operations": "the pipeline, its reports, reproduction, backup, the command line",

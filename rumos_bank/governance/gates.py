@@ -31,7 +31,7 @@ from rumos_bank.model.features import PROMISES, feature_names
 from rumos_bank.model.portable import PORTABLE, SKOPS, as_lists, count_differences, read_portable
 from rumos_bank.model.search import cost_by_fold, tuned_cost_by_fold
 from rumos_bank.validation.grades import measure_in_the_large, tabulate_grades
-from rumos_bank.validation.judge import measure_declared, measure_promises
+from rumos_bank.validation.judge import judge_predecessor, measure_declared, measure_promises
 from rumos_bank.validation.slices import (
     FEWEST,
     PROTECTED_SLICES,
@@ -173,14 +173,9 @@ def _require_same_folds(ours: "pd.DataFrame", theirs: "pd.DataFrame") -> None:
         raise ParameterError("challenger and champion were judged on different folds: judge both on today's")
 
 
-@_gate("saving")
-def _check_saving(case: _Case) -> _Finding:
-    "Euros per client, against the champion or against no model at all."
-    ours, costs, asked = case.challenger.folds, case.costs, case.settings.gates.min_probability
-    if case.champion:
-        _require_same_folds(ours, case.champion.folds)
-    rival = "the champion" if case.champion else "the cheaper policy without a model"
-    old = _fold_costs(case.champion, case) if case.champion else _idle_costs(ours, costs)
+def _compare_costs(case: _Case, old: np.ndarray, rival: str) -> tuple[float, float, bool, str]:
+    "Euros per client that the challenger saves, the tie, whether it is enough, and the sentence."
+    asked = case.settings.gates.min_probability
     found = compare_by_folds(_fold_costs(case.challenger, case), old, 1 / (len(old) - 1))
     saving, tie = 0.0 - found.mean, case.settings.model.tie * float(old.mean())
     text = (
@@ -188,7 +183,47 @@ def _check_saving(case: _Case) -> _Finding:
         f"{0.0 - found.high:.1f} to {0.0 - found.low:.1f} €), and saves at all with probability {found.probability_better:.1%}; "
         f"asked for are more than {tie:.1f} € and at least {asked:.0%}"
     )
-    return _judge(saving, tie, text, fails=saving <= tie or found.probability_better < asked)
+    return saving, tie, saving > tie and found.probability_better >= asked, text
+
+
+@_gate("saving")
+def _check_saving(case: _Case) -> _Finding:
+    "Euros per client, against the champion or against no model at all."
+    if case.champion is None:
+        return _compare_with_the_past(case)
+    _require_same_folds(case.challenger.folds, case.champion.folds)
+    old = _fold_costs(case.champion, case)
+    saving, tie, enough, text = _compare_costs(case, old, "the champion")
+    return _judge(saving, tie, text, fails=not enough)
+
+# %% ../../nbs/lib/governance/39_gates.ipynb #065eb201
+_PREDECESSOR: dict[tuple[str, str], np.ndarray] = {}  # what was cross-validated in this process
+
+
+def _predecessor_costs(case: _Case) -> np.ndarray:
+    "Euros per client in each fold by the forest of the bank's earlier team."
+    folds, settings = case.challenger.folds, case.settings
+    seed = settings.split.seed
+    key = case.fingerprint, f"{settings.costs!r} {seed} {folds[['ID', 'fold']].to_numpy().tolist()}"
+    if key not in _PREDECESSOR:
+        clients = case.train.set_index(ID, drop=False).loc[folds["ID"]]
+        _PREDECESSOR[key] = judge_predecessor(clients, folds["fold"].to_numpy(), settings.costs, seed)
+    return _PREDECESSOR[key]
+
+
+def _compare_with_the_past(case: _Case) -> _Finding:
+    "Euros per client against the earlier forest, and against no model at all."
+    model_record = case.challenger.model_record
+    idle = _compare_costs(
+        case, _idle_costs(case.challenger.folds, case.costs), "the cheaper policy without a model"
+    )
+    forest = _compare_costs(case, _predecessor_costs(case), "the predecessor's forest")
+    saving, tie, enough, text = forest
+    must = model_record.get("profile") == "full" and not model_record.get("twin", True)
+    if not enough and not must:
+        text += " (of a rehearsal, which only warns)"
+    fails = not idle[2] or (must and not enough)
+    return _judge(saving, tie, f"{text}; it {idle[3]}", fails=fails, warns=not enough)
 
 # %% ../../nbs/lib/governance/39_gates.ipynb #ba120707
 @_gate("calibration")

@@ -291,9 +291,15 @@ def read_notebook_settings() -> Settings:
 
     Raises `PipelineError` if the experiment notebooks are not beside these settings.
     """
+    import pandas as pd
+
     ours = CHECKOUT / "settings.ini"
     settings = read_settings(ours if find_settings() == PACKAGED and ours.is_file() else None)
     experiments_folder(settings)
+    pd.set_option(
+        "display.max_colwidth", None
+    )  # a cell that is cut off tells a reader of the dossier nothing
+    pd.set_option("display.max_columns", None)
     return settings
 
 # %% ../../nbs/lib/operations/83_experiments.ipynb #1ef2c723

@@ -313,7 +313,7 @@ FAIRNESS_CLAIMS = {
     "claimed": (
         "On these clients, at this threshold, the groups were refused and misjudged at the rates shown, and cost "
         "the bank what is shown, within the intervals shown.",
-        "An interval says how far the value may be from that of all clients of the same kind. A difference near if_equal is "
+        "An interval says how far the value may be from that of all clients of the same kind. A difference near the value expected under no difference is "
         "no evidence of unequal treatment.",
     ),
     "not claimed": (

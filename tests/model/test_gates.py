@@ -120,7 +120,7 @@ def test_an_honest_tree_passes_every_gate(honest, train):
     assert [check.name for check in checks] == NAMES and notes == [f"gate {name}" for name in NAMES]
     assert failed(checks) == []
     assert {check.name for check in checks if check.verdict == WARN} <= {
-        *("calibration", "fairness", "stability", "latency")
+        *("saving", "calibration", "fairness", "stability", "latency"),
     }
     assert all(check.text for check in checks)
 
@@ -907,3 +907,24 @@ def test_a_reason_in_own_words_is_kept_with_single_spaces():
     assert require_own_words("  The June\n folds are whole. ", GIVEN_BEFORE) == "The June folds are whole."
     assert require_own_words(GIVEN_BEFORE[0], []) == GIVEN_BEFORE[0]
     assert require_own_words("Für ältere Kunden geprüft", GIVEN_BEFORE) == "Für ältere Kunden geprüft"
+
+
+# the first champion
+
+
+def as_real_full_search(candidate: Candidate) -> Candidate:
+    return with_record(candidate, twin=False, profile="full")
+
+
+@pytest.mark.parametrize("dearer", [False, True])
+def test_a_first_champion_must_beat_the_predecessors_forest(honest, train, monkeypatch, dearer):
+    "By hand: the forest costs 100 € a client more than the tree in each fold, or 100 € less."
+    case = _Case(as_real_full_search(honest), None, train, fingerprint(train), SETTINGS)
+    ours = gates._fold_costs(case.challenger, case)
+    steps = np.linspace(-1, 1, len(ours))  # folds that differ a little
+    monkeypatch.setattr(gates, "_predecessor_costs", lambda case: ours + (-100 if dearer else 100) + steps)
+    check = _ask("saving", case)
+    assert check.verdict == (FAIL if dearer else PASS) and round(check.found) == (-100 if dearer else 100)
+    assert "against the predecessor's forest" in check.text and "without a model" in check.text
+    rehearsal = _ask("saving", replace(case, challenger=honest))
+    assert rehearsal.verdict == (WARN if dearer else PASS)
