@@ -380,7 +380,7 @@ def _ensure_registered(store: Store, name: str) -> None:
     if not store.client.search_registered_models(f"name = '{name}'"):
         store.client.create_registered_model(name)
 
-# %% ../../nbs/lib/governance/36_tracking.ipynb #713c2b88
+# %% ../../nbs/lib/governance/36_tracking.ipynb #63b2fd1b
 TWIN = "_twin"  # ends the name of each registered model of synthetic clients
 
 
@@ -549,7 +549,7 @@ def load_decision(
     "The run's decision, rebuilt from its skops file as it was logged, from types of our list only."
     return load_trusted(read_model(store, run_id)[SKOPS])
 
-# %% ../../nbs/lib/governance/36_tracking.ipynb #ad561fb8
+# %% ../../nbs/lib/governance/36_tracking.ipynb #dd2bb579
 def read_prices(
     model_record: Mapping[str, Any],  # of a run
 ) -> dict[str, Any]:  # as `settings.costs.model_dump` gives today's
@@ -570,7 +570,7 @@ def describe_prices(
 ) -> str:
     "The prices in words."
     return ", ".join(
-        f"{name.replace('_', ' ')} {price if isinstance(price, str) else f'{price:,.0f}'} €"
+        f"{name.replace('_', ' ')} {price if isinstance(price, str) else f'{price:,.10g}'} €"
         for name, price in prices.items()
     )
 
@@ -602,7 +602,7 @@ def read_board(
         )
     return pd.DataFrame(rows).sort_values(["cv_cost", "family"], ignore_index=True)
 
-# %% ../../nbs/lib/governance/36_tracking.ipynb #fbf95309
+# %% ../../nbs/lib/governance/36_tracking.ipynb #fa1f8665
 def _read_fold_costs(
     metrics: Mapping[str, float],
 ) -> tuple[float, ...]:  # empty: an earlier version logged it
