@@ -182,7 +182,7 @@ def test_a_stranger_finds_five_rules_in_two_hops():
     page = ROOT / "docs" / "architecture.md"
     assert "docs/architecture.md" in find_links(read(ROOT / "README.md")), "the first hop"
     rows = re.findall(r"^\| ([\w ]+) \| [^|]+ \| \[[^]]+\]\((\S+)\) \| `(\w+)` \|$", read(page), re.MULTILINE)
-    assert [rule for rule, *_ in rows] == ["threshold", "tie", "ledger line", "gate", "referral"]
+    assert [rule for rule, *_ in rows] == ["threshold", "choice", "ledger line", "gate", "referral"]
     for rule, target, name in rows:
         chapter = (page.parent / target).read_text(encoding="utf-8")
         assert re.search(rf"def {name}\(", chapter), f"{rule}: {target} defines no {name}"
