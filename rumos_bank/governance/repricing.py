@@ -82,12 +82,12 @@ _MADE_OF = ("profile", "fingerprint", "library", "notebook", "lock", "twin", "so
 
 def _describe(store: Store, current: ChampionVersion) -> dict[str, Any]:
     "The tags of the re-priced run: what the estimator was made of then, and the key of the new prices."
-    settings, record = store.settings, current.model_record
+    settings, model_record = store.settings, current.model_record
     rules = settings.model_dump(mode="json", include={"costs", "refer", "split"})
     key = digest_value(
-        {"repriced": record["key"], "run": current.run_id, "library": library_digest(), **rules}
+        {"repriced": model_record["key"], "run": current.run_id, "library": library_digest(), **rules}
     )
-    made_of = {name: record[name] for name in _MADE_OF if name in record}
+    made_of = {name: model_record[name] for name in _MADE_OF if name in model_record}
     made_of |= {"pipeline_run": "", "prices": describe_prices(settings.costs.model_dump(mode="json"))}
     return made_of | {"kind": "repriced", "key": key, "repriced_from": current.version}
 
@@ -102,7 +102,7 @@ def _log_moved(
     "The run that holds the champion at today's prices; made if it is missing."
     import pandas as pd
 
-    tags, record, costs = _describe(store, current), current.model_record, store.settings.costs
+    tags, model_record, costs = _describe(store, current), current.model_record, store.settings.costs
     for run in find_searches(store, kind=tags["kind"], key=tags["key"]):
         with suppress(StoreError):
             require_whole(store, run.info.run_id)
@@ -116,8 +116,8 @@ def _log_moved(
     fresh = tested["probability"].to_numpy(), tested["defaulted"].to_numpy()
     decision.reference_ = make_reference(decision, train, folds["probability"].to_numpy())
     decision.reference_["watch"] = make_watch(decision, train, *fresh)
-    parameters, seed = dict(record["parameters"]), int(record["seed"])
-    about = record["family"], parameters, seed, pd.DataFrame([parameters]), folds, rule, decision
+    parameters, seed = dict(model_record["parameters"]), int(model_record["seed"])
+    about = model_record["family"], parameters, seed, pd.DataFrame([parameters]), folds, rule, decision
     result = SearchResult(*about, search_seconds=0.0, fit_seconds=0.0)
     interval = bootstrap_cost(fresh[1], decide(fresh[0], rule.threshold), costs)
     on_test = measure(fresh[1], fresh[0], rule.threshold, costs)

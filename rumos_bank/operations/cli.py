@@ -600,9 +600,9 @@ def reprice_champion(
     settings, current = store.settings, read_champion(store)
     if current is None:
         raise miss_champion(settings)
-    record = current.model_record
-    source = str(record["source"]) if record["twin"] else ""
-    data = load_run_data(settings, find_profile(record["profile"]), source, notify=print)
+    model_record = current.model_record
+    source = str(model_record["source"]) if model_record["twin"] else ""
+    data = load_run_data(settings, find_profile(model_record["profile"]), source, notify=print)
     work = data.dataset, data.parts, make_watch_reference
     verdict = reprice(store, *work, why, print, partial(check_shadow, settings))
     _print_gates(verdict.checks, None)

@@ -342,7 +342,7 @@ def check_order(place: Place) -> None:
     models = place.store.client.search_registered_models()
     own = f"{current.family}_twin"  # these clients are synthetic
     assert {model.name for model in models if CHAMPION in model.aliases} == {"rumos_lending", own}
-    mirror = place.store.client.get_model_version_by_alias(current.family, CHAMPION)
+    mirror = place.store.client.get_model_version_by_alias(own, CHAMPION)
     assert mirror.run_id == current.run_id
 
 
