@@ -42,7 +42,7 @@ from rumos_bank.governance.events import (
     SecondLook,
     read_entry,
 )
-from rumos_bank.governance.reasons import require_own_words
+from rumos_bank.governance.ledger import require_own_words
 from rumos_bank.governance.references import LONGEST as LONGEST_REFERENCE
 from rumos_bank.governance.references import check_reference
 from rumos_bank.ground.errors import DataError

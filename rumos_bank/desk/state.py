@@ -52,7 +52,7 @@ from rumos_bank.governance.events import (
     is_kind,
     read_entry,
 )
-from rumos_bank.governance.reasons import require_own_words
+from rumos_bank.governance.ledger import require_own_words
 from rumos_bank.governance.references import LONGEST, check_reference
 from rumos_bank.ground.errors import DataError, ParameterError, RumosError, SettingsError, StoreError
 from rumos_bank.ground.settings import Costs, Settings

@@ -588,6 +588,11 @@ _MODEL = {
     "board cv": ("€ per client, cross-validated", "€ por cliente, validação cruzada"),
     "board test": ("€ on the test clients (95 %)", "€ nos clientes de teste (95 %)"),
     "board auc": ("AUC", "AUC"),
+    "board twin": (
+        "TWIN: these families were compared on synthetic clients; no number here is true of real ones.",
+        "TWIN: estas famílias foram comparadas com clientes sintéticos; nenhum número aqui vale para clientes reais.",
+    ),
+    "board prices": ("Euros lost at these prices", "Euros perdidos a estes preços"),
     "other run": (
         "These results come from another pipeline run than the champion, so no row is marked as the champion's.",
         "Estes resultados vêm de outra execução que não a do campeão; por isso, nenhuma linha está assinalada como dele.",

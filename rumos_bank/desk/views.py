@@ -770,6 +770,8 @@ class Report:
     limits: list[str]  # sentences
     pages: dict[str, Path]  # key of the text → a page to read
     run: str  # of the model that this pipeline run chose; empty: not known
+    is_twin: bool = False  # whether the clients were synthetic
+    prices: str = ""  # of the two mistakes, in words; empty: not known
 
 
 class _Cells(HTMLParser):
@@ -812,12 +814,11 @@ def _read_fairness(notebook: Path) -> list[list[str]]:
     return [row[:6] for row in reader.rows if len(row) >= 6]
 
 
-def _read_run(folder: Path) -> str:
-    "The run of the model that a pipeline run chose, from its report or the committed record."
+def _read_facts(folder: Path) -> dict[str, Any]:
+    "The facts of a pipeline run, from its report or the committed record."
     files = (folder / name for name in ("pipeline.json", "record.json"))
     file = next((file for file in files if file.is_file()), None)
-    facts = json.loads(file.read_text(encoding="utf-8")) if file else {}
-    return str(facts.get("chosen_run", facts.get("champion_run", "")))
+    return dict(json.loads(file.read_text(encoding="utf-8"))) if file else {}
 
 
 def read_report(
@@ -834,7 +835,10 @@ def read_report(
     limits = [line[2:] for text in texts for line in text.splitlines() if line.startswith("- ")]
     pages = {key: folder / f"{key}.html" for key in ("dossier", "leaderboard")}
     pages = {key: page for key, page in pages.items() if page.is_file()}
-    return Report(board, _read_fairness(folder / "audit.ipynb"), limits, pages, _read_run(folder))
+    facts = _read_facts(folder)
+    run = str(facts.get("chosen_run", facts.get("champion_run", "")))
+    about = run, bool(facts.get("twin", False)), str(facts.get("prices", ""))
+    return Report(board, _read_fairness(folder / "audit.ipynb"), limits, pages, *about)
 
 # %% ../../nbs/lib/desk/78_views.ipynb #29e61470
 def show_champion(
@@ -905,7 +909,8 @@ def show_board(
     ]
     head = [translate(language, f"board {key}") for key in ("family", "cv", "test", "auc")]
     label = translate(language, "board card")
-    return _fill(language, "board", head=head, caption="", label=label, rows=rows, is_own=own)
+    about = {"is_own": own, "is_twin": report.is_twin, "prices": report.prices}
+    return _fill(language, "board", head=head, caption="", label=label, rows=rows, **about)
 
 # %% ../../nbs/lib/desk/78_views.ipynb #b57656e1
 def show_fairness(

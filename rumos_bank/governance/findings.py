@@ -18,8 +18,7 @@ from rumos_bank.governance.events import (
     Line,
     select,
 )
-from rumos_bank.governance.ledger import append_event, read_ledger
-from rumos_bank.governance.reasons import require_own_words
+from rumos_bank.governance.ledger import append_event, read_ledger, require_own_words
 from rumos_bank.ground.errors import ParameterError
 from rumos_bank.ground.settings import Settings
 

@@ -19,6 +19,7 @@ import numpy as np
 from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, FIELD_OF, FIELDS, ID, LATE_CLIENT, TARGET
 from rumos_bank.governance.events import FAIL, PASS, WARN, Check
 from rumos_bank.governance.integrity import load_trusted
+from rumos_bank.governance.tracking import is_priced
 from rumos_bank.ground.errors import ParameterError, StoreError
 from rumos_bank.ground.settings import Costs, Prices, Settings
 from rumos_bank.ground.statistics import compare_by_folds
@@ -26,7 +27,7 @@ from rumos_bank.model.cost import decide, find_costs
 from rumos_bank.model.decision import DecisionModel, make_decision
 from rumos_bank.model.evaluate import calibration_error
 from rumos_bank.model.explain import ALWAYS_GIVEN, explain, seen_groups
-from rumos_bank.model.families import find_family, make_model
+from rumos_bank.model.families import find_family, make_model, rank_simplicity
 from rumos_bank.model.features import PROMISES, feature_names
 from rumos_bank.model.portable import PORTABLE, SKOPS, as_lists, count_differences, read_portable
 from rumos_bank.model.search import cost_by_fold, tuned_cost_by_fold
@@ -149,6 +150,20 @@ def is_unasked(
     "Whether the check broke, so that a later one may give an answer."
     return check.text.startswith(_UNASKED)
 
+# %% ../../nbs/lib/governance/39_gates.ipynb #dd0f682e
+def _find_excuse(case: _Case) -> str:  # empty: it must save
+    "Why a challenger need not save, in words."
+    ours, theirs = case.challenger, case.champion
+    if theirs is None:
+        return ""
+    moved = is_priced(ours.model_record, case.settings) and not is_priced(theirs.model_record, case.settings)
+    if moved and np.array_equal(ours.folds["probability"], theirs.folds["probability"]):
+        return "it gives the champion's probabilities and decides at today's prices"
+    simpler = rank_simplicity(ours.model_record["family"]) < rank_simplicity(theirs.model_record["family"])
+    if simpler and case.settings.model.prefer == "simple":
+        return "it is simpler than the champion, as the bank prefers"
+    return ""
+
 # %% ../../nbs/lib/governance/39_gates.ipynb #c0b03b06
 def _fold_costs(candidate: Candidate, case: _Case) -> np.ndarray:
     "Euros per client in each fold, at the candidate's own threshold or, where that was tuned on them, at one of the other folds."
@@ -173,17 +188,22 @@ def _require_same_folds(ours: "pd.DataFrame", theirs: "pd.DataFrame") -> None:
         raise ParameterError("challenger and champion were judged on different folds: judge both on today's")
 
 
-def _compare_costs(case: _Case, old: np.ndarray, rival: str) -> tuple[float, float, bool, str]:
-    "Euros per client that the challenger saves, the tie, whether it is enough, and the sentence."
+def _compare_costs(
+    case: _Case, old: np.ndarray, rival: str, excuse: str = ""
+) -> tuple[float, float, bool, str]:
+    "Euros per client that the challenger saves, the limit, whether it is enough, and the sentence."
     asked = case.settings.gates.min_probability
     found = compare_by_folds(_fold_costs(case.challenger, case), old, 1 / (len(old) - 1))
-    saving, tie = 0.0 - found.mean, case.settings.model.tie * float(old.mean())
+    saving = 0.0 - found.mean
     text = (
         f"saves {saving:.1f} € per client against {rival}, which loses {old.mean():.1f} € on the same folds (95 % interval "
         f"{0.0 - found.high:.1f} to {0.0 - found.low:.1f} €), and saves at all with probability {found.probability_better:.1%}; "
-        f"asked for are more than {tie:.1f} € and at least {asked:.0%}"
     )
-    return saving, tie, saving > tie and found.probability_better >= asked, text
+    if excuse:
+        text += f"{excuse}, so it need not save, but must not cost clearly more"
+        return saving, found.low - found.mean, found.low <= 0, text
+    enough = saving > 0 and found.probability_better >= asked
+    return saving, 0.0, enough, f"{text}asked for are a saving and at least {asked:.0%}"
 
 
 @_gate("saving")
@@ -193,8 +213,8 @@ def _check_saving(case: _Case) -> _Finding:
         return _compare_with_the_past(case)
     _require_same_folds(case.challenger.folds, case.champion.folds)
     old = _fold_costs(case.champion, case)
-    saving, tie, enough, text = _compare_costs(case, old, "the champion")
-    return _judge(saving, tie, text, fails=not enough)
+    saving, limit, enough, text = _compare_costs(case, old, "the champion", _find_excuse(case))
+    return _judge(saving, limit, text, fails=not enough)
 
 # %% ../../nbs/lib/governance/39_gates.ipynb #065eb201
 _PREDECESSOR: dict[tuple[str, str], np.ndarray] = {}  # what was cross-validated in this process

@@ -6,9 +6,11 @@
 __all__ = ['LEDGER', 'CHAMPION', 'START', 'E', 'SIGNATURE', 'find_public_key', 'can_sign', 'trust_key', 'read_ledger', 'Verified',
            'verify_ledger', 'find_user', 'require_signer', 'append_event', 'keep_head', 'name_erasure', 'list_erasures',
            'keep_erasures', 'finish_rotation', 'find_former_key', 'rotate_key', 'accept_ledger', 'require_acceptable',
-           'Signature', 'sign_file', 'verify_file', 'last_change', 'find_changes', 'allowed_versions']
+           'Signature', 'sign_file', 'verify_file', 'last_change', 'find_changes', 'allowed_versions',
+           'require_own_words']
 
 # %% ../../nbs/lib/governance/38_ledger.ipynb #4bf86511
+import difflib
 import getpass
 import hashlib
 import json
@@ -601,3 +603,35 @@ def allowed_versions(
     done, last = find_changes(lines)[-1:], last_change(lines)
     begun = [last] if last and isinstance(last.event, Intent) else []
     return {line.event.version for line in [*done, *begun]}
+
+# %% ../../nbs/lib/governance/38_ledger.ipynb #bec6c950
+_LETTERS, _WORDS, _ALIKE = 15, 3, 0.9
+
+
+def _plain_words(text: str) -> list[str]:
+    "The words in lower case, without punctuation."
+    return re.findall(r"\w+", text.casefold())
+
+
+def _is_repeat(words: Sequence[str], earlier: str) -> bool:
+    ours, theirs = " ".join(sorted(words)), " ".join(sorted(_plain_words(earlier)))
+    return difflib.SequenceMatcher(None, ours, theirs, autojunk=False).ratio() >= _ALIKE
+
+
+def require_own_words(
+    reason: str,  # as a person wrote it
+    earlier: Sequence[str] = (),  # every reason given before
+    what: str = "this gate may be passed over",  # is to be explained
+) -> str:  # the reason with single spaces
+    "The reason, or a `ParameterError` if it does not speak of this case."
+    words = _plain_words(reason)
+    if len(set(words)) < _WORDS or sum(map(str.isalpha, "".join(words))) < _LETTERS:
+        raise ParameterError(
+            f"a reason has at least {_WORDS} different words and {_LETTERS} letters, got {reason!r}: "
+            f"say in your own words why {what}"
+        )
+    if repeated := [each for each in earlier if _is_repeat(words, each)]:
+        raise ParameterError(
+            f"this reason was given before ({repeated[0]!r}), got {reason!r}: say what is different this time"
+        )
+    return " ".join(reason.split())

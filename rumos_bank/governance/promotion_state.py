@@ -43,6 +43,7 @@ from rumos_bank.governance.tracking import (
     Store,
     find_model_files,
     find_record,
+    name_registered,
     read_files,
     read_model_record,
 )
@@ -170,11 +171,13 @@ def _restore_alias(store: Store, last: Change) -> None:
 # %% ../../nbs/lib/governance/40_promotion_state.ipynb #0222f0a4
 def _mirror(store: Store, current: ChampionVersion) -> None:
     "Set the alias on the family's own model, and on no other family's; other models keep theirs."
+    own_name = name_registered(current.family, current.model_record["twin"])
+    ours = {name_registered(family, twin) for family in {*FAMILIES, current.family} for twin in (True, False)}
     for model in store.client.search_registered_models(max_results=1000):
         aliased = model.aliases.get(CHAMPION)
-        if model.name not in {*FAMILIES, current.family}:
+        if model.name not in ours:
             continue
-        if model.name != current.family:
+        if model.name != own_name:
             if aliased:
                 store.client.delete_registered_model_alias(model.name, CHAMPION)
             continue

@@ -221,8 +221,8 @@ class ModelSettings(Section):
 
     families: Words = ()  # to run, by their registered names
     protected: Words = ("SEX", "MARRIAGE", "AGE", "EDUCATION")  # never used by a model
-    tie: float = Field(0.0025, ge=0, lt=1)  # share of the best cost within which two models are equal
     tune_above_calibration_error: float = Field(0.02, gt=0, lt=1)  # above it the tuned threshold decides
+    prefer: Literal["cheapest", "simple"] = "cheapest"  # which family a pipeline run proposes
 
 # %% ../../nbs/lib/ground/01_settings.ipynb #701fd0cf
 class LeakSettings(Section):

@@ -129,8 +129,8 @@ def log_loss(
 def measure(
     defaulted: np.ndarray,  # (n,) 0 or 1; 1 = the client defaulted
     probability: np.ndarray,  # (n,) probability of default, 0 to 1
-    threshold: float,  # refuse from here on
-    costs: Costs,  # euros per false positive and per false negative
+    threshold: Any,  # refuse from here on: one for all, or (n,) each client's own
+    costs: Costs,  # of these clients, euros
 ) -> dict[str, float]:  # metric → value
     """All metrics of a model on these clients.
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from rumos_bank.ground.errors import ParameterError, require_same_length
 from rumos_bank.ground.settings import Costs
-from rumos_bank.model.cost import business_cost, cost_curve, decide, trivial_costs
+from rumos_bank.model.cost import business_cost, cost_curve, cost_each, decide, trivial_costs
 from rumos_bank.model.evaluate import as_judged, calibration_error, reliability
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def draw_cost_curve(
     for name, euros in without.items():
         axes.axhline(euros, color=_GREY, linewidth=1, linestyle="--")
         axes.text(0.995, euros, name, ha="right", va="bottom", color=_GREY, fontsize=9)
-    bayes = costs.bayes_threshold
+    bayes = float(np.mean(costs.bayes_threshold))
     axes.axvline(bayes, color=_GREY, linewidth=1, linestyle=":")
     axes.text(bayes, 0, f" Bayes threshold {bayes:.3g}", va="bottom", color=_GREY, fontsize=9)
     thresholds = np.append(curve.thresholds, 1)  # above the last cut everybody is accepted
@@ -248,7 +248,9 @@ def draw_confusion(
     require_same_length(defaulted=defaulted, refused=refused)
     clients = np.zeros((2, 2), dtype=int)
     np.add.at(clients, (np.asarray(defaulted, dtype=int), np.asarray(refused, dtype=int)), 1)
-    euros = clients * [[0, costs.false_positive], [costs.false_negative, 0]]
+    euros = np.zeros((2, 2))
+    lost = cost_each(defaulted, refused, costs)
+    np.add.at(euros, (np.asarray(defaulted, dtype=int), np.asarray(refused, dtype=int)), lost)
     wrong = int(clients[0, 1] + clients[1, 0])
     title = f"{wrong:,} of {clients.sum():,} decisions are wrong and lose {euros.sum():,.0f} €"
     figure, axes = _start_figure(title, label, "decision", "outcome")
@@ -261,8 +263,8 @@ def draw_confusion(
     axes.axvline(0.5, color="white", linewidth=4)
     for (row, column), count in np.ndenumerate(clients):
         axes.text(column, row - 0.06, f"{count:,}", ha="center", color=_INK, fontsize=17)
-        lost = f"{euros[row, column]:,.0f} € lost" if row != column else "right, nothing lost"
-        axes.text(column, row + 0.17, lost, ha="center", color=_INK, fontsize=10)
+        words = f"{euros[row, column]:,.0f} € lost" if row != column else "right, nothing lost"
+        axes.text(column, row + 0.17, words, ha="center", color=_INK, fontsize=10)
     return figure
 
 # %% ../../nbs/lib/model/25_plots.ipynb #7f693540

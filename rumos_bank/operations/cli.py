@@ -6,12 +6,12 @@
 __all__ = ['app', 'Profiles', 'Families', 'Sheet', 'Table', 'Query', 'References', 'Reasons', 'ledger', 'finding', 'dossier',
            'Environments', 'Day', 'cases', 'Case', 'Officer', 'Reason', 'AsJson', 'Decision_', 'outcomes', 'audit',
            'person', 'Reference', 'keys', 'run', 'data', 'leaderboard', 'champion', 'predict', 'serve', 'gate',
-           'propose', 'approve', 'reject', 'rollback', 'history', 'inventory', 'gc', 'verify', 'show_key', 'rotate',
-           'accept', 'raise_one', 'close_one', 'list_them', 'make_dossier', 'verify_dossier', 'reproduce', 'canary',
-           'replay', 'overrides', 'list_all', 'find', 'show_case', 'override_case', 'review_case', 'appeal_case',
-           'decide_an_appeal', 'letter', 'shadow', 'watch', 'add_outcomes', 'fairness', 'seal', 'verify_audit',
-           'retention', 'export', 'erase', 'finish', 'add_key', 'list_keys', 'revoke_key', 'backup', 'restore',
-           'record', 'main']
+           'propose', 'approve', 'reject', 'rollback', 'reprice_champion', 'history', 'inventory', 'gc', 'verify',
+           'show_key', 'rotate', 'accept', 'raise_one', 'close_one', 'list_them', 'make_dossier', 'verify_dossier',
+           'reproduce', 'canary', 'replay', 'overrides', 'list_all', 'find', 'show_case', 'override_case',
+           'review_case', 'appeal_case', 'decide_an_appeal', 'letter', 'shadow', 'watch', 'add_outcomes', 'fairness',
+           'seal', 'verify_audit', 'retention', 'export', 'erase', 'finish', 'add_key', 'list_keys', 'revoke_key',
+           'backup', 'restore', 'record', 'main']
 
 # %% ../../nbs/lib/operations/87_cli.ipynb #bf7d54f4
 import sys
@@ -166,18 +166,28 @@ def run(
     families: Families = "",
     fresh: Annotated[bool, typer.Option("--fresh", help="run again what is finished in the store")] = False,
     once: Annotated[bool, typer.Option("--once", help="do nothing if there is a champion")] = False,
+    prefer: Annotated[
+        str,
+        typer.Option(help="cheapest, or simple: the simplest family that cannot be told from the cheapest"),
+    ] = "",
 ) -> None:
     """Run the pipeline: data, notebooks, leaderboard, champion, report.
 
     A search that is finished already (same data, code, settings and packages) is taken from the store and not run again.
 
     Example: `rumos run --profile quick --families SVC,LightGBM`
+
+    Example: `rumos run --prefer simple`
     """
+    import os
+
     from rumos_bank.governance.promotion_state import read_champion
     from rumos_bank.governance.tracking import open_store
     from rumos_bank.ground.settings import read_settings
     from rumos_bank.operations.pipeline import run_pipeline
 
+    if prefer:
+        os.environ["RUMOS_MODEL_PREFER"] = prefer  # the notebooks of the run read the settings themselves
     settings = read_settings()
     if once and (current := read_champion(open_store(settings))):
         return print(f"version {current.version} ({current.family}) is the champion already: nothing is run")
@@ -216,21 +226,35 @@ def data() -> None:
 @app.command()
 def leaderboard(
     profile: Profiles = "full",
+    synthetic: Annotated[bool, typer.Option("--synthetic", help="of synthetic clients")] = False,
+    everything: Annotated[
+        bool,
+        typer.Option("--all", help="every ranking: other clients, other prices, each in a table of its own"),
+    ] = False,
 ) -> None:
-    """Show the newest finished search of each family.
+    """Show the newest finished search of each family: of the newest real clients, at today's prices.
 
-    Example: `rumos leaderboard --profile quick`
+    Searches of other clients, or at other prices, are never in one ranking.
+
+    Example: `rumos leaderboard --profile quick --synthetic`
     """
     from rumos_bank.governance.tracking import open_store, read_board
     from rumos_bank.ground.settings import read_settings
     from rumos_bank.model.search import find_profile
-    from rumos_bank.operations.experiments import find_newest
+    from rumos_bank.operations.experiments import choose_ranking, find_rankings
 
     store = open_store(read_settings())
-    runs = find_newest(store, find_profile(profile).name)
-    if not runs:
+    rankings = find_rankings(store, find_profile(profile).name)
+    if not rankings:
         raise RumosError(f"no finished search in {store.path}: run `rumos run --profile {profile}` first")
-    _print_board(read_board(store, runs), f"Newest finished searches, {profile} profile")
+    shown = rankings if everything else [choose_ranking(rankings, store.settings, synthetic)]
+    for ranking in shown:
+        _print_board(read_board(store, ranking.runs), f"Newest finished searches: {ranking.title}")
+    if left := len(rankings) - len(shown):
+        others = "synthetic" if all(each.is_twin for each in rankings if each not in shown) else "other"
+        print(
+            f"{left} more with {others} clients or at other prices: `rumos leaderboard --profile {profile} --all`"
+        )
 
 # %% ../../nbs/lib/operations/87_cli.ipynb #7fbe0722
 @app.command()
@@ -565,6 +589,43 @@ def rollback(
     print(
         f"Version {event.version} ({event.family}) is the champion again, in place of version {event.replaces}."
     )
+
+# %% ../../nbs/lib/operations/87_cli.ipynb #d37f7b59
+@app.command("reprice")
+def reprice_champion(
+    why: Annotated[str, typer.Option(help="why, in your own words")] = "",
+) -> None:
+    """Bring the champion to today's prices: the same probabilities, a new limit, a new version through the same gates.
+
+    The prices are those of [costs] in settings.ini. Exit code 1 if a gate refuses the new version.
+
+    Example: `rumos reprice --why "margins of the new tariff"`
+    """
+    from functools import partial
+
+    from rumos_bank.governance.events import Refused
+    from rumos_bank.governance.promotion_state import read_champion
+    from rumos_bank.governance.registry import miss_champion
+    from rumos_bank.governance.repricing import reprice
+    from rumos_bank.model.search import find_profile
+    from rumos_bank.monitoring.metrics import make_watch_reference
+    from rumos_bank.monitoring.shadow import check_shadow
+    from rumos_bank.operations.experiments import load_run_data
+
+    store = _open()
+    settings, current = store.settings, read_champion(store)
+    if current is None:
+        raise miss_champion(settings)
+    model_record = current.model_record
+    source = str(model_record["source"]) if model_record["twin"] else ""
+    data = load_run_data(settings, find_profile(model_record["profile"]), source, notify=print)
+    work = data.dataset, data.parts, make_watch_reference
+    verdict = reprice(store, *work, why, print, partial(check_shadow, settings))
+    _print_gates(verdict.checks, None)
+    print(f"Version {verdict.candidate} is {verdict.state}: {verdict.reason}")
+    if not verdict.promoted:
+        print(f"Next: `rumos approve {verdict.candidate}`, or `rumos reject {verdict.candidate} WHY`.")
+    raise typer.Exit(1 if verdict.state == Refused.name else 0)
 
 # %% ../../nbs/lib/operations/87_cli.ipynb #de45eb5b
 @app.command()

@@ -124,7 +124,8 @@ def write_leaderboard(
     "`leaderboard.html` of a pipeline run, with `leaderboard.csv` beside it."
     rows, picture = list[tuple[str, list[str]]](), ""
     if board is not None:
-        write_file(folder / "leaderboard.csv", board.to_csv(index=False))
+        shown = board.drop(columns="cv_costs", errors="ignore")  # a cost a fold is no cell of a table
+        write_file(folder / "leaderboard.csv", shown.to_csv(index=False))
         kinds = ["champion" if family == champion else "" for family in board["family"]]
         rows = list(zip(kinds, format_board(board).to_numpy().tolist()))
         picture = _draw_board(board, champion)

@@ -109,7 +109,8 @@ def find_run(
         return current.run_id
     found = find_searches(store)
     full = [run for run in found if tags_of(run).get("profile") == "full"]
-    for run in [*full, *found]:  # the newest first, full ones before quick ones
+    repriced = find_searches(store, kind="repriced")  # by their ids only: a family means a search
+    for run in [*full, *found, *repriced]:  # the newest first, full ones before quick ones
         if name in (run.info.run_id, tags_of(run)["family"]):
             return str(run.info.run_id)
     families = ", ".join(sorted({tags_of(run)["family"] for run in found})) or "none"

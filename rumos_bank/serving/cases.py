@@ -38,7 +38,7 @@ from rumos_bank.governance.events import (
     is_kind,
     read_entry,
 )
-from rumos_bank.governance.reasons import require_own_words
+from rumos_bank.governance.ledger import require_own_words
 from rumos_bank.governance.references import check_reference, explain_lost_key, find_references
 from rumos_bank.ground.errors import ParameterError, StoreError
 from rumos_bank.ground.files import hold_lock, write_file

@@ -16,9 +16,14 @@ from typing import Any
 
 from rumos_bank.data.contract import FIELD_OF
 from rumos_bank.governance.events import BatchDecided, Decided, PersonErased, read_entry, select
-from rumos_bank.governance.ledger import append_event, finish_rotation, keep_erasures, read_ledger
+from rumos_bank.governance.ledger import (
+    append_event,
+    finish_rotation,
+    keep_erasures,
+    read_ledger,
+    require_own_words,
+)
 from rumos_bank.governance.promotion_state import lock_promotions
-from rumos_bank.governance.reasons import require_own_words
 from rumos_bank.governance.references import check_reference
 from rumos_bank.governance.tracking import Store
 from rumos_bank.ground.errors import ParameterError, StoreError

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['NOTICED', 'WORSE', 'Contender', 'make_predecessor', 'Judged', 'judge', 'judge_predecessor', 'tabulate',
-           'describe_difference', 'Calibration', 'measure_calibration', 'Broken', 'measure_promises',
-           'measure_declared', 'assume_prices', 'compare_prices']
+           'describe_difference', 'find_simplest', 'describe_simplest', 'Calibration', 'measure_calibration', 'Broken',
+           'measure_promises', 'measure_declared', 'assume_prices', 'compare_prices']
 
 # %% ../../nbs/lib/validation/30_judge.ipynb #06bbc6e2
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +20,7 @@ from rumos_bank.ground.settings import Costs, Prices
 from rumos_bank.ground.statistics import Difference, compare_by_folds
 from rumos_bank.model.cost import business_cost, choose_threshold, decide, find_costs
 from rumos_bank.model.evaluate import as_judged, bin_by_mass, calibration_error, reliability
+from rumos_bank.model.families import rank_simplicity
 from rumos_bank.model.search import cost_by_fold
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Contender:
     threshold: float | None = (
         None  # None: the model's own rule, or tuned on out-of-bag probabilities of each train part
     )
+    specification: str = ""  # digest or words of all that it is made of; empty: its result is never kept
 
 
 def make_predecessor(
@@ -54,7 +56,7 @@ def make_predecessor(
         )
         return make_pipeline(raw, forest)
 
-    return Contender("predecessor's forest", make)
+    return Contender("predecessor's forest", make, specification=f"predecessor's forest, seed {seed}")
 
 # %% ../../nbs/lib/validation/30_judge.ipynb #094423e5
 def _judge_fold(
@@ -175,6 +177,38 @@ def describe_difference(
     if not found.is_clear:
         return f"{name} and {other} do not differ clearly: {found.mean:+.1f} € per client, {interval}."
     return f"{name} costs {abs(found.mean):.1f} € per client {side} than {other}: {interval}."
+
+# %% ../../nbs/lib/validation/30_judge.ipynb #b03b6eae
+def find_simplest(
+    judged: Mapping[str, Judged],  # by the contenders' names; a name begins with its family
+    champion: str,  # the contender that the others are compared with
+    folds: int = 5,  # as judged
+) -> tuple[str, Difference]:  # the champion itself, if every simpler one costs clearly more
+    "The simplest contender whose cost cannot be told from the champion's, and how much more it costs."
+    against = {
+        name: compare_by_folds(each.costs, judged[champion].costs, test_to_train=1 / (folds - 1))
+        for name, each in judged.items()
+    }
+    ranks = {name: rank_simplicity(name.partition(" ")[0]) for name in judged}
+    simpler = [name for name in judged if ranks[name] < ranks[champion] and not against[name].low > 0]
+    simplest = min(simpler, key=lambda name: ranks[name], default=champion)
+    return simplest, against[simplest]
+
+
+def describe_simplest(
+    name: str,  # of the simplest contender, as `find_simplest` gives it
+    champion: str,
+    found: Difference,
+) -> str:
+    "A sentence: the simplest model whose cost cannot be told from the champion's, and what choosing it would cost."
+    if name == champion:
+        return (
+            f"No model that is simpler than {champion} costs as little: every simpler one costs clearly more."
+        )
+    return (
+        f"The simplest model whose cost cannot be told from {champion}'s is {name}: choosing it would cost "
+        f"{found.mean:+.1f} € per client (95 % interval {found.low:+.1f} to {found.high:+.1f} €)."
+    )
 
 # %% ../../nbs/lib/validation/30_judge.ipynb #4beaf942
 @dataclass(frozen=True)

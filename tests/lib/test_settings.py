@@ -112,7 +112,7 @@ def test_variables_of_other_programs_are_ignored():
         ("split", "test_share", "1"),
         ("split", "seed", "4.5"),
         ("split", "folds", "1"),
-        ("model", "tie", "much"),
+        ("model", "prefer", "much"),
         ("store", "registered_model", "a/b"),
         ("ports", "api", "80"),
     ],

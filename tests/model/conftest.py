@@ -22,10 +22,14 @@ def template(data, found, tmp_path_factory) -> Place:
     "The store that the others are copied from; no test changes it."
     settings = settings_for(tmp_path_factory.mktemp("template") / "store")
     place = Place(open_store(settings), settings, data, found)
-    refusals = {"first": 300, "dearer": 301, "tied": 298, "cheaper": 296, "cheapest": 200}
+    refusals = {"first": 300, "dearer": 301, "tied": 300, "cheaper": 296, "cheapest": 200}
     families = {"cheapest": "Random_forest"}  # still a tree: only the name matters
     place.runs = {
-        name: place.log(with_refusals(found, payers), key=name, family=families.get(name, "Decision_tree"))
+        name: place.log(
+            with_refusals(found, payers, last=name == "tied"),
+            key=name,
+            family=families.get(name, "Decision_tree"),
+        )
         for name, payers in refusals.items()
     }
     return place

@@ -31,7 +31,6 @@ def typed(promoted, monkeypatch):
         "RUMOS_DATA_CACHE": promoted.settings.cache_path,
         "RUMOS_STORE_REPORTS": f"{promoted.store.path}-reports",
         "RUMOS_SPLIT_FOLDS": "3",
-        "RUMOS_MODEL_TIE": "0.01",
         **LENIENT,
     }
     for name, value in ours.items():
@@ -66,6 +65,33 @@ def test_a_refused_version_is_approved_only_with_a_reason_and_rolled_back(typed,
 def test_a_refused_version_can_be_rejected_for_good(typed):
     assert typed("reject", "2", WHY) == ("Version 2 is rejected.\n", 0)
     assert "waits for nothing" in typed("approve", "2", "--overrule", WHY)[0]
+
+
+def test_the_leaderboard_says_what_it_ranks_and_never_mixes(typed, promoted: Place, monkeypatch):
+    shown, code = typed("leaderboard")
+    assert code == 0 and "SYNTHETIC clients (TWIN)" in shown and "false positive 1,000" in shown
+    monkeypatch.setenv("RUMOS_COSTS_FALSE_POSITIVE", "800")
+    shown, code = typed("leaderboard")
+    assert code == 2 and "no finished search of synthetic clients at today's prices" in shown
+    assert "false positive 1,000" in typed("leaderboard", "--all")[0]
+    promoted.log(promoted.found, key="as if real", twin=False)
+    monkeypatch.delenv("RUMOS_COSTS_FALSE_POSITIVE")
+    shown, code = typed("leaderboard")
+    assert (
+        code == 0
+        and "real clients" in shown
+        and "SYNTHETIC" not in shown
+        and "1 more with synthetic" in shown
+    )
+    assert "SYNTHETIC" in typed("leaderboard", "--synthetic")[0]
+    both = typed("leaderboard", "--all")[0]
+    assert both.count("Newest finished searches") == 2
+
+
+def test_other_clients_than_the_champions_cannot_reprice_it(typed, monkeypatch):
+    monkeypatch.setenv("RUMOS_COSTS_FALSE_POSITIVE", "800")
+    shown, code = typed("reprice", "--why", WHY)
+    assert code == 2 and "its clients are not today's" in shown
 
 
 def test_history_is_in_order_and_the_champion_of_a_time_is_found(typed, promoted: Place):

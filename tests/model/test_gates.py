@@ -28,7 +28,7 @@ from rumos_bank.governance.gates import (
     require_sound,
 )
 from rumos_bank.governance.integrity import load_trusted
-from rumos_bank.governance.reasons import require_own_words
+from rumos_bank.governance.ledger import require_own_words
 from rumos_bank.governance.tracking import make_model_record, read_folds, read_model, read_model_record
 from rumos_bank.ground.errors import ParameterError, StoreError
 from rumos_bank.ground.settings import PACKAGED, Settings, read_settings
@@ -170,17 +170,54 @@ def by_fold(honest: Candidate, errors: list[int]) -> Candidate:
         ([50] * 5, [60] * 5, PASS),  # 10 of 600 clients a fold: 16.7 € each time
         ([60] * 5, [60] * 5, FAIL),
         ([61] * 5, [60] * 5, FAIL),
-        ([398] * 5, [400] * 5, PASS),  # 3.33 €, the tie is 0.25 % of 667 €: 1.67 €
-        ([399, 400, 400, 400, 400], [400] * 5, FAIL),  # a tenth of it
+        ([398] * 5, [400] * 5, PASS),  # 3.33 € in each fold
+        ([399, 400, 400, 400, 400], [400] * 5, FAIL),  # 0.33 €, all in one fold
         ([200, 60, 60, 60, 60], [280, 61, 59, 61, 59], FAIL),  # 27 € on average, all in one fold
     ],
 )
-def test_a_challenger_must_save_more_than_a_tie_and_not_by_luck(honest, train, ours, theirs, verdict):
+def test_a_challenger_must_save_and_not_by_luck(honest, train, ours, theirs, verdict):
     found = ask(by_fold(honest, ours), train, by_fold(honest, theirs), only="saving")["saving"]
     saved = 1000 * (sum(theirs) - sum(ours)) / 3000
     assert found.verdict == verdict and found.found == pytest.approx(saved)
-    assert found.limit == pytest.approx(0.0025 * 1000 * sum(theirs) / 3000)
+    assert found.limit == 0
     assert f"saves {saved:.1f} € per client against the champion" in found.text
+
+
+def test_a_repriced_champion_need_not_save_but_must_not_cost_clearly_more(honest, train):
+    dear = SETTINGS.model_copy(update={"costs": SETTINGS.costs.model_copy(update={"false_positive": 900.0})})
+    then, now = SETTINGS.costs.model_dump(), dear.costs.model_dump()
+    champion = with_record(at(honest, 0.25), rule="bayes", costs=then)
+    moved = with_record(at(honest, 900 / 3900), rule="bayes", costs=now)
+    found = ask(moved, train, champion, settings=dear, only="saving")["saving"]
+    assert found.verdict == PASS and "decides at today's prices, so it need not save" in found.text
+    absurd = with_record(at(honest, 0.99), rule="bayes", costs=now)  # accepts nearly all
+    assert ask(absurd, train, champion, settings=dear, only="saving")["saving"].verdict == FAIL
+    other = with_risk(
+        moved, honest.folds["probability"].to_numpy() * 0.999
+    )  # not the champion's probabilities
+    assert (
+        "asked for are a saving" in ask(other, train, champion, settings=dear, only="saving")["saving"].text
+    )
+    same = ask(moved, train, champion, only="saving")["saving"]  # the prices did not change
+    assert "asked for are a saving" in same.text
+
+
+@pytest.mark.parametrize(
+    "prefer, family, excused",
+    [("simple", "SVC", True), ("cheapest", "SVC", False), ("simple", "Scorecard", False)],
+)
+def test_a_simpler_challenger_need_not_save_where_the_bank_prefers_simple_models(
+    honest, train, prefer, family, excused
+):
+    settings = read_settings(PACKAGED, environ={"RUMOS_MODEL_PREFER": prefer})
+    champion = with_record(by_fold(honest, [60] * 5), family=family)
+    dearer = by_fold(honest, [70, 58, 64, 60, 61])  # 4 € more on average, in no clear way
+    found = ask(dearer, train, champion, settings=settings, only="saving")["saving"]
+    assert (found.verdict, "it is simpler than the champion" in found.text) == (
+        (PASS, True) if excused else (FAIL, False)
+    )
+    much = ask(by_fold(honest, [90] * 5), train, champion, settings=settings, only="saving")["saving"]
+    assert much.verdict == FAIL
 
 
 def test_how_likely_the_saving_must_be_is_a_setting(honest, train):

@@ -262,7 +262,7 @@ def test_a_rollback_to_a_named_version_and_forward_again(thrice):
     assert thrice.champion_run == "first"
     roll_back(thrice.store, 3)
     assert thrice.champion_run == "cheapest"
-    mirror = thrice.store.client.get_model_version_by_alias("Random_forest", CHAMPION)
+    mirror = thrice.store.client.get_model_version_by_alias("Random_forest_twin", CHAMPION)
     assert mirror.run_id == thrice.runs["cheapest"]
 
 

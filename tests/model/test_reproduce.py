@@ -18,10 +18,13 @@ import rumos_bank.operations.reproduce as reproduction
 from rumos_bank.data.contract import TARGET, fingerprint
 from rumos_bank.data.sources import Dataset, split_clients
 from rumos_bank.data.synthetic import make_synthetic_clients
-from rumos_bank.governance.tracking import open_store, read_artifact
+from rumos_bank.governance import repricing
+from rumos_bank.governance.promotion_state import ChampionVersion
+from rumos_bank.governance.tracking import open_store, read_artifact, read_model_record
 from rumos_bank.ground.errors import DataError, PipelineError, StoreError
 from rumos_bank.ground.settings import CanarySettings, Costs, Settings, read_settings
 from rumos_bank.model.search import search
+from rumos_bank.monitoring.metrics import make_watch_reference
 from rumos_bank.operations.cli import app
 from rumos_bank.operations.reproduce import (
     SPECIFICATION,
@@ -122,6 +125,19 @@ def test_a_run_is_made_again_from_its_commit_and_is_identical(logged, repository
     )
     assert worktrees(repository) == 1
     assert "IDENTICAL" in str(verdict)
+
+
+def test_a_repriced_model_is_made_again_at_its_own_prices(change, logged):
+    settings, run = change()
+    dear = settings.model_copy(update={"costs": settings.costs.model_copy(update={"false_positive": 1300.0})})
+    store = open_store(dear)
+    record = read_model_record(store, run)
+    current = ChampionVersion(1, run, record["family"], record)
+    parts = {"train": logged.data.train, "test": logged.data.test}
+    moved = repricing._log_moved(store, current, logged.data.dataset, parts, make_watch_reference)
+    assert moved != run and read_model_record(store, moved)["costs"]["false_positive"] == 1300
+    verdict = again(settings, moved, logged)
+    assert verdict.word == "identical" and not verdict.differs
 
 
 def test_the_code_of_the_commit_is_what_runs(change, logged, repository):

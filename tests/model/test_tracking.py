@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import skops.io
 from sklearn.preprocessing import FunctionTransformer
-from stores import TINY, TOP, settings_for
+from stores import TINY, TOP, log_tree, settings_for
 
 from rumos_bank.data.contract import CLIENT_COLUMNS, TARGET
 from rumos_bank.governance import tracking
@@ -42,7 +42,13 @@ from rumos_bank.governance.tracking import (
     tags_of,
 )
 from rumos_bank.ground.errors import StoreError
-from rumos_bank.operations.experiments import count_looks, describe_search, find_whole
+from rumos_bank.operations.experiments import (
+    choose_ranking,
+    count_looks,
+    describe_search,
+    find_rankings,
+    find_whole,
+)
 
 PROTECTED = ["SEX", "MARRIAGE", "AGE", "EDUCATION"]
 
@@ -372,19 +378,44 @@ def test_a_search_that_fails_while_it_is_logged_is_not_found(place, monkeypatch)
 
 def test_asking_for_a_version_twice_makes_one(place):
     run = place.runs["first"]
-    for register, name in ((register_family, "Decision_tree"), (register_winner, "rumos_lending")):
+    for register, name in ((register_family, "Decision_tree_twin"), (register_winner, "rumos_lending")):
         first, second = register(place.store, run), register(place.store, run)
         assert first.version == second.version and first.run_id == run
         found = place.store.client.search_model_versions(f"name = '{name}' AND run_id = '{run}'")
         assert len(found) == 1
 
 
+def test_a_model_of_synthetic_clients_is_never_served_under_the_name_of_real_ones(place):
+    client, real = place.store.client, place.log(place.found, key="as if real", twin=False)
+    assert [version.run_id for version in client.search_model_versions("name = 'Decision_tree'")] == [real]
+    twins = {version.run_id for version in client.search_model_versions("name = 'Decision_tree_twin'")}
+    assert twins == {run for name, run in place.runs.items() if name != "cheapest"}
+
+
+def test_searches_are_ranked_only_with_their_like(place):
+    cheap = settings_for(place.store.path, RUMOS_COSTS_FALSE_POSITIVE="800")
+    real = place.log(place.found, key="as if real", twin=False)
+    log_tree(place.store, cheap, place.data, place.found, key="at 800")
+    shuffled = settings_for(place.store.path, RUMOS_SPLIT_SEED="7")
+    log_tree(place.store, shuffled, place.data, place.found, key="other folds")
+    rankings = find_rankings(place.store, "full")
+    assert sorted(len(each.runs) for each in rankings) == [1, 1, 1, 2]  # the newest of each family
+    shown = choose_ranking(rankings, place.settings)
+    assert (shown.runs, shown.is_twin) == ((real,), False) and "SYNTHETIC" not in shown.title
+    twins = choose_ranking(rankings, place.settings, synthetic=True)
+    assert set(twins.runs) == {place.runs["cheaper"], place.runs["cheapest"]}
+    assert "SYNTHETIC" in twins.title
+    with pytest.raises(StoreError, match="no finished search of real clients at today's prices"):
+        choose_ranking(rankings, cheap)
+    assert choose_ranking(rankings, cheap, synthetic=True).prices.startswith("false positive 800 €")
+
+
 def test_every_run_is_a_version_of_its_own(place):
     winners = {name: register_winner(place.store, run) for name, run in place.runs.items()}
     assert sorted(int(version.version) for version in winners.values()) == [1, 2, 3, 4, 5]
     assert {name: version.run_id for name, version in winners.items()} == place.runs
-    assert winners["first"].source == "models:/Decision_tree/1"
-    assert winners["cheapest"].source == "models:/Random_forest/1"
+    assert winners["first"].source == "models:/Decision_tree_twin/1"
+    assert winners["cheapest"].source == "models:/Random_forest_twin/1"
 
 
 # reading

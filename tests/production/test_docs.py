@@ -43,6 +43,8 @@ each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 NOT_RUN = {  # first line of a block → why no test pastes it; its commands and options are checked all the same
     "make run PROFILE=quick": "takes minutes and then serves until Ctrl-C; tests/pipeline and tests/service do both",
     "rumos run --profile quick --families Extra_trees,Decision_tree": "needs the family that the reader adds",
+    'rumos reprice --why "margins of the new tariff"': "needs other prices; tests/model/test_repricing.py has them",
+    "rumos run --prefer simple": "takes minutes; tests/model/test_promotion.py and test_gates.py hold the rule",
     "papermill nbs/experiments/synthetic.ipynb twin-out.ipynb -p data clients.csv -p write True": "replaces the package's own description",
     "rumos predict portfolio.parquet decided.parquet --engine dask": "starts a cluster; tests/batch/test_dask.py does",
     "RUMOS_SHADOW_VERSION=2 rumos serve api": "serves until Ctrl-C; tests/service/test_shadow.py does",
@@ -182,7 +184,7 @@ def test_a_stranger_finds_five_rules_in_two_hops():
     page = ROOT / "docs" / "architecture.md"
     assert "docs/architecture.md" in find_links(read(ROOT / "README.md")), "the first hop"
     rows = re.findall(r"^\| ([\w ]+) \| [^|]+ \| \[[^]]+\]\((\S+)\) \| `(\w+)` \|$", read(page), re.MULTILINE)
-    assert [rule for rule, *_ in rows] == ["threshold", "tie", "ledger line", "gate", "referral"]
+    assert [rule for rule, *_ in rows] == ["threshold", "choice", "ledger line", "gate", "referral"]
     for rule, target, name in rows:
         chapter = (page.parent / target).read_text(encoding="utf-8")
         assert re.search(rf"def {name}\(", chapter), f"{rule}: {target} defines no {name}"
