@@ -50,7 +50,7 @@ SCORECARD_COLUMNS = (  # what the scorecard sees
     "BILL_AMT1",
 )
 
-
+# %% ../../nbs/lib/model/22_families.ipynb #2bccd71f
 def _select(positions: Sequence[int]) -> "BaseEstimator":
     "A transformer that passes these columns on as they are."
     from sklearn.compose import ColumnTransformer
