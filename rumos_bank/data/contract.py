@@ -55,25 +55,17 @@ class ClientField:
     @property
     def rule(self) -> str:
         "What is allowed, as the end of a sentence that begins with *must be*."
-        if self.codes:
-            return f"one of the codes {self.low} to {self.high}"
-        if not self.unit:
-            return f"a whole number of at most {len(str(self.high))} digits"
-        return f"a whole number between {self.low:,} and {self.high:,} {self.unit}"
+        number = f"a whole number between {self.low:,} and {self.high:,} {self.unit}"
+        short = number if self.unit else f"a whole number of at most {len(str(self.high))} digits"
+        return f"one of the codes {self.low} to {self.high}" if self.codes else short
 
-    def allows(
-        self,
-        numbers: Any,  # a float, or an array of floats; NaN where there is no number
-    ) -> Any:  # true where the rule is kept
+    def allows(self, numbers: Any) -> Any:  # a float or an array of them, NaN for none; true where kept
         "Whether these are whole numbers in the field's range."
         kept = (numbers >= self.low) & (numbers <= self.high)
         is_whole = isinstance(numbers, np.ndarray) and numbers.dtype.kind in "iu"
         return kept if is_whole else kept & (numbers == np.rint(numbers))
 
-    def describe(
-        self,
-        value: Any,  # that is not allowed
-    ) -> str:
+    def describe(self, value: Any) -> str:  # of a value that is not allowed
         "The rule that a value breaks, as a sentence."
         return f"{self.name} must be {self.rule}, got {value!r}"
 
@@ -97,6 +89,8 @@ _UNKNOWN = "unknown (undocumented)"
 _EDUCATION = {1: "graduate school", 2: "university", 3: "high school", 4: "other"}
 _VAGUE = dict.fromkeys((0, 4, 5, 6), 3)
 _MARRIAGE = {0: _UNKNOWN, 1: "married", 2: "single", 3: "other"}
+
+# %% ../../nbs/lib/data/07_contract.ipynb #08ace9e1
 FIELDS = (
     ClientField(
         "LIMIT_BAL", "credit limit, family included", "TWD", 1_000, 10_000_000, 30_000, short="credit limit"

@@ -51,7 +51,7 @@ SCORECARD_COLUMNS = (  # what the scorecard sees
     "BILL_AMT1",
 )
 
-
+# %% ../../nbs/lib/model/22_families.ipynb #2bccd71f
 def _select(positions: Sequence[int]) -> "BaseEstimator":
     "A transformer that passes these columns on as they are."
     from sklearn.compose import ColumnTransformer
@@ -367,8 +367,10 @@ def hold_to(
     if not family.promises:
         raise ParameterError(f"{family.name} cannot be held to promises: it keeps none by construction")
     risk_directions((), promises)  # refuses an unknown one
-    prepare, model = (partial(make, promises=tuple(promises)) for make in (family.prepare, family.model))
-    return replace(family, prepare=prepare, model=model, promises=tuple(promises))
+    kept: dict[str, Any] = {"promises": tuple(promises)}
+    return replace(
+        family, prepare=partial(family.prepare, **kept), model=partial(family.model, **kept), **kept
+    )
 
 # %% ../../nbs/lib/model/22_families.ipynb #6c42a167
 def _is_plain(value: Any) -> bool:

@@ -5,11 +5,12 @@
 # %% auto #0
 __all__ = ['NOTICED', 'WORSE', 'Contender', 'make_predecessor', 'Judged', 'judge', 'judge_predecessor', 'tabulate',
            'describe_difference', 'find_simplest', 'describe_simplest', 'Calibration', 'measure_calibration', 'Broken',
-           'measure_promises', 'measure_declared', 'assume_prices', 'compare_prices']
+           'measure_promises', 'measure_declared', 'vary_rules', 'assume_prices', 'compare_prices']
 
 # %% ../../nbs/lib/validation/30_judge.ipynb #06bbc6e2
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +21,8 @@ from rumos_bank.ground.settings import Costs, Prices
 from rumos_bank.ground.statistics import Difference, compare_by_folds
 from rumos_bank.model.cost import business_cost, choose_threshold, decide, find_costs
 from rumos_bank.model.evaluate import as_judged, bin_by_mass, calibration_error, reliability
-from rumos_bank.model.families import rank_simplicity
+from rumos_bank.model.families import find_family, hold_to, make_model, rank_simplicity
+from rumos_bank.model.features import MOVED, feature_matrix, feature_names
 from rumos_bank.model.search import cost_by_fold
 
 if TYPE_CHECKING:
@@ -365,6 +367,52 @@ def measure_declared(
             stated = [model.predict(clients.assign(**{known.name: value})) != now for value in values]
             found[known.name] = float(np.any(stated, axis=0).mean())
     return found
+
+# %% ../../nbs/lib/validation/30_judge.ipynb #63f2e5fd
+class _AsStated:
+    "A specification on the columns with EDUCATION among them, each code as the client stated it."
+
+    def __init__(self, specification: Mapping[str, Any], protected: Sequence[str]):
+        self.specification = specification
+        self.protected = tuple(name for name in protected if name != "EDUCATION")
+
+    def _see(self, clients: "pd.DataFrame") -> np.ndarray:
+        columns = feature_matrix(clients, self.protected)
+        columns[:, feature_names(self.protected).index("EDUCATION")] = clients["EDUCATION"]
+        return columns
+
+    def fit(self, clients: "pd.DataFrame", y: np.ndarray) -> "_AsStated":
+        family, trial = find_family(self.specification["family"]), self.specification["parameters"]
+        self.model = make_model(family, trial, self.specification["seed"], self.protected)
+        self.model.fit(self._see(clients), y)
+        return self
+
+    def predict_proba(self, clients: "pd.DataFrame") -> np.ndarray:
+        probability: np.ndarray = self.model.predict_proba(self._see(clients))
+        return probability
+
+
+def vary_rules(
+    decision: Any,  # a `DecisionModel`
+    specification: Mapping[str, Any],  # its model record: family, parameters, seed
+) -> list[Contender]:
+    "The same specification without each rule, and with each promise that it does not make."
+    from sklearn.base import clone
+
+    family, protected = find_family(specification["family"]), tuple(decision.protected)
+    held = family.promises
+    others = {f"without: {each} is never safer": [kept for kept in held if kept != each] for each in held}
+    others |= {f"with: {way} is never safer": [*held, way] for way in MOVED if held and way not in held}
+
+    def make(promises: Sequence[str]) -> Any:
+        trial, seed = specification["parameters"], specification["seed"]
+        return clone(decision).set_params(model=make_model(hold_to(family, promises), trial, seed, protected))
+
+    varied = [Contender(name, partial(make, held_to), decision.threshold) for name, held_to in others.items()]
+    as_stated = Contender(
+        "EDUCATION as written", partial(_AsStated, specification, protected), decision.threshold
+    )
+    return [*varied, as_stated]
 
 # %% ../../nbs/lib/validation/30_judge.ipynb #c539f4fe
 def assume_prices(
