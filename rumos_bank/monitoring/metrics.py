@@ -598,7 +598,7 @@ def _round(number: float) -> int:
     "Two leading digits, so that nearly the same question has the same answer."
     return int(float(f"{max(number, 1):.1e}"))
 
-
+# %% ../../nbs/lib/monitoring/61_metrics.ipynb #7020a605
 def _follow(
     about: Trend,  # name, version, days and rate
     blocks: Sequence[Block],
