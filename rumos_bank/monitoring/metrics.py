@@ -661,7 +661,7 @@ def _follow_risks(
         clients = int(sum(each[0] for each in sums))
         yield replace(trend, clients=clients, seen=spread(whole)[0], expected=spread(riskier.usual)[0])
 
-
+# %% ../../nbs/lib/monitoring/61_metrics.ipynb #383d68c9
 def _bound(day: Day, outcome: int) -> np.ndarray:
     "Sums of outcome minus probability, as if all whose outcome is missing had paid, or defaulted."
     (clients, surprise, squared), missing = _surprises(day.cohort.outcomes)[0], day.cohort.missing

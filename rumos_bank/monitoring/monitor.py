@@ -823,8 +823,7 @@ class Monitor:
         rest: Callable[[], object] = lambda: None,  # called between two blocks of the record
     ) -> Watch:
         "The judgement of a window; raises `ParameterError` for what is no window."
-        first, last = _find_window(self._settings, first, last)
-        counter = self._counter
+        (first, last), counter = _find_window(self._settings, first, last), self._counter
         if not self._begun:
             self._begun, counter.segments = True, _take_up(self._settings)
         counter.count(first, last, rest)
