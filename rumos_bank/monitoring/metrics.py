@@ -488,7 +488,7 @@ def count_day(
     ranks = count_ranks(probability[both], outcome[both])
     return Day(sum_up(probability), count_cohort(refused, final, probability, outcome), ranks)
 
-
+# %% ../../nbs/lib/monitoring/61_metrics.ipynb #70a1dce8
 Block = tuple[str, str, Day]  # first day, last day, and the clients between
 
 
