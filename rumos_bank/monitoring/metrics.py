@@ -433,7 +433,7 @@ def read_riskier(
     sums = {name: found.pop(name) for name in ("cost", "risk", "surprise")}
     return Riskier(found, **sums, usual=np.array(held["risk"], float), ranks=np.array(held["ranks"]))
 
-
+# %% ../../nbs/lib/monitoring/61_metrics.ipynb #20c07f01
 def find_power(
     reading: Reading,
     reference: Tally,
