@@ -96,15 +96,12 @@ class WatchGauges:
         def gauge(name: str, text: str, labels: tuple[str, ...] = ()) -> Any:
             return Gauge(f"rumos_watch_{name}", text, labels, registry=registry)
 
-        self.alarm = gauge(
-            "alarm",
-            "1: a metric, or a test over time, is further than without drift",
-        )
+        self.alarm = gauge("alarm", "1: a metric or a test over time raises an alarm")
         self.judged = gauge("judged", "1: there were enough clients to judge")
         self.clients = gauge("clients", "Clients decided in the window")
         self.scanned_at = gauge("last_scan_timestamp_seconds", "When the decision log was last scanned")
         self.psi = gauge("psi", "Population stability index against the reference", ("metric",))
-        self.power = gauge("power", "Share of windows that a stated change would alarm", ("metric",))
+        self.power = gauge("power", "Share of changed windows that would alarm", ("metric",))
         self.over_time = gauge("over_time", "How near a test over time is to its alarm; 1: raised", ("test",))
         self.numbers = {
             "refused": gauge("refused_share", "Share of the clients refused"),

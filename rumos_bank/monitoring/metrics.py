@@ -469,7 +469,7 @@ def read_riskier(
     sums = {name: found.pop(name) for name in ("cost", "risk", "surprise")}
     return Riskier(found, **sums, usual=np.array(held["risk"], float), ranks=np.array(held["ranks"]))
 
-
+# %% ../../nbs/lib/monitoring/61_metrics.ipynb #20c07f01
 def find_power(
     reading: Reading,
     reference: Tally,
@@ -524,7 +524,7 @@ def count_day(
     ranks = count_ranks(probability[both], outcome[both])
     return Day(sum_up(probability), count_cohort(refused, final, probability, outcome), ranks)
 
-
+# %% ../../nbs/lib/monitoring/61_metrics.ipynb #70a1dce8
 Block = tuple[str, str, Day]  # first day, last day, and the clients between
 
 
@@ -634,7 +634,7 @@ def _round(number: float) -> int:
     "Two leading digits, so that nearly the same question has the same answer."
     return int(float(f"{max(number, 1):.1e}"))
 
-
+# %% ../../nbs/lib/monitoring/61_metrics.ipynb #7020a605
 def _follow(
     about: Trend,  # name, version, days and rate
     blocks: Sequence[Block],
@@ -697,7 +697,7 @@ def _follow_risks(
         clients = int(sum(each[0] for each in sums))
         yield replace(trend, clients=clients, seen=spread(whole)[0], expected=spread(riskier.usual)[0])
 
-
+# %% ../../nbs/lib/monitoring/61_metrics.ipynb #383d68c9
 def _bound(day: Day, outcome: int) -> np.ndarray:
     "Sums of outcome minus probability, as if all whose outcome is missing had paid, or defaulted."
     (clients, surprise, squared), missing = _surprises(day.cohort.outcomes)[0], day.cohort.missing

@@ -825,8 +825,7 @@ class Monitor:
         settings: Settings,  # which record, which store, how long a window is
     ):
         self._settings, self._counter, self._due = settings, _Counter(settings), _Due(settings)
-        self._days = _Days(settings)
-        self._begun = False
+        self._days, self._begun = _Days(settings), False
 
     def scan(
         self,
@@ -835,8 +834,7 @@ class Monitor:
         rest: Callable[[], object] = lambda: None,  # called between two blocks of the record
     ) -> Watch:
         "The judgement of a window; raises `ParameterError` for what is no window."
-        first, last = _find_window(self._settings, first, last)
-        counter = self._counter
+        (first, last), counter = _find_window(self._settings, first, last), self._counter
         if not self._begun:
             self._begun, counter.segments = True, _take_up(self._settings)
         counter.count(first, last, rest)
@@ -852,9 +850,8 @@ class Monitor:
         split = {name: self._join(segments.values(), cohorts.values(), name) for name in names}
         seen = _conclude(self._settings, first, last, parts, sum(rejected.values()), split)
         trends, old = _follow_models(self._settings, self._days, parts, last, rest)
-        faults = (*counter.faults.values(), *self._due.faults, *self._days.faults)
-        notes = (*self._note_open(segments, cohorts), *faults, *old)
-        return replace(seen, notes=(*seen.notes, *notes), trends=trends)
+        faults = (*counter.faults.values(), *self._due.faults, *self._days.faults, *old)
+        return replace(seen, notes=(*seen.notes, *self._note_open(segments, cohorts), *faults), trends=trends)
 
     def _join(
         self, segments: Iterable[_Segment], cohorts: Iterable[_Cohorts], interface: str = ""
