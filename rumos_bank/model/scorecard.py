@@ -131,11 +131,6 @@ ROWS = {  # column → title, how to find the value, and its kind
     ),
     "months_since_late": ("Months since two or more months late", "0 if in September; 6 if never", _COUNT),
     "late_1": ("Late months", "of the six", _COUNT),
-    "not_late_1": (
-        "Status of September, if not late",
-        "−2 no use of the card, −1 paid in full, 0 minimum paid or late",
-        _COUNT,
-    ),
     "months_unpaid": ("Months without a payment", "of the six", _COUNT),
     "payment_most": ("Largest payment", "of the six, TWD", _COUNT),
     "payment_least": ("Smallest payment", "of the six, TWD", _COUNT),
@@ -143,11 +138,7 @@ ROWS = {  # column → title, how to find the value, and its kind
     "use_spread": ("Spread of the use", "standard deviation of bill / limit over the six months", _SHARE),
     "bill_growth": ("Growth of the bill", "bill of September minus bill of April, / limit", _SHARE),
     "LIMIT_BAL": ("Credit limit", "TWD", _COUNT),
-    "EDUCATION": (
-        "Education",
-        "1 graduate school, 2 university, 3 high school, 4 other, any other code unknown",
-        _COUNT,
-    ),
+    "BILL_AMT1": ("Bill of September", "TWD", _COUNT),
 }
 
 

@@ -21,7 +21,7 @@ from rumos_bank.ground.settings import Costs, Prices
 from rumos_bank.ground.statistics import Difference, compare_by_folds
 from rumos_bank.model.cost import business_cost, choose_threshold, decide, find_costs
 from rumos_bank.model.evaluate import as_judged, bin_by_mass, calibration_error, reliability
-from rumos_bank.model.families import find_family, hold_to, make_model, rank_simplicity
+from rumos_bank.model.families import SIMPLEST_FIRST, find_family, hold_to, make_model, rank_simplicity
 from rumos_bank.model.features import MOVED, feature_matrix, feature_names
 from rumos_bank.model.search import cost_by_fold
 
@@ -203,6 +203,8 @@ def describe_simplest(
     found: Difference,
 ) -> str:
     "A sentence: the simplest model whose cost cannot be told from the champion's, and what choosing it would cost."
+    if name == champion == SIMPLEST_FIRST[0]:
+        return f"{champion} is the simplest family already."
     if name == champion:
         return (
             f"No model that is simpler than {champion} costs as little: every simpler one costs clearly more."
