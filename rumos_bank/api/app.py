@@ -38,6 +38,8 @@ from starlette.exceptions import HTTPException
 
 from rumos_bank import __version__
 from rumos_bank.api.middleware import Call, Gate, Metrics, Middleware, log_event, read_body
+
+# %% ../../nbs/lib/api/72_app.ipynb #2b90e2c4
 from rumos_bank.api.schemas import (
     MEDIA,
     Appeal,
@@ -75,6 +77,8 @@ from rumos_bank.ground.settings import BEHIND_LOOPBACK, Settings
 from rumos_bank.monitoring.monitor import REST, Monitor, keep_watch
 from rumos_bank.monitoring.shadow import Shadow
 from rumos_bank.serving.audit import seal_if_due
+
+# %% ../../nbs/lib/api/72_app.ipynb #21c2de44
 from rumos_bank.serving.cases import (
     Case,
     Page,

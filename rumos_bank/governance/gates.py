@@ -42,6 +42,8 @@ from rumos_bank.validation.slices import (
     measure_spread,
     slice_clients,
 )
+
+# %% ../../nbs/lib/governance/39_gates.ipynb #a0b7439d
 from rumos_bank.validation.stress import (
     MISREAD,
     RESAMPLE,
@@ -90,7 +92,7 @@ class Candidate:
 
 _SAMPLE = 2000  # clients
 
-
+# %% ../../nbs/lib/governance/39_gates.ipynb #7721f794
 @dataclass(frozen=True)
 class _Case:
     "Everything that a check may use."
@@ -205,7 +207,7 @@ def _compare_costs(
     enough = saving > 0 and found.probability_better >= asked
     return saving, 0.0, enough, f"{text}asked for are a saving and at least {asked:.0%}"
 
-
+# %% ../../nbs/lib/governance/39_gates.ipynb #e9ffd1e0
 @_gate("saving")
 def _check_saving(case: _Case) -> _Finding:
     "Euros per client, against the champion or against no model at all."

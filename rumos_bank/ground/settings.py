@@ -123,7 +123,7 @@ def _read_price(value: Any) -> Any:
         return float(fixed) if fixed else Price(float(share), amount, float(added or 0))
     return value
 
-
+# %% ../../nbs/lib/ground/01_settings.ipynb #44cc2cfc
 def _check_price(value: Any) -> Any:
     parts = (value.share, value.fixed) if isinstance(value, Price) else (value,)
     if any(

@@ -183,7 +183,7 @@ def require_rule(
     require_in_range(refer_margin=refer_margin)
     return prices
 
-
+# %% ../../nbs/lib/model/20_cost.ipynb #67d1e3cf
 def require_in_range(
     **numbers: Any,  # each by its name in `RANGES`
 ) -> None:

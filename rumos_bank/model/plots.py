@@ -848,7 +848,7 @@ def draw_price_assumptions(
     figure.legend(frameon=False, fontsize=9, loc="outside lower left", ncols=2)
     return figure
 
-
+# %% ../../nbs/lib/model/25_plots.ipynb #69a2a63c
 def draw_own_thresholds(
     thresholds: "Mapping[str, np.ndarray]",  # what is assumed → (n,) the threshold of each client
     bank: float,  # the one threshold in force, 0 to 1

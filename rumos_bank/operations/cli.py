@@ -159,7 +159,7 @@ Profiles = Annotated[
 ]
 Families = Annotated[str, typer.Option(help="registered names with commas; empty: those of settings.ini")]
 
-
+# %% ../../nbs/lib/operations/87_cli.ipynb #992f543c
 @app.command()
 def run(
     profile: Profiles = "full",

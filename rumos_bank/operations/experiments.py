@@ -51,6 +51,8 @@ from rumos_bank.ground.errors import ParameterError, PipelineError, StoreError
 from rumos_bank.ground.files import write_file
 from rumos_bank.ground.settings import PACKAGED, Settings, find_settings, read_settings
 from rumos_bank.model.families import find_family
+
+# %% ../../nbs/lib/operations/83_experiments.ipynb #80a1ebcc
 from rumos_bank.model.search import Profile
 from rumos_bank.validation.judge import (
     Contender,
@@ -232,7 +234,7 @@ def find_rankings(
         found.setdefault(alike, {}).setdefault(tags["family"], run_id)
     return [Ranking(profile, *alike, tuple(runs.values())) for alike, runs in found.items()]
 
-
+# %% ../../nbs/lib/operations/83_experiments.ipynb #785a0b9e
 def is_of_today(
     ranking: Ranking,
     settings: Settings,

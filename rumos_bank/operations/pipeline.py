@@ -46,6 +46,8 @@ from rumos_bank.governance.tracking import (
     register_family,
     start_pipeline_run,
 )
+
+# %% ../../nbs/lib/operations/84_pipeline.ipynb #f8016bfe
 from rumos_bank.ground.errors import ParameterError, PipelineError, SettingsError, StoreError
 from rumos_bank.ground.files import hold_lock, write_file
 from rumos_bank.ground.settings import ONE_THREAD, Settings, find_settings, read_settings, write_setting
@@ -515,7 +517,7 @@ def _plan_later(
         for name, fits in (("judge", judge), ("stress", refits), *((name, 0) for name in _OTHERS))
     ]
 
-
+# %% ../../nbs/lib/operations/84_pipeline.ipynb #ff84a7ec
 def _promote(pipeline_run: PipelineRun, store: Store) -> None:
     "Bring the champion to today's prices, propose the preferred model for promotion, and keep the verdicts."
     data, notify, shadow = (

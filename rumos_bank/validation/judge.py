@@ -441,7 +441,7 @@ def assume_prices(
         "both grow with the limit": Prices(**by("false_positive", "limit"), **by("false_negative", "limit")),
     }
 
-
+# %% ../../nbs/lib/validation/30_judge.ipynb #065e6ebe
 def compare_prices(
     folds: "pd.DataFrame",  # (n, …) fold, defaulted, probability: out of fold
     clients: "pd.DataFrame",  # (n, …) the same clients
