@@ -105,7 +105,7 @@ def test_the_cases_of_a_file_keep_what_was_at_stake_and_outlive_an_erasure(
     assert read_decisions(part)[0].tolist() == (expected["prediction"][:300] == 1).tolist()
     log, case = DecisionLog(here), answers["decision_id"][7]
     before = log.find(case)["answer"]
-    assert before["threshold"] == expected["threshold"][7] and replay(here, case)[0].outcome == "identical"
+    assert before["threshold"] == expected["threshold"][7] and replay(here, case).outcome == "identical"
     erase_person(here, "C-7", "asked for by the client in person")
     assert log.find(case)["answer"] == before and "input" not in log.find(case)
 
