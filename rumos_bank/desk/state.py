@@ -796,9 +796,10 @@ class Desk(Form):
     @property
     def bank(self) -> Costs:
         "What is at stake by the champion's prices, with the client in the form; with the typical one while it is not filled in."
-        known: Mapping[str, int] = self.client if self.decision else self.champion.reference["typical"]
-        costs: Costs = self.champion.costs(known)
-        return costs
+        champion: Champion = self.champion
+        if champion.prices.flat:
+            return champion.prices.flat
+        return champion.costs(self.client if self.decision else champion.reference["typical"])
 
     @observe("champion", "decision")
     def _keep_costs(self, _change: Any) -> None:

@@ -8,7 +8,7 @@ __all__ = ['Words', 'Undecided', 'Priced', 'DATABASE', 'ONE_THREAD', 'PACKAGED',
            'ReferSettings', 'StoreSettings', 'PortSettings', 'MlflowSettings', 'AuditSettings', 'CasesSettings',
            'ApiSettings', 'DeskSettings', 'LetterSettings', 'LedgerSettings', 'GateSettings', 'CanarySettings',
            'StressSettings', 'WatchSettings', 'ShadowSettings', 'InventorySettings', 'GradeSettings', 'Places',
-           'Settings', 'find_settings', 'read_settings', 'write_setting']
+           'Settings', 'find_settings', 'read_settings', 'override_setting', 'write_setting']
 
 # %% ../../nbs/lib/ground/01_settings.ipynb #e20a08a0
 import configparser
@@ -665,6 +665,15 @@ def read_settings(
     if problems:
         raise SettingsError("\n".join(["these settings cannot be used:", *problems]))
     return settings
+
+# %% ../../nbs/lib/ground/01_settings.ipynb #150febeb
+def override_setting(
+    section: str,  # of the file
+    key: str,  # one that the section has
+    text: str,  # the value, as it would stand in the file
+) -> None:
+    "Set the variable that overrides one setting, for this process and those that it starts."
+    os.environ[f"RUMOS_{section}_{key}".upper()] = text
 
 # %% ../../nbs/lib/ground/01_settings.ipynb #7c6af2e7
 def write_setting(

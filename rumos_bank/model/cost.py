@@ -167,12 +167,12 @@ def read_prices(
 
 
 def require_rule(
-    threshold: Any,
-    false_positive: Any,
-    false_negative: Any,
-    refer_margin: Any,
+    threshold: Any,  # 0 to 1; None: each client's Bayes threshold
+    false_positive: Any,  # euros, or a price by the limit or the bill
+    false_negative: Any,  # the same
+    refer_margin: Any,  # euros; 0 refers no client
 ) -> Prices:  # as read
-    "Raise `ParameterError` unless these values fix a decision."
+    "The prices of a decision that these values fix; raises `ParameterError` if they fix none."
     prices = read_prices(false_positive, false_negative)
     if threshold is not None:
         require_in_range(threshold=threshold)

@@ -216,19 +216,23 @@ class _Pairs(NamedTuple):
     microseconds: Any  # (n,) that the challenger took
 
 
+def _read_costs(answer: Mapping[str, Any]) -> tuple[float, float]:
+    "What was at stake in a decision, as recorded."
+    names = "probability", "expected_cost_accept", "expected_cost_refuse", "threshold"
+    at_stake = recover_costs(*(answer[name] for name in names))
+    return at_stake.false_positive, at_stake.false_negative
+
+
 def _pair(settings: Settings, version: int, first: str, last: str) -> tuple[_Pairs, int]:
     "The pairs of these days, and how many decisions there were."
 
     def read_answer(entry: Decided | ShadowAnswered) -> tuple[float, int]:
         return entry.answer["probability"], entry.answer["prediction"]
 
-    def read_costs(answer: Mapping[str, Any]) -> tuple[float, float]:
-        names = "probability", "expected_cost_accept", "expected_cost_refuse", "threshold"
-        at_stake = recover_costs(*(answer[name] for name in names))
-        return at_stake.false_positive, at_stake.false_negative
-
+    flat = settings.costs.flat
+    known = (flat.false_positive, flat.false_negative) if flat else None
     decided = {
-        entry["id"]: (event.model["version"], *read_answer(event), *read_costs(event.answer))
+        entry["id"]: (event.model["version"], *read_answer(event), *(known or _read_costs(event.answer)))
         for entry in read_log(settings.audit_path, first, last, Decided.name)
         for event in [read_entry(Decided, entry)]
     }

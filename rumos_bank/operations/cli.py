@@ -179,15 +179,13 @@ def run(
 
     Example: `rumos run --prefer simple`
     """
-    import os
-
     from rumos_bank.governance.promotion_state import read_champion
     from rumos_bank.governance.tracking import open_store
-    from rumos_bank.ground.settings import read_settings
+    from rumos_bank.ground.settings import override_setting, read_settings
     from rumos_bank.operations.pipeline import run_pipeline
 
     if prefer:
-        os.environ["RUMOS_MODEL_PREFER"] = prefer  # the notebooks of the run read the settings themselves
+        override_setting("model", "prefer", prefer)  # the notebooks of the run read the settings themselves
     settings = read_settings()
     if once and (current := read_champion(open_store(settings))):
         return print(f"version {current.version} ({current.family}) is the champion already: nothing is run")

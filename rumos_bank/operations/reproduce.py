@@ -189,21 +189,35 @@ def load_specification(
             "after a full pipeline run on the real data"
         ) from None
 
+# %% ../../nbs/lib/operations/80_reproduce.ipynb #ac15e771
+def _leave(place: Any, job: Any, rule: Any, decision: Any, judged: Any, tested: Any) -> None:
+    "Write what came out of `refit`; it goes to the other Python with it."
+    import json
+    import platform
+    from importlib.metadata import version
+
+    import skops.io
+
+    from rumos_bank.governance.integrity import library_digest
+
+    judged.to_parquet(place / "folds.parquet")
+    tested.to_parquet(place / "tested.parquet")
+    (place / "model.skops").write_bytes(skops.io.dumps(decision))
+    found = {name: version(name) for name in job["packages"]} | {"python": platform.python_version()}
+    about = {"threshold": rule.threshold, "cv_cost": rule.cv_cost, "library": library_digest()}
+    (place / "about.json").write_text(json.dumps({**about, "versions": found}))
+
 # %% ../../nbs/lib/operations/80_reproduce.ipynb #ffc344de
 def refit(
     folder: str,  # holds specification.json, train.parquet and test.parquet
 ) -> None:
     "Fit a model again, and leave folds.parquet, tested.parquet, model.skops and about.json beside its specification."
     import json
-    import platform
-    from importlib.metadata import version
     from pathlib import Path
 
     import pandas as pd
-    import skops.io
 
     from rumos_bank.data.contract import TARGET
-    from rumos_bank.governance.integrity import library_digest
     from rumos_bank.ground.settings import ModelSettings, Prices, Settings, SplitSettings
     from rumos_bank.model import search
     from rumos_bank.model.cost import find_costs
@@ -230,12 +244,7 @@ def refit(
     tested = test[["ID"]].assign(defaulted=test[TARGET], probability=decision.predict_proba(test)[:, 1])
     fresh = tested["probability"].to_numpy(), tested["defaulted"].to_numpy()
     decision.reference_["watch"] = make_watch_reference(decision, train, *fresh, decision.costs(test))
-    judged.to_parquet(place / "folds.parquet")
-    tested.to_parquet(place / "tested.parquet")
-    (place / "model.skops").write_bytes(skops.io.dumps(decision))
-    found = {name: version(name) for name in job["packages"]} | {"python": platform.python_version()}
-    about = {"threshold": rule.threshold, "cv_cost": rule.cv_cost, "library": library_digest()}
-    (place / "about.json").write_text(json.dumps({**about, "versions": found}))
+    _leave(place, job, rule, decision, judged, tested)
 
 # %% ../../nbs/lib/operations/80_reproduce.ipynb #78de2460
 @dataclass(frozen=True)
@@ -585,7 +594,8 @@ def _refit_elsewhere(
     specification: TrainingSpecification, clients: "pd.DataFrame", code: Path, python: Path
 ) -> Reproduction:
     "Send the work to another Python and another library, and read what came out."
-    source = f"{inspect.getsource(refit)}\nimport sys\nrefit(sys.argv[1])"
+    work = "\n".join(map(inspect.getsource, (_leave, refit)))
+    source = f"from typing import Any\n{work}\nimport sys\nrefit(sys.argv[1])"
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("RUMOS_", "PYTHON"))}
     environment = kept | ONE_THREAD | {"PYTHONPATH": str(code), "PYTHONDONTWRITEBYTECODE": "1"}
     with tempfile.TemporaryDirectory() as folder:

@@ -91,7 +91,7 @@ class Judged:
 def judge(
     contenders: Sequence[Contender],  # with names of their own
     clients: "pd.DataFrame",  # labelled; all of them, train and test
-    costs: Prices | Costs,
+    costs: Prices | Costs,  # euros of the two errors, for all clients or by the client
     repeats: int = 3,  # of all folds, each time cut anew
     folds: int = 5,  # parts that the clients are cut into
     seed: int = 0,  # of the folds: another than the search's
@@ -126,7 +126,7 @@ def judge(
 def judge_predecessor(
     clients: "pd.DataFrame",  # (n, …) labelled
     folds: np.ndarray,  # (n,) the fold of each client, 0 …
-    costs: Prices | Costs,
+    costs: Prices | Costs,  # euros of the two errors, for all clients or by the client
     seed: int,  # of the forest
 ) -> np.ndarray:  # (folds,) euros per client
     "What the earlier forest costs in each fold, learned from the other folds; its threshold too."
@@ -199,7 +199,7 @@ def find_simplest(
 
 def describe_simplest(
     name: str,  # of the simplest contender, as `find_simplest` gives it
-    champion: str,
+    champion: str,  # name of the model that it is compared with
     found: Difference,
 ) -> str:
     "A sentence: the simplest model whose cost cannot be told from the champion's, and what choosing it would cost."
