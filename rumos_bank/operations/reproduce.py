@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from rumos_bank.data.contract import ID
-from rumos_bank.data.sources import Dataset, load_dataset, split_clients
+from ..data.contract import ID
+from ..data.sources import Dataset, load_dataset, split_clients
 from rumos_bank.governance.integrity import (
     content_digest,
     digest_file,
@@ -35,8 +35,8 @@ from rumos_bank.governance.integrity import (
     lock_digest,
     notebook_digest,
 )
-from rumos_bank.governance.promotion_state import read_champion
-from rumos_bank.governance.registry import miss_champion
+from ..governance.promotion_state import read_champion
+from ..governance.registry import miss_champion
 from rumos_bank.governance.tracking import (
     Store,
     find_searches,
@@ -47,8 +47,8 @@ from rumos_bank.governance.tracking import (
     read_tested,
     tags_of,
 )
-from rumos_bank.ground.errors import DataError, PipelineError, StoreError
-from rumos_bank.ground.files import hold_lock, write_file
+from ..ground.errors import DataError, PipelineError, StoreError
+from ..ground.files import hold_lock, write_file
 from rumos_bank.ground.settings import (
     DATABASE,
     ONE_THREAD,
@@ -58,8 +58,8 @@ from rumos_bank.ground.settings import (
     Settings,
     SplitSettings,
 )
-from rumos_bank.model.cost import business_cost, decide, find_costs, find_threshold
-from rumos_bank.model.portable import PORTABLE
+from ..model.cost import business_cost, decide, find_costs, find_threshold
+from ..model.portable import PORTABLE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -594,7 +594,7 @@ def _refit_elsewhere(
     specification: TrainingSpecification, clients: "pd.DataFrame", code: Path, python: Path
 ) -> Reproduction:
     "Send the work to another Python and another library, and read what came out."
-    work = "\n".join(map(inspect.getsource, (_leave, refit)))
+    work = "\n".join(inspect.getsource(function) for function in (_leave, refit))
     source = f"from typing import Any\n{work}\nimport sys\nrefit(sys.argv[1])"
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("RUMOS_", "PYTHON"))}
     environment = kept | ONE_THREAD | {"PYTHONPATH": str(code), "PYTHONDONTWRITEBYTECODE": "1"}
