@@ -29,9 +29,9 @@ from rumos_bank.governance.ledger import LEDGER, append_event, read_ledger, rota
 from rumos_bank.ground.errors import StoreError
 from rumos_bank.ground.settings import (
     AuditSettings,
-    Costs,
     DataSettings,
     LedgerSettings,
+    Prices,
     Settings,
     StoreSettings,
 )
@@ -96,7 +96,7 @@ def decide(log: DecisionLog, reference: str = "4711-A") -> str:
 
 def decide_file(log: DecisionLog, references: list[str], segment: str, entry: bool = True) -> CaseFolder:
     "The cases of a file, a part for each two clients."
-    costs = Costs().model_dump()
+    costs = Prices().model_dump()
     now = datetime.now(UTC).isoformat()
     folder = CaseFolder(log, Shared(segment, now, "test", "file", MODEL, 0.25, costs))
     hidden = [each["reference"] for each in log.describe(references, "file")]

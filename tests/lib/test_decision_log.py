@@ -23,9 +23,9 @@ from rumos_bank.governance.integrity import digest_value
 from rumos_bank.ground.errors import DataError, ParameterError, StoreError
 from rumos_bank.ground.settings import (
     AuditSettings,
-    Costs,
     DataSettings,
     LedgerSettings,
+    Prices,
     Settings,
     StoreSettings,
 )
@@ -83,7 +83,7 @@ def champion() -> Champion:
 
     clients, family = make_synthetic_clients(800, seed=3), find_family("Decision_tree")
     model = make_model(family, family.trials[0], 1, PROTECTED)
-    decision = make_decision(model, 0.25, Costs(), PROTECTED).fit(clients, clients[TARGET])
+    decision = make_decision(model, 0.25, Prices(), PROTECTED).fit(clients, clients[TARGET])
     form = json.dumps(make_portable(decision, {"family": "Decision_tree"})).encode()
     line = Line(1, intent_of(3, "r", files={PORTABLE: "0", SKOPS: "1"}), "now", "test", "")
     return Champion(3, line, {PORTABLE: form, SKOPS: skops.io.dumps(decision)})
@@ -751,10 +751,10 @@ import numpy as np
 from rumos_bank.data.contract import EXAMPLE_CLIENT
 from rumos_bank.serving.case_parts import Shared, make_ids, make_part
 from rumos_bank.serving.decision_log import CaseFolder, DecisionLog
-from rumos_bank.ground.settings import Costs, Settings, StoreSettings
+from rumos_bank.ground.settings import Prices, Settings, StoreSettings
 
 log = DecisionLog(Settings(store=StoreSettings(path=Path(sys.argv[1]))))
-shared = Shared("20051001-1a2b3c4d", "2005-10-01T09:00:00+00:00", "test", "file", {"version": 3}, 0.25, Costs().model_dump())
+shared = Shared("20051001-1a2b3c4d", "2005-10-01T09:00:00+00:00", "test", "file", {"version": 3}, 0.25, Prices().model_dump())
 folder, number, n = CaseFolder(log, shared), 0, 500
 fields = {name: np.full(n, value) for name, value in EXAMPLE_CLIENT.items()}
 while True:
