@@ -7,7 +7,7 @@ __all__ = ['SLICE', 'MOST_EXPLAINED', 'NO_CHAMPION', 'NO_DECISION', 'INTERFACE',
            'DirectRoute', 'make_app', 'run_api']
 
 # %% ../../nbs/lib/api/72_app.ipynb #5e777201
-from ..ground.errors import require_extra
+from rumos_bank.ground.errors import require_extra
 
 require_extra("api", "the API")  # a sentence instead of an ImportError from the next cell
 
@@ -36,8 +36,8 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from .. import __version__
-from .middleware import Call, Gate, Metrics, Middleware, log_event, read_body
+from rumos_bank import __version__
+from rumos_bank.api.middleware import Call, Gate, Metrics, Middleware, log_event, read_body
 
 # %% ../../nbs/lib/api/72_app.ipynb #2b90e2c4
 from rumos_bank.api.schemas import (
@@ -69,14 +69,14 @@ from rumos_bank.api.schemas import (
     read_cases_query,
     read_statement,
 )
-from ..data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, LATE_CLIENT, make_client_model
-from ..governance.events import EVENTS, CaseEvent, Decided, is_kind, read_entry
-from ..ground.errors import ParameterError, SettingsError, StoreError
-from ..ground.keys import KeyRing
-from ..ground.settings import BEHIND_LOOPBACK, Settings
-from ..monitoring.monitor import REST, Monitor, keep_watch
-from ..monitoring.shadow import Shadow
-from ..serving.audit import seal_if_due
+from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, LATE_CLIENT, make_client_model
+from rumos_bank.governance.events import EVENTS, CaseEvent, Decided, is_kind, read_entry
+from rumos_bank.ground.errors import ParameterError, SettingsError, StoreError
+from rumos_bank.ground.keys import KeyRing
+from rumos_bank.ground.settings import BEHIND_LOOPBACK, Settings
+from rumos_bank.monitoring.monitor import REST, Monitor, keep_watch
+from rumos_bank.monitoring.shadow import Shadow
+from rumos_bank.serving.audit import seal_if_due
 
 # %% ../../nbs/lib/api/72_app.ipynb #21c2de44
 from rumos_bank.serving.cases import (
@@ -91,8 +91,8 @@ from rumos_bank.serving.cases import (
     record_override,
     record_second_look,
 )
-from ..serving.champion import Champion, Follower
-from ..serving.decision_log import DecisionLog, Recorded, make_entry
+from rumos_bank.serving.champion import Champion, Follower
+from rumos_bank.serving.decision_log import DecisionLog, Recorded, make_entry
 
 # %% ../../nbs/lib/api/72_app.ipynb #76a6311b
 SLICE = 0.002  # seconds that many clients may take before others are answered

@@ -19,10 +19,10 @@ from typing import Any
 
 import orjson
 
-from .schemas import MEDIA, Refusal
-from ..ground.keys import AUDIT, Key, KeyRing
-from ..ground.settings import ApiSettings
-from ..monitoring.monitor import Watch
+from rumos_bank.api.schemas import MEDIA, Refusal
+from rumos_bank.ground.keys import AUDIT, Key, KeyRing
+from rumos_bank.ground.settings import ApiSettings
+from rumos_bank.monitoring.monitor import Watch
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

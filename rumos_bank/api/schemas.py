@@ -31,7 +31,7 @@ from pydantic import (
     create_model,
 )
 
-from ..data.contract import EXAMPLE_CLIENT, FIELDS, list_values
+from rumos_bank.data.contract import EXAMPLE_CLIENT, FIELDS, list_values
 from rumos_bank.governance.events import (
     AppealDecided,
     Appealed,
@@ -42,12 +42,12 @@ from rumos_bank.governance.events import (
     SecondLook,
     read_entry,
 )
-from ..governance.ledger import require_own_words
-from ..governance.references import LONGEST as LONGEST_REFERENCE
-from ..governance.references import check_reference
-from ..ground.errors import DataError
-from ..serving.cases import Case, Page, Query, Summary
-from ..serving.decision_log import INTERFACES, require_day
+from rumos_bank.governance.ledger import require_own_words
+from rumos_bank.governance.references import LONGEST as LONGEST_REFERENCE
+from rumos_bank.governance.references import check_reference
+from rumos_bank.ground.errors import DataError
+from rumos_bank.serving.cases import Case, Page, Query, Summary
+from rumos_bank.serving.decision_log import INTERFACES, require_day
 
 # %% ../../nbs/lib/api/70_schemas.ipynb #6a08ec47
 MEDIA = "application/problem+json"

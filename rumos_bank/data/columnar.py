@@ -20,8 +20,8 @@ from urllib.parse import unquote
 
 import numpy as np
 
-from .columns import Fields, Styles, TableError, resolve_names
-from .contract import CLIENT_COLUMNS
+from rumos_bank.data.columns import Fields, Styles, TableError, resolve_names
+from rumos_bank.data.contract import CLIENT_COLUMNS
 from rumos_bank.data.places import (
     CHUNK_ROWS,
     Broken,
@@ -41,7 +41,7 @@ from rumos_bank.data.places import (
     readable_errors,
     require_here,
 )
-from ..ground.errors import DataError
+from rumos_bank.ground.errors import DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -24,7 +24,7 @@ from rumos_bank.data.contract import (
     judge_value,
     simplify_name,
 )
-from ..ground.errors import DataError
+from rumos_bank.ground.errors import DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
-from ..ground.errors import DataError
+from rumos_bank.ground.errors import DataError
 
 if TYPE_CHECKING:
     import pandas as pd

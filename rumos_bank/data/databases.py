@@ -19,7 +19,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import numpy as np
 
-from .columns import Fields, Styles, is_text, plain_column, resolve_names
+from rumos_bank.data.columns import Fields, Styles, is_text, plain_column, resolve_names
 from rumos_bank.data.places import (
     CHUNK_ROWS,
     Chunk,
@@ -34,7 +34,7 @@ from rumos_bank.data.places import (
     readable_errors,
     show_place,
 )
-from ..ground.errors import DataError, RumosError, require_extra
+from rumos_bank.ground.errors import DataError, RumosError, require_extra
 
 if TYPE_CHECKING:
     import pyarrow as pa

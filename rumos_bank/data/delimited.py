@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .columns import Fields, Styles, find_heading, require_titles, resolve_names
+from rumos_bank.data.columns import Fields, Styles, find_heading, require_titles, resolve_names
 from rumos_bank.data.places import (
     Broken,
     Chunk,
@@ -34,7 +34,7 @@ from rumos_bank.data.places import (
     require_here,
     show_place,
 )
-from ..ground.errors import DataError
+from rumos_bank.ground.errors import DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ..ground.errors import require_same_length
+from rumos_bank.ground.errors import require_same_length
 
 # %% ../../nbs/lib/data/18_drift.ipynb #a89ae8d8
 _SHARE = 0.1  # of the reference in a cell of amounts, at least; half of it in the last one

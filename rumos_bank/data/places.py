@@ -21,8 +21,8 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from .columns import Fields
-from ..ground.errors import DataError, ParameterError, RumosError
+from rumos_bank.data.columns import Fields
+from rumos_bank.ground.errors import DataError, ParameterError, RumosError
 
 if TYPE_CHECKING:
     import pyarrow as pa

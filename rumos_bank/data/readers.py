@@ -25,10 +25,10 @@ from rumos_bank.data.columnar import (
     open_parquet,
     refuse_json,
 )
-from .columns import TableError, is_text, may_hold_letters, plain_column, resolve_names
-from .contract import CLIENT_COLUMNS
-from .databases import is_delta, is_iceberg, open_database, open_delta, open_iceberg
-from .delimited import open_delimited
+from rumos_bank.data.columns import TableError, is_text, may_hold_letters, plain_column, resolve_names
+from rumos_bank.data.contract import CLIENT_COLUMNS
+from rumos_bank.data.databases import is_delta, is_iceberg, open_database, open_delta, open_iceberg
+from rumos_bank.data.delimited import open_delimited
 
 # %% ../../nbs/lib/data/16_readers.ipynb #72691bad
 from rumos_bank.data.places import (
@@ -52,9 +52,9 @@ from rumos_bank.data.places import (
     show_place,
     to_place,
 )
-from .sheets import open_sheet
-from .statistical import open_statistical
-from ..ground.errors import DataError
+from rumos_bank.data.sheets import open_sheet
+from rumos_bank.data.statistical import open_statistical
+from rumos_bank.ground.errors import DataError
 
 # %% ../../nbs/lib/data/16_readers.ipynb #a56fbc35
 class Format(NamedTuple):

@@ -18,8 +18,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from .columns import Fields, Styles, find_heading, require_titles, resolve_names
-from .contract import ID
+from rumos_bank.data.columns import Fields, Styles, find_heading, require_titles, resolve_names
+from rumos_bank.data.contract import ID
 from rumos_bank.data.places import (
     CHUNK_ROWS,
     Broken,
@@ -33,7 +33,7 @@ from rumos_bank.data.places import (
     readable_errors,
     show_place,
 )
-from ..ground.errors import DataError, RumosError
+from rumos_bank.ground.errors import DataError, RumosError
 
 if TYPE_CHECKING:
     import pyarrow as pa

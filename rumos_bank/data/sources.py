@@ -25,14 +25,14 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from .columns import is_text, plain_column
-from .contract import CLIENT_COLUMNS, FIELD_OF, ID, TARGET, fingerprint, validate_clients
-from .databases import is_delta, is_iceberg
-from .places import Broken, Chunk, Held, Source, open_bytes, readable_errors
-from .readers import SUFFIXES, find_sign, open_source, unpack_zip
-from .sheets import find_workbook_kind
-from ..ground.errors import DataError, ParameterError
-from ..ground.settings import Settings, SplitSettings
+from rumos_bank.data.columns import is_text, plain_column
+from rumos_bank.data.contract import CLIENT_COLUMNS, FIELD_OF, ID, TARGET, fingerprint, validate_clients
+from rumos_bank.data.databases import is_delta, is_iceberg
+from rumos_bank.data.places import Broken, Chunk, Held, Source, open_bytes, readable_errors
+from rumos_bank.data.readers import SUFFIXES, find_sign, open_source, unpack_zip
+from rumos_bank.data.sheets import find_workbook_kind
+from rumos_bank.ground.errors import DataError, ParameterError
+from rumos_bank.ground.settings import Settings, SplitSettings
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .columns import Fields, list_readings, resolve_names
-from .contract import FIELD_OF, ID, simplify_name
+from rumos_bank.data.columns import Fields, list_readings, resolve_names
+from rumos_bank.data.contract import FIELD_OF, ID, simplify_name
 from rumos_bank.data.places import (
     Chunk,
     Held,
@@ -30,8 +30,8 @@ from rumos_bank.data.places import (
     require_here,
     show_place,
 )
-from .sheets import write_cell
-from ..ground.errors import DataError, require_extra
+from rumos_bank.data.sheets import write_cell
+from rumos_bank.ground.errors import DataError, require_extra
 
 if TYPE_CHECKING:
     import pyarrow as pa

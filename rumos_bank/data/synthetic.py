@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .contract import BILLS, CLIENT_COLUMNS, FIELDS, ID, PAYMENTS, STATUSES, TARGET
-from ..ground.errors import DataError, ParameterError
+from rumos_bank.data.contract import BILLS, CLIENT_COLUMNS, FIELDS, ID, PAYMENTS, STATUSES, TARGET
+from rumos_bank.ground.errors import DataError, ParameterError
 
 if TYPE_CHECKING:
     import pandas as pd

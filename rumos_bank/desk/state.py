@@ -24,11 +24,11 @@ import numpy as np
 from traitlets import Any as Anything
 from traitlets import Dict, Enum, HasTraits, Instance, Unicode, observe
 
-from ..data.columns import TableError, resolve_names
-from ..data.contract import BILLS, CLIENT_COLUMNS, EXAMPLE_CLIENT, ID, PAYMENTS, STATUSES, TARGET
-from ..data.places import Held, Source
-from ..data.readers import open_source
-from .texts import OfficerError, describe_change, read_whole
+from rumos_bank.data.columns import TableError, resolve_names
+from rumos_bank.data.contract import BILLS, CLIENT_COLUMNS, EXAMPLE_CLIENT, ID, PAYMENTS, STATUSES, TARGET
+from rumos_bank.data.places import Held, Source
+from rumos_bank.data.readers import open_source
+from rumos_bank.desk.texts import OfficerError, describe_change, read_whole
 from rumos_bank.desk.uploads import (
     Upload,
     choose_references,
@@ -52,12 +52,12 @@ from rumos_bank.governance.events import (
     is_kind,
     read_entry,
 )
-from ..governance.ledger import require_own_words
-from ..governance.references import LONGEST, check_reference
-from ..ground.errors import DataError, ParameterError, RumosError, SettingsError, StoreError
-from ..ground.settings import Costs, Settings
-from ..monitoring.monitor import REST, Monitor, keep_watch, last_watch
-from ..serving.batch import CHANGE_COLUMNS, EXPLAINED, REASON_COLUMNS, fit_reasons
+from rumos_bank.governance.ledger import require_own_words
+from rumos_bank.governance.references import LONGEST, check_reference
+from rumos_bank.ground.errors import DataError, ParameterError, RumosError, SettingsError, StoreError
+from rumos_bank.ground.settings import Costs, Settings
+from rumos_bank.monitoring.monitor import REST, Monitor, keep_watch, last_watch
+from rumos_bank.serving.batch import CHANGE_COLUMNS, EXPLAINED, REASON_COLUMNS, fit_reasons
 from rumos_bank.serving.cases import (
     Case,
     decide_appeal,
@@ -68,8 +68,8 @@ from rumos_bank.serving.cases import (
     record_override,
     record_second_look,
 )
-from ..serving.champion import Champion, Decision, Follower
-from ..serving.decision_log import DecisionLog, decide_and_record, decide_table
+from rumos_bank.serving.champion import Champion, Decision, Follower
+from rumos_bank.serving.decision_log import DecisionLog, decide_and_record, decide_table
 from rumos_bank.serving.letters import (
     LetterFacts,
     describe_case,
@@ -77,8 +77,8 @@ from rumos_bank.serving.letters import (
     write_letter,
     write_letter_pdf,
 )
-from ..serving.replay import load_promoted
-from ..serving.words import LANGUAGES, describe_group, write_number
+from rumos_bank.serving.replay import load_promoted
+from rumos_bank.serving.words import LANGUAGES, describe_group, write_number
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING
 
-from ..ground.errors import DataError
+from rumos_bank.ground.errors import DataError
 from rumos_bank.serving.words import (
     LOCALES,
     WORDS,

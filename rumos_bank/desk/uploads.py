@@ -22,17 +22,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..data.columns import TableError, list_readings
-from ..data.contract import FIELD_OF, ID, judge_value
-from ..data.places import Broken, Held, Source, find_suffix, readable_errors
-from ..data.readers import FORMATS, open_source
-from .texts import OfficerError, translate
-from ..governance.references import LONGEST, check_reference
-from ..ground.errors import DataError
-from ..serving.batch import REASONS, ROW, find_replaced, list_references, write_parquet
-from ..serving.decision_log import hash_table
-from ..serving.words import write_number
-from ..serving.writers import PLAIN, choose_dialect, find_like, show_printable, write_table
+from rumos_bank.data.columns import TableError, list_readings
+from rumos_bank.data.contract import FIELD_OF, ID, judge_value
+from rumos_bank.data.places import Broken, Held, Source, find_suffix, readable_errors
+from rumos_bank.data.readers import FORMATS, open_source
+from rumos_bank.desk.texts import OfficerError, translate
+from rumos_bank.governance.references import LONGEST, check_reference
+from rumos_bank.ground.errors import DataError
+from rumos_bank.serving.batch import REASONS, ROW, find_replaced, list_references, write_parquet
+from rumos_bank.serving.decision_log import hash_table
+from rumos_bank.serving.words import write_number
+from rumos_bank.serving.writers import PLAIN, choose_dialect, find_like, show_printable, write_table
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..data.contract import CLIENT_COLUMNS, ID
+from rumos_bank.data.contract import CLIENT_COLUMNS, ID
 from rumos_bank.desk.state import (
     PRESETS,
     Batch,
@@ -42,7 +42,7 @@ from rumos_bank.desk.texts import (
     write_probability,
     write_time,
 )
-from .uploads import Upload, describe_line, describe_row, write_rejected, write_template
+from rumos_bank.desk.uploads import Upload, describe_line, describe_row, write_rejected, write_template
 from rumos_bank.governance.events import (
     EVENTS,
     AppealDecided,
@@ -54,11 +54,11 @@ from rumos_bank.governance.events import (
     SecondLook,
     read_entry,
 )
-from ..ground.settings import Settings
-from ..ground.templates import render
-from ..model.cost import decide
-from ..serving.cases import Case
-from ..serving.decision_log import DECISION_ID, DecisionLog
+from rumos_bank.ground.settings import Settings
+from rumos_bank.ground.templates import render
+from rumos_bank.model.cost import decide
+from rumos_bank.serving.cases import Case
+from rumos_bank.serving.decision_log import DECISION_ID, DecisionLog
 from rumos_bank.serving.words import (
     LANGUAGES,
     describe_group,

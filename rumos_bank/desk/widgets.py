@@ -20,15 +20,15 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from ..data.contract import BILLS, FIELD_OF, PAYMENTS, STATUSES
-from . import views
-from .state import PRESETS, Desk, list_answers, open_desk
-from .texts import OfficerError, read_whole, translate, write_euros
-from .uploads import UPLOADED, list_reference_columns
-from ..governance.references import LONGEST
-from ..ground.errors import NoChampionError, ParameterError, RumosError, SettingsError, require_extra
-from ..ground.settings import Costs, Settings, find_settings, read_settings
-from ..serving.words import LANGUAGES, list_choices, name_field, name_month, write_number
+from rumos_bank.data.contract import BILLS, FIELD_OF, PAYMENTS, STATUSES
+from rumos_bank.desk import views
+from rumos_bank.desk.state import PRESETS, Desk, list_answers, open_desk
+from rumos_bank.desk.texts import OfficerError, read_whole, translate, write_euros
+from rumos_bank.desk.uploads import UPLOADED, list_reference_columns
+from rumos_bank.governance.references import LONGEST
+from rumos_bank.ground.errors import NoChampionError, ParameterError, RumosError, SettingsError, require_extra
+from rumos_bank.ground.settings import Costs, Settings, find_settings, read_settings
+from rumos_bank.serving.words import LANGUAGES, list_choices, name_field, name_month, write_number
 
 _LOG = logging.getLogger(__name__)
 

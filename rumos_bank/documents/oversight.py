@@ -22,9 +22,9 @@ from rumos_bank.governance.events import (
     Promoted,
     select,
 )
-from ..governance.findings import find_findings, today
-from ..governance.promotion import find_gates
-from ..ground.settings import Settings
+from rumos_bank.governance.findings import find_findings, today
+from rumos_bank.governance.promotion import find_gates
+from rumos_bank.ground.settings import Settings
 
 # %% ../../nbs/lib/documents/68_oversight.ipynb #5fd84c3c
 NOT_NAMED = "not named"

@@ -16,7 +16,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from ..ground.errors import PipelineError, require_extra
+from rumos_bank.ground.errors import PipelineError, require_extra
 
 LOOK = Path(str(files("rumos_bank"))) / "assets" / "templates" / "dossier" / "dossier.typ"
 

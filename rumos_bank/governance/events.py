@@ -19,7 +19,7 @@ from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from functools import cache
 from typing import Any, ClassVar, Generic, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from ..ground.errors import StoreError
+from rumos_bank.ground.errors import StoreError
 
 # %% ../../nbs/lib/governance/37_events.ipynb #506eddbe
 EVENTS: dict[str, type["Event"]] = {}  # name in the file → class

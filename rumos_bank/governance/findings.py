@@ -18,9 +18,9 @@ from rumos_bank.governance.events import (
     Line,
     select,
 )
-from .ledger import append_event, read_ledger, require_own_words
-from ..ground.errors import ParameterError
-from ..ground.settings import Settings
+from rumos_bank.governance.ledger import append_event, read_ledger, require_own_words
+from rumos_bank.ground.errors import ParameterError
+from rumos_bank.ground.settings import Settings
 
 # %% ../../nbs/lib/governance/45_findings.ipynb #32b8d87d
 @dataclass(frozen=True)

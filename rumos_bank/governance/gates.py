@@ -16,23 +16,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, FIELD_OF, FIELDS, ID, LATE_CLIENT, TARGET
-from .events import FAIL, PASS, WARN, Check
-from .integrity import load_trusted
-from .tracking import is_priced
-from ..ground.errors import ParameterError, StoreError
-from ..ground.settings import Costs, Prices, Settings
-from ..ground.statistics import compare_by_folds
-from ..model.cost import decide, find_costs
-from ..model.decision import DecisionModel, make_decision
-from ..model.evaluate import calibration_error
-from ..model.explain import ALWAYS_GIVEN, explain, seen_groups
-from ..model.families import find_family, make_model, rank_simplicity
-from ..model.features import PROMISES, feature_names
-from ..model.portable import PORTABLE, SKOPS, as_lists, count_differences, read_portable
-from ..model.search import cost_by_fold, tuned_cost_by_fold
-from ..validation.grades import measure_in_the_large, tabulate_grades
-from ..validation.judge import judge_predecessor, measure_declared, measure_promises
+from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, FIELD_OF, FIELDS, ID, LATE_CLIENT, TARGET
+from rumos_bank.governance.events import FAIL, PASS, WARN, Check
+from rumos_bank.governance.integrity import load_trusted
+from rumos_bank.governance.tracking import is_priced
+from rumos_bank.ground.errors import ParameterError, StoreError
+from rumos_bank.ground.settings import Costs, Prices, Settings
+from rumos_bank.ground.statistics import compare_by_folds
+from rumos_bank.model.cost import decide, find_costs
+from rumos_bank.model.decision import DecisionModel, make_decision
+from rumos_bank.model.evaluate import calibration_error
+from rumos_bank.model.explain import ALWAYS_GIVEN, explain, seen_groups
+from rumos_bank.model.families import find_family, make_model, rank_simplicity
+from rumos_bank.model.features import PROMISES, feature_names
+from rumos_bank.model.portable import PORTABLE, SKOPS, as_lists, count_differences, read_portable
+from rumos_bank.model.search import cost_by_fold, tuned_cost_by_fold
+from rumos_bank.validation.grades import measure_in_the_large, tabulate_grades
+from rumos_bank.validation.judge import judge_predecessor, measure_declared, measure_promises
 from rumos_bank.validation.slices import (
     FEWEST,
     PROTECTED_SLICES,

@@ -28,13 +28,13 @@ from rumos_bank.governance.events import (
     VersionEvent,
     select,
 )
-from .integrity import read_folder
-from .ledger import CHAMPION, find_changes, read_ledger
-from .promotion import find_judged
-from .promotion_state import finish_changes, lock_promotions
-from .tracking import Store, find_model_files, find_searches, tags_of
-from ..ground.errors import ParameterError, StoreError
-from ..ground.settings import Settings
+from rumos_bank.governance.integrity import read_folder
+from rumos_bank.governance.ledger import CHAMPION, find_changes, read_ledger
+from rumos_bank.governance.promotion import find_judged
+from rumos_bank.governance.promotion_state import finish_changes, lock_promotions
+from rumos_bank.governance.tracking import Store, find_model_files, find_searches, tags_of
+from rumos_bank.ground.errors import ParameterError, StoreError
+from rumos_bank.ground.settings import Settings
 
 # %% ../../nbs/lib/governance/43_history.ipynb #7fdc02e8
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..ground.errors import StoreError
+from rumos_bank.ground.errors import StoreError
 
 if TYPE_CHECKING:
     from rumos_bank.model.decision import DecisionModel

@@ -35,9 +35,9 @@ from rumos_bank.governance.events import (
     read_line,
     select,
 )
-from ..ground.errors import ParameterError, StoreError
-from ..ground.files import write_file, write_temporary
-from ..ground.settings import Settings
+from rumos_bank.ground.errors import ParameterError, StoreError
+from rumos_bank.ground.files import write_file, write_temporary
+from rumos_bank.ground.settings import Settings
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey

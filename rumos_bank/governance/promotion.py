@@ -12,8 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..data.contract import ID, TARGET
-from ..data.sources import Dataset
+from rumos_bank.data.contract import ID, TARGET
+from rumos_bank.data.sources import Dataset
 from rumos_bank.governance.events import (
     FAIL,
     PASS,
@@ -42,8 +42,8 @@ from rumos_bank.governance.gates import (
     failed,
     is_unasked,
 )
-from .integrity import load_trusted
-from .ledger import append_event, find_user, read_ledger, require_own_words
+from rumos_bank.governance.integrity import load_trusted
+from rumos_bank.governance.ledger import append_event, find_user, read_ledger, require_own_words
 from rumos_bank.governance.promotion_state import (
     ChampionVersion,
     find_champion,
@@ -64,12 +64,12 @@ from rumos_bank.governance.tracking import (
     register_winner,
     tags_of,
 )
-from ..ground.errors import ParameterError, StoreError
-from ..ground.settings import Settings
-from ..ground.statistics import Difference, compare_by_folds
-from ..model.families import find_family, rank_simplicity
-from ..model.portable import SKOPS
-from ..model.search import cross_validate, make_folds
+from rumos_bank.ground.errors import ParameterError, StoreError
+from rumos_bank.ground.settings import Settings
+from rumos_bank.ground.statistics import Difference, compare_by_folds
+from rumos_bank.model.families import find_family, rank_simplicity
+from rumos_bank.model.portable import SKOPS
+from rumos_bank.model.search import cross_validate, make_folds
 
 if TYPE_CHECKING:
     import pandas as pd

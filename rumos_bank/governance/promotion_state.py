@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data.contract import EXAMPLE_CLIENT
+from rumos_bank.data.contract import EXAMPLE_CLIENT
 from rumos_bank.governance.events import (
     Abandoned,
     AliasRestored,
@@ -28,7 +28,7 @@ from rumos_bank.governance.events import (
     RolledBack,
     select,
 )
-from .integrity import digest_file, load_trusted, read_folder
+from rumos_bank.governance.integrity import digest_file, load_trusted, read_folder
 from rumos_bank.governance.ledger import (
     CHAMPION,
     append_event,
@@ -47,10 +47,10 @@ from rumos_bank.governance.tracking import (
     read_files,
     read_model_record,
 )
-from ..ground.errors import ParameterError, StoreError
-from ..ground.files import hold_lock
-from ..model.families import FAMILIES
-from ..model.portable import PORTABLE, SKOPS, read_portable
+from rumos_bank.ground.errors import ParameterError, StoreError
+from rumos_bank.ground.files import hold_lock
+from rumos_bank.model.families import FAMILIES
+from rumos_bank.model.portable import PORTABLE, SKOPS, read_portable
 
 # %% ../../nbs/lib/governance/40_promotion_state.ipynb #9dea6089
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..ground.errors import DataError, StoreError
-from ..ground.files import write_file, write_temporary
-from ..ground.settings import Settings
+from rumos_bank.ground.errors import DataError, StoreError
+from rumos_bank.ground.files import write_file, write_temporary
+from rumos_bank.ground.settings import Settings
 
 # %% ../../nbs/lib/governance/44_references.ipynb #4abb79fa
 LONGEST = 64  # characters of a reference

@@ -13,12 +13,12 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
-from .events import Intent, Judgement, LedgerEvent, Line
-from .integrity import digest_value, require_inside
-from .ledger import CHAMPION, LEDGER, allowed_versions, find_changes, read_ledger
-from ..ground.errors import NoChampionError, StoreError
-from ..ground.settings import DATABASE, Settings
-from ..model.portable import PORTABLE, SKOPS
+from rumos_bank.governance.events import Intent, Judgement, LedgerEvent, Line
+from rumos_bank.governance.integrity import digest_value, require_inside
+from rumos_bank.governance.ledger import CHAMPION, LEDGER, allowed_versions, find_changes, read_ledger
+from rumos_bank.ground.errors import NoChampionError, StoreError
+from rumos_bank.ground.settings import DATABASE, Settings
+from rumos_bank.model.portable import PORTABLE, SKOPS
 
 PATIENCE = 10  # seconds that the server or a locked database may take
 

@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from ..data.sources import Dataset
-from .events import Check
-from .integrity import digest_value, library_digest
-from .promotion import Verdict, promote
-from .promotion_state import ChampionVersion, read_champion
-from .registry import miss_champion
+from rumos_bank.data.sources import Dataset
+from rumos_bank.governance.events import Check
+from rumos_bank.governance.integrity import digest_value, library_digest
+from rumos_bank.governance.promotion import Verdict, promote
+from rumos_bank.governance.promotion_state import ChampionVersion, read_champion
+from rumos_bank.governance.registry import miss_champion
 from rumos_bank.governance.tracking import (
     Store,
     describe_prices,
@@ -28,13 +28,13 @@ from rumos_bank.governance.tracking import (
     read_tested,
     require_whole,
 )
-from ..ground.errors import ParameterError, StoreError
-from ..ground.settings import Costs
-from ..model.cost import decide, find_costs
-from ..model.decision import DecisionModel, make_decision
-from ..model.evaluate import bootstrap_cost, measure
-from ..model.explain import make_reference
-from ..model.search import SearchResult, choose_rule, refit_on_resamples
+from rumos_bank.ground.errors import ParameterError, StoreError
+from rumos_bank.ground.settings import Costs
+from rumos_bank.model.cost import decide, find_costs
+from rumos_bank.model.decision import DecisionModel, make_decision
+from rumos_bank.model.evaluate import bootstrap_cost, measure
+from rumos_bank.model.explain import make_reference
+from rumos_bank.model.search import SearchResult, choose_rule, refit_on_resamples
 
 if TYPE_CHECKING:
     import numpy as np

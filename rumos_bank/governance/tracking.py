@@ -25,8 +25,8 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from ..data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, TARGET
-from ..data.sources import Dataset
+from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, TARGET
+from rumos_bank.data.sources import Dataset
 from rumos_bank.governance.integrity import (
     content_digest,
     digest_file,
@@ -35,11 +35,11 @@ from rumos_bank.governance.integrity import (
     read_folder,
     types_to_trust,
 )
-from ..ground.errors import StoreError, require_extra
-from ..ground.files import hold_lock
-from ..ground.settings import DATABASE, Prices, Settings
-from ..model.families import plain_parameters
-from ..model.portable import PORTABLE, SKOPS, make_portable
+from rumos_bank.ground.errors import StoreError, require_extra
+from rumos_bank.ground.files import hold_lock
+from rumos_bank.ground.settings import DATABASE, Prices, Settings
+from rumos_bank.model.families import plain_parameters
+from rumos_bank.model.portable import PORTABLE, SKOPS, make_portable
 
 if TYPE_CHECKING:
     import pandas as pd

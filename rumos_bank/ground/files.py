@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from .errors import StoreError
+from rumos_bank.ground.errors import StoreError
 
 # %% ../../nbs/lib/ground/02_files.ipynb #1800ff49
 def sync_path(

@@ -17,9 +17,9 @@ from hashlib import sha256
 from hmac import compare_digest
 from pathlib import Path
 
-from .errors import ParameterError, StoreError
-from .files import hold_lock, write_file
-from .settings import Settings
+from rumos_bank.ground.errors import ParameterError, StoreError
+from rumos_bank.ground.files import hold_lock, write_file
+from rumos_bank.ground.settings import Settings
 
 KEYS = "keys.json"  # in the store's folder
 AUDIT = "audit"

@@ -38,7 +38,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from .errors import SettingsError
+from rumos_bank.ground.errors import SettingsError
 
 # %% ../../nbs/lib/ground/01_settings.ipynb #8fc1ebbf
 def _listed(value: Any) -> Any:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import ParameterError, require_same_length
+from rumos_bank.ground.errors import ParameterError, require_same_length
 
 # %% ../../nbs/lib/ground/03_statistics.ipynb #2283c4b7
 def wilson_interval(

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from ..data.contract import BILLS, CLIENT_COLUMNS
-from ..ground.errors import ParameterError, require_same_length
-from ..ground.settings import Costs, Prices
+from rumos_bank.data.contract import BILLS, CLIENT_COLUMNS
+from rumos_bank.ground.errors import ParameterError, require_same_length
+from rumos_bank.ground.settings import Costs, Prices
 
 # %% ../../nbs/lib/model/20_cost.ipynb #1cfb86af
 LIMIT_AT, BILL_AT = CLIENT_COLUMNS.index("LIMIT_BAL"), CLIENT_COLUMNS.index(BILLS[0])

@@ -12,9 +12,9 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
-from ..data.contract import CLIENT_COLUMNS
-from ..ground.errors import ParameterError, require_same_length
-from ..ground.settings import Costs, Prices
+from rumos_bank.data.contract import CLIENT_COLUMNS
+from rumos_bank.ground.errors import ParameterError, require_same_length
+from rumos_bank.ground.settings import Costs, Prices
 from rumos_bank.model.cost import (
     business_cost,
     decide,
@@ -25,7 +25,7 @@ from rumos_bank.model.cost import (
     require_in_range,
     require_rule,
 )
-from .features import feature_matrix, feature_names
+from rumos_bank.model.features import feature_matrix, feature_names
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..data.contract import BILLS, CLIENT_COLUMNS, PAYMENTS, STATUSES
-from ..ground.errors import ParameterError, require_same_length
-from ..ground.settings import Costs
-from ..ground.statistics import bootstrap_totals, percentile_interval
-from .cost import business_cost, cost_each, decide, savings
+from rumos_bank.data.contract import BILLS, CLIENT_COLUMNS, PAYMENTS, STATUSES
+from rumos_bank.ground.errors import ParameterError, require_same_length
+from rumos_bank.ground.settings import Costs
+from rumos_bank.ground.statistics import bootstrap_totals, percentile_interval
+from rumos_bank.model.cost import business_cost, cost_each, decide, savings
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -26,10 +26,10 @@ from rumos_bank.data.contract import (
     TARGET,
     check_client,
 )
-from ..ground.errors import ParameterError, require_same_length
-from ..ground.statistics import wilson_interval
-from .cost import decide
-from .features import feature_matrix
+from rumos_bank.ground.errors import ParameterError, require_same_length
+from rumos_bank.ground.statistics import wilson_interval
+from rumos_bank.model.cost import decide
+from rumos_bank.model.features import feature_matrix
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..ground.errors import ParameterError
-from .features import PROMISES, choose_columns, feature_names, is_code, risk_directions
+from rumos_bank.ground.errors import ParameterError
+from rumos_bank.model.features import PROMISES, choose_columns, feature_names, is_code, risk_directions
 
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from ..data.contract import BILLS, CLIENT_COLUMNS, FIELDS, PAYMENTS, STATUSES
-from ..ground.errors import ParameterError
+from rumos_bank.data.contract import BILLS, CLIENT_COLUMNS, FIELDS, PAYMENTS, STATUSES
+from rumos_bank.ground.errors import ParameterError
 
 # %% ../../nbs/lib/model/21_features.ipynb #8417419e
 def _fold(pairwise: Callable[[Any, Any], Any]) -> Callable[..., Any]:

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..ground.errors import ParameterError, require_same_length
-from ..ground.settings import Costs
-from .cost import business_cost, cost_curve, cost_each, decide, trivial_costs
-from .evaluate import as_judged, calibration_error, reliability
+from rumos_bank.ground.errors import ParameterError, require_same_length
+from rumos_bank.ground.settings import Costs
+from rumos_bank.model.cost import business_cost, cost_curve, cost_each, decide, trivial_costs
+from rumos_bank.model.evaluate import as_judged, calibration_error, reliability
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

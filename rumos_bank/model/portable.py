@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..data.contract import CLIENT_COLUMNS, check_client
-from ..ground.errors import DataError, StoreError
-from ..ground.settings import Costs
-from .cost import find_costs, find_threshold, require_rule
-from .features import engineer, feature_matrix, feature_names
+from rumos_bank.data.contract import CLIENT_COLUMNS, check_client
+from rumos_bank.ground.errors import DataError, StoreError
+from rumos_bank.ground.settings import Costs
+from rumos_bank.model.cost import find_costs, find_threshold, require_rule
+from rumos_bank.model.features import engineer, feature_matrix, feature_names
 
 if TYPE_CHECKING:
     from rumos_bank.model.decision import DecisionModel

@@ -15,9 +15,9 @@ from statistics import NormalDist
 
 import numpy as np
 
-from ..data.drift import join_rare_cells
-from ..ground.errors import ParameterError, require_same_length
-from ..ground.statistics import chi_squared_p_value, spread
+from rumos_bank.data.drift import join_rare_cells
+from rumos_bank.ground.errors import ParameterError, require_same_length
+from rumos_bank.ground.statistics import chi_squared_p_value, spread
 
 # %% ../../nbs/lib/model/19_power.ipynb #595ec8fb
 @lru_cache(maxsize=256)

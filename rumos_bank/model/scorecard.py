@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..ground.errors import ParameterError
-from ..ground.templates import render
-from .decision import DecisionModel
-from .families import SCORECARD_COLUMNS
-from .features import feature_matrix, feature_names
+from rumos_bank.ground.errors import ParameterError
+from rumos_bank.ground.templates import render
+from rumos_bank.model.decision import DecisionModel
+from rumos_bank.model.families import SCORECARD_COLUMNS
+from rumos_bank.model.features import feature_matrix, feature_names
 
 if TYPE_CHECKING:
     import pandas as pd

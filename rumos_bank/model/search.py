@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..data.contract import ID, TARGET
-from ..ground.errors import ParameterError, RumosError, require_same_length
-from ..ground.settings import Costs, Settings
-from .cost import choose_threshold, cost_each, decide, find_costs
-from .decision import DecisionModel, make_decision
-from .evaluate import as_judged, calibration_error, log_loss
-from .families import Family, find_family, make_model
-from .features import feature_matrix, feature_names
+from rumos_bank.data.contract import ID, TARGET
+from rumos_bank.ground.errors import ParameterError, RumosError, require_same_length
+from rumos_bank.ground.settings import Costs, Settings
+from rumos_bank.model.cost import choose_threshold, cost_each, decide, find_costs
+from rumos_bank.model.decision import DecisionModel, make_decision
+from rumos_bank.model.evaluate import as_judged, calibration_error, log_loss
+from rumos_bank.model.families import Family, find_family, make_model
+from rumos_bank.model.features import feature_matrix, feature_names
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..governance.events import EVENTS, OutcomeKnown, PersonDecided
-from ..ground.settings import Costs, Settings
+from rumos_bank.governance.events import EVENTS, OutcomeKnown, PersonDecided
+from rumos_bank.ground.settings import Costs, Settings
 from rumos_bank.serving.case_parts import (
     PROBABILITY,
     REFER,
@@ -27,7 +27,7 @@ from rumos_bank.serving.case_parts import (
     read_shared,
     split_id,
 )
-from ..serving.decision_log import list_days, list_folders, require_day
+from rumos_bank.serving.decision_log import list_days, list_folders, require_day
 
 # %% ../../nbs/lib/monitoring/60_case_columns.ipynb #c61fe526
 def list_segments(

@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..data.columns import resolve_names
-from ..data.contract import FIELD_OF
-from ..data.places import WHOLE, Place, Selection, Source, show_place
-from ..data.readers import open_source
-from ..ground.errors import DataError
-from ..ground.settings import Settings
-from ..ground.statistics import chi_squared_p_value, wilson_interval
-from .case_columns import Cases, read_segment
-from .outcomes import NAMES
-from ..serving.case_parts import split_id
-from ..serving.cases import open_cases
-from ..validation.slices import FEWEST, PROTECTED_SLICES
+from rumos_bank.data.columns import resolve_names
+from rumos_bank.data.contract import FIELD_OF
+from rumos_bank.data.places import WHOLE, Place, Selection, Source, show_place
+from rumos_bank.data.readers import open_source
+from rumos_bank.ground.errors import DataError
+from rumos_bank.ground.settings import Settings
+from rumos_bank.ground.statistics import chi_squared_p_value, wilson_interval
+from rumos_bank.monitoring.case_columns import Cases, read_segment
+from rumos_bank.monitoring.outcomes import NAMES
+from rumos_bank.serving.case_parts import split_id
+from rumos_bank.serving.cases import open_cases
+from rumos_bank.validation.slices import FEWEST, PROTECTED_SLICES
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..data.contract import FIELDS
+from rumos_bank.data.contract import FIELDS
 from rumos_bank.data.drift import (
     Cells,
     choose_cells,
@@ -27,7 +27,7 @@ from rumos_bank.data.drift import (
     measure_distance,
     measure_psi,
 )
-from ..ground.settings import Costs
+from rumos_bank.ground.settings import Costs
 from rumos_bank.ground.statistics import (
     compare_counts,
     compare_means,
@@ -36,8 +36,8 @@ from rumos_bank.ground.statistics import (
     sum_up,
     wilson_interval,
 )
-from ..model.cost import cost_each, decide, expected_costs, find_threshold, read_prices
-from ..model.explain import Decides
+from rumos_bank.model.cost import cost_each, decide, expected_costs, find_threshold, read_prices
+from rumos_bank.model.explain import Decides
 from rumos_bank.model.power import (
     BINS,
     add_up_days,

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..data.columns import resolve_names
-from ..data.contract import CLIENT_COLUMNS, find_good_rows
-from ..data.places import WHOLE, Chunk, Place, Selection, Source, show_place
-from ..data.readers import open_source
+from rumos_bank.data.columns import resolve_names
+from rumos_bank.data.contract import CLIENT_COLUMNS, find_good_rows
+from rumos_bank.data.places import WHOLE, Chunk, Place, Selection, Source, show_place
+from rumos_bank.data.readers import open_source
 from rumos_bank.governance.events import (
     EVENTS,
     BatchDecided,
@@ -33,14 +33,14 @@ from rumos_bank.governance.events import (
     is_kind,
     read_entry,
 )
-from ..governance.integrity import read_verified
-from ..governance.registry import UnreachableError, find_promoted, find_version
-from ..ground.errors import DataError, ParameterError, StoreError
-from ..ground.files import write_file
-from ..ground.settings import Costs, Settings
-from ..model.cost import find_costs, read_prices, recover_costs
-from ..model.portable import PORTABLE
-from .case_columns import Group, find_due_day, list_segments, read_segment
+from rumos_bank.governance.integrity import read_verified
+from rumos_bank.governance.registry import UnreachableError, find_promoted, find_version
+from rumos_bank.ground.errors import DataError, ParameterError, StoreError
+from rumos_bank.ground.files import write_file
+from rumos_bank.ground.settings import Costs, Settings
+from rumos_bank.model.cost import find_costs, read_prices, recover_costs
+from rumos_bank.model.portable import PORTABLE
+from rumos_bank.monitoring.case_columns import Group, find_due_day, list_segments, read_segment
 from rumos_bank.monitoring.metrics import (
     NO_COHORT,
     REFUSED,
@@ -61,10 +61,10 @@ from rumos_bank.monitoring.metrics import (
     read_metrics,
     read_riskier,
 )
-from .outcomes import describe_aside
-from ..serving.case_parts import COSTS, PROBABILITY, list_parts, read_columns, read_shared
-from ..serving.cases import open_cases
-from ..serving.decision_log import list_days, list_folders, open_day, read_line, require_day
+from rumos_bank.monitoring.outcomes import describe_aside
+from rumos_bank.serving.case_parts import COSTS, PROBABILITY, list_parts, read_columns, read_shared
+from rumos_bank.serving.cases import open_cases
+from rumos_bank.serving.decision_log import list_days, list_folders, open_day, read_line, require_day
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ..data.columns import resolve_names
-from ..data.places import WHOLE, Chunk, Place, Selection, Source
-from ..data.readers import open_source
-from ..governance.events import OutcomeKnown, read_entry
+from rumos_bank.data.columns import resolve_names
+from rumos_bank.data.places import WHOLE, Chunk, Place, Selection, Source
+from rumos_bank.data.readers import open_source
+from rumos_bank.governance.events import OutcomeKnown, read_entry
 from rumos_bank.governance.references import (
     NOTE,
     References,
@@ -26,10 +26,10 @@ from rumos_bank.governance.references import (
     find_references,
     read_references,
 )
-from ..ground.errors import DataError
-from ..ground.settings import Settings
-from .case_columns import UNKNOWN, list_segments, read_segment
-from ..serving.batch import list_references
+from rumos_bank.ground.errors import DataError
+from rumos_bank.ground.settings import Settings
+from rumos_bank.monitoring.case_columns import UNKNOWN, list_segments, read_segment
+from rumos_bank.serving.batch import list_references
 from rumos_bank.serving.case_parts import (
     count_cases,
     find_many,
@@ -39,8 +39,8 @@ from rumos_bank.serving.case_parts import (
     read_number,
     split_id,
 )
-from ..serving.cases import open_cases
-from ..serving.decision_log import DECISION_ID, DecisionLog, read_log
+from rumos_bank.serving.cases import open_cases
+from rumos_bank.serving.decision_log import DECISION_ID, DecisionLog, read_log
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,15 +14,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..governance.events import EVENTS, Overridden, PersonDecided
-from ..ground.settings import Costs, Settings
-from ..model.cost import business_cost, expected_costs
-from ..model.evaluate import compare_costs
-from .case_columns import UNKNOWN, find_due_day, read_segment
-from .outcomes import describe_aside
-from ..serving.case_parts import split_id
-from ..serving.cases import open_cases
-from ..serving.decision_log import require_day
+from rumos_bank.governance.events import EVENTS, Overridden, PersonDecided
+from rumos_bank.ground.settings import Costs, Settings
+from rumos_bank.model.cost import business_cost, expected_costs
+from rumos_bank.model.evaluate import compare_costs
+from rumos_bank.monitoring.case_columns import UNKNOWN, find_due_day, read_segment
+from rumos_bank.monitoring.outcomes import describe_aside
+from rumos_bank.serving.case_parts import split_id
+from rumos_bank.serving.cases import open_cases
+from rumos_bank.serving.decision_log import require_day
 
 # %% ../../nbs/lib/monitoring/64_overrides.ipynb #a6cd43b5
 class _Case(NamedTuple):

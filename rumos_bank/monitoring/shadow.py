@@ -21,16 +21,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import orjson
 
-from ..data.contract import EXAMPLE_CLIENT
-from ..governance.events import PASS, WARN, Check, Decided, ShadowAnswered, read_entry
-from ..governance.registry import find_version
-from ..ground.errors import StoreError
-from ..ground.settings import Costs, Settings
-from ..model.cost import business_cost, expected_costs, recover_costs
-from .outcomes import read_outcomes
-from .overrides import LEAST, find_interval
-from ..serving.champion import Champion, read_version
-from ..serving.decision_log import DecisionLog, read_log
+from rumos_bank.data.contract import EXAMPLE_CLIENT
+from rumos_bank.governance.events import PASS, WARN, Check, Decided, ShadowAnswered, read_entry
+from rumos_bank.governance.registry import find_version
+from rumos_bank.ground.errors import StoreError
+from rumos_bank.ground.settings import Costs, Settings
+from rumos_bank.model.cost import business_cost, expected_costs, recover_costs
+from rumos_bank.monitoring.outcomes import read_outcomes
+from rumos_bank.monitoring.overrides import LEAST, find_interval
+from rumos_bank.serving.champion import Champion, read_version
+from rumos_bank.serving.decision_log import DecisionLog, read_log
 
 # %% ../../nbs/lib/monitoring/65_shadow.ipynb #7e5bd7ec
 def _load(settings: Settings) -> Champion:

@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ..data.contract import EXAMPLE_CLIENT
+from rumos_bank.data.contract import EXAMPLE_CLIENT
 from rumos_bank.governance.ledger import (
     LEDGER,
     accept_ledger,
@@ -36,17 +36,17 @@ from rumos_bank.governance.ledger import (
     trust_key,
     verify_ledger,
 )
-from ..governance.promotion_state import lock_promotions
-from ..governance.tracking import ARTIFACTS, Store, open_store
-from ..ground.errors import NoChampionError, SettingsError, StoreError
-from ..ground.files import hold_lock, rename_durably, sync_path, write_file
-from ..ground.keys import KEYS, Key, list_keys, merge_keys
-from ..ground.settings import DATABASE, Settings
-from .serve import Service, find_host
-from ..serving.audit import find_lost_erasures
-from ..serving.champion import Champion
-from ..serving.decision_log import list_record
-from ..serving.person import finish_erasures
+from rumos_bank.governance.promotion_state import lock_promotions
+from rumos_bank.governance.tracking import ARTIFACTS, Store, open_store
+from rumos_bank.ground.errors import NoChampionError, SettingsError, StoreError
+from rumos_bank.ground.files import hold_lock, rename_durably, sync_path, write_file
+from rumos_bank.ground.keys import KEYS, Key, list_keys, merge_keys
+from rumos_bank.ground.settings import DATABASE, Settings
+from rumos_bank.operations.serve import Service, find_host
+from rumos_bank.serving.audit import find_lost_erasures
+from rumos_bank.serving.champion import Champion
+from rumos_bank.serving.decision_log import list_record
+from rumos_bank.serving.person import finish_erasures
 
 # %% ../../nbs/lib/operations/86_backup.ipynb #98399f72
 DECISIONS = "decisions"  # the log's name in a backup, wherever it lies

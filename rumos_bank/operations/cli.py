@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .. import __version__
-from ..ground.console import make_progress, print_table
-from ..ground.errors import RumosError
+from rumos_bank import __version__
+from rumos_bank.ground.console import make_progress, print_table
+from rumos_bank.ground.errors import RumosError
 
 if TYPE_CHECKING:
     from rumos_bank.governance.events import Check, Overruling

@@ -18,8 +18,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from ..data.contract import FIELD_OF
-from ..documents.duties import TEXTS, find_sections
+from rumos_bank.data.contract import FIELD_OF
+from rumos_bank.documents.duties import TEXTS, find_sections
 from rumos_bank.documents.oversight import (
     LIMITS_ON_USE,
     find_open_points,
@@ -29,7 +29,7 @@ from rumos_bank.documents.oversight import (
     list_monitoring,
     list_procedures,
 )
-from ..documents.typeset import write_pdf
+from rumos_bank.documents.typeset import write_pdf
 from rumos_bank.governance.events import (
     Change,
     Intent,
@@ -40,13 +40,13 @@ from rumos_bank.governance.events import (
     RolledBack,
     VersionEvent,
 )
-from ..governance.findings import today
-from ..governance.ledger import can_sign, find_changes, find_public_key, read_ledger, sign_file
-from ..governance.promotion import find_gates, find_judged
-from ..ground.errors import PackageError, ParameterError, PipelineError
-from ..ground.files import write_file
-from ..ground.settings import Settings
-from ..ground.templates import render
+from rumos_bank.governance.findings import today
+from rumos_bank.governance.ledger import can_sign, find_changes, find_public_key, read_ledger, sign_file
+from rumos_bank.governance.promotion import find_gates, find_judged
+from rumos_bank.ground.errors import PackageError, ParameterError, PipelineError
+from rumos_bank.ground.files import write_file
+from rumos_bank.ground.settings import Settings
+from rumos_bank.ground.templates import render
 
 # %% ../../nbs/lib/operations/82_dossier.ipynb #08c38b60
 @dataclass(frozen=True)

@@ -24,8 +24,8 @@ from zipfile import BadZipFile
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from ..data.contract import fingerprint
-from ..data.sources import Dataset, load_dataset, sample_clients, split_clients
+from rumos_bank.data.contract import fingerprint
+from rumos_bank.data.sources import Dataset, load_dataset, sample_clients, split_clients
 from rumos_bank.governance.integrity import (
     digest_value,
     git_state,
@@ -33,8 +33,8 @@ from rumos_bank.governance.integrity import (
     lock_digest,
     notebook_digest,
 )
-from ..governance.promotion import Choice, Prefer, choose_champion
-from ..governance.promotion_state import find_champion
+from rumos_bank.governance.promotion import Choice, Prefer, choose_champion
+from rumos_bank.governance.promotion_state import find_champion
 from rumos_bank.governance.tracking import (
     Store,
     describe_prices,
@@ -47,13 +47,13 @@ from rumos_bank.governance.tracking import (
     require_whole,
     tags_of,
 )
-from ..ground.errors import ParameterError, PipelineError, StoreError
-from ..ground.files import write_file
-from ..ground.settings import PACKAGED, Settings, find_settings, read_settings
-from ..model.families import find_family
+from rumos_bank.ground.errors import ParameterError, PipelineError, StoreError
+from rumos_bank.ground.files import write_file
+from rumos_bank.ground.settings import PACKAGED, Settings, find_settings, read_settings
+from rumos_bank.model.families import find_family
 
 # %% ../../nbs/lib/operations/83_experiments.ipynb #80a1ebcc
-from ..model.search import Profile
+from rumos_bank.model.search import Profile
 from rumos_bank.validation.judge import (
     Contender,
     Judged,

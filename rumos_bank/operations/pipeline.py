@@ -24,14 +24,14 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..data.contract import TARGET
-from ..governance.events import Refused, Rejected
-from ..governance.gates import failed
-from ..governance.integrity import git_state, library_digest, lock_digest
-from ..governance.ledger import read_ledger
-from ..governance.promotion import Choice, Prefer, Verdict, choose_champion, note_data, promote
-from ..governance.promotion_state import find_champion, read_champion, repair
-from ..governance.repricing import reprice
+from rumos_bank.data.contract import TARGET
+from rumos_bank.governance.events import Refused, Rejected
+from rumos_bank.governance.gates import failed
+from rumos_bank.governance.integrity import git_state, library_digest, lock_digest
+from rumos_bank.governance.ledger import read_ledger
+from rumos_bank.governance.promotion import Choice, Prefer, Verdict, choose_champion, note_data, promote
+from rumos_bank.governance.promotion_state import find_champion, read_champion, repair
+from rumos_bank.governance.repricing import reprice
 from rumos_bank.governance.tracking import (
     Store,
     describe_prices,
@@ -48,15 +48,15 @@ from rumos_bank.governance.tracking import (
 )
 
 # %% ../../nbs/lib/operations/84_pipeline.ipynb #f8016bfe
-from ..ground.errors import ParameterError, PipelineError, SettingsError, StoreError
-from ..ground.files import hold_lock, write_file
-from ..ground.settings import ONE_THREAD, Settings, find_settings, read_settings, write_setting
-from ..model.cost import find_costs
-from ..model.families import find_family
-from ..model.search import PROFILES, Profile, count_fits, find_profile
-from ..monitoring.metrics import make_watch_reference
-from ..monitoring.shadow import check_shadow
-from .dossier import PDF, list_notebooks, write_dossier
+from rumos_bank.ground.errors import ParameterError, PipelineError, SettingsError, StoreError
+from rumos_bank.ground.files import hold_lock, write_file
+from rumos_bank.ground.settings import ONE_THREAD, Settings, find_settings, read_settings, write_setting
+from rumos_bank.model.cost import find_costs
+from rumos_bank.model.families import find_family
+from rumos_bank.model.search import PROFILES, Profile, count_fits, find_profile
+from rumos_bank.monitoring.metrics import make_watch_reference
+from rumos_bank.monitoring.shadow import check_shadow
+from rumos_bank.operations.dossier import PDF, list_notebooks, write_dossier
 from rumos_bank.operations.experiments import (
     JudgeParameters,
     RunData,
@@ -68,8 +68,8 @@ from rumos_bank.operations.experiments import (
     find_whole,
     load_run_data,
 )
-from .report import point_latest, summarise, write_leaderboard
-from ..serving.batch import count_cores
+from rumos_bank.operations.report import point_latest, summarise, write_leaderboard
+from rumos_bank.serving.batch import count_cores
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -19,18 +19,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..governance.events import Promoted, Proposed, Refused, Rejected
-from ..governance.promotion import UNCHANGED, Choice, Verdict
-from ..governance.tracking import PLOTS, open_store, read_artifact
-from ..ground.errors import PipelineError
-from ..ground.files import rename_durably, write_file
-from ..ground.settings import Costs, Settings
-from ..ground.templates import render
-from ..model.cost import savings, trivial_costs
-from ..model.plots import draw_leaderboard
-from ..monitoring.metrics import CATCHES, Reading, Trend, write_power
-from ..monitoring.monitor import Watch
-from .reproduce import RECORD, forget_place, read_specification, write_specification
+from rumos_bank.governance.events import Promoted, Proposed, Refused, Rejected
+from rumos_bank.governance.promotion import UNCHANGED, Choice, Verdict
+from rumos_bank.governance.tracking import PLOTS, open_store, read_artifact
+from rumos_bank.ground.errors import PipelineError
+from rumos_bank.ground.files import rename_durably, write_file
+from rumos_bank.ground.settings import Costs, Settings
+from rumos_bank.ground.templates import render
+from rumos_bank.model.cost import savings, trivial_costs
+from rumos_bank.model.plots import draw_leaderboard
+from rumos_bank.monitoring.metrics import CATCHES, Reading, Trend, write_power
+from rumos_bank.monitoring.monitor import Watch
+from rumos_bank.operations.reproduce import RECORD, forget_place, read_specification, write_specification
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from ..data.contract import ID
-from ..data.sources import Dataset, load_dataset, split_clients
+from rumos_bank.data.contract import ID
+from rumos_bank.data.sources import Dataset, load_dataset, split_clients
 from rumos_bank.governance.integrity import (
     content_digest,
     digest_file,
@@ -35,8 +35,8 @@ from rumos_bank.governance.integrity import (
     lock_digest,
     notebook_digest,
 )
-from ..governance.promotion_state import read_champion
-from ..governance.registry import miss_champion
+from rumos_bank.governance.promotion_state import read_champion
+from rumos_bank.governance.registry import miss_champion
 from rumos_bank.governance.tracking import (
     Store,
     find_searches,
@@ -47,8 +47,8 @@ from rumos_bank.governance.tracking import (
     read_tested,
     tags_of,
 )
-from ..ground.errors import DataError, PipelineError, StoreError
-from ..ground.files import hold_lock, write_file
+from rumos_bank.ground.errors import DataError, PipelineError, StoreError
+from rumos_bank.ground.files import hold_lock, write_file
 from rumos_bank.ground.settings import (
     DATABASE,
     ONE_THREAD,
@@ -58,8 +58,8 @@ from rumos_bank.ground.settings import (
     Settings,
     SplitSettings,
 )
-from ..model.cost import business_cost, decide, find_costs, find_threshold
-from ..model.portable import PORTABLE
+from rumos_bank.model.cost import business_cost, decide, find_costs, find_threshold
+from rumos_bank.model.portable import PORTABLE
 
 if TYPE_CHECKING:
     import pandas as pd

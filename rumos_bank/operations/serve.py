@@ -21,8 +21,8 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import ProxyHandler, build_opener
 
-from ..ground.errors import ParameterError, SettingsError, require_extra
-from ..ground.settings import BEHIND_LOOPBACK, Settings
+from rumos_bank.ground.errors import ParameterError, SettingsError, require_extra
+from rumos_bank.ground.settings import BEHIND_LOOPBACK, Settings
 
 SERVICES = ("mlflow", "api", "dashboard")
 NEEDS = {"api": "api", "dashboard": "desk"}  # the extras of pyproject.toml

@@ -40,14 +40,14 @@ from rumos_bank.governance.ledger import (
     read_ledger,
     require_signer,
 )
-from ..governance.promotion_state import lock_promotions
-from ..governance.references import NOTE
-from ..governance.tracking import Store
-from ..ground.errors import RumosError, StoreError
-from ..ground.files import write_file
-from ..ground.settings import Settings
-from .case_parts import find_place, hash_parts, list_parts, read_shared
-from .cases import has_forgotten
+from rumos_bank.governance.promotion_state import lock_promotions
+from rumos_bank.governance.references import NOTE
+from rumos_bank.governance.tracking import Store
+from rumos_bank.ground.errors import RumosError, StoreError
+from rumos_bank.ground.files import write_file
+from rumos_bank.ground.settings import Settings
+from rumos_bank.serving.case_parts import find_place, hash_parts, list_parts, read_shared
+from rumos_bank.serving.cases import has_forgotten
 from rumos_bank.serving.decision_log import (
     ERASED_IDS,
     RECORD,

@@ -29,9 +29,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..data.columns import Fields, describe_rows, is_text, plain_column
-from ..data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, find_good_rows
-from ..data.databases import TableWriter
+from rumos_bank.data.columns import Fields, describe_rows, is_text, plain_column
+from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, find_good_rows
+from rumos_bank.data.databases import TableWriter
 from rumos_bank.data.places import (
     WHOLE,
     Chunk,
@@ -44,13 +44,13 @@ from rumos_bank.data.places import (
     stamp_place,
     to_place,
 )
-from ..data.readers import open_source
-from ..governance.events import BatchDecided, read_entry
-from ..governance.integrity import digest_file, digest_value
-from ..governance.references import LONGEST, References, check_reference, read_references
-from ..ground.errors import DataError, ParameterError
-from ..ground.files import hold_lock, rename_durably, write_file, write_temporary
-from ..ground.settings import Settings, read_settings
+from rumos_bank.data.readers import open_source
+from rumos_bank.governance.events import BatchDecided, read_entry
+from rumos_bank.governance.integrity import digest_file, digest_value
+from rumos_bank.governance.references import LONGEST, References, check_reference, read_references
+from rumos_bank.ground.errors import DataError, ParameterError
+from rumos_bank.ground.files import hold_lock, rename_durably, write_file, write_temporary
+from rumos_bank.ground.settings import Settings, read_settings
 from rumos_bank.model.explain import (
     MOST_CHANGES,
     MOST_REASONS,
@@ -58,10 +58,10 @@ from rumos_bank.model.explain import (
     write_changes,
     write_reasons,
 )
-from .champion import Champion, Decision
+from rumos_bank.serving.champion import Champion, Decision
 
 # %% ../../nbs/lib/serving/53_batch.ipynb #bc264ee3
-from .case_parts import Shared, make_id_column, make_part, name_part
+from rumos_bank.serving.case_parts import Shared, make_id_column, make_part, name_part
 from rumos_bank.serving.decision_log import (
     DECISION_ID,
     CaseFolder,
@@ -71,7 +71,7 @@ from rumos_bank.serving.decision_log import (
     read_log,
     record_batch,
 )
-from .writers import WRITERS, choose_dialect, find_like, find_written, show_printable
+from rumos_bank.serving.writers import WRITERS, choose_dialect, find_like, find_written, show_printable
 
 if TYPE_CHECKING:
     import pyarrow as pa

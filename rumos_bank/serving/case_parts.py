@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..data.contract import FIELD_OF
-from ..governance.events import Decided
-from ..ground.errors import ParameterError, StoreError
-from ..ground.settings import Costs, Prices
-from ..model.cost import expected_costs, find_costs, find_threshold
+from rumos_bank.data.contract import FIELD_OF
+from rumos_bank.governance.events import Decided
+from rumos_bank.ground.errors import ParameterError, StoreError
+from rumos_bank.ground.settings import Costs, Prices
+from rumos_bank.model.cost import expected_costs, find_costs, find_threshold
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -38,12 +38,12 @@ from rumos_bank.governance.events import (
     is_kind,
     read_entry,
 )
-from ..governance.ledger import require_own_words
-from ..governance.references import check_reference, explain_lost_key, find_references
-from ..ground.errors import ParameterError, StoreError
-from ..ground.files import hold_lock, write_file
-from ..ground.settings import Settings
-from ..model.cost import recover_costs
+from rumos_bank.governance.ledger import require_own_words
+from rumos_bank.governance.references import check_reference, explain_lost_key, find_references
+from rumos_bank.ground.errors import ParameterError, StoreError
+from rumos_bank.ground.files import hold_lock, write_file
+from rumos_bank.ground.settings import Settings
+from rumos_bank.model.cost import recover_costs
 from rumos_bank.serving.case_parts import (
     find_place,
     find_rows,

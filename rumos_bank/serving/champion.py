@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, check_client, validate_clients
-from ..governance.events import Accepted, Judgement, Line, read_line, select
-from ..governance.integrity import digest_value, load_trusted, read_folder, read_verified
-from ..governance.ledger import LEDGER, read_ledger
+from rumos_bank.data.contract import CLIENT_COLUMNS, EXAMPLE_CLIENT, check_client, validate_clients
+from rumos_bank.governance.events import Accepted, Judgement, Line, read_line, select
+from rumos_bank.governance.integrity import digest_value, load_trusted, read_folder, read_verified
+from rumos_bank.governance.ledger import LEDGER, read_ledger
 from rumos_bank.governance.registry import (
     Promotion,
     UnreachableError,
@@ -29,9 +29,9 @@ from rumos_bank.governance.registry import (
     is_promotion,
     read_promotions,
 )
-from ..ground.errors import DataError, ParameterError, RumosError, StoreError
-from ..ground.files import write_file
-from ..ground.settings import Costs, Settings, read_settings
+from rumos_bank.ground.errors import DataError, ParameterError, RumosError, StoreError
+from rumos_bank.ground.files import write_file
+from rumos_bank.ground.settings import Costs, Settings, read_settings
 from rumos_bank.model.cost import (
     BILL_AT,
     LIMIT_AT,
@@ -42,8 +42,8 @@ from rumos_bank.model.cost import (
     is_close,
     require_rule,
 )
-from ..model.explain import Explanation, explain
-from ..model.portable import PORTABLE, SKOPS, PortableDecision, read_portable
+from rumos_bank.model.explain import Explanation, explain
+from rumos_bank.model.portable import PORTABLE, SKOPS, PortableDecision, read_portable
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -20,10 +20,10 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from .. import __version__
-from ..data.places import Held, Place, Plan, Source, list_files, show_place
-from ..governance.integrity import digest_value, library_digest
-from ..ground.errors import DataError, ParameterError, require_extra
+from rumos_bank import __version__
+from rumos_bank.data.places import Held, Place, Plan, Source, list_files, show_place
+from rumos_bank.governance.integrity import digest_value, library_digest
+from rumos_bank.ground.errors import DataError, ParameterError, require_extra
 from rumos_bank.serving.batch import (
     MANIFEST,
     Done,

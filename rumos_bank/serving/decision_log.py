@@ -27,7 +27,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..data.contract import CLIENT_COLUMNS
+from rumos_bank.data.contract import CLIENT_COLUMNS
 from rumos_bank.governance.events import (
     EVENTS,
     BatchDecided,
@@ -35,10 +35,10 @@ from rumos_bank.governance.events import (
     LogEntry,
     RecordCleared,
 )
-from ..governance.references import NOTE, References, read_references
-from ..ground.errors import ParameterError, StoreError
-from ..ground.files import write_file, write_temporary
-from ..ground.settings import AuditSettings, Settings, read_settings
+from rumos_bank.governance.references import NOTE, References, read_references
+from rumos_bank.ground.errors import ParameterError, StoreError
+from rumos_bank.ground.files import write_file, write_temporary
+from rumos_bank.ground.settings import AuditSettings, Settings, read_settings
 from rumos_bank.serving.case_parts import (
     Shared,
     find_place,

@@ -22,15 +22,15 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..data.contract import BILLS, CLIENT_COLUMNS, EXAMPLE_CLIENT, PAYMENTS, STATUSES
-from ..governance.events import Decided, LetterWritten
-from ..governance.references import check_reference, explain_lost_key, find_references
-from ..ground.errors import DataError, ParameterError, SettingsError, require_extra
-from ..ground.files import write_file
-from ..ground.settings import Settings
-from .cases import Case, find_case
-from .decision_log import DecisionLog
-from .replay import load_promoted
+from rumos_bank.data.contract import BILLS, CLIENT_COLUMNS, EXAMPLE_CLIENT, PAYMENTS, STATUSES
+from rumos_bank.governance.events import Decided, LetterWritten
+from rumos_bank.governance.references import check_reference, explain_lost_key, find_references
+from rumos_bank.ground.errors import DataError, ParameterError, SettingsError, require_extra
+from rumos_bank.ground.files import write_file
+from rumos_bank.ground.settings import Settings
+from rumos_bank.serving.cases import Case, find_case
+from rumos_bank.serving.decision_log import DecisionLog
+from rumos_bank.serving.replay import load_promoted
 from rumos_bank.serving.words import (
     LANGUAGES,
     describe_group,

@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ..data.contract import FIELD_OF
-from ..governance.events import BatchDecided, Decided, PersonErased, read_entry, select
+from rumos_bank.data.contract import FIELD_OF
+from rumos_bank.governance.events import BatchDecided, Decided, PersonErased, read_entry, select
 from rumos_bank.governance.ledger import (
     append_event,
     finish_rotation,
@@ -23,15 +23,15 @@ from rumos_bank.governance.ledger import (
     read_ledger,
     require_own_words,
 )
-from ..governance.promotion_state import lock_promotions
-from ..governance.references import check_reference
-from ..governance.tracking import Store
-from ..ground.errors import ParameterError, StoreError
-from ..ground.files import write_file
-from ..ground.settings import Settings
-from ..ground.templates import render
-from .audit import append_seal, find_lost_erasures
-from .case_parts import erase_rows, find_place
+from rumos_bank.governance.promotion_state import lock_promotions
+from rumos_bank.governance.references import check_reference
+from rumos_bank.governance.tracking import Store
+from rumos_bank.ground.errors import ParameterError, StoreError
+from rumos_bank.ground.files import write_file
+from rumos_bank.ground.settings import Settings
+from rumos_bank.ground.templates import render
+from rumos_bank.serving.audit import append_seal, find_lost_erasures
+from rumos_bank.serving.case_parts import erase_rows, find_place
 from rumos_bank.serving.cases import (
     find_by_reference,
     find_case,
@@ -39,7 +39,7 @@ from rumos_bank.serving.cases import (
     has_forgotten,
     open_cases,
 )
-from .decision_log import DecisionLog, blank_line, check_line, start_chain
+from rumos_bank.serving.decision_log import DecisionLog, blank_line, check_line, start_chain
 
 # %% ../../nbs/lib/serving/59_person.ipynb #86d38424
 def _describe_values(asked: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..data.contract import CLIENT_COLUMNS
-from ..data.places import Selection, is_database, list_files, to_place
+from rumos_bank.data.contract import CLIENT_COLUMNS
+from rumos_bank.data.places import Selection, is_database, list_files, to_place
 from rumos_bank.governance.events import (
     EVENTS,
     Appealed,
@@ -29,10 +29,10 @@ from rumos_bank.governance.events import (
     is_kind,
     read_entry,
 )
-from ..governance.registry import find_promoted
-from ..ground.errors import ParameterError, RumosError, StoreError
-from ..ground.settings import AuditSettings, LedgerSettings, Settings
-from .batch import predict_file
+from rumos_bank.governance.registry import find_promoted
+from rumos_bank.ground.errors import ParameterError, RumosError, StoreError
+from rumos_bank.ground.settings import AuditSettings, LedgerSettings, Settings
+from rumos_bank.serving.batch import predict_file
 from rumos_bank.serving.case_parts import (
     PROBABILITY,
     REFER,
@@ -42,10 +42,10 @@ from rumos_bank.serving.case_parts import (
     make_ids,
     read_blocks,
 )
-from .cases import Case, find_case
-from .champion import Champion, read_version
-from .decision_log import DecisionLog, list_folders, read_log
-from .writers import find_written
+from rumos_bank.serving.cases import Case, find_case
+from rumos_bank.serving.champion import Champion, read_version
+from rumos_bank.serving.decision_log import DecisionLog, list_folders, read_log
+from rumos_bank.serving.writers import find_written
 
 # %% ../../nbs/lib/serving/56_replay.ipynb #f495aa12
 def load_promoted(

@@ -12,8 +12,8 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from ..data.contract import BILLS, FIELD_OF, FIELDS, MONTHS, PAYMENTS, STATUSES, ClientField
-from ..ground.errors import ParameterError
+from rumos_bank.data.contract import BILLS, FIELD_OF, FIELDS, MONTHS, PAYMENTS, STATUSES, ClientField
+from rumos_bank.ground.errors import ParameterError
 
 # %% ../../nbs/lib/serving/48_words.ipynb #6fa17f95
 LANGUAGES: dict[str, str] = {"en": "English", "pt": "Português"}

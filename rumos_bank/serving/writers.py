@@ -19,12 +19,12 @@ from decimal import Decimal
 from functools import partial
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
-from ..data.columns import Evidence, is_text, plain_column, weigh_column
-from ..data.contract import FIELD_OF
-from ..data.delimited import Dialect
-from ..data.places import PACKED, Place, Source, find_suffix
-from ..data.sheets import write_cell
-from ..ground.errors import DataError
+from rumos_bank.data.columns import Evidence, is_text, plain_column, weigh_column
+from rumos_bank.data.contract import FIELD_OF
+from rumos_bank.data.delimited import Dialect
+from rumos_bank.data.places import PACKED, Place, Source, find_suffix
+from rumos_bank.data.sheets import write_cell
+from rumos_bank.ground.errors import DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..data.contract import FIELD_OF
-from ..data.drift import choose_cells, count_cells, describe_psi, join_rare_cells, measure_psi
-from ..ground.errors import ParameterError, require_same_length
-from ..ground.settings import GradeSettings
-from ..ground.statistics import chi_squared_p_value, compare_counts, holm_correction
-from ..model.evaluate import as_judged, as_probabilities
+from rumos_bank.data.contract import FIELD_OF
+from rumos_bank.data.drift import choose_cells, count_cells, describe_psi, join_rare_cells, measure_psi
+from rumos_bank.ground.errors import ParameterError, require_same_length
+from rumos_bank.ground.settings import GradeSettings
+from rumos_bank.ground.statistics import chi_squared_p_value, compare_counts, holm_correction
+from rumos_bank.model.evaluate import as_judged, as_probabilities
 
 if TYPE_CHECKING:
     import pandas as pd

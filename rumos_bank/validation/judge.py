@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..data.contract import BILLS, CLIENT_COLUMNS, FIELD_OF, FIELDS, PAYMENTS, STATUSES, TARGET
-from ..ground.errors import ParameterError
-from ..ground.settings import Costs, Prices
-from ..ground.statistics import Difference, compare_by_folds
-from ..model.cost import business_cost, choose_threshold, decide, find_costs
-from ..model.evaluate import as_judged, bin_by_mass, calibration_error, reliability
-from ..model.families import SIMPLEST_FIRST, find_family, hold_to, make_model, rank_simplicity
-from ..model.features import MOVED, feature_matrix, feature_names
-from ..model.search import cost_by_fold
+from rumos_bank.data.contract import BILLS, CLIENT_COLUMNS, FIELD_OF, FIELDS, PAYMENTS, STATUSES, TARGET
+from rumos_bank.ground.errors import ParameterError
+from rumos_bank.ground.settings import Costs, Prices
+from rumos_bank.ground.statistics import Difference, compare_by_folds
+from rumos_bank.model.cost import business_cost, choose_threshold, decide, find_costs
+from rumos_bank.model.evaluate import as_judged, bin_by_mass, calibration_error, reliability
+from rumos_bank.model.families import SIMPLEST_FIRST, find_family, hold_to, make_model, rank_simplicity
+from rumos_bank.model.features import MOVED, feature_matrix, feature_names
+from rumos_bank.model.search import cost_by_fold
 
 if TYPE_CHECKING:
     import pandas as pd

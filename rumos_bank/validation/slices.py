@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..data.contract import FIELD_OF, STATUSES
-from ..ground.errors import ParameterError, require_same_length
-from ..ground.settings import Costs
-from ..ground.statistics import bootstrap_totals, percentile_interval, wilson_interval
-from ..model.cost import cost_each, decide, is_close
-from ..model.evaluate import as_judged
+from rumos_bank.data.contract import FIELD_OF, STATUSES
+from rumos_bank.ground.errors import ParameterError, require_same_length
+from rumos_bank.ground.settings import Costs
+from rumos_bank.ground.statistics import bootstrap_totals, percentile_interval, wilson_interval
+from rumos_bank.model.cost import cost_each, decide, is_close
+from rumos_bank.model.evaluate import as_judged
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from ..data.contract import BILLS, CLIENT_COLUMNS, FIELD_OF, FIELDS, PAYMENTS, STATUSES, TARGET
-from ..ground.errors import ParameterError, require_same_length
-from ..ground.settings import Costs
-from ..model.cost import cost_each, decide
-from ..model.decision import DecisionModel
-from ..model.evaluate import as_judged, bin_by_mass
-from ..model.explain import Change, explain_refusals
-from ..model.families import find_family, make_model
+from rumos_bank.data.contract import BILLS, CLIENT_COLUMNS, FIELD_OF, FIELDS, PAYMENTS, STATUSES, TARGET
+from rumos_bank.ground.errors import ParameterError, require_same_length
+from rumos_bank.ground.settings import Costs
+from rumos_bank.model.cost import cost_each, decide
+from rumos_bank.model.decision import DecisionModel
+from rumos_bank.model.evaluate import as_judged, bin_by_mass
+from rumos_bank.model.explain import Change, explain_refusals
+from rumos_bank.model.families import find_family, make_model
 
 if TYPE_CHECKING:
     import pandas as pd
