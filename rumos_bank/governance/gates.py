@@ -276,14 +276,14 @@ def _check_grades(case: _Case) -> _Finding:
     folds, level = case.challenger.folds, case.settings.gates.calibration_level
     asked = folds["defaulted"].to_numpy(), folds["probability"].to_numpy()
     table = tabulate_grades(*asked, case.settings.grades, level)
-    worst = table.loc[table["p_holm"].idxmin()]
+    row = table.loc[table["p_holm"].idxmin()]
     off = table[table["verdict"].str.endswith("than predicted")]
     text = (
         f"{len(off)} of {int((table['clients'] > 0).sum())} risk grades default otherwise than predicted; furthest off is "
-        f"{worst['grade']}, where {worst['default_rate']:.1%} of {worst['clients']:,} clients defaulted and {worst['mean_pd']:.1%} were "
+        f"{row['grade']}, where {row['default_rate']:.1%} of {row['clients']:,} clients defaulted and {row['mean_pd']:.1%} were "
         f"predicted to (corrected p-value; below {level:g} it is no luck)"
     )
-    return _judge(float(worst["p_holm"]), level, text, warns=len(off) > 0)
+    return _judge(float(row["p_holm"]), level, text, warns=len(off) > 0)
 
 # %% ../../nbs/lib/governance/39_gates.ipynb #3471448a
 _DRAWS = 1000

@@ -255,7 +255,7 @@ def _describe_reason(checks: Sequence[Check], lost: str) -> str:
 # %% ../../nbs/lib/governance/42_promotion.ipynb #295b6e26
 def _rules(settings: Settings) -> dict[str, Any]:
     "The settings that a verdict depends on."
-    return settings.model_dump(mode="json", include={"costs", "split", "gates", "model"})
+    return settings.model_dump(mode="json", include={"costs", "split", "gates", "model", "grades", "stress"})
 
 
 def _describe_challenger(

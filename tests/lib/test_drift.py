@@ -272,7 +272,7 @@ def test_the_realised_cost_is_that_of_the_banks_decisions_with_the_models_beside
     risk, outcome = np.array([0.1, 0.1, 0.6, 0.6, 0.6]), np.array([1, 0, 1, 0, 0])
     refused, final = risk > 0.25, np.array([False, False, False, False, True])
     cohort = count_cohort(refused, final, risk, outcome)
-    assert cohort[1:] == (4, 0, 1) and cohort.known == 4
+    assert cohort[1:4] == (4, 0, 1) and cohort.known == 4
     realised = read_metrics(NOTHING, world.reference, world.rule, cohort=cohort)[-1]
     assert np.isclose(realised.seen, 2 * 3000 / 4)
     assert np.isclose(realised.expected, (2 * 0.1 + 2 * 0.6) * 3000 / 4)
@@ -319,10 +319,12 @@ def test_cohorts_join(world):
     refused = world.rule.refuses(world.risk)
     final, outcome = refused.copy(), world.defaulted.copy()
     final[::7], outcome[::5] = ~final[::7], -1
-    whole = count_cohort(refused, final, world.risk, outcome)
+    costs = Costs(np.linspace(500, 1500, len(outcome)), np.linspace(2000, 4000, len(outcome)))
+    whole = count_cohort(refused, final, world.risk, outcome, costs)
     halves = [
-        count_cohort(*(column[part] for column in (refused, final, world.risk, outcome)))
+        count_cohort(*(column[part] for column in (refused, final, world.risk, outcome)), costs.take(part))
         for part in (slice(0, 5000), slice(5000, None))
     ]
     joined = halves[0].join(halves[1])
-    assert np.allclose(joined.outcomes, whole.outcomes) and joined[1:] == whole[1:]
+    assert np.allclose(joined.outcomes, whole.outcomes) and joined[1:4] == whole[1:4]
+    assert np.allclose(joined.euros, whole.euros) and (whole.euros > 0).all()

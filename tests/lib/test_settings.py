@@ -6,7 +6,14 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from rumos_bank.ground.errors import SettingsError
-from rumos_bank.ground.settings import PACKAGED, Costs, Settings, find_settings, read_settings
+from rumos_bank.ground.settings import (
+    PACKAGED,
+    Costs,
+    Settings,
+    find_settings,
+    override_setting,
+    read_settings,
+)
 from rumos_bank.model.families import FAMILIES
 
 TOP = Path(__file__).parents[2] / "settings.ini"
@@ -38,7 +45,7 @@ def test_the_file_holds_the_defaults():
             if (section, key) not in lists_without_default:
                 assert getattr(getattr(read, section), key) == getattr(getattr(default, section), key)
                 compared += 1
-    assert compared == 71
+    assert compared == 90
 
 
 def test_every_key_stands_in_the_file():
@@ -71,7 +78,7 @@ def test_the_bank_costs():
         ("[cost]\nfalse_positive = 1", "did you mean costs?"),
         (
             "[zebra]\nstripes = 1",
-            "allowed: api, audit, canary, cases, costs, data, desk, gates, leak, ledger, letters, mlflow, model, ports, refer, shadow, split, store, watch",
+            "allowed: api, audit, canary, cases, costs, data, desk, gates, grades, inventory, leak, ledger, letters, mlflow, model, ports, refer, shadow, split, store, stress, watch",
         ),
         ("[home]\nhome = x", "unknown section"),
         ("[DEFAULT]\nrepo = bank\nlib_name = bank", "[DEFAULT] : unknown section"),
@@ -216,6 +223,12 @@ def test_variables_of_the_process_are_read(write, monkeypatch):
     path = write("[split]\nfolds = 3")
     monkeypatch.setenv("RUMOS_SPLIT_FOLDS", "7")
     assert read_settings(path).split.folds == 7
+
+
+def test_an_option_of_the_command_line_overrides_the_file_for_this_process(write, monkeypatch):
+    monkeypatch.setenv("RUMOS_MODEL_PREFER", "cheapest")  # put back at the end
+    override_setting("model", "prefer", "simple")
+    assert read_settings(write("[model]\nprefer = cheapest")).model.prefer == "simple"
 
 
 def test_lists_by_lines_or_commas(write):
