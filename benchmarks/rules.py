@@ -1,4 +1,4 @@
-"""What treatments of unverifiable codes and what promises cost: the table of docs/decisions/0029, redone.
+"""What treatments of unverifiable codes and what promises cost: the table of reports/record/promises.md, redone.
 
 ```
 python benchmarks/rules.py HistGradientBoosting   # every variant; about seven minutes on a quiet core

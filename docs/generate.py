@@ -16,6 +16,7 @@ PACKAGES = {  # in the order of imports → what each is for
     "ground": "errors, settings, files, statistics, templates, keys",
     "data": "what a client is, and where clients come from",
     "model": "features, families, search, one decision with its reasons",
+    "validation": "the judge, slices, stress, grades: how good a model is before anyone decides about it",
     "governance": "tracking, the ledger, gates, promotion",
     "serving": "the champion, the record of its decisions, batches, replay",
     "monitoring": "drift, outcomes, overrides, a challenger in the shadow",

@@ -44,6 +44,7 @@ NOT_RUN = {  # first line of a block → why no test pastes it; its commands and
     "make run PROFILE=quick": "takes minutes and then serves until Ctrl-C; tests/pipeline and tests/service do both",
     "rumos run --profile quick --families Extra_trees,Decision_tree": "needs the family that the reader adds",
     'rumos reprice --why "margins of the new tariff"': "needs other prices; tests/model/test_repricing.py has them",
+    'rumos finding close 12 "the stress page of the dossier shows it, with a limit"': "needs the number that a bank's own ledger gave; tests/lib/test_dossier.py does all of it",
     "rumos run --prefer simple": "takes minutes; tests/model/test_promotion.py and test_gates.py hold the rule",
     "papermill nbs/experiments/synthetic.ipynb twin-out.ipynb -p data clients.csv -p write True": "replaces the package's own description",
     "rumos predict portfolio.parquet decided.parquet --engine dask": "starts a cluster; tests/batch/test_dask.py does",
