@@ -797,9 +797,8 @@ class Desk(Form):
     def bank(self) -> Costs:
         "What is at stake by the champion's prices, with the client in the form; with the typical one while it is not filled in."
         champion: Champion = self.champion
-        if champion.prices.flat:
-            return champion.prices.flat
-        return champion.costs(self.client if self.decision else champion.reference["typical"])
+        known = self.client if self.decision else champion.reference.get("typical", {})
+        return champion.costs(known)
 
     @observe("champion", "decision")
     def _keep_costs(self, _change: Any) -> None:

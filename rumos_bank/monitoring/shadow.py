@@ -222,7 +222,7 @@ def _read_costs(answer: Mapping[str, Any]) -> tuple[float, float]:
     at_stake = recover_costs(*(answer[name] for name in names))
     return at_stake.false_positive, at_stake.false_negative
 
-
+# %% ../../nbs/lib/monitoring/65_shadow.ipynb #4d9e559b
 def _pair(settings: Settings, version: int, first: str, last: str) -> tuple[_Pairs, int]:
     "The pairs of these days, and how many decisions there were."
 

@@ -760,7 +760,7 @@ def test_the_curve_is_the_cost_of_the_cells(desk):
         accepted_defaults = cells["defaults"][:place].sum()
         expected = (7 * refused_payers + 1000 * accepted_defaults) / cells["clients"].sum()
         assert weighed.curve[place] == pytest.approx(expected)
-    assert weigh_costs(desk.champion, desk.champion.costs).threshold == desk.champion.threshold
+    assert weigh_costs(desk.champion, desk.champion.prices.flat).threshold == desk.champion.threshold
 
 
 # Files
@@ -1458,12 +1458,13 @@ def test_mlflow_is_named_only_where_it_can_be_reached(desk, opened, tmp_path):
 
 
 def test_the_sliders_follow_the_champions_costs(desk):
-    page, costs = show_desk(desk), desk.champion.costs
+    page, costs = show_desk(desk), desk.champion.prices.flat
     first = find_widgets(page, "sl")[0]
     first.value = first.max
     twice = Costs(false_positive=2 * costs.false_positive, false_negative=costs.false_negative)
     assert desk.what_if != costs
-    promote(desk, Like(desk.champion, costs=twice))
+    prices = Prices(false_positive=twice.false_positive, false_negative=twice.false_negative)
+    promote(desk, Like(desk.champion, prices=prices, costs=lambda client: prices.flat))
     (record,) = find_widgets(page, "record")
     record.click()
     assert desk.what_if == twice
@@ -1502,7 +1503,7 @@ def test_the_widgets_follow_the_state_and_the_state_the_widgets(desk):
     assert desk.client["LIMIT_BAL"] == 90_000
     (answer,) = find_widgets(page, "answer")
     before = answer.children[0].value
-    find_widgets(page, "choice")[1].value = 3
+    find_widgets(page, "choice")[0].value = 3
     assert desk.client[STATUSES[0]] == 3 and answer.children[0].value != before
     limit.value = "zwei"
     assert "err" in limit.description and "invalid" in limit._dom_classes
