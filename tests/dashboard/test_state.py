@@ -84,7 +84,7 @@ from rumos_bank.governance.events import (
     SecondLook,
 )
 from rumos_bank.ground.errors import DataError, NoChampionError, SettingsError
-from rumos_bank.ground.settings import Costs, read_settings
+from rumos_bank.ground.settings import Costs, Prices, read_settings
 from rumos_bank.serving.batch import EXPLAINED, predict_file
 from rumos_bank.serving.cases import Case, find_by_reference, find_case
 from rumos_bank.serving.champion import Decision
