@@ -785,7 +785,10 @@ def accept(
     print(f"recorded in line {line.number}")
 
 # %% ../../nbs/lib/operations/87_cli.ipynb #e4adf3ae
-_FINDING = "What reviews found wrong with the model, raised and closed in the ledger."
+_FINDING = """What reviews found wrong with the model, raised and closed in the ledger.
+
+Example: `rumos finding list`
+"""
 finding = typer.Typer(help=_FINDING, no_args_is_help=True)
 app.add_typer(finding, name="finding")
 
@@ -848,7 +851,10 @@ def list_them() -> None:
     raise typer.Exit(1 if any("past its day" in row[-1] for row in rows) else 0)
 
 # %% ../../nbs/lib/operations/87_cli.ipynb #c432420a
-_DOSSIER = "The file about a model for auditors and supervisors."
+_DOSSIER = """The file about a model for auditors and supervisors.
+
+Example: `rumos dossier verify reports/latest/dossier.pdf`
+"""
 dossier = typer.Typer(help=_DOSSIER, no_args_is_help=True)
 app.add_typer(dossier, name="dossier")
 

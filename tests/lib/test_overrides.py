@@ -9,9 +9,9 @@ import pytest
 from rumos_bank.ground.errors import ParameterError, StoreError
 from rumos_bank.ground.settings import (
     AuditSettings,
-    Costs,
     DataSettings,
     LedgerSettings,
+    Prices,
     Settings,
     StoreSettings,
 )
@@ -29,7 +29,7 @@ ACCEPTED, REFUSED = "accepted instead of refused", "refused instead of accepted"
 
 @pytest.fixture
 def settings(tmp_path) -> Settings:
-    costs = Costs(false_positive=10, false_negative=100)  # of different powers of ten: a mix-up shows
+    costs = Prices(false_positive=10, false_negative=100)  # of different powers of ten: a mix-up shows
     return Settings(
         store=StoreSettings(path=tmp_path / "store"),
         ledger=LedgerSettings(folder=tmp_path / "keys"),
