@@ -813,7 +813,7 @@ def raise_one(
         line = raise_finding(store.settings, text, severity, owner, due, version)
     print(f"finding {line.number} is raised; close it with `rumos finding close {line.number} WHY`")
 
-
+# %% ../../nbs/lib/operations/87_cli.ipynb #45f17d44
 @finding.command("close")
 def close_one(
     number: Annotated[int, typer.Argument(help="of the finding")],
