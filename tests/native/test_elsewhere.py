@@ -69,8 +69,8 @@ def test_every_experiment_reads_the_settings_of_its_repository(places):
     begun = [first_cells(path) for path in EXPERIMENTS]
     script = f"for cells in {begun!r}:\n    own = {{}}; exec(cells, own); print(own['settings'].home, own['settings'].store_path)"
     done = run("python", "-c", script, folder=folder, **ours)
-    assert len(begun) == 7
-    assert done.stdout.splitlines() == [f"{ROOT} {ours['RUMOS_STORE_PATH']}"] * 7
+    assert len(begun) == 10
+    assert done.stdout.splitlines() == [f"{ROOT} {ours['RUMOS_STORE_PATH']}"] * 10
 
 
 def test_an_experiment_without_its_repository_stops_before_it_searches(places, tmp_path):
