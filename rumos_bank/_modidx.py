@@ -4878,6 +4878,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                             'rumos_bank/validation/judge.py'),
                                              'rumos_bank.validation.judge._AsStated.predict_proba': ( 'lib/validation/judge.html#_asstated.predict_proba',
                                                                                                       'rumos_bank/validation/judge.py'),
+                                             'rumos_bank.validation.judge._AsStated.thresholds': ( 'lib/validation/judge.html#_asstated.thresholds',
+                                                                                                   'rumos_bank/validation/judge.py'),
                                              'rumos_bank.validation.judge._judge_fold': ( 'lib/validation/judge.html#_judge_fold',
                                                                                           'rumos_bank/validation/judge.py'),
                                              'rumos_bank.validation.judge._owe_more': ( 'lib/validation/judge.html#_owe_more',

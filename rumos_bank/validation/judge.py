@@ -19,7 +19,7 @@ from rumos_bank.data.contract import BILLS, CLIENT_COLUMNS, FIELD_OF, FIELDS, PA
 from rumos_bank.ground.errors import ParameterError
 from rumos_bank.ground.settings import Costs, Prices
 from rumos_bank.ground.statistics import Difference, compare_by_folds
-from rumos_bank.model.cost import business_cost, choose_threshold, decide, find_costs
+from rumos_bank.model.cost import business_cost, choose_threshold, decide, find_costs, find_threshold
 from rumos_bank.model.evaluate import as_judged, bin_by_mass, calibration_error, reliability
 from rumos_bank.model.families import SIMPLEST_FIRST, find_family, hold_to, make_model, rank_simplicity
 from rumos_bank.model.features import MOVED, feature_matrix, feature_names
@@ -392,6 +392,11 @@ class _AsStated:
     def predict_proba(self, clients: "pd.DataFrame") -> np.ndarray:
         probability: np.ndarray = self.model.predict_proba(self._see(clients))
         return probability
+
+    def thresholds(self, clients: "pd.DataFrame") -> Any:
+        "Those of the decision that it stands beside, by the prices of its specification."
+        prices = Prices(**self.specification["costs"])
+        return find_threshold(self.specification["threshold"], find_costs(prices, clients))
 
 
 def vary_rules(
