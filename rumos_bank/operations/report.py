@@ -100,7 +100,12 @@ def format_board(
     import pandas as pd
 
     return pd.DataFrame(
-        {title: [form.format(value) for value in board[name]] for name, (title, form) in COLUMNS.items()}
+        {
+            title: [
+                "own" if value != value else form.format(value) for value in board[name]
+            ]  # each client's own threshold
+            for name, (title, form) in COLUMNS.items()
+        }
     )
 
 # %% ../../nbs/lib/operations/81_report.ipynb #afbe0370
