@@ -398,7 +398,7 @@ class _AsStated:
         prices = Prices(**self.specification["costs"])
         return find_threshold(self.specification["threshold"], find_costs(prices, clients))
 
-
+# %% ../../nbs/lib/validation/30_judge.ipynb #93eb1f90
 def vary_rules(
     decision: Any,  # a `DecisionModel`
     specification: Mapping[str, Any],  # its model record: family, parameters, seed
