@@ -28,7 +28,7 @@ from rumos_bank.governance.integrity import digest_folder
 from rumos_bank.governance.ledger import LEDGER, keep_head
 from rumos_bank.governance.tracking import DATABASE, Store, find_model_files, read_model
 from rumos_bank.ground.errors import StoreError
-from rumos_bank.model.portable import PORTABLE, SKOPS
+from rumos_bank.model.portable import FORMAT, PORTABLE, SKOPS
 from rumos_bank.operations.experiments import find_whole
 from rumos_bank.serving.champion import Champion, Follower
 
@@ -296,7 +296,7 @@ def plain_forms(form: dict, marker: Path) -> dict[str, bytes]:
         ),
         "everybody is accepted": {**form, "decision": {**form["decision"], "threshold": float("nan")}},
         "infinite": tree_with(form, value=[float("inf")] * len(tree["value"])),
-        "another format": {**form, "format": 2},
+        "another format": {**form, "format": FORMAT + 1},
         "deep": {},
     }
     written = {name: json.dumps(changed).encode() for name, changed in forms.items()}
@@ -408,9 +408,9 @@ def test_no_ledger_no_champion(unopened):
 def test_an_alias_moved_by_hand(promoted):
     client = promoted.store.client
     source = client.search_model_versions(
-        f"name = 'Random_forest' AND run_id = '{promoted.runs['cheapest']}'"
+        f"name = 'Random_forest_twin' AND run_id = '{promoted.runs['cheapest']}'"
     )[0]
-    copied = client.copy_model_version(f"models:/Random_forest/{source.version}", "rumos_lending")
+    copied = client.copy_model_version(f"models:/Random_forest_twin/{source.version}", "rumos_lending")
     client.set_registered_model_alias("rumos_lending", "champion", copied.version)
     refuse(promoted, f"version {copied.version} bears the alias champion, but no line", "moved by hand")
     client.set_registered_model_alias("rumos_lending", "champion", "1")
@@ -458,7 +458,7 @@ def last_bit(form: dict) -> None:
         (lambda form: form["decision"].update(threshold=0.9), "decides by"),
         (lambda form: form["decision"].update(false_negative=1.0), "decides by"),
         (lambda form: form["decision"].update(refer_margin=5.0), "decides by"),
-        (lambda form: form.update(format=2), "cannot be used"),
+        (lambda form: form.update(format=FORMAT + 1), "cannot be used"),
     ],
     ids=["one bit", "threshold", "cost", "refer", "format"],
 )
